@@ -1,0 +1,18 @@
+"""A request that can't be served as FHIR: the one exception that becomes an OperationOutcome."""
+
+from collections.abc import Mapping
+
+
+class FhirError(Exception):
+    """Answered with `status` and an OperationOutcome of one issue.
+
+    `code` is an IssueType (http://hl7.org/fhir/issue-type) that DSTU2, STU3 and R4 all have; `diagnostics` is
+    shown to the client, so it never holds a provider's address, a credential or a patient's data.
+    """
+
+    def __init__(self, status: int, code: str, diagnostics: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(diagnostics)
+        self.status = status
+        self.code = code
+        self.diagnostics = diagnostics
+        self.headers = dict(headers or {})

@@ -1,0 +1,37 @@
+"""The FHIR versions the gateway speaks, and how each spells its media types."""
+
+from enum import Enum
+
+
+class FhirFormat(Enum):
+    """The two wire formats of FHIR."""
+
+    JSON = "json"
+    XML = "xml"
+
+
+class FhirVersion(Enum):
+    """A FHIR version; the value is the segment that selects it in a URL and the RowKey in the table of tenants."""
+
+    DSTU2 = "dstu2"
+    STU3 = "stu3"
+    R4 = "r4"
+
+    @property
+    def number(self) -> str:
+        """The full version, as a statement's `fhirVersion` has it."""
+        return _NUMBERS[self]
+
+    @property
+    def release(self) -> str:
+        """Major and minor, as the MIME type parameter `fhirVersion` has it (R4, http.html#version-parameter)."""
+        return self.number.rpartition(".")[0]
+
+    def media_type(self, format: FhirFormat) -> str:
+        """The media type this version registers, without parameters: DSTU2 has `application/json+fhir`."""
+        if self is FhirVersion.DSTU2:
+            return f"application/{format.value}+fhir"
+        return f"application/fhir+{format.value}"
+
+
+_NUMBERS = {FhirVersion.DSTU2: "1.0.2", FhirVersion.STU3: "3.0.2", FhirVersion.R4: "4.0.1"}

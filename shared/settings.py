@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -59,7 +60,12 @@ class Settings:
 
 def is_loopback(host: str | None) -> bool:
     """Whether a URL's host is this machine by name or by an address of 127.0.0.0/8 or ::1."""
-    return host is not None and (host == "localhost" or host == "::1" or host.startswith("127."))
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _local_vault(environment: Mapping[str, str]) -> Path | None:

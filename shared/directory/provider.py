@@ -1,0 +1,87 @@
+"""A provider: the FHIR server of one tenant for one FHIR version, and how the gateway is to treat it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from shared.fhir.versions import FhirVersion
+
+
+class AuthKind(Enum):
+    """How the gateway authenticates to a provider; the values stand in the column `Auth`."""
+
+    NONE = "none"
+    BASIC = "basic"
+    HEADER = "header"
+    CLIENT_SECRET_POST = "client_secret_post"
+    CLIENT_SECRET_BASIC = "client_secret_basic"
+    ENTRA = "entra"
+    MANAGED_IDENTITY = "managed_identity"
+    PRIVATE_KEY_JWT = "private_key_jwt"
+    REDOX_LEGACY = "redox_legacy"
+
+
+class BatchMode(Enum):
+    """Whether the provider does batches itself, or the gateway takes them apart for it."""
+
+    NATIVE = "native"
+    SPLIT = "split"
+
+
+class Access(Enum):
+    """What the tenant's row lets through: reads and searches, or changes too."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAuth:
+    """The `Auth*` columns of a row. Secrets are names of Key Vault secrets, never values.
+
+    `certificate` names the secret that holds a client certificate and its key (PEM) for mutual TLS, which may stand
+    beside any kind. `scope` is what the token request asks for; `header` is the header's name for `AuthKind.HEADER`.
+    """
+
+    kind: AuthKind = AuthKind.NONE
+    token_url: str | None = None
+    client_id: str | None = None
+    scope: str | None = None
+    header: str | None = None
+    secret: str | None = None
+    key_id: str | None = None
+    certificate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One usable row of the table `Tenants`.
+
+    `base_url` has no trailing slash; `timeout_seconds` bounds a whole request, retries included, and is None where
+    the deployment's default holds; `max_concurrent` is the number of requests in flight on one instance.
+    """
+
+    tenant: str
+    version: FhirVersion
+    base_url: str
+    name: str
+    enabled: bool
+    auth: ProviderAuth
+    extra_headers: tuple[tuple[str, str], ...]
+    batch: BatchMode
+    access: Access
+    types: frozenset[str]
+    timeout_seconds: float | None
+    max_concurrent: int
+
+
+class RowError(Exception):
+    """A row of a table can't be used. The message names table, row and column, and never shows the value."""
+
+    def __init__(self, table: str, row: tuple[str, str], column: str, problem: str) -> None:
+        super().__init__(f"table {table}, row ({row[0]}, {row[1]}), column {column}: {problem}")
+        self.column = column
+        self.problem = problem
+
+
+Row = Mapping[str, object]

@@ -1,0 +1,295 @@
+"""The Key Vault secrets protocol over HTTPS on 127.0.0.1, as Azure's SDK speaks it.
+
+https://learn.microsoft.com/rest/api/keyvault/secrets/operation-groups. Backup and restore are not served.
+"""
+
+import asyncio
+import base64
+import hmac
+import json
+import re
+import secrets
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from local.vault import secret_file
+from local.vault.certificates import server_context
+from local.vault.store import (
+    RECOVERABLE_DAYS,
+    BadParameter,
+    Properties,
+    Secret,
+    SecretVersion,
+    Store,
+    VaultError,
+)
+
+T = TypeVar("T")
+
+_MOST_RESULTS = 25
+_API_VERSION = re.compile(r"(7\.\d|\d{4}-\d{2}-\d{2})(-preview(\.\d)?)?")
+_CHALLENGE = (
+    'Bearer authorization="https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000", '
+    'resource="https://vault.azure.net"'
+)
+
+
+class VaultServer:
+    """A running vault. Its `folder` holds the bearer token (`token`), the CA to trust (`ca.pem`) and all secrets."""
+
+    def __init__(self, folder: Path, url: str, runner: web.AppRunner) -> None:
+        self.folder = folder
+        self.url = url
+        self._runner = runner
+
+    @classmethod
+    async def start(cls, folder: Path, port: int = 0) -> "VaultServer":
+        """Serves the vault kept in `folder` on `port` (0: any free one). Raises OSError if the port is taken."""
+        app, context = await asyncio.to_thread(_open, folder)
+        # No access log: paths hold the names of secrets.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        return cls(folder, f"https://127.0.0.1:{runner.addresses[0][1]}", runner)
+
+    async def stop(self) -> None:
+        """Ends open requests within 2 s and closes the port."""
+        await self._runner.cleanup()
+
+
+def create_app(store: Store, token: str) -> web.Application:
+    """The vault's application, for requests with the bearer `token`; others get Key Vault's challenge."""
+    operations = _Operations(store)
+    app = web.Application(middlewares=[_authentication(token), _errors, _api_version])
+    app.add_routes(
+        [
+            web.get("/secrets", operations.list_secrets),
+            web.put("/secrets/{name}", operations.set_secret),
+            web.get("/secrets/{name}", operations.get_secret),
+            web.patch("/secrets/{name}", operations.update_secret),
+            web.delete("/secrets/{name}", operations.delete_secret),
+            web.get("/secrets/{name}/versions", operations.list_versions),
+            # The SDK asks for the latest version by an empty one.
+            web.get("/secrets/{name}/{version:[^/]*}", operations.get_secret),
+            web.patch("/secrets/{name}/{version:[^/]*}", operations.update_secret),
+            web.get("/deletedsecrets", operations.list_deleted_secrets),
+            web.get("/deletedsecrets/{name}", operations.get_deleted_secret),
+            web.delete("/deletedsecrets/{name}", operations.purge_secret),
+            web.post("/deletedsecrets/{name}/recover", operations.recover_secret),
+        ]
+    )
+    return app
+
+
+def _open(folder: Path) -> tuple[web.Application, ssl.SSLContext]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    token = secret_file.read_or_create(folder / "token", lambda: secrets.token_urlsafe(32))
+    return create_app(Store(folder / "secrets.json"), token), server_context(folder)
+
+
+class _Operations:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def set_secret(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        value = _typed(body, "value", str)
+        if value is None:
+            raise BadParameter("Property 'value' is required.")
+        version = self._store.set(request.match_info["name"], value, **_properties(body))
+        return web.json_response(_bundle(request, version) | {"value": version.value})
+
+    async def get_secret(self, request: web.Request) -> web.Response:
+        version = self._store.get(request.match_info["name"], request.match_info.get("version", ""))
+        return web.json_response(_bundle(request, version) | {"value": version.value})
+
+    async def update_secret(self, request: web.Request) -> web.Response:
+        changes = _properties(await _body(request))
+        version = self._store.update(request.match_info["name"], request.match_info.get("version", ""), **changes)
+        return web.json_response(_bundle(request, version))
+
+    async def delete_secret(self, request: web.Request) -> web.Response:
+        secret = self._store.delete(request.match_info["name"])
+        return web.json_response(_bundle(request, secret.latest) | _deletion(request, secret))
+
+    async def get_deleted_secret(self, request: web.Request) -> web.Response:
+        secret = self._store.deleted(request.match_info["name"])
+        return web.json_response(_bundle(request, secret.latest) | _deletion(request, secret))
+
+    async def recover_secret(self, request: web.Request) -> web.Response:
+        return web.json_response(_bundle(request, self._store.recover(request.match_info["name"])))
+
+    async def purge_secret(self, request: web.Request) -> web.Response:
+        self._store.purge(request.match_info["name"])
+        return web.Response(status=204)
+
+    async def list_secrets(self, request: web.Request) -> web.Response:
+        return _page(request, self._store.secrets(), lambda secret: _item(request, secret))
+
+    async def list_deleted_secrets(self, request: web.Request) -> web.Response:
+        return _page(
+            request,
+            self._store.deleted_secrets(),
+            lambda secret: _item(request, secret) | _deletion(request, secret),
+        )
+
+    async def list_versions(self, request: web.Request) -> web.Response:
+        versions = self._store.versions(request.match_info["name"])
+        return _page(request, versions, lambda version: _bundle(request, version))
+
+
+def _authentication(token: str) -> Middleware:
+    expected = token.encode()
+
+    @web.middleware
+    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected):
+            return await handler(request)
+        response = _error(401, "Unauthorized", "AKV10000: Request is missing a valid Bearer token.")
+        response.headers["WWW-Authenticate"] = _CHALLENGE
+        return response
+
+    return authenticate
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except VaultError as error:
+        return _error(error.status, error.code, str(error), error.inner_code)
+    except web.HTTPException as error:
+        return _error(error.status, error.reason.replace(" ", ""), error.reason)
+
+
+@web.middleware
+async def _api_version(request: web.Request, handler: Handler) -> web.StreamResponse:
+    version = request.query.get("api-version")
+    if version is None:
+        raise BadParameter("api-version must be specified")
+    if not _API_VERSION.fullmatch(version):
+        raise BadParameter(f"The specified version ({version}) is not recognized.")
+    return await handler(request)
+
+
+def _error(status: int, code: str, message: str, inner_code: str | None = None) -> web.Response:
+    error: dict[str, object] = {"code": code, "message": message}
+    if inner_code:
+        error["innererror"] = {"code": inner_code}
+    return web.json_response({"error": error}, status=status)
+
+
+async def _body(request: web.Request) -> Mapping[str, Any]:
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        raise BadParameter("The request body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise BadParameter("The request body is not a JSON object.")
+    return body
+
+
+def _properties(body: Mapping[str, Any]) -> Properties:
+    attributes = _typed(body, "attributes", dict) or {}
+    properties = Properties()
+    if (enabled := _typed(attributes, "enabled", bool)) is not None:
+        properties["enabled"] = enabled
+    if (not_before := _typed(attributes, "nbf", int)) is not None:
+        properties["not_before"] = not_before
+    if (expires := _typed(attributes, "exp", int)) is not None:
+        properties["expires"] = expires
+    if (tags := _typed(body, "tags", dict)) is not None:
+        properties["tags"] = {name: _typed(tags, name, str) or "" for name in tags}
+    if (content_type := _typed(body, "contentType", str)) is not None:
+        properties["content_type"] = content_type
+    return properties
+
+
+def _typed(body: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
+    """The property, or None if it is absent or null."""
+    value = body.get(name)
+    if value is None:
+        return None
+    # Not by isinstance alone: a Python bool is an int, a JSON one is no number.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise BadParameter(f"Property '{name}' has a value of a wrong type.")
+    return value
+
+
+def _origin(request: web.Request) -> str:
+    """The vault's own base, under the host name by which the client knows it."""
+    return f"{request.scheme}://{request.host}"
+
+
+def _bundle(request: web.Request, version: SecretVersion) -> dict[str, Any]:
+    attributes = {
+        "enabled": version.enabled,
+        "nbf": version.not_before,
+        "exp": version.expires,
+        "created": version.created,
+        "updated": version.updated,
+        "recoveryLevel": "Recoverable+Purgeable",
+        "recoverableDays": RECOVERABLE_DAYS,
+    }
+    bundle: dict[str, Any] = {
+        "id": f"{_origin(request)}/secrets/{version.name}/{version.id}",
+        "attributes": {name: value for name, value in attributes.items() if value is not None},
+        "tags": version.tags,
+    }
+    if version.content_type is not None:
+        bundle["contentType"] = version.content_type
+    return bundle
+
+
+def _item(request: web.Request, secret: Secret) -> dict[str, Any]:
+    return _bundle(request, secret.latest) | {"id": f"{_origin(request)}/secrets/{secret.latest.name}"}
+
+
+def _deletion(request: web.Request, secret: Secret) -> dict[str, Any]:
+    if secret.deleted is None:
+        return {}
+    return {
+        "recoveryId": f"{_origin(request)}/deletedsecrets/{secret.latest.name}",
+        "deletedDate": secret.deleted,
+        "scheduledPurgeDate": secret.deleted + int(timedelta(days=RECOVERABLE_DAYS).total_seconds()),
+    }
+
+
+def _page(request: web.Request, items: Mapping[str, T], show: Callable[[T], Mapping[str, Any]]) -> web.Response:
+    """The items whose keys come after the request's skip token, and a link to those beyond `maxresults`."""
+    size = _max_results(request)
+    after = _skipped_to(request)
+    keys = [key for key in items if key > after]
+    link = None
+    if len(keys) > size:
+        token = base64.urlsafe_b64encode(keys[size - 1].encode()).decode().rstrip("=")
+        query = {"api-version": request.query["api-version"], "$skiptoken": token, "maxresults": size}
+        link = f"{_origin(request)}{request.path}?{urlencode(query, safe='$')}"
+    return web.json_response({"value": [show(items[key]) for key in keys[:size]], "nextLink": link})
+
+
+def _max_results(request: web.Request) -> int:
+    text = request.query.get("maxresults", str(_MOST_RESULTS))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_RESULTS):
+        raise BadParameter(f"maxresults must be a number from 1 to {_MOST_RESULTS}.")
+    return int(text)
+
+
+def _skipped_to(request: web.Request) -> str:
+    token = request.query.get("$skiptoken", "")
+    try:
+        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except ValueError:
+        raise BadParameter("The $skiptoken is not one of this vault's.") from None

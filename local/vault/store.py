@@ -1,0 +1,221 @@
+"""What a vault holds: secrets, their versions, and the deleted secrets that can be recovered."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TypedDict, Unpack
+from uuid import uuid4
+
+from local.vault import secret_file
+
+RECOVERABLE_DAYS = 90
+
+_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+_MOST_VALUE_BYTES = 25 * 1024
+_MOST_TAGS = 15
+
+
+class VaultError(Exception):
+    """A request that Key Vault refuses, with the HTTP status and the codes it answers with."""
+
+    status = 400
+    code = "BadParameter"
+    inner_code: str | None = None
+
+
+class BadParameter(VaultError):
+    """A name, value or property that is malformed or over a limit."""
+
+
+class SecretNotFound(VaultError):
+    """No such secret, version or deleted secret."""
+
+    status = 404
+    code = "SecretNotFound"
+
+
+class SecretDisabled(VaultError):
+    """The value of a disabled version was asked for."""
+
+    status = 403
+    code = "Forbidden"
+    inner_code = "SecretDisabled"
+
+
+class NameDeleted(VaultError):
+    """The name belongs to a deleted secret, which must be recovered or purged first."""
+
+    status = 409
+    code = "Conflict"
+    inner_code = "ObjectIsDeletedButRecoverable"
+
+
+class Properties(TypedDict, total=False):
+    """What can be changed after a version was made; a missing key means no change. Times are Unix seconds."""
+
+    enabled: bool
+    not_before: int
+    expires: int
+    tags: Mapping[str, str]
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """One value of a secret, with its properties. Times are Unix seconds."""
+
+    name: str
+    id: str
+    value: str
+    created: int
+    updated: int
+    enabled: bool = True
+    not_before: int | None = None
+    expires: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """All versions of a name, the latest last; `deleted` is the Unix second of its deletion, until it is recovered."""
+
+    versions: tuple[SecretVersion, ...]
+    deleted: int | None = None
+
+    @property
+    def latest(self) -> SecretVersion:
+        return self.versions[-1]
+
+
+class Store:
+    """The secrets of one vault, kept in a file that is replaced at each change.
+
+    Names are compared without case. Each method raises the VaultError that Key Vault answers in its place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file, if there is one."""
+        self._path = path
+        self._secrets: dict[str, Secret] = {}
+        if path.exists():
+            self._secrets = {
+                name: Secret(tuple(SecretVersion(**version) for version in secret["versions"]), secret["deleted"])
+                for name, secret in json.loads(path.read_bytes()).items()
+            }
+
+    def set(self, name: str, value: str, **properties: Unpack[Properties]) -> SecretVersion:
+        """Makes a new version, which is the latest from now on; nothing carries over from the one before."""
+        secret = self._secrets.get(_key(name))
+        if secret and secret.deleted is not None:
+            raise NameDeleted(
+                f"Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused; "
+                "in this state, the secret can only be recovered or purged."
+            )
+        if len(value.encode("utf-8", "surrogatepass")) > _MOST_VALUE_BYTES:
+            raise BadParameter(f"The secret value must not be longer than {_MOST_VALUE_BYTES} bytes.")
+        _check_tags(properties)
+        now = _now()
+        # The name is spelt as it was first.
+        name = secret.latest.name if secret else name
+        version = SecretVersion(name, uuid4().hex, value, created=now, updated=now, **properties)
+        self._put(Secret((*secret.versions, version) if secret else (version,)))
+        return version
+
+    def get(self, name: str, version: str = "") -> SecretVersion:
+        """The latest version or the one named; also before its `not_before` and after its `expires`, as Key Vault."""
+        found = _version(self._live(name), version)
+        if not found.enabled:
+            raise SecretDisabled("Operation get is not allowed on a disabled secret.")
+        return found
+
+    def update(self, name: str, version: str = "", **changes: Unpack[Properties]) -> SecretVersion:
+        """Changes the properties of the latest version or of the one named."""
+        secret = self._live(name)
+        _check_tags(changes)
+        old = _version(secret, version)
+        new = replace(old, updated=_now(), **changes)
+        self._put(replace(secret, versions=tuple(new if each is old else each for each in secret.versions)))
+        return new
+
+    def delete(self, name: str) -> Secret:
+        """Deletes all versions, so that they can be recovered."""
+        secret = replace(self._live(name), deleted=_now())
+        self._put(secret)
+        return secret
+
+    def deleted(self, name: str) -> Secret:
+        """The deleted secret of that name."""
+        secret = self._secrets.get(_key(name))
+        if not secret or secret.deleted is None:
+            raise SecretNotFound(f"Deleted Secret not found: {name}")
+        return secret
+
+    def recover(self, name: str) -> SecretVersion:
+        """Undoes a deletion; returns the latest version."""
+        secret = replace(self.deleted(name), deleted=None)
+        self._put(secret)
+        return secret.latest
+
+    def purge(self, name: str) -> None:
+        """Forgets a deleted secret, and frees its name."""
+        self.deleted(name)
+        self._save({key: secret for key, secret in self._secrets.items() if key != _key(name)})
+
+    def secrets(self) -> dict[str, Secret]:
+        """The secrets that are not deleted, by their names in lower case, sorted."""
+        return {name: secret for name, secret in sorted(self._secrets.items()) if secret.deleted is None}
+
+    def deleted_secrets(self) -> dict[str, Secret]:
+        """The deleted secrets, by their names in lower case, sorted."""
+        return {name: secret for name, secret in sorted(self._secrets.items()) if secret.deleted is not None}
+
+    def versions(self, name: str) -> dict[str, SecretVersion]:
+        """The versions of a secret by their ids, sorted: so in no order of time, as in Key Vault; none if unknown."""
+        secret = self.secrets().get(_key(name))
+        return {version.id: version for version in sorted(secret.versions, key=_id)} if secret else {}
+
+    def _live(self, name: str) -> Secret:
+        secret = self._secrets.get(_key(name))
+        if not secret or secret.deleted is not None:
+            raise SecretNotFound(f"A secret with (name/id) {name} was not found in this key vault.")
+        return secret
+
+    def _put(self, secret: Secret) -> None:
+        self._save(self._secrets | {_key(secret.latest.name): secret})
+
+    def _save(self, secrets: dict[str, Secret]) -> None:
+        content = {name: asdict(secret) for name, secret in secrets.items()}
+        secret_file.write(self._path, json.dumps(content, indent=1).encode())
+        self._secrets = secrets
+
+
+def _key(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise BadParameter(f"The request URI contains an invalid name: {name}")
+    return name.lower()
+
+
+def _version(secret: Secret, version: str) -> SecretVersion:
+    if not version:
+        return secret.latest
+    for each in secret.versions:
+        if each.id == version:
+            return each
+    raise SecretNotFound(f"A secret with (name/id) {secret.latest.name}/{version} was not found in this key vault.")
+
+
+def _check_tags(properties: Properties) -> None:
+    if len(properties.get("tags", {})) > _MOST_TAGS:
+        raise BadParameter(f"A secret must not have more than {_MOST_TAGS} tags.")
+
+
+def _id(version: SecretVersion) -> str:
+    return version.id
+
+
+def _now() -> int:
+    return int(time.time())

@@ -1,0 +1,24 @@
+"""The services of the local stack, started once for all tests."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from local.azurite.table_service import TableService
+from local.vault.server import VaultServer
+
+
+@pytest.fixture(scope="session")
+async def table_service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TableService]:
+    """A running Azurite table service."""
+    service = await TableService.start(tmp_path_factory.mktemp("tables"))
+    yield service
+    await service.stop()
+
+
+@pytest.fixture(scope="session")
+async def vault_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VaultServer]:
+    """A running Key Vault stand-in. It runs on the tests' event loop, so only async tests can talk to it."""
+    server = await VaultServer.start(tmp_path_factory.mktemp("vault"))
+    yield server
+    await server.stop()

@@ -34,6 +34,7 @@ from local.vault.store import (
 T = TypeVar("T")
 
 _MOST_RESULTS = 25
+_PAGE_SIZES = {str(size): size for size in range(1, _MOST_RESULTS + 1)}
 _API_VERSION = re.compile(r"(7\.\d|\d{4}-\d{2}-\d{2})(-preview(\.\d)?)?")
 _CHALLENGE = (
     'Bearer authorization="https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000", '
@@ -281,10 +282,10 @@ def _page(request: web.Request, items: Mapping[str, T], show: Callable[[T], Mapp
 
 
 def _max_results(request: web.Request) -> int:
-    text = request.query.get("maxresults", str(_MOST_RESULTS))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_RESULTS):
+    size = _PAGE_SIZES.get(request.query.get("maxresults", str(_MOST_RESULTS)))
+    if size is None:
         raise BadParameter(f"maxresults must be a number from 1 to {_MOST_RESULTS}.")
-    return int(text)
+    return size
 
 
 def _skipped_to(request: web.Request) -> str:

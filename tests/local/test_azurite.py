@@ -1,0 +1,132 @@
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.data.tables.aio import TableServiceClient
+
+from local.azurite import installation, table_service
+from local.azurite.table_service import TableService, TableServiceError
+
+PROJECT = Path(__file__).parents[2]
+
+
+async def write(connection_string: str, value: str) -> None:
+    async with TableServiceClient.from_connection_string(connection_string) as client:
+        table = await client.create_table_if_not_exists("Kept")
+        await table.upsert_entity({"PartitionKey": "p", "RowKey": "r", "Value": value})
+
+
+async def read(connection_string: str) -> str:
+    async with TableServiceClient.from_connection_string(connection_string) as client:
+        entity = await client.get_table_client("Kept").get_entity("p", "r")
+        return str(entity["Value"])
+
+
+async def answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+async def until_silent(port: int) -> None:
+    for _ in range(400):
+        if not await answers(port):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it still answers")
+
+
+async def test_it_serves_the_sdk(table_service: TableService) -> None:
+    await write(table_service.connection_string, "here")
+    assert await read(table_service.connection_string) == "here"
+
+
+async def test_another_key_is_refused(table_service: TableService) -> None:
+    before, _, rest = table_service.connection_string.partition("AccountKey=")
+    other = f"{before}AccountKey=b3RoZXI=;{rest.partition(';')[2]}"
+    with pytest.raises(HttpResponseError) as raised:
+        await write(other, "x")
+    assert raised.value.status_code == 403
+
+
+async def test_stopping_saves_and_a_restart_has_the_same_data_and_key(tmp_path: Path) -> None:
+    first = await TableService.start(tmp_path)
+    await write(first.connection_string, "saved")
+    await first.stop()
+    await first.stop()
+    assert not await answers(first.port)
+
+    again = await TableService.start(tmp_path, first.port)
+    try:
+        assert again.connection_string == first.connection_string
+        assert await read(again.connection_string) == "saved"
+    finally:
+        await again.stop()
+    assert (tmp_path / "account-key").stat().st_mode & 0o077 == 0
+
+
+async def test_it_saves_and_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys; from pathlib import Path; from local.azurite.table_service import TableService\n"
+        "async def main():\n"
+        "    service = await TableService.start(Path(sys.argv[1]))\n"
+        "    print(service.port, service.connection_string, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())"
+    )
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(tmp_path), cwd=PROJECT, stdout=PIPE)
+    assert parent.stdout
+    port, connection_string = (await asyncio.wait_for(parent.stdout.readline(), 30)).decode().split()
+    await write(connection_string, "outlived")
+
+    parent.send_signal(signal.SIGKILL)
+    await parent.wait()
+
+    await until_silent(int(port))
+    again = await TableService.start(tmp_path)
+    try:
+        assert await read(again.connection_string) == "outlived"
+    finally:
+        await again.stop()
+
+
+async def test_one_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = await TableService.start(tmp_path)
+    service._process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(table_service, "_STOP_SECONDS", 0.1)
+    await service.stop()
+    assert not await answers(service.port)
+
+
+async def test_a_taken_port_is_an_error_that_says_so(tmp_path: Path, table_service: TableService) -> None:
+    with pytest.raises(TableServiceError, match="EADDRINUSE"):
+        await TableService.start(tmp_path, table_service.port)
+
+
+def test_the_lock_pins_azurite_and_holds_no_registry() -> None:
+    folder = Path(installation.__file__).parent
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]["azurite"]
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
+    assert packages["node_modules/azurite"]["version"] == wanted
+    assert not [path for path, package in packages.items() if "resolved" in package]
+    assert all("integrity" in package for path, package in packages.items() if path)
+
+
+@pytest.mark.parametrize("path", ["", str(Path(sys.executable).parent), "/usr/bin:/bin"])
+def test_any_path_leads_to_a_node_that_is_new_enough_and_no_wrapper(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", path)
+    node = installation.install()
+    script = "[process.execPath, process.versions.node].join(' ')"
+    asked = subprocess.run([node.executable, "-p", script], capture_output=True, text=True, check=True)
+    executable, version = asked.stdout.split()
+    assert executable == node.executable
+    assert int(version.partition(".")[0]) >= 22

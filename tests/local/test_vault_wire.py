@@ -126,6 +126,25 @@ async def test_any_json_is_taken_or_refused_and_what_is_taken_comes_back(
         assert await response.json() == made if made["attributes"]["enabled"] else response.status == 403
 
 
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"attributes": {"exp": True}},
+        {"attributes": {"nbf": "1700000000"}},
+        {"attributes": {"enabled": 1}},
+        {"attributes": []},
+        {"contentType": 1},
+        {"tags": {"a": 1}},
+    ],
+)
+async def test_a_property_of_a_wrong_type_is_refused(
+    wire: aiohttp.ClientSession, properties: dict[str, object]
+) -> None:
+    async with wire.put("/secrets/anything", params=VERSION, json={"value": "x", **properties}) as response:
+        assert response.status == 400
+        assert "wrong type" in (await error_of(response))["message"]
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"value": ' + b"9" * 5000 + b"}"])
 async def test_a_body_that_is_no_json_object_is_refused(wire: aiohttp.ClientSession, body: bytes) -> None:
     async with wire.put("/secrets/anything", params=VERSION, data=body) as response:

@@ -1,0 +1,101 @@
+"""SMART system scopes, v1 and v2 (http://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Flag, auto
+
+from shared.fhir.interaction import TYPE_PATTERN, InteractionKind
+
+
+class Action(Flag):
+    """What a v2 scope's letters `cruds` grant."""
+
+    CREATE = auto()
+    READ = auto()
+    UPDATE = auto()
+    DELETE = auto()
+    SEARCH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Actions on the resources of one type, or of every type when `type` is "*"."""
+
+    type: str
+    actions: Action
+
+
+NO_ACTION = Action(0)
+EVERY_ACTION = ~NO_ACTION
+
+_SCOPE = re.compile(rf"system/(\*|{TYPE_PATTERN})\.(read|write|\*|(?=[cruds])c?r?u?d?s?)")
+_WORDS = {
+    "read": Action.READ | Action.SEARCH,
+    "write": Action.CREATE | Action.UPDATE | Action.DELETE,
+    "*": EVERY_ACTION,
+}
+_LETTERS = dict(zip("cruds", Action, strict=True))
+_NEEDED: Mapping[InteractionKind, Action] = {
+    InteractionKind.READ: Action.READ,
+    InteractionKind.VREAD: Action.READ,
+    InteractionKind.HISTORY_INSTANCE: Action.READ,
+    InteractionKind.CREATE: Action.CREATE,
+    InteractionKind.UPDATE: Action.UPDATE,
+    InteractionKind.PATCH: Action.UPDATE,
+    InteractionKind.DELETE: Action.DELETE,
+    InteractionKind.SEARCH_TYPE: Action.SEARCH,
+    InteractionKind.SEARCH_SYSTEM: Action.SEARCH,
+    InteractionKind.HISTORY_TYPE: Action.SEARCH,
+    InteractionKind.HISTORY_SYSTEM: Action.SEARCH,
+    InteractionKind.CAPABILITIES: NO_ACTION,
+    InteractionKind.BATCH: NO_ACTION,
+    InteractionKind.TRANSACTION: NO_ACTION,
+}
+
+
+def parse_scope(text: str) -> Scope | None:
+    """The scope that `text` spells, such as `system/Patient.read` (v1) or `system/*.rs` (v2).
+
+    None when it is not a system scope, has its letters out of order, or restricts a search by `?`: the gateway could
+    not hold a client to that.
+    """
+    matched = _SCOPE.fullmatch(text)
+    if matched is None:
+        return None
+    type, actions = matched.groups()
+    if actions in _WORDS:
+        return Scope(type, _WORDS[actions])
+    granted = NO_ACTION
+    for letter in actions:
+        granted |= _LETTERS[letter]
+    return Scope(type, granted)
+
+
+def granted(scopes: tuple[Scope, ...], type: str | None) -> Action:
+    """What `scopes` grant together on a type, or on every type at once for None. No scopes grant everything."""
+    if not scopes:
+        return EVERY_ACTION
+    actions = NO_ACTION
+    for scope in scopes:
+        if scope.type in ("*", type):
+            actions |= scope.actions
+    return actions
+
+
+def permits(scopes: tuple[Scope, ...], kind: InteractionKind, type: str | None, *, conditional: bool = False) -> bool:
+    """Whether `scopes` grant an interaction; an empty tuple grants everything, since scopes only narrow.
+
+    A conditional interaction needs search too, because its outcome tells what matched, and a conditional update needs
+    create, because it may make a resource. No scope grants an operation. A batch is judged by its entries.
+    """
+    if not scopes:
+        return True
+    needed = _NEEDED.get(kind)
+    if needed is None:
+        return False
+    if conditional:
+        needed |= Action.SEARCH
+        if kind is InteractionKind.UPDATE:
+            needed |= Action.CREATE
+    return needed in granted(scopes, type)

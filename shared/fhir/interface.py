@@ -1,0 +1,179 @@
+"""The one table of the interface: which resources the app reads, how it searches for them, and which fields it shows.
+
+The statement, what is let through, and the onboarding check all read it, so they cannot disagree. DSTU2 and STU3 are
+the published interfaces of the Patients app; R4 is STU3 with R4's names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.fhir.versions import FhirVersion
+
+READ_INTERACTIONS = ("read", "vread", "history-instance", "search-type")
+"""What every type of the interface offers (http://hl7.org/fhir/restful-interaction, the same codes in all versions)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameter:
+    """A search parameter by its FHIR name; `type` is a SearchParamType, `documentation` is for people."""
+
+    name: str
+    type: str
+    documentation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceInterface:
+    """What the app needs of one resource type.
+
+    `search_parameters` leaves out `_count` and `_sort`: they shape a result, select nothing, and so have no
+    SearchParamType. `required` and `recommended` are dotted paths into the JSON form of the resource, without its
+    type and without indexes: a path is there when a value is reached through any element of the lists on its way.
+    `a|b` is there when `a` or `b` is.
+    """
+
+    type: str
+    search_parameters: tuple[SearchParameter, ...]
+    required: tuple[str, ...]
+    recommended: tuple[str, ...]
+
+
+def types(version: FhirVersion) -> frozenset[str]:
+    """The names of the interface's resource types in `version`."""
+    return _TYPES[version]
+
+
+_PATIENT = SearchParameter("patient", "reference", "The patient it is about")
+_CATEGORY = SearchParameter("category", "token", "The app asks for vital-signs")
+_SORTED_BY_DATE = SearchParameter("date", "date", "The app sorts by it, the latest first")
+_ID = SearchParameter("_id", "token", "The logical id")
+_FAMILY = SearchParameter("family", "string", "A family name, or what it begins with")
+_FAMILY_CONTAINS = SearchParameter("family", "string", "A family name; the app asks for a part of it (family:contains)")
+_GIVEN = SearchParameter("given", "string", "A given name, or what it begins with")
+_NAME = SearchParameter("name", "string", "Any part of the name")
+_BIRTHDATE = SearchParameter("birthdate", "date", "The date of birth")
+_GENDER = SearchParameter("gender", "token", "The administrative gender")
+_IDENTIFIER = SearchParameter("identifier", "token", "An identifier, such as the medical record number (MRN)")
+
+_PATIENT_REQUIRED = ("name.given", "name.family", "gender", "birthDate", "identifier.value")
+_PATIENT_RECOMMENDED = ("identifier.type.coding.code", "name.use", "name.prefix")
+_MEDICATION = "medicationReference.display|medicationCodeableConcept.text"
+
+_OBSERVATION = ResourceInterface(
+    "Observation",
+    (_PATIENT, _CATEGORY, _SORTED_BY_DATE),
+    (
+        "effectiveDateTime|effectivePeriod",
+        "code.coding.code",
+        "valueQuantity.value|component.valueQuantity.value",
+    ),
+    ("code.coding.display", "valueQuantity.unit|component.valueQuantity.unit"),
+)
+_ENCOUNTER = ResourceInterface(
+    "Encounter",
+    (_PATIENT, _SORTED_BY_DATE),
+    ("status", "type.coding.display"),
+    ("period.start", "location.location.display"),
+)
+_LOCATION = ResourceInterface("Location", (), (), ())  # only read, by the reference of an Encounter
+
+
+def _condition(recorded: str) -> ResourceInterface:
+    return ResourceInterface("Condition", (_PATIENT,), ("code.coding.display",), (recorded, "severity"))
+
+
+def _allergy_intolerance(recorded: str) -> ResourceInterface:
+    return ResourceInterface(
+        "AllergyIntolerance",
+        (_PATIENT,),
+        ("code.text", "code.coding.display", "clinicalStatus", "verificationStatus"),
+        (
+            recorded,
+            "note.text",
+            "reaction.substance.text|reaction.substance.coding.display",
+            "reaction.manifestation.text|reaction.manifestation.coding.display",
+        ),
+    )
+
+
+def _medication_request(requester: str) -> ResourceInterface:
+    return ResourceInterface(
+        "MedicationRequest",
+        (_PATIENT,),
+        (_MEDICATION, "authoredOn", requester),
+        ("dosageInstruction.text", "text.div"),
+    )
+
+
+def _coverage(*required: str) -> ResourceInterface:
+    # No published parameter of DSTU2's and STU3's Coverage is named `patient`, yet it is what the app sends.
+    return ResourceInterface("Coverage", (_PATIENT,), required, ())
+
+
+_MEDICATION_STATEMENT = ResourceInterface(
+    "MedicationStatement", (_PATIENT,), (_MEDICATION,), ("dosage.text", "text.div")
+)
+_PATIENT_SINCE_STU3 = ResourceInterface(
+    "Patient",
+    (_ID, _FAMILY, _GIVEN, _BIRTHDATE, _GENDER, _IDENTIFIER),
+    _PATIENT_REQUIRED,
+    (*_PATIENT_RECOMMENDED, "generalPractitioner.display"),
+)
+
+INTERFACE: Mapping[FhirVersion, tuple[ResourceInterface, ...]] = {
+    FhirVersion.DSTU2: (
+        ResourceInterface(
+            "Patient",
+            (_ID, _FAMILY_CONTAINS, _GIVEN, _NAME, _BIRTHDATE, _IDENTIFIER),
+            _PATIENT_REQUIRED,
+            (*_PATIENT_RECOMMENDED, "careProvider.display"),
+        ),
+        _OBSERVATION,
+        _condition("dateRecorded"),
+        _ENCOUNTER,
+        ResourceInterface(
+            "AllergyIntolerance",
+            (_PATIENT,),
+            ("substance.text|substance.coding.display", "status"),
+            (
+                "recordedDate",
+                "note.text",
+                "reaction.substance.text",
+                "reaction.manifestation.text",
+                "text.div",
+            ),
+        ),
+        ResourceInterface(
+            "MedicationOrder",
+            (_PATIENT,),
+            (_MEDICATION, "dateWritten", "prescriber.display"),
+            ("dateEnded", "dosageInstruction.text", "text.div"),
+        ),
+        _coverage("issuer|plan"),
+        _LOCATION,
+    ),
+    FhirVersion.STU3: (
+        _PATIENT_SINCE_STU3,
+        _OBSERVATION,
+        _condition("assertedDate"),
+        _ENCOUNTER,
+        _allergy_intolerance("assertedDate"),
+        _medication_request("requester.agent.display"),
+        _MEDICATION_STATEMENT,
+        _coverage("grouping.groupDisplay", "grouping.planDisplay", "period", "subscriberId"),
+        _LOCATION,
+    ),
+    FhirVersion.R4: (
+        _PATIENT_SINCE_STU3,
+        _OBSERVATION,
+        _condition("recordedDate"),
+        _ENCOUNTER,
+        _allergy_intolerance("recordedDate"),
+        _medication_request("requester.display"),
+        _MEDICATION_STATEMENT,
+        _coverage("class.name", "period", "subscriberId"),
+        _LOCATION,
+    ),
+}
+
+_TYPES = {version: frozenset(resource.type for resource in resources) for version, resources in INTERFACE.items()}

@@ -1,0 +1,126 @@
+"""Which format a client asks for, and which one a body has (http://hl7.org/fhir/R4/http.html#mime-type, RFC 9110).
+
+Every spelling of every FHIR version is understood on every base: clients keep theirs when a server moves on. Answers
+are spelled as the base's version registers it.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from shared.fhir.errors import FhirError
+from shared.fhir.versions import FhirFormat, FhirVersion
+
+_MEDIA_TYPES = {
+    "application/fhir+json": FhirFormat.JSON,
+    "application/json+fhir": FhirFormat.JSON,
+    "application/json": FhirFormat.JSON,
+    "text/json": FhirFormat.JSON,
+    "application/fhir+xml": FhirFormat.XML,
+    "application/xml+fhir": FhirFormat.XML,
+    "application/xml": FhirFormat.XML,
+    "text/xml": FhirFormat.XML,
+}
+_NAMES = {format: {media for media, its in _MEDIA_TYPES.items() if its is format} for format in FhirFormat}
+_SHORT = {format.value: format for format in FhirFormat}
+_ANY, _ANY_APPLICATION = "*/*", "application/*"
+_MOST_READ = 2048  # characters of an Accept header; browsers send 200
+_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # a comma inside a quoted parameter separates nothing
+_QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(?:\.0*)?")  # RFC 9110, section 12.4.2, and the `.2` that Java sends
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """One media range of an Accept header; `release` is its `fhirVersion` parameter."""
+
+    media: str
+    quality: float
+    release: str | None
+
+
+def negotiate(query: str, accept: str | None, version: FhirVersion) -> FhirFormat:
+    """The format to answer in, by the raw `query` string's `_format`, or else by the Accept header.
+
+    Without either it is JSON. Where a client likes both formats as much, the one it names wins over one that only a
+    wildcard covers, then the one it names first, then JSON. A browser gets JSON: it lists `application/xml` for the
+    sake of XHTML, above the `*/*` that covers FHIR.
+
+    Raises FhirError 406 where the client takes neither format, or only of another FHIR version.
+    """
+    format = requested_format(query, accept, version)
+    if format is None:
+        release = version.release
+        raise FhirError(
+            406, "not-supported", f"This base answers in JSON or XML of FHIR {release} (fhirVersion={release})"
+        )
+    return format
+
+
+def requested_format(query: str, accept: str | None, version: FhirVersion | None = None) -> FhirFormat | None:
+    """As `negotiate`, but None where that raises; without a `version` a `fhirVersion` parameter counts for nothing."""
+    release = version.release if version else None
+    asked = _format_parameter(query)
+    if asked:
+        wanted = _range(asked)
+        # A plus sign that the client left as it is means a blank in a query, and still it means a plus sign here.
+        format = _SHORT.get(wanted.media) or _MEDIA_TYPES.get(wanted.media.replace(" ", "+"))
+        return format if _is_release(wanted, release) else None
+    ranges = [_range(element) for element in _ELEMENT.findall((accept or "")[:_MOST_READ]) if element.strip()]
+    if not ranges:
+        return FhirFormat.JSON
+    return _best([wanted for wanted in ranges if _is_release(wanted, release)])
+
+
+def media_type_format(content_type: str | None) -> FhirFormat | None:
+    """The format of a body by its Content-Type in any FHIR version's spelling; None if that isn't FHIR's."""
+    return _MEDIA_TYPES.get((content_type or "").partition(";")[0].strip().lower())
+
+
+def content_type(version: FhirVersion, format: FhirFormat) -> str:
+    """The Content-Type of an answer."""
+    return f"{version.media_type(format)}; charset=utf-8"
+
+
+def _format_parameter(query: str) -> str:
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if value and unquote(name) == "_format":
+            return unquote(value)
+    return ""
+
+
+def _range(text: str) -> _Range:
+    media, *parameters = text.lower().split(";")
+    quality, release = 1.0, None
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        name, value = name.strip(" \t+"), value.strip(' \t"')
+        if name == "q":
+            quality = float(value) if _QUALITY.fullmatch(value) else 0.0
+        elif name == "fhirversion":
+            release = value
+    media = media.strip()
+    return _Range(_ANY if media == "*" else media, quality, release)  # the bare `*` is Java's
+
+
+def _is_release(wanted: _Range, release: str | None) -> bool:
+    return release is None or wanted.release in (None, release)
+
+
+def _best(ranges: list[_Range]) -> FhirFormat | None:
+    listed = {wanted.media for wanted in ranges}
+    if "text/html" in listed and _ANY in listed:
+        ranges = [wanted for wanted in ranges if wanted.media not in ("application/xml", "text/xml")]
+    ranked = [(rank, format) for format in FhirFormat if (rank := _rank(ranges, format)) is not None]
+    return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def _rank(ranges: list[_Range], format: FhirFormat) -> tuple[float, int, int] | None:
+    """How well `format` suits, by the most specific ranges that cover it: quality, specificity, minus the position."""
+    covers = ((2, _NAMES[format]), (1, {_ANY_APPLICATION}), (0, {_ANY}))
+    for specificity, names in covers:
+        found = [(wanted.quality, -position) for position, wanted in enumerate(ranges) if wanted.media in names]
+        if found:
+            quality, first = max(found)
+            return (quality, specificity, first) if quality else None
+    return None

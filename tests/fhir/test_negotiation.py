@@ -1,0 +1,180 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.fhir.errors import FhirError
+from shared.fhir.negotiation import content_type, media_type_format, negotiate
+from shared.fhir.versions import FhirFormat, FhirVersion
+
+JSON, XML = FhirFormat.JSON, FhirFormat.XML
+STU3 = FhirVersion.STU3
+
+JSON_SPELLINGS = ["application/fhir+json", "application/json+fhir", "application/json", "text/json"]
+XML_SPELLINGS = ["application/fhir+xml", "application/xml+fhir", "application/xml", "text/xml"]
+SPELLINGS = [(media, JSON) for media in JSON_SPELLINGS] + [(media, XML) for media in XML_SPELLINGS]
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+
+
+def refusal(query: str, accept: str | None, version: FhirVersion = STU3) -> FhirError:
+    with pytest.raises(FhirError) as caught:
+        negotiate(query, accept, version)
+    assert (caught.value.status, caught.value.code) == (406, "not-supported")
+    return caught.value
+
+
+@pytest.mark.parametrize("version", FhirVersion)
+@pytest.mark.parametrize(("media", "format"), SPELLINGS)
+def test_every_spelling_is_understood_on_every_base(media: str, format: FhirFormat, version: FhirVersion) -> None:
+    assert negotiate("", media.upper(), version) is format
+    assert negotiate(f"_format={media.upper()}", None, version) is format
+    assert negotiate(f"_format={media.replace('+', '%2B').replace('/', '%2F')}", None, version) is format
+    assert negotiate(f"_format={media.replace('+', '%20')}", None, version) is format
+    assert media_type_format(f"{media.title()} ; charset=utf-8") is format
+
+
+@pytest.mark.parametrize(
+    ("query", "format"),
+    [
+        ("_format=json", JSON),
+        ("_format=XML", XML),
+        ("name=a&_format=xml&_count=2", XML),
+        ("%5Fformat=xml", XML),
+        ("_format=&_format=xml", XML),
+        ("_format=application/fhir%2Bxml;fhirVersion=3.0", XML),
+        ("_format=application/fhir+xml;+fhirVersion=3.0", XML),
+        ("_format=application%2Ffhir%2Bxml%3B%20charset%3Dutf-8", XML),
+    ],
+)
+def test_format_parameter_overrides_accept(query: str, format: FhirFormat) -> None:
+    other = JSON if format is XML else XML
+
+    assert negotiate(query, f"application/{other.value}", STU3) is format
+    assert negotiate(query, "image/png", STU3) is format
+
+
+@pytest.mark.parametrize("query", ["", "_format=", "_formatted=xml", "x=_format=xml", "x_format=xml"])
+def test_without_a_format_parameter_accept_decides(query: str) -> None:
+    assert negotiate(query, "application/fhir+xml", STU3) is XML
+    assert negotiate(query, "application/fhir+json", STU3) is JSON
+
+
+@pytest.mark.parametrize("accept", [None, "", " ", ",", "*/*", "*/*;q=0.1", "application/*", "image/png, */*;q=0.1"])
+def test_json_is_the_answer_to_whoever_does_not_care(accept: str | None) -> None:
+    assert negotiate("", accept, STU3) is JSON
+
+
+@pytest.mark.parametrize(
+    ("accept", "format"),
+    [
+        ("application/json;q=0.2, application/xml;q=0.3", XML),
+        ("application/xml;q=0.2, application/json;q=0.3", JSON),
+        ("application/xml;q=0.3, */*;q=0.5", JSON),
+        ("*/*, application/fhir+xml", XML),
+        ("application/*, application/fhir+xml", XML),
+        ("*/*;q=0.5, application/*;q=0.4", JSON),
+        ("application/fhir+xml, application/fhir+json", XML),
+        ("application/fhir+json, application/fhir+xml", JSON),
+        ("application/fhir+json;q=0, */*", XML),
+        ("application/json;q=0, application/fhir+json, */*", JSON),
+        ("application/fhir+xml ; q = 0.9 , application/json; q=0.8", XML),
+        ('text/plain;note="a,application/fhir+json,b", application/fhir+xml', XML),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", JSON),
+        ("application/fhir+xml;q=high, application/fhir+json;q=0.1", JSON),
+    ],
+)
+def test_quality_then_specificity_then_order_decide(accept: str, format: FhirFormat) -> None:
+    assert negotiate("", accept, STU3) is format
+
+
+def test_a_browser_gets_json_unless_it_names_fhir_xml() -> None:
+    assert negotiate("", BROWSER, STU3) is JSON
+    assert negotiate("", f"{BROWSER},application/fhir+xml", STU3) is XML
+    assert negotiate("_format=xml", BROWSER, STU3) is XML
+
+
+@pytest.mark.parametrize(
+    ("query", "accept"),
+    [
+        ("_format=html", None),
+        ("_format=ttl", "application/json"),
+        ("_format=text/turtle", None),
+        ("_format=*/*", None),
+        ("", "text/html"),
+        ("", "text/*"),
+        ("", "json"),
+        ("", "application/fhir+json;q=0"),
+        ("", "*/*;q=0"),
+        ("", "application/fhir+json;q=nan"),
+        ("", '"'),
+    ],
+)
+def test_what_cannot_be_served_is_not_acceptable(query: str, accept: str | None) -> None:
+    refusal(query, accept)
+
+
+@pytest.mark.parametrize("version", FhirVersion)
+def test_the_version_parameter_must_be_the_bases(version: FhirVersion) -> None:
+    for other in FhirVersion:
+        media = f"application/fhir+xml; fhirVersion={other.release}"
+        if other is version:
+            assert negotiate("", media, version) is XML
+            assert negotiate(f"_format={media}", None, version) is XML
+            assert negotiate("", media.replace(other.release, f'"{other.release}"'), version) is XML
+        else:
+            assert f"FHIR {version.release}" in refusal("", media, version).diagnostics
+            assert f"FHIR {version.release}" in refusal(f"_format={media}", None, version).diagnostics
+
+
+def test_another_version_is_passed_over_where_something_else_is_acceptable() -> None:
+    accept = "application/fhir+json;fhirVersion=4.0, application/fhir+xml;fhirVersion=3.0;q=0.5"
+
+    assert negotiate("", accept, FhirVersion.R4) is JSON
+    assert negotiate("", accept, FhirVersion.STU3) is XML
+
+
+@given(st.text(max_size=200), st.none() | st.text(max_size=200))
+def test_any_text_gives_a_format_or_an_error_that_does_not_repeat_it(query: str, accept: str | None) -> None:
+    try:
+        answer: FhirFormat | str = negotiate(query, accept, STU3)
+    except FhirError as error:
+        answer = error.diagnostics
+
+    assert answer in (JSON, XML, refusal("_format=html", None).diagnostics)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*JSON_SPELLINGS, *XML_SPELLINGS, "*/*", "application/*"]),
+            st.sampled_from([0, 0.1, 0.5, 1]),
+        ),
+        min_size=1,
+    )
+)
+def test_what_a_client_refuses_is_never_sent_and_what_it_takes_is(ranges: list[tuple[str, float]]) -> None:
+    def takes(spellings: list[str]) -> bool:
+        """Whether one of the most specific ranges that cover `spellings` has a quality."""
+        for names in (spellings, ["application/*"], ["*/*"]):
+            if qualities := [quality for media, quality in ranges if media in names]:
+                return any(qualities)
+        return False
+
+    taken = [format for format, spellings in ((JSON, JSON_SPELLINGS), (XML, XML_SPELLINGS)) if takes(spellings)]
+    accept = ", ".join(f"{media};q={quality}" for media, quality in ranges)
+    if taken:
+        assert negotiate("", accept, STU3) in taken
+    else:
+        refusal("", accept)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "text/html", "application/x-www-form-urlencoded", "json", "application/fhir"]
+)
+def test_other_bodies_have_no_fhir_format(value: str | None) -> None:
+    assert media_type_format(value) is None
+
+
+def test_an_answer_is_spelled_as_its_version_registers_it() -> None:
+    assert content_type(FhirVersion.DSTU2, JSON) == "application/json+fhir; charset=utf-8"
+    assert content_type(FhirVersion.R4, XML) == "application/fhir+xml; charset=utf-8"

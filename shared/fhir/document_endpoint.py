@@ -1,0 +1,121 @@
+"""The documents that need no token: each base's statement and SMART configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+
+import orjson
+
+from shared.fhir.errors import FhirError
+from shared.fhir.negotiation import content_type, negotiate
+from shared.fhir.outcome import error_response, format_for_errors
+from shared.fhir.smart_configuration import smart_configuration
+from shared.fhir.statement import statement
+from shared.fhir.versions import FhirFormat, FhirVersion
+from shared.fhir.xml_writer import to_xml
+from shared.message import Request, Response
+
+_STATEMENT, _SMART_CONFIGURATION = "metadata", ".well-known/smart-configuration"
+_ALLOW = "GET, HEAD, OPTIONS"
+# Anonymous and the same for everyone, so any site's script may read them.
+_SHARED = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
+_OPTIONS = Response(
+    204,
+    MappingProxyType(
+        {
+            "Allow": _ALLOW,
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Allow-Methods": "GET, HEAD",
+            "Access-Control-Allow-Headers": "*",
+        }
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A rendered document: what GET answers, and what it answers to a client that has it already."""
+
+    etag: str
+    found: Response
+    not_modified: Response
+
+
+class DocumentEndpoint:
+    """Answers GET, HEAD and OPTIONS of `/{base}/metadata` and `/{base}/.well-known/smart-configuration`.
+
+    `base` is `fhir` (which speaks `default_version`) or a FHIR version's name, in any case, as the Functions host
+    matches routes. Anything else is answered with an OperationOutcome of 404, 405 or 406; nothing is raised.
+    Documents are rendered when first asked for, and kept: there is a fixed number of them.
+    """
+
+    def __init__(self, public_base_url: str, default_version: FhirVersion, portal_url: str | None = None) -> None:
+        """`public_base_url` is the gateway's origin; `portal_url` is a statement's `register` and `manage`, if any."""
+        self._public_base_url = public_base_url
+        self._token_url = f"{public_base_url}/oauth2/token"
+        self._portal_url = portal_url
+        self._default_version = default_version
+        self._versions = {"fhir": default_version, **{version.value: version for version in FhirVersion}}
+        self._documents: dict[tuple[str, FhirFormat | None], _Document] = {}
+
+    async def __call__(self, request: Request) -> Response:
+        base, _, name = request.path.strip("/").lower().partition("/")
+        try:
+            response = self._answer(request, base, name)
+        except FhirError as error:
+            format = format_for_errors(request.query, request.headers.get("accept"))
+            response = error_response(error, self._versions.get(base, self._default_version), format)
+        return Response(response.status, response.headers) if request.method == "HEAD" else response
+
+    def _answer(self, request: Request, base: str, name: str) -> Response:
+        if base not in self._versions or name not in (_STATEMENT, _SMART_CONFIGURATION):
+            raise FhirError(
+                404, "not-found", f"There is {_STATEMENT} and {_SMART_CONFIGURATION} here, and nothing else"
+            )
+        if request.method == "OPTIONS":
+            return _OPTIONS
+        if request.method not in ("GET", "HEAD"):
+            raise FhirError(405, "not-supported", "This document can only be read", {"Allow": _ALLOW})
+        format = None
+        if name == _STATEMENT:
+            format = negotiate(request.query, request.headers.get("accept"), self._versions[base])
+        document = self._document(base, format)
+        known = request.headers.get("if-none-match")
+        return document.not_modified if known and _matches(known, document.etag) else document.found
+
+    def _document(self, base: str, format: FhirFormat | None) -> _Document:
+        """The statement in `format`; the SMART configuration, which only has one, without."""
+        document = self._documents.get((base, format))
+        if document is None:
+            document = self._render_statement(base, format) if format else self._render_smart_configuration()
+            self._documents[base, format] = document
+        return document
+
+    def _render_statement(self, base: str, format: FhirFormat) -> _Document:
+        version = self._versions[base]
+        resource = statement(
+            version, f"{self._public_base_url}/{base}", self._token_url, self._portal_url, self._portal_url
+        )
+        body = to_xml(resource) if format is FhirFormat.XML else orjson.dumps(resource)
+        return _complete(body, content_type(version, format), {"Vary": "Accept"})
+
+    def _render_smart_configuration(self) -> _Document:
+        configuration = smart_configuration(self._token_url, f"{self._public_base_url}/oauth2/keys")
+        return _complete(orjson.dumps(configuration), "application/json", {})
+
+
+def _complete(body: bytes, media_type: str, headers: Mapping[str, str]) -> _Document:
+    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    kept = {**_SHARED, **headers, "ETag": etag}
+    return _Document(
+        etag,
+        Response(200, MappingProxyType({**kept, "Content-Type": media_type}), body),
+        Response(304, MappingProxyType(kept)),
+    )
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """The weak comparison of RFC 9110, section 13.1.2."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]

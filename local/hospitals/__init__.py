@@ -1,0 +1,1 @@
+"""Three FHIR servers for a laptop, each in another software's style, with synthetic patients."""

@@ -1,0 +1,364 @@
+"""FHIR search over resources in memory: what matches, in which order (R4 search.html; the same in DSTU2 and STU3)."""
+
+import re
+import unicodedata
+from calendar import isleap, monthrange
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from operator import itemgetter
+from typing import Any
+
+from local.hospitals.paging import Pairs
+from local.hospitals.records import Resource
+from local.hospitals.refusal import Refusal
+
+
+class Kind(Enum):
+    """The search parameter types in use; the name in lower case is the type's code."""
+
+    STRING = auto()
+    TOKEN = auto()
+    REFERENCE = auto()
+    DATE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A search parameter: it looks at `paths`, of which a FHIR version has some."""
+
+    kind: Kind
+    paths: tuple[str, ...]
+
+
+Span = tuple[datetime, datetime]
+Test = Callable[[Resource], bool]
+Match = Callable[[Any], bool]
+
+
+def _string(*paths: str) -> Parameter:
+    return Parameter(Kind.STRING, paths)
+
+
+def _token(*paths: str) -> Parameter:
+    return Parameter(Kind.TOKEN, paths)
+
+
+def _reference(*paths: str) -> Parameter:
+    return Parameter(Kind.REFERENCE, paths)
+
+
+def _date(*paths: str) -> Parameter:
+    return Parameter(Kind.DATE, paths)
+
+
+# DSTU2's Coverage knows its patient as the subscriber alone.
+_PATIENT = _reference("patient", "subject", "beneficiary", "subscriber")
+_ANY_TYPE = {"_id": _token("id"), "id": _token("id"), "_lastUpdated": _date("meta.lastUpdated")}
+_PRESCRIPTION = {
+    "patient": _PATIENT,
+    "subject": _PATIENT,
+    "code": _token("medicationCodeableConcept"),
+    "medication": _reference("medicationReference"),
+    "status": _token("status"),
+    "datewritten": _date("dateWritten"),
+    "authoredon": _date("authoredOn"),
+}
+PARAMETERS: dict[str, dict[str, Parameter]] = {
+    "Patient": {
+        "family": _string("name.family"),
+        "given": _string("name.given"),
+        "name": _string("name.text", "name.family", "name.given", "name.prefix"),
+        "birthdate": _date("birthDate"),
+        "gender": _token("gender"),
+        "identifier": _token("identifier"),
+    },
+    "Observation": {
+        "patient": _PATIENT,
+        "subject": _PATIENT,
+        "category": _token("category"),
+        "code": _token("code"),
+        "status": _token("status"),
+        "date": _date("effectiveDateTime", "effectivePeriod"),
+    },
+    "Condition": {
+        "patient": _PATIENT,
+        "subject": _PATIENT,
+        "category": _token("category"),
+        "code": _token("code"),
+        "severity": _token("severity"),
+    },
+    "Encounter": {
+        "patient": _PATIENT,
+        "subject": _PATIENT,
+        "status": _token("status"),
+        "type": _token("type"),
+        "date": _date("period"),
+        "location": _reference("location.location"),
+    },
+    "AllergyIntolerance": {"patient": _PATIENT, "subject": _PATIENT, "category": _token("category")},
+    "MedicationOrder": _PRESCRIPTION,
+    "MedicationRequest": _PRESCRIPTION,
+    "Coverage": {"patient": _PATIENT, "beneficiary": _PATIENT, "subscriber": _PATIENT},
+    "Location": {"name": _string("name")},
+    "Medication": {"code": _token("code")},
+    "Organization": {"name": _string("name")},
+    "Practitioner": {"name": _string("name.text"), "family": _string("name.family")},
+}
+
+
+def parameters_of(type: str) -> dict[str, Parameter]:
+    """The search parameters of a resource type, by name."""
+    return _ANY_TYPE | PARAMETERS[type]
+
+
+def search(resources: Iterable[Resource], type: str, pairs: Pairs, base: str) -> list[Resource]:
+    """The resources of `type` that match all `pairs`, in the order `_sort` asks for.
+
+    A parameter that is unknown or empty is ignored. References match by id, by `Type/id`, or by a URL under `base`.
+    Raises Refusal (400) for a value or modifier that can't be understood.
+    """
+    known = parameters_of(type)
+    tests = []
+    for name, value in pairs:
+        name, _, modifier = name.partition(":")
+        if name in known and value:
+            tests.append(_test(known[name], modifier, value, base))
+    found = [resource for resource in resources if all(test(resource) for test in tests)]
+    for parameter, descending in reversed(list(_orders(known, pairs))):
+        _sort(found, parameter, descending)
+    return found
+
+
+def included(
+    found: Iterable[Resource], pairs: Pairs, find: Callable[[str, str], Resource | None]
+) -> Iterator[Resource]:
+    """The resources that `_include=Type:parameter` adds to a page, each once; `find` takes a type and an id."""
+    references: dict[str, None] = {}
+    for _, value in (pair for pair in pairs if pair[0] == "_include"):
+        type, _, name = value.partition(":")
+        parameter = PARAMETERS.get(type, {}).get(name)
+        if parameter is None or parameter.kind is not Kind.REFERENCE:
+            continue
+        for resource in found:
+            if resource["resourceType"] == type:
+                references |= dict.fromkeys(_values(resource, parameter))
+    for reference in references:
+        type, _, id = reference.partition("/")
+        if (target := find(type, id)) is not None:
+            yield target
+
+
+def span(text: str) -> Span:
+    """The stretch of time a FHIR date or dateTime stands for: its start and the end it stops short of.
+
+    Without a time zone it is UTC. Raises ValueError.
+    """
+    match = _DATE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    if match["clock"]:
+        try:
+            start = datetime.fromisoformat(text if match["zone"] else f"{text}Z").astimezone(UTC)
+        except OverflowError:
+            raise ValueError(text) from None
+    else:
+        start = datetime(int(match["year"]), int(match["month"] or 1), int(match["day"] or 1), tzinfo=UTC)
+    try:
+        return start, start + _length(start, match)
+    except OverflowError:
+        return start, _END_OF_TIME
+
+
+def _length(start: datetime, match: re.Match[str]) -> timedelta:
+    if match["fraction"]:
+        return timedelta(microseconds=10 ** (7 - len(match["fraction"])))
+    if match["clock"]:
+        return timedelta(seconds=1) if match["second"] else timedelta(minutes=1)
+    if match["day"]:
+        return timedelta(days=1)
+    if match["month"]:
+        return timedelta(days=monthrange(start.year, start.month)[1])
+    return timedelta(days=366 if isleap(start.year) else 365)
+
+
+def _test(parameter: Parameter, modifier: str, value: str, base: str) -> Test:
+    alternatives = [_matcher(parameter.kind, modifier, part, base) for part in _split(value, ",") if part]
+    return lambda resource: any(matches(found) for found in _values(resource, parameter) for matches in alternatives)
+
+
+def _matcher(kind: Kind, modifier: str, value: str, base: str) -> Match:
+    match kind:
+        case Kind.STRING if modifier in _COMPARISONS:
+            compare, wanted = _COMPARISONS[modifier], _unescape(value)
+            return lambda found: compare(found, wanted)
+        case Kind.TOKEN if not modifier:
+            return _token_matcher(value)
+        case Kind.REFERENCE if not modifier or modifier[0].isupper():
+            return _reference_matcher(f"{modifier}/{value}" if modifier else value, base)
+        case Kind.DATE if not modifier:
+            return _date_matcher(value)
+    raise Refusal(400, "not-supported", f"The modifier :{modifier} is not supported here")
+
+
+def _token_matcher(value: str) -> Match:
+    first, *rest = (_unescape(part) for part in _split(value, "|"))
+    if not rest:
+        return lambda found: bool(found[1] == first)
+    wanted = "|".join(rest)
+    return lambda found: bool(found[0] == first and wanted in ("", found[1]))
+
+
+def _reference_matcher(value: str, base: str) -> Match:
+    wanted = value.removeprefix(f"{base}/")
+    if "/" in wanted:
+        return lambda found: bool(found == wanted)
+    return lambda found: bool(found.rpartition("/")[2] == wanted)
+
+
+def _date_matcher(value: str) -> Match:
+    prefix, text = (value[:2], value[2:]) if value[:2] in _PREFIXES else ("eq", value)
+    compare = _PREFIXES[prefix]
+    try:
+        wanted = span(text)
+    except ValueError:
+        raise Refusal(400, "invalid", "A date must be like 2024, 2024-05, 2024-05-31 or 2024-05-31T10:00:00Z") from None
+    return lambda found: compare(found, wanted)
+
+
+def _orders(known: dict[str, Parameter], pairs: Pairs) -> Iterator[tuple[Parameter, bool]]:
+    """What to sort by, and whether descending: `_sort=-date,code`, and DSTU2's `_sort:desc=date`."""
+    for name, value in pairs:
+        if name not in ("_sort", "_sort:asc", "_sort:desc"):
+            continue
+        for key in value.split(","):
+            if key.lstrip("-") in known:
+                yield known[key.lstrip("-")], name == "_sort:desc" or key.startswith("-")
+
+
+def _sort(found: list[Resource], parameter: Parameter, descending: bool) -> None:
+    """Sort in place and stably; what has no value comes last either way."""
+    keyed = [(_sort_key(resource, parameter), resource) for resource in found]
+    present = sorted((pair for pair in keyed if pair[0] is not None), key=itemgetter(0), reverse=descending)
+    found[:] = [resource for _, resource in present] + [resource for key, resource in keyed if key is None]
+
+
+def _sort_key(resource: Resource, parameter: Parameter) -> Any:
+    first = next(_values(resource, parameter), None)
+    match parameter.kind:
+        case Kind.STRING if first is not None:
+            return _plain(first)
+        case Kind.TOKEN if first is not None:
+            return first[1]
+    return first
+
+
+def _values(resource: Resource, parameter: Parameter) -> Iterator[Any]:
+    """What a parameter finds in a resource: texts, (system, code) pairs, references or spans, by its kind.
+
+    An element of another shape, which a client may have written, is passed over.
+    """
+    for path in parameter.paths:
+        for element in _walk(resource, path.split(".")):
+            yield from _READERS[parameter.kind](element)
+
+
+def _texts(element: Any) -> Iterator[str]:
+    if isinstance(element, str):
+        yield element
+
+
+def _codings(element: Any) -> Iterator[tuple[str, str]]:
+    match element:
+        case str():
+            yield "", element
+        case {"coding": [*codings]}:
+            for coding in codings:
+                yield from _codings(coding)
+        case {"code": str(code)} | {"value": str(code)}:
+            yield element.get("system", ""), code
+
+
+def _references(element: Any) -> Iterator[str]:
+    match element:
+        case {"reference": str(reference)}:
+            yield reference
+
+
+def _spans(element: Any) -> Iterator[Span]:
+    with suppress(ValueError):
+        match element:
+            case str():
+                yield span(element)
+            case {"start": str(start), "end": str(end)}:
+                yield span(start)[0], span(end)[1]
+            case {"start": str(start)}:
+                yield span(start)[0], _END_OF_TIME
+            case {"end": str(end)}:
+                yield _START_OF_TIME, span(end)[1]
+
+
+def _walk(element: Any, steps: list[str]) -> Iterator[Any]:
+    if isinstance(element, list):
+        for item in element:
+            yield from _walk(item, steps)
+    elif not steps:
+        yield element
+    elif isinstance(element, dict) and steps[0] in element:
+        yield from _walk(element[steps[0]], steps[1:])
+
+
+def _plain(text: str) -> str:
+    """Without case and accents, as strings are compared (R4 search.html#string)."""
+    letters = unicodedata.normalize("NFD", text.casefold())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def _split(text: str, at: str) -> list[str]:
+    """Split where `at` stands without a backslash (R4 search.html#escaping); the parts keep their escapes."""
+    parts = [""]
+    for piece in re.findall(r"\\.|.", text, re.DOTALL):
+        if piece == at:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([\\,|$])", r"\1", text)
+
+
+_READERS: dict[Kind, Callable[[Any], Iterator[Any]]] = {
+    Kind.STRING: _texts,
+    Kind.TOKEN: _codings,
+    Kind.REFERENCE: _references,
+    Kind.DATE: _spans,
+}
+
+_DATE = re.compile(
+    r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
+    r"(?P<clock>T\d\d:\d\d(?P<second>:\d\d(?P<fraction>\.\d{1,6})?)?(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?",
+    re.ASCII,
+)
+_START_OF_TIME = datetime.min.replace(tzinfo=UTC)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+
+_COMPARISONS: dict[str, Callable[[str, str], bool]] = {
+    "": lambda found, wanted: _plain(found).startswith(_plain(wanted)),
+    "contains": lambda found, wanted: _plain(wanted) in _plain(found),
+    "exact": lambda found, wanted: found == wanted,
+}
+# R4 search.html#prefix, each with the resource's span on the left.
+_PREFIXES: dict[str, Callable[[Span, Span], bool]] = {
+    "eq": lambda found, wanted: wanted[0] <= found[0] and found[1] <= wanted[1],
+    "ne": lambda found, wanted: not (wanted[0] <= found[0] and found[1] <= wanted[1]),
+    "gt": lambda found, wanted: found[1] > wanted[1],
+    "lt": lambda found, wanted: found[0] < wanted[0],
+    "ge": lambda found, wanted: found[1] > wanted[0],
+    "le": lambda found, wanted: found[0] < wanted[1],
+    "sa": lambda found, wanted: found[0] >= wanted[1],
+    "eb": lambda found, wanted: found[1] <= wanted[0],
+}

@@ -1,0 +1,99 @@
+"""Which URLs lie below a base, and where they lie below another one."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+# Unreserved characters and ":" only: none that JSON, XML or a form escapes, so that a base can be written into each.
+_BASE = re.compile(
+    r"https?://(?P<host>[\w.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?(?P<path>(?:/[\w.~:-]*)*)",
+    re.ASCII | re.IGNORECASE,
+)
+_SLASH = r"(?:[/\\]|%(?:25)*+(?:2f|5c))"
+# Servers take "..;x", "%2e%2e" and "..%252f" for "..", and browsers drop line breaks: none of them is followed.
+_CLIMBING = re.compile(
+    rf"{_SLASH}(?:\.|%(?:25)*+2e){{1,2}}(?={_SLASH}|;|%(?:25)*+3b|\Z)|[\t\n\r]", re.ASCII | re.IGNORECASE
+)
+_PATH = re.compile(r"[^?#]*+")
+_PATH_IN_TEXT = re.compile(r"[^?#\s\"'<>]*+", re.ASCII)
+_URL_BOUNDARY = r"(?=[/?#]|\Z)"
+_TEXT_BOUNDARY = r"(?=[/?#\\,;)\]}|`\s\"'<>]|[^\x00-\x7f]|[.:!]*+(?:[\s\"'<>]|\Z))"
+
+
+@dataclass(frozen=True)
+class LinkMap:
+    """Maps URLs at or below any of the bases `sources` to the same place below the base `target`.
+
+    A base is an absolute http or https URL without query, fragment or user; a trailing slash is dropped. Http and https
+    count as one, because a server behind a TLS terminator writes http links to itself; so do no port, 80 and 443.
+    Hosts are compared without case, any other port and the path exactly (RFC 3986 section 6.2.2.1). A base matches only
+    at a path boundary, and never when the path below it climbs by dot segments in whatever encoding.
+
+    Raises ValueError for a base that is malformed, or whose path has other characters than letters, digits, "-._~:/".
+    """
+
+    sources: tuple[str, ...]
+    target: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", tuple(_base(source) for source in self.sources))
+        object.__setattr__(self, "target", _base(self.target))
+        if not self.sources:
+            raise ValueError("a link map needs a source")
+
+    @property
+    def inverse(self) -> "LinkMap":
+        """The way back: from `target` to the first of `sources`."""
+        return LinkMap((self.target,), self.sources[0])
+
+    def map(self, url: str) -> str | None:
+        """`url` with its base replaced and the rest as it was, or None when it is not below a source."""
+        length = self.base_length(url)
+        return None if length is None else self.target + url[length:]
+
+    def base_length(self, url: str) -> int | None:
+        """How many characters of `url` spell a source, or None when it is not below one."""
+        base = self._url.match(url)
+        if base is None or _climbs(url, base.end(), _PATH):
+            return None
+        return base.end()
+
+    def occurrences(self, text: str) -> Iterator[tuple[int, int]]:
+        """Start and end of each source that stands in running text, alone or at the start of a longer URL."""
+        for base in self._text.finditer(text):
+            if not _climbs(text, base.end(), _PATH_IN_TEXT):
+                yield base.span()
+
+    @cached_property
+    def locations(self) -> str:
+        """The sources from host to path as one pattern, the longest first, without a boundary at the end."""
+        return "|".join(_location(source) for source in sorted(self.sources, key=len, reverse=True))
+
+    @cached_property
+    def _url(self) -> re.Pattern[str]:
+        return re.compile(rf"(?i:https?)://(?:{self.locations}){_URL_BOUNDARY}", re.ASCII)
+
+    @cached_property
+    def _text(self) -> re.Pattern[str]:
+        return re.compile(rf"(?<![\w.+-])(?i:https?)://(?:{self.locations}){_TEXT_BOUNDARY}", re.ASCII)
+
+
+def _base(url: str) -> str:
+    base = _BASE.fullmatch(url)
+    if base is None or _CLIMBING.search(base["path"]):
+        raise ValueError("a base must be an absolute http or https URL of a host and a path")
+    return url.rstrip("/")
+
+
+def _location(source: str) -> str:
+    base = _BASE.fullmatch(source)
+    assert base is not None  # noqa: S101 (checked when the map was made)
+    # An empty port is the default one (RFC 3986 section 3.2.3), but in running text the colon is punctuation.
+    port = r"(?::(?:443|80|(?=/)))?" if base["port"] in (None, "80", "443") else f":{base['port']}"
+    return f"(?i:{re.escape(base['host'])}){port}{re.escape(base['path'])}"
+
+
+def _climbs(text: str, start: int, path: re.Pattern[str]) -> bool:
+    below = path.match(text, start)
+    return below is not None and _CLIMBING.search(text, start, below.end()) is not None

@@ -1,0 +1,43 @@
+"""Where FHIR puts links: the elements of DSTU2, STU3 and R4 whose values a gateway has to rewrite."""
+
+from enum import Enum
+
+
+class Position(Enum):
+    """What a string at a rewritable place holds."""
+
+    URL = "one URL"
+    TEXT = "running text with URLs in it"
+    NARRATIVE = "XHTML with links in href and src"
+
+
+# Each of these names has one meaning as a string wherever it stands: `location` is `Bundle.entry.response.location`
+# (all others are lists or objects), `diagnostics` is `OperationOutcome.issue.diagnostics`.
+ANYWHERE = {
+    "reference": Position.URL,
+    "fullUrl": Position.URL,
+    "location": Position.URL,
+    "diagnostics": Position.TEXT,
+    "div": Position.NARRATIVE,
+}
+
+# `url` is a link in these parents only; elsewhere it names an extension or is a resource's canonical URL. A
+# parameter's `valueUri` or `valueUrl` stays too: nothing tells a link from the canonical that `$expand` takes.
+_LINKING = frozenset({"link", "request", "implementation"})
+_ATTACHMENTS = frozenset({"attachment", "content", "document", "form", "image", "photo", "presentedForm"})
+
+BY_PARENT = frozenset({"url", "text"})
+
+
+def position_of(name: str, parent: str) -> Position | None:
+    """What the string element `name` of an element `parent` holds, or None when it is not to be rewritten.
+
+    `parent` is the name of the enclosing object's element, without regard to lists.
+    """
+    if name == "url":
+        links = parent in _LINKING or parent in _ATTACHMENTS or parent.endswith("Attachment")
+        return Position.URL if links else None
+    if name == "text":
+        # Only `OperationOutcome.issue.details` is a CodeableConcept of that name.
+        return Position.TEXT if parent == "details" else None
+    return ANYWHERE.get(name)

@@ -16,7 +16,23 @@ TYPES = st.sampled_from(["Patient", "Observation", "MedicationRequest", "X"])
 IDS = st.text(string.ascii_letters + string.digits + "-.", min_size=1, max_size=64)
 SEGMENTS = TYPES | IDS | st.sampled_from(["_history", "_search", "metadata", "$everything", "*", "", ".", "..", "..."])
 NASTY = st.sampled_from(
-    ["%2e%2e", "%2E", "..%2f", "%2F", "%5C", "\\", "//", ";", "https://evil.example", "@", "?", "#", "\r\n", "ä", "％2e"]
+    [
+        "%2e%2e",
+        "%2E",
+        "..%2f",
+        "%2F",
+        "%5C",
+        "\\",
+        "//",
+        ";",
+        "https://evil.example",
+        "@",
+        "?",
+        "#",
+        "\r\n",
+        "ä",
+        "％2e",
+    ]
 )
 PATHS = st.lists(SEGMENTS | NASTY | st.text(max_size=5), max_size=6).map("/".join)
 
@@ -96,13 +112,43 @@ def test_one_trailing_slash_is_dropped() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "//", "/Patient", "/metadata", "/$op", "/*", "//evil.example/Patient", "Patient//1", ".", "..", "../Patient", "Patient/..",
-        "Patient/../admin", "Patient/.", "Patient/...", "Patient/1/_history/..", "Patient/1/./Observation",
-        "Patient/%2e%2e", "Patient/%2E%2E/x", "Patient%2F1", "Patient%2f1", "Patient/1%5C", "Patient\\1", "Patient/1;x=1",
-        "Patient/1%00", "Patient/1\n", "\nPatient", "Patient/1 ", "Patient/é", "Patient/1?x", "Patient/1#x",
-        "https://evil.example/Patient", "Patient/1@evil.example", "%50atient/1", "Patient/%24everything",
+        "/",
+        "//",
+        "/Patient",
+        "/metadata",
+        "/$op",
+        "/*",
+        "//evil.example/Patient",
+        "Patient//1",
+        ".",
+        "..",
+        "../Patient",
+        "Patient/..",
+        "Patient/../admin",
+        "Patient/.",
+        "Patient/...",
+        "Patient/1/_history/..",
+        "Patient/1/./Observation",
+        "Patient/%2e%2e",
+        "Patient/%2E%2E/x",
+        "Patient%2F1",
+        "Patient%2f1",
+        "Patient/1%5C",
+        "Patient\\1",
+        "Patient/1;x=1",
+        "Patient/1%00",
+        "Patient/1\n",
+        "\nPatient",
+        "Patient/1 ",
+        "Patient/é",
+        "Patient/1?x",
+        "Patient/1#x",
+        "https://evil.example/Patient",
+        "Patient/1@evil.example",
+        "%50atient/1",
+        "Patient/%24everything",
     ],
-)  # fmt: skip
+)
 def test_a_path_that_could_lead_elsewhere_is_a_bad_request(path: str) -> None:
     assert refused("GET", path).status == 400
 
@@ -110,12 +156,32 @@ def test_a_path_that_could_lead_elsewhere_is_a_bad_request(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "patient", "Patient1", "Patient/_x", "Patient/a_b", "Patient/" + "a" * 65, "A" * 65, "metadata/x", "metadata/_history",
-        "Patient/metadata/metadata", "_history/1", "Patient/_history/1", "_search/1", "Patient/1/_search", "Patient/1/2",
-        "Patient/1/Observation/2", "Patient/1/Observation/_search", "Patient/1/_history/2/$meta", "Patient/*", "*", "$", "$1",
-        "Patient/1/_history/2/3", "1", "_tags",
+        "patient",
+        "Patient1",
+        "Patient/_x",
+        "Patient/a_b",
+        "Patient/" + "a" * 65,
+        "A" * 65,
+        "metadata/x",
+        "metadata/_history",
+        "Patient/metadata/metadata",
+        "_history/1",
+        "Patient/_history/1",
+        "_search/1",
+        "Patient/1/_search",
+        "Patient/1/2",
+        "Patient/1/Observation/2",
+        "Patient/1/Observation/_search",
+        "Patient/1/_history/2/$meta",
+        "Patient/*",
+        "*",
+        "$",
+        "$1",
+        "Patient/1/_history/2/3",
+        "1",
+        "_tags",
     ],
-)  # fmt: skip
+)
 def test_a_path_that_is_not_fhirs_is_not_found(path: str) -> None:
     assert refused("GET", path).status == 404
 
@@ -160,7 +226,8 @@ def test_no_path_leads_outside_the_base(path: str, method: str) -> None:
     try:
         canonical = parse(method, path, "x=1", {}).path
     except FhirError as error:
-        assert error.status in (400, 404, 405)  # noqa: PT017 (a refusal is one of the two right outcomes)
+        if error.status not in (400, 404, 405):
+            raise
         return
     url = f"{BASE}/{canonical}"
     for joined in (url, urljoin(f"{BASE}/", canonical), str(URL(url)), str(URL(f"{BASE}/").join(URL(canonical)))):
@@ -220,13 +287,30 @@ def test_an_entry_is_relative_or_below_the_gateways_bases(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "//evil.example/Patient/1", "https://evil.example/Patient/1", "https://gateway.example/fhir2/Patient/1",
-        "https://gateway.example/stu3//Patient/1", "https://gateway.example/stu3@evil.example/Patient",
-        "https://gateway.example/stu3/../r4/Patient/1", "../r4/Patient/1", "Patient/..", "Patient/1#x", "Patient?name=a b",
-        "Patient?name=Müller", "Patient/1\r\nHost: evil.example", "Patient?x=\n", "/\\evil.example/Patient", "urn:uuid:1",
-        "Patient/1/2", 7, None, ["Patient/1"],
+        "",
+        "//evil.example/Patient/1",
+        "https://evil.example/Patient/1",
+        "https://gateway.example/fhir2/Patient/1",
+        "https://gateway.example/fhirPatient/1",
+        "Patient?x=1#y",
+        "https://gateway.example/stu3//Patient/1",
+        "https://gateway.example/stu3@evil.example/Patient",
+        "https://gateway.example/stu3/../r4/Patient/1",
+        "../r4/Patient/1",
+        "Patient/..",
+        "Patient/1#x",
+        "Patient?name=a b",
+        "Patient?name=Müller",
+        "Patient/1\r\nHost: evil.example",
+        "Patient?x=\n",
+        "/\\evil.example/Patient",
+        "urn:uuid:1",
+        "Patient/1/2",
+        7,
+        None,
+        ["Patient/1"],
     ],
-)  # fmt: skip
+)
 def test_an_entry_that_leads_elsewhere_is_named_and_refused(url: object) -> None:
     with pytest.raises(FhirError, match=r"Bundle\.entry\[1\]") as caught:
         batch_entries(batch({"method": "GET", "url": "Patient/1"}, {"method": "GET", "url": url}), GATEWAY)
@@ -251,9 +335,13 @@ def test_an_entry_that_leads_elsewhere_is_named_and_refused(url: object) -> None
         {"entry": [{"request": {"method": "PUT", "url": "Patient/1"}, "resource": ["Patient"]}]},
         {"entry": [{"request": {"method": "PATCH", "url": "Patient/1"}, "resource": {"resourceType": "Patient"}}]},
         {"entry": [{"request": {"method": "GET", "url": "Patient/1"}, "resource": {"resourceType": "Patient"}}]},
-        {"entry": [{"request": {"method": "POST", "url": "Patient/_search"}, "resource": {"resourceType": "Parameters"}}]},
+        {
+            "entry": [
+                {"request": {"method": "POST", "url": "Patient/_search"}, "resource": {"resourceType": "Parameters"}}
+            ]
+        },
     ],
-)  # fmt: skip
+)
 def test_a_malformed_batch_is_a_bad_request(document: dict[str, object]) -> None:
     with pytest.raises(FhirError) as caught:
         batch_entries({"resourceType": "Bundle", "type": "batch"} | document, GATEWAY)
@@ -281,7 +369,7 @@ def test_an_entry_carries_the_resource_its_interaction_takes(
 
 
 def test_a_batch_of_too_many_entries_is_too_costly() -> None:
-    requests = [{"method": "GET", "url": "Patient/1"}] * (MOST_ENTRIES + 1)
+    requests: list[dict[str, object]] = [{"method": "GET", "url": "Patient/1"}] * (MOST_ENTRIES + 1)
     assert len(batch_entries(batch(*requests[1:]), GATEWAY)) == MOST_ENTRIES
     with pytest.raises(FhirError) as caught:
         batch_entries(batch(*requests), GATEWAY)

@@ -1,0 +1,212 @@
+"""What a client may ask of a tenant's FHIR server, and what may come back."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import TYPE_PATTERN, Interaction, InteractionKind
+from shared.fhir.scopes import EVERY_ACTION, Action, Scope, granted, permits
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """The types that are let through, whether for writing too, and the token's scopes, which only narrow that."""
+
+    types: frozenset[str]
+    write: bool = False
+    scopes: tuple[Scope, ...] = ()
+
+
+_WRITES = frozenset(
+    {InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH, InteractionKind.DELETE},
+)
+_BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
+_REFUSED_KINDS: Mapping[InteractionKind, str] = {
+    InteractionKind.SEARCH_SYSTEM: "A search over all types is not let through: search one type.",
+    InteractionKind.HISTORY_SYSTEM: "The history of all types is not let through: ask for one resource's.",
+    InteractionKind.HISTORY_TYPE: "The history of a type is not let through: ask for one resource's.",
+    InteractionKind.OPERATION: "Operations are not let through: what they reach can't be told from the request.",
+    InteractionKind.CAPABILITIES: "The statement is at [base]/metadata, not in a batch.",
+}
+_REFUSED_PARAMETERS: Mapping[str, str] = {
+    "_filter": "its expression can reach any type",
+    "_query": "what a named query reaches can't be told from the request",
+    "_list": "it tells what lists hold",
+    "_in": "it tells what lists and groups hold",
+    "_contained": "it searches inside resources of other types",
+    "_containedtype": "it searches inside resources of other types",
+    "_type": "a search has the one type of its path",
+    "_not-referenced": "it tells what resources of other types refer to",
+    "_cascade": "it reaches resources of other types",
+    "_remove-references": "it reaches resources of other types",
+}
+
+_ORDINARY = re.compile(r"[A-Za-z][A-Za-z0-9\-]*(?::[A-Za-z\-]+)?")
+_NAME = re.compile(r"[A-Za-z0-9_.:$\-]{1,512}")
+_REVERSE_CHAIN = re.compile(rf"_has:({TYPE_PATTERN}):[A-Za-z0-9_\-]+:(.+)")
+_CHAIN = re.compile(rf"[A-Za-z0-9_\-]+:({TYPE_PATTERN})\.(.+)")
+_INCLUDE = re.compile(rf"({TYPE_PATTERN}):[A-Za-z0-9_\-]+(?::({TYPE_PATTERN}))?")
+_SORT = re.compile(r"[A-Za-z0-9_, +\-]*")
+_TYPE_NAME = re.compile(TYPE_PATTERN)
+
+# RFC 6750, section 3.1.
+_INSUFFICIENT_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+
+
+def authorize(interaction: Interaction, query: str, permissions: Permissions) -> None:
+    """Raise FhirError(403) unless the interaction, and all that its parameters reach, is let through.
+
+    `query` is raw; for a POST search it is the URL's query and the form, joined by "&". A batch passes: each of its
+    entries must be authorized by itself. A parameter passes when it can only narrow the search of its own type, known
+    or not, for each server pages in its own way; one that tells of another type (include, chain, `_has`) must name
+    that type. Names are judged without regard to case, and ";" also as a separator, as some servers take it.
+    Raises FhirError(400) for a parameter name that can't be read.
+    """
+    _authorize_kind(interaction, permissions)
+    _authorize_parameters(query, permissions)
+    if interaction.criteria:
+        # Servers drop what stands before a "?" there.
+        _authorize_parameters(interaction.criteria.replace("?", "&"), permissions)
+
+
+def check_answer(document: Mapping[str, Any], permissions: Permissions) -> None:
+    """Raise FhirError(403) if an answer holds a resource that the client may not read.
+
+    A resource listed in a search set or history must be readable by the scopes. One that is an answer by itself, to a
+    request or to an entry of a batch, was asked for by an interaction that `authorize` has let through: a scope that
+    only creates may see what it created. Contained resources are part of the one that contains them.
+    """
+    answers: set[str] = set()
+    listed: set[str] = set()
+    bundles: list[tuple[Any, bool]] = [({"entry": [{"resource": document}]}, True)]
+    while bundles:
+        bundle, holds_answers = bundles.pop()
+        types = answers if holds_answers else listed
+        for resource in _resources(bundle):
+            type = resource.get("resourceType") if isinstance(resource, dict) else None
+            if type == "Bundle":
+                answers_entries = resource.get("type") in ("batch-response", "transaction-response")
+                bundles.append((resource, holds_answers and answers_entries))
+            else:
+                types.add(type if isinstance(type, str) else "")
+    check_types(listed, permissions, Action.READ | Action.SEARCH)
+    check_types(answers, permissions, EVERY_ACTION)
+
+
+def check_types(types: Iterable[str], permissions: Permissions, actions: Action) -> None:
+    """Raise FhirError(403) if an answer's `types` hold one that is not let through, or not for any of `actions`."""
+    for type in types:
+        if type == "OperationOutcome":
+            continue
+        shown = type if _TYPE_NAME.fullmatch(type) else "unnamed"
+        if type not in permissions.types:
+            raise _forbidden(f"The answer holds {shown} resources, which this tenant's access does not include.")
+        if not granted(permissions.scopes, type) & actions:
+            raise _out_of_scope(f"The answer holds {shown} resources, which the token's scopes do not include.")
+
+
+def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
+    kind, type = interaction.kind, interaction.type
+    if kind in _REFUSED_KINDS:
+        raise _forbidden(_REFUSED_KINDS[kind])
+    if kind in _BUNDLES:
+        return
+    if kind in _WRITES and not permissions.write:
+        raise _forbidden(f"This tenant's access is read-only: {kind.value} is not let through.")
+    if type is None:
+        raise _forbidden("A search over all types of a compartment is not let through: search one type.")
+    for needed in (type, interaction.compartment):
+        if needed is not None and needed not in permissions.types:
+            raise _forbidden(f"This tenant's access does not include {needed}.")
+    if not permits(permissions.scopes, kind, type, conditional=interaction.conditional):
+        manner = "conditional " if interaction.conditional else ""
+        raise _out_of_scope(f"The token's scopes do not include {manner}{kind.value} of {type}.")
+
+
+def _authorize_parameters(text: str, permissions: Permissions) -> None:
+    for part in text.split("&"):
+        _authorize_parameter(part, permissions)
+        if ";" in part:
+            for hidden in part.split(";")[1:]:
+                if "=" in hidden:
+                    _authorize_parameter(hidden, permissions)
+
+
+def _authorize_parameter(text: str, permissions: Permissions) -> None:
+    name, _, value = text.partition("=")
+    if _ORDINARY.fullmatch(name):
+        return
+    # What is not UTF-8 or not percent-encoded rightly comes out with characters that no grammar here has.
+    name = unquote_plus(name).strip()
+    if not name:
+        return
+    if not _NAME.fullmatch(name):
+        raise FhirError(400, "invalid", "The name of a search parameter has characters that none has.")
+
+    keyword = _last_of_chain(name, permissions).partition(":")[0].lower()
+    if keyword in _REFUSED_PARAMETERS:
+        raise _forbidden(f"{keyword} is not let through: {_REFUSED_PARAMETERS[keyword]}.")
+    if keyword in ("_include", "_revinclude"):
+        _authorize_include(keyword, unquote_plus(value), permissions)
+    elif keyword == "_sort" and not _SORT.fullmatch(unquote_plus(value)):
+        raise _forbidden("_sort by a chained parameter is not let through: it tells of resources of other types.")
+
+
+def _last_of_chain(name: str, permissions: Permissions) -> str:
+    """The parameter at the end of chains and `_has`, whose types are each judged on the way."""
+    while True:
+        reverse = name.partition(":")[0].lower() == "_has"
+        link = (_REVERSE_CHAIN if reverse else _CHAIN).fullmatch(name)
+        if link is not None:
+            type, name = link.groups()
+            _authorize_named_type(type, "_has" if reverse else "A chained parameter", permissions)
+        elif reverse:
+            raise _forbidden("_has is let through only as _has:[type]:[reference]:[parameter].")
+        elif "." in name:
+            raise _forbidden("A chained parameter must name the type it leads to, as in subject:Patient.name.")
+        else:
+            return name
+
+
+def _authorize_include(keyword: str, value: str, permissions: Permissions) -> None:
+    for item in value.split(","):
+        included = _INCLUDE.fullmatch(item)
+        if included is None:
+            raise _forbidden(f"{keyword} must name its type and parameter, as in Encounter:location.")
+        for type in filter(None, included.groups()):
+            _authorize_named_type(type, keyword, permissions)
+
+
+def _authorize_named_type(type: str, parameter: str, permissions: Permissions) -> None:
+    if type not in permissions.types:
+        raise _forbidden(f"{parameter} names {type}, which this tenant's access does not include.")
+    if Action.SEARCH not in granted(permissions.scopes, type):
+        raise _out_of_scope(f"{parameter} names {type}, which the token's scopes do not let search.")
+
+
+def _resources(bundle: Mapping[str, Any]) -> Iterable[Any]:
+    """All that stands where a Bundle has resources, whatever it is."""
+    entries = bundle.get("entry", ())
+    if not isinstance(entries, (list, tuple)):
+        yield None
+        return
+    for entry in entries:
+        if not isinstance(entry, dict):
+            yield None
+            continue
+        if (resource := entry.get("resource")) is not None:
+            yield resource
+        response = entry.get("response")
+        if isinstance(response, dict) and (outcome := response.get("outcome")) is not None:
+            yield outcome
+
+
+def _forbidden(message: str) -> FhirError:
+    return FhirError(403, "forbidden", message)
+
+
+def _out_of_scope(message: str) -> FhirError:
+    return FhirError(403, "forbidden", message, _INSUFFICIENT_SCOPE)

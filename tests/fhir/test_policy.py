@@ -1,0 +1,464 @@
+import random
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import batch_entries, parse
+from shared.fhir.policy import Permissions, authorize, check_answer
+from shared.fhir.scopes import Action, Scope, parse_scope
+
+TYPES = frozenset({"Patient", "Observation", "Encounter", "Location", "MedicationRequest"})
+READER = Permissions(TYPES)
+WRITER = Permissions(TYPES, write=True)
+
+
+def scoped(*texts: str, write: bool = False) -> Permissions:
+    scopes = tuple(scope for text in texts if (scope := parse_scope(text)))
+    assert len(scopes) == len(texts)
+    return Permissions(TYPES, write, scopes)
+
+
+def ask(
+    method: str, path: str, query: str = "", permissions: Permissions = READER, headers: dict[str, str] | None = None
+) -> None:
+    authorize(parse(method, path, query, headers or {}), query, permissions)
+
+
+def refused(
+    method: str, path: str, query: str = "", permissions: Permissions = READER, headers: dict[str, str] | None = None
+) -> FhirError:
+    with pytest.raises(FhirError) as caught:
+        ask(method, path, query, permissions, headers)
+    return caught.value
+
+
+def passes(query: str, permissions: Permissions = READER) -> bool:
+    try:
+        ask("GET", "Encounter", query, permissions)
+    except FhirError as error:
+        if error.status not in (400, 403):
+            raise
+        return False
+    return True
+
+
+def searchset(*resources: object) -> dict[str, object]:
+    return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": resource} for resource in resources]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "Patient/1"),
+        ("HEAD", "Patient/1"),
+        ("GET", "Patient/1/_history"),
+        ("GET", "Patient/1/_history/2"),
+        ("GET", "Patient"),
+        ("POST", "Patient/_search"),
+        ("GET", "Patient/1/Observation"),
+    ],
+)
+def test_reading_an_included_type_is_let_through_and_another_is_not(method: str, path: str) -> None:
+    ask(method, path)
+    error = refused(method, path.replace("Patient", "Practitioner"))
+    assert (error.status, error.code) == (403, "forbidden")
+    assert error.diagnostics == "This tenant's access does not include Practitioner."
+
+
+def test_both_types_of_a_compartment_search_must_be_included() -> None:
+    assert "Procedure" in refused("GET", "Patient/1/Procedure").diagnostics
+    assert "Device" in refused("GET", "Device/1/Observation").diagnostics
+    assert "compartment" in refused("GET", "Patient/1/*").diagnostics
+
+
+@pytest.mark.parametrize(
+    "path", ["", "_search", "_history", "Patient/_history", "metadata", "$x", "Patient/1/$everything"]
+)
+def test_what_reaches_beyond_a_type_is_refused_to_all_each_with_its_reason(path: str) -> None:
+    errors = [refused("GET", path, permissions=permissions) for permissions in (READER, WRITER, scoped("system/*.*"))]
+    assert {error.status for error in errors} == {403}
+    assert len({error.diagnostics for error in errors}) == 1
+
+
+WRITES = [
+    ("POST", "Patient", ""),
+    ("PUT", "Patient/1", ""),
+    ("PATCH", "Patient/1", ""),
+    ("DELETE", "Patient/1", ""),
+    ("PUT", "Patient", "identifier=1"),
+    ("PATCH", "Patient", "identifier=1"),
+    ("DELETE", "Patient", "identifier=1"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "query"), WRITES)
+def test_writing_takes_write_access_to_an_included_type(method: str, path: str, query: str) -> None:
+    ask(method, path, query, WRITER)
+    assert "read-only" in refused(method, path, query).diagnostics
+    assert "Practitioner" in refused(method, path.replace("Patient", "Practitioner"), query, WRITER).diagnostics
+
+
+def test_scopes_narrow_to_their_types_and_actions() -> None:
+    reader = scoped("system/Patient.rs", write=True)
+    ask("GET", "Patient/1", permissions=reader)
+    for method, path in (("GET", "Observation"), ("DELETE", "Patient/1")):
+        error = refused(method, path, permissions=reader)
+        assert error.status == 403
+        assert "scopes" in error.diagnostics
+        assert error.headers == {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+
+
+def test_a_condition_takes_the_scope_to_search() -> None:
+    writer = scoped("system/Patient.cud", write=True)
+    ask("DELETE", "Patient/1", permissions=writer)
+    assert "conditional delete" in refused("DELETE", "Patient", "identifier=1", writer).diagnostics
+    ask("POST", "Patient", permissions=writer)
+    assert "scopes" in refused("POST", "Patient", "", writer, {"if-none-exist": "identifier=1"}).diagnostics
+
+
+def test_the_condition_of_a_create_is_judged_like_a_query() -> None:
+    ask("POST", "Patient", permissions=WRITER, headers={"if-none-exist": "identifier=urn:x|1"})
+    for criteria in (
+        "general-practitioner:Practitioner.name=x",
+        "Patient?general-practitioner:Practitioner.name=x",
+        "identifier=1&_has:Procedure:patient:code=1",
+    ):
+        assert refused("POST", "Patient", permissions=WRITER, headers={"if-none-exist": criteria}).status == 403
+
+
+def test_a_batch_passes_and_its_entries_are_judged_one_by_one() -> None:
+    ask("POST", "")
+    urls = ["Patient/1", "Practitioner/1", "Encounter?_include=Encounter:participant:Practitioner", "metadata"]
+    document = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": url}} for url in urls],
+    }
+    good, *bad = batch_entries(document, ())
+    authorize(good.interaction, good.query, READER)
+    for entry in bad:
+        with pytest.raises(FhirError) as caught:
+            authorize(entry.interaction, entry.query, READER)
+        assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "patient=1&_sort:desc=date&_count=10",
+        "patient=1&_sort=-date,status",
+        "_sort=%2Bdate",
+        "family:contains=bl%C3%A4ck&given=ruth+ann",
+        "subject=Device/1",
+        "subject:Practitioner=1",
+        "subject:identifier=urn:x|1",
+        "_id=1&_lastUpdated=gt2020&_elements=status&_summary=true&_total=accurate&_pretty=true&_text=x&_content=x",
+        "_format=application/fhir%2Bjson;%20fhirVersion=3.0",
+        "ct=W3sidG9rZW4iOiIrUklE%3d%3d&page=2",
+        "_getpages=1b4e28ba&_getpagesoffset=10&_bundletype=searchset",
+        "-pageContext=x&_page_token=y&$skiptoken=z",
+        "_hash=1",
+        "code=a;b",
+        "code=http://x;y/z",
+        "name=%FF",
+        "&&=x&",
+        "_include=Encounter:location",
+        "_include:iterate=Encounter:location:Location&_include=Encounter:patient,Encounter:subject:Patient",
+        "_revinclude=Observation%3Aencounter",
+        "patient:Patient.name=x",
+        "subject:Patient.link:Patient.name:exact=x",
+        "_has:Observation:encounter:code=x",
+        "_has:Observation:encounter:_has:MedicationRequest:context:status=x",
+        "patient:Patient._has:Observation:patient:code=x",
+    ],
+)
+def test_parameters_that_stay_within_the_types_pass(query: str) -> None:
+    ask("GET", "Encounter", query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_include=*",
+        "_include=Encounter:*",
+        "_include=Encounter",
+        "_include=",
+        "_include",
+        "_include=Encounter:participant:Practitioner",
+        "_include=Practitioner:location",
+        "_include=Encounter:location,Procedure:location",
+        "_include:iterate=Practitioner:location",
+        "_include:recurse=*",
+        "_include=Encounter.location",
+        "_include=Encounter:location%00",
+        "_include=Encounter%253Alocation",
+        "_include=Encounter:location;x",
+        "_include=encounter:location",
+        "_revinclude=Provenance:target",
+        "_revinclude:iterate=Provenance:target",
+        "_revinclude=Provenance:target:Encounter",
+        "patient=1&_include=Encounter:location&_include=Procedure:location",
+        "patient.name=x",
+        "general-practitioner.name=x",
+        "participant:Practitioner.name=x",
+        "subject:Patient.general-practitioner.name=x",
+        "subject:Patient.general-practitioner:Practitioner.name=x",
+        "subject:patient.name=x",
+        "subject:Patient:x.name=x",
+        ".name=x",
+        "subject:Patient.=x",
+        "_has:Procedure:encounter:code=x",
+        "_has:Observation:encounter:_has:Procedure:x:code=x",
+        "_has:Observation:encounter:performer.name=x",
+        "_has:Observation:encounter:performer:Practitioner.name=x",
+        "_has:Observation.encounter:code=x",
+        "_has:Observation:encounter=x",
+        "_has=x",
+        "_has",
+        "_has.x:Patient.name=x",
+        "_HAS:Observation:encounter:code=x",
+        "patient:Patient._has:Procedure:patient:code=x",
+        "_filter=x",
+        "_query=x",
+        "_list=$current-problems",
+        "_in=List/1",
+        "_contained=true",
+        "_containedType=container",
+        "_type=Practitioner",
+        "_not-referenced=*:*",
+        "_cascade=delete",
+        "_remove-references=true",
+        "_has:Observation:encounter:_filter=x",
+        "subject:Patient._filter=x",
+        "_sort=patient.name",
+        "_sort=-date,participant:Practitioner.name",
+        "_sort=participant%3APractitioner%2Ename",
+        "_sort=_has:Procedure:encounter:date",
+    ],
+)
+def test_parameters_that_reach_other_types_are_forbidden(query: str) -> None:
+    error = refused("GET", "Encounter", query)
+    assert (error.status, error.code) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_include",
+        "_INCLUDE",
+        "%5Finclude",
+        "_in%63lude",
+        "_includ%65",
+        "_include%3Aiterate",
+        "+_include",
+        "_include%20",
+        "%0A_include",
+        "_rEvInClUdE",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "x=1&", "x=1;", "x;", "&&;", "x=%26&", "_include=Encounter:location&"])
+def test_a_disguised_include_is_an_include(name: str, before: str) -> None:
+    assert not passes(f"{before}{name}=Encounter:participant:Practitioner")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "%255Finclude",
+        "_include%00",
+        "_inc%0Alude",
+        "_incl\tude",
+        "%FF_include",
+        "%C1%9Finclude",
+        "%zz",
+        "%",
+        "_include[]",
+        "_include%3DX",
+        "＿include",
+        "_inc%C2%ADlude",
+        "?_include",
+        "_" * 513,
+    ],
+)
+def test_a_name_that_can_not_be_read_is_a_bad_request(name: str) -> None:
+    assert refused("GET", "Encounter", f"{name}=Encounter:participant").status == 400
+
+
+def test_a_long_chain_is_judged_to_its_end() -> None:
+    links = "a:Patient." * 40
+    assert passes(f"{links}name=x")
+    assert not passes(f"{links}b:Practitioner.name=x")
+
+
+def test_named_types_must_be_in_the_scopes_too() -> None:
+    narrow = scoped("system/Encounter.rs", "system/Location.rs", "system/Patient.r")
+    for query in ("_include=Encounter:location:Location", "_revinclude=Encounter:part-of", "x:Location.name=x"):
+        assert passes(query, narrow)
+    for query in (
+        "_include=Encounter:subject:Patient",
+        "_revinclude=Observation:encounter",
+        "subject:Patient.name=x",
+        "_has:Observation:encounter:code=x",
+    ):
+        assert passes(query)
+        assert not passes(query, narrow)
+
+
+def test_parameters_of_every_interaction_are_judged() -> None:
+    for method, path in (("GET", "Patient/1"), ("GET", "Patient/1/_history"), ("DELETE", "Patient/1"), ("POST", "")):
+        assert refused(method, path, "_include=*", WRITER).status == 403
+
+
+def test_errors_repeat_no_value() -> None:
+    for query in (
+        "patient.name=Ruth",
+        "_include=Ruth",
+        "%00Ruth=Ruth",
+        "_sort=Ruth.x",
+        "_filter=Ruth",
+        "x:Ruth!.y=Ruth",
+    ):
+        assert "Ruth" not in refused("GET", "Encounter", query).diagnostics
+
+
+def disguised(text: str, seed: int) -> str:
+    """`text` with some of its characters percent-encoded or in the other case."""
+    rng = random.Random(seed)
+    return "".join(
+        rng.choice([c, c, c.swapcase(), f"%{ord(c):02x}", f"%{ord(c):02X}", f"%{ord(c.swapcase()):02x}"]) for c in text
+    )
+
+
+PARAMETERS = st.tuples(
+    st.sampled_from(["patient", "_count", "date", "code:in", "_sort", "x", ""]),
+    st.text(max_size=8).map(quote) | st.sampled_from(["a;b", "1", ";", "%26"]),
+).map("=".join)
+REACHING = st.sampled_from(
+    [
+        ("_include", "*"),
+        ("_include:iterate", "Encounter:participant:Practitioner"),
+        ("_revinclude", "Provenance:target"),
+        ("patient.name", "x"),
+        ("participant:Practitioner.name", "x"),
+        ("_has:Procedure:encounter:code", "x"),
+        ("_filter", "x"),
+        ("_sort", "patient.name"),
+    ]
+)
+
+
+@given(st.lists(PARAMETERS), REACHING, st.lists(PARAMETERS), st.integers(), st.sampled_from("&;"))
+def test_no_disguise_gets_a_reaching_parameter_through(
+    before: list[str], reaching: tuple[str, str], after: list[str], seed: int, separator: str
+) -> None:
+    name, value = reaching
+    assert not passes(separator.join([*before, f"{disguised(name, seed)}={value}", *after]))
+
+
+@given(st.text())
+def test_any_query_is_judged(query: str) -> None:
+    passes(query)
+
+
+SCOPES = st.builds(Scope, st.sampled_from(["*", *sorted(TYPES), "Practitioner"]), st.integers(0, 31).map(Action))
+REQUESTS = st.sampled_from(
+    [
+        *WRITES,
+        ("GET", "Patient/1", ""),
+        ("GET", "Practitioner/1", ""),
+        ("GET", "Patient/1/Observation", ""),
+        ("GET", "Patient/1/*", ""),
+        ("GET", "Patient/1/$everything", ""),
+        ("GET", "", "_id=1"),
+        ("GET", "Encounter", "_include=Encounter:location:Location"),
+        ("GET", "Encounter", "_has:Observation:encounter:code=x"),
+        ("GET", "Encounter", "_revinclude=Provenance:target"),
+    ]
+)
+
+
+@given(REQUESTS, st.booleans(), st.lists(SCOPES).map(tuple))
+def test_scopes_never_widen(request: tuple[str, str, str], write: bool, scopes: tuple[Scope, ...]) -> None:
+    method, path, query = request
+    try:
+        ask(method, path, query, Permissions(TYPES, write, scopes))
+    except FhirError:
+        return
+    ask(method, path, query, Permissions(TYPES, write))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"resourceType": "Patient"},
+        {"resourceType": "OperationOutcome"},
+        {"resourceType": "Bundle", "type": "searchset"},
+        searchset({"resourceType": "Patient"}, {"resourceType": "OperationOutcome"}),
+        searchset({"resourceType": "Encounter", "contained": [{"resourceType": "Practitioner"}]}),
+        searchset(searchset({"resourceType": "Patient"}), searchset()),
+        {"resourceType": "Bundle", "type": "batch-response", "entry": [{"response": {"status": "404"}}]},
+    ],
+)
+def test_an_answer_of_included_types_passes(document: dict[str, object]) -> None:
+    check_answer(document, READER)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"resourceType": "Practitioner"},
+        {"resourceType": "Parameters"},
+        {"resourceType": "Binary"},
+        {},
+        {"resourceType": ["Patient"]},
+        {"resourceType": "ruth black"},
+        searchset({"resourceType": "Patient"}, {"resourceType": "Practitioner"}),
+        searchset(searchset(searchset({"resourceType": "Practitioner"}))),
+        searchset("Practitioner/1"),
+        searchset({"id": "1"}),
+        {"resourceType": "Bundle", "entry": {"resource": {"resourceType": "Patient"}}},
+        {"resourceType": "Bundle", "entry": ["Patient/1"]},
+        {"resourceType": "Bundle", "entry": [{"response": {"outcome": {"resourceType": "Practitioner"}}}]},
+    ],
+)
+def test_an_answer_that_holds_anything_else_is_forbidden(document: dict[str, object]) -> None:
+    with pytest.raises(FhirError) as caught:
+        check_answer(document, READER)
+    assert (caught.value.status, caught.value.code) == (403, "forbidden")
+    assert "ruth" not in caught.value.diagnostics
+
+
+def test_the_type_that_should_not_be_there_is_named() -> None:
+    with pytest.raises(FhirError, match="The answer holds Practitioner resources"):
+        check_answer(searchset({"resourceType": "Practitioner"}), READER)
+
+
+def test_a_listed_resource_must_be_readable_by_the_scopes() -> None:
+    creator = scoped("system/Encounter.rs", "system/Patient.c", write=True)
+    check_answer(searchset({"resourceType": "Encounter"}), creator)
+    for bundle in (searchset({"resourceType": "Patient"}), searchset({"resourceType": "Location"})):
+        with pytest.raises(FhirError, match="scopes"):
+            check_answer(bundle, creator)
+
+
+def test_who_may_only_create_sees_what_was_created() -> None:
+    creator = scoped("system/Patient.c", write=True)
+    patient = {"resourceType": "Patient"}
+    check_answer(patient, creator)
+    check_answer({"resourceType": "Bundle", "type": "batch-response", "entry": [{"resource": patient}]}, creator)
+    disguised_list = searchset({"resourceType": "Bundle", "type": "batch-response", "entry": [{"resource": patient}]})
+    with pytest.raises(FhirError):
+        check_answer(disguised_list, creator)
+    with pytest.raises(FhirError):
+        check_answer({"resourceType": "Location"}, creator)
+
+
+def test_bundles_nested_beyond_any_recursion_are_checked() -> None:
+    document: dict[str, object] = {"resourceType": "Practitioner"}
+    for _ in range(5000):
+        document = searchset(document)
+    with pytest.raises(FhirError, match="Practitioner"):
+        check_answer(document, READER)

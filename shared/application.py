@@ -1,0 +1,183 @@
+"""The application: every part built once and put together, in one place.
+
+Parts are imported and built when they are first needed, so that a cold start pays only for what its request uses.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableServiceClient
+
+    from shared.audit import AuditLog
+    from shared.azure.tables import Table
+    from shared.azure.vault import Vault
+    from shared.directory.clients import Clients
+    from shared.directory.tenants import Tenants
+    from shared.directory.usage import Usage
+    from shared.fhir.document_endpoint import DocumentEndpoint
+    from shared.gateway import Gateway
+    from shared.health import HealthEndpoint
+    from shared.oauth.access_token import AccessTokens
+    from shared.oauth.endpoint import OAuthEndpoint
+    from shared.oauth.signing_keys import SigningKeys
+    from shared.upstream.credentials.factory import Credentials
+    from shared.upstream.pages import Pages
+    from shared.upstream.transport import Transport
+
+
+class Application:
+    """Everything that answers requests, built from `settings`; it belongs to one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Application":
+        """The application these settings describe. Raises SettingError.
+
+        azure-core writes URLs at INFO, with names of secrets and keys of rows in them: those loggers speak up only
+        from WARNING on.
+        """
+        logging.getLogger("azure").setLevel(logging.WARNING)
+        return cls(Settings.from_environment(environment))
+
+    @cached_property
+    def documents(self) -> "DocumentEndpoint":
+        """Statements and SMART configurations."""
+        from shared.fhir.document_endpoint import DocumentEndpoint
+
+        return DocumentEndpoint(self.settings.public_base_url, self.settings.default_fhir_version)
+
+    @cached_property
+    def oauth(self) -> "OAuthEndpoint":
+        """The token endpoint and the published keys."""
+        from shared.oauth.endpoint import OAuthEndpoint
+
+        return OAuthEndpoint(self.clients, self.tenants, self.signing_keys, self.tokens, self.usage, self._audit)
+
+    @cached_property
+    def gateway(self) -> "Gateway":
+        """Every other FHIR request."""
+        from shared.gateway import Gateway
+        from shared.upstream.exchange import Exchange
+        from shared.upstream.limiter import Limiter
+
+        exchange = Exchange(self._transport, self._credentials, Limiter(), self._pages)
+        return Gateway(self.settings, self.tokens, self.clients, self.tenants, exchange, self._pages, self._audit)
+
+    @cached_property
+    def health(self) -> "HealthEndpoint":
+        """The health of the stores."""
+        from shared.azure.tables import TENANTS
+        from shared.health import HealthEndpoint
+        from shared.oauth.signing_keys import SECRET_NAME
+
+        tenants = self._table(TENANTS)
+        return HealthEndpoint(
+            {"key_vault": lambda: self.vault.versions(SECRET_NAME), "tables": lambda: tenants.get("health", "health")}
+        )
+
+    @cached_property
+    def vault(self) -> "Vault":
+        """Key Vault."""
+        from shared.azure.vault import Vault
+
+        return Vault(self.settings)
+
+    @cached_property
+    def clients(self) -> "Clients":
+        """The directory of clients."""
+        from shared.azure.tables import CLIENTS
+        from shared.directory.clients import Clients
+
+        return Clients(self._table(CLIENTS), self.vault, self.settings)
+
+    @cached_property
+    def tenants(self) -> "Tenants":
+        """The directory of tenants."""
+        from shared.azure.tables import TENANTS
+        from shared.directory.tenants import Tenants
+
+        return Tenants(self._table(TENANTS), self.settings)
+
+    @cached_property
+    def signing_keys(self) -> "SigningKeys":
+        """The keys that sign access tokens."""
+        from shared.oauth.signing_keys import SigningKeys
+
+        return SigningKeys(self.vault, self.settings)
+
+    @cached_property
+    def tokens(self) -> "AccessTokens":
+        """Access tokens, issued and verified."""
+        from shared.oauth.access_token import AccessTokens
+
+        return AccessTokens(self.signing_keys, self.settings)
+
+    @cached_property
+    def usage(self) -> "Usage":
+        """When secrets were last used."""
+        from shared.azure.tables import USAGE
+        from shared.directory.usage import Usage
+
+        return Usage(self._table(USAGE))
+
+    async def close(self) -> None:
+        """Ends what was built, the latest first."""
+        for name in ("_pages", "usage", "_credentials", "_transport", "_tables", "vault"):
+            part = self.__dict__.get(name)
+            if part is not None:
+                await part.close()
+
+    @cached_property
+    def _audit(self) -> "AuditLog":
+        from shared.audit import AuditLog
+
+        return AuditLog()
+
+    @cached_property
+    def _tables(self) -> "TableServiceClient":
+        from shared.azure.tables import table_service
+
+        return table_service(self.settings)
+
+    def _table(self, name: str) -> "Table":
+        from shared.azure.tables import Table
+
+        return Table(self._tables, name)
+
+    @cached_property
+    def _transport(self) -> "Transport":
+        from shared.upstream.transport import Transport
+
+        return Transport(self.settings.max_response_bytes)
+
+    @cached_property
+    def _credentials(self) -> "Credentials":
+        from shared.cache import Cache
+        from shared.upstream.credentials.factory import Credentials
+
+        values: Cache[str, str] = Cache(
+            self._provider_secret,
+            fresh_seconds=self.settings.cache_seconds,
+            stale_seconds=self.settings.stale_seconds,
+            size=20_000,
+        )
+        return Credentials(self._transport.session, values.get, values.expire)
+
+    async def _provider_secret(self, name: str) -> str | None:
+        secret = await self.vault.get(name)
+        return None if secret is None else secret.value
+
+    @cached_property
+    def _pages(self) -> "Pages":
+        from shared.azure.tables import PAGES
+        from shared.upstream.pages import Pages
+
+        return Pages(self._table(PAGES))

@@ -1,0 +1,63 @@
+"""The audit log: who did what for which tenant and how it ended, one JSON line each, without any patient's data."""
+
+import logging
+
+import orjson
+
+_log = logging.getLogger("gateway.audit")
+
+
+class AuditLog:
+    """Writes one line per token request and per FHIR request to the logger `gateway.audit`, at INFO.
+
+    Nothing a line holds comes from a path, a query, a body or a header, except a request id of a safe form.
+    """
+
+    def token_request(
+        self, *, client_id: str, secret_id: str, tenant: str, status: int, error: str, milliseconds: float
+    ) -> None:
+        """A token request and its outcome; `client_id` is empty unless the client authenticated."""
+        self._write(
+            event="token",
+            client=client_id,
+            secret=secret_id,
+            tenant=tenant,
+            status=status,
+            error=error,
+            ms=round(milliseconds, 1),
+        )
+
+    def fhir_request(
+        self,
+        *,
+        request_id: str,
+        client_id: str,
+        secret_id: str,
+        tenant: str,
+        base: str,
+        interaction: str,
+        type: str,
+        status: int,
+        received: int,
+        sent: int,
+        hops: dict[str, float],
+    ) -> None:
+        """A FHIR request and its outcome; `received` and `sent` are bytes of bodies, `hops` milliseconds by hop."""
+        self._write(
+            event="fhir",
+            request=request_id,
+            client=client_id,
+            secret=secret_id,
+            tenant=tenant,
+            base=base,
+            interaction=interaction,
+            type=type,
+            status=status,
+            received=received,
+            sent=sent,
+            ms={hop: round(milliseconds, 1) for hop, milliseconds in hops.items()},
+        )
+
+    def _write(self, **fields: object) -> None:
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("%s", orjson.dumps(fields).decode())

@@ -1,0 +1,41 @@
+"""The Azure SDKs' exceptions, as the gateway's own."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+
+from shared.directory.errors import StoreConflict, StoreUnavailable
+
+# A request waits for the store, so the SDK's patience is short: the caches retry, and serve what they have meanwhile.
+CLIENT_OPTIONS: Mapping[str, Any] = {
+    "retry_total": 2,
+    "retry_backoff_factor": 0.2,
+    "connection_timeout": 3,
+    "read_timeout": 5,
+}
+
+
+@contextmanager
+def translated(store: str) -> Iterator[None]:
+    """Raises StoreConflict or StoreUnavailable for what the SDK raises; ResourceNotFoundError is left as it is.
+
+    The messages name the store and the status, never a URL or a body.
+    """
+    try:
+        yield
+    except ResourceNotFoundError:
+        raise
+    except (ResourceModifiedError, ResourceExistsError) as error:
+        raise StoreConflict(f"{store}: changed by someone else, or already there") from error
+    except HttpResponseError as error:
+        raise StoreUnavailable(f"{store} answered {error.status_code}") from error
+    except (AzureError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(f"{store} did not answer ({type(error).__name__})") from error

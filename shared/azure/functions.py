@@ -1,0 +1,28 @@
+"""Between the Functions worker and the application."""
+
+from functools import cache
+from urllib.parse import urlsplit
+
+import azure.functions as func
+
+from shared.application import Application
+from shared.message import Handler, Request
+
+
+@cache
+def application() -> Application:
+    """The process's one application; its parts belong to the worker's one event loop.
+
+    It is built while the functions load, so that a wrong setting stops the app with a line that names it.
+    """
+    return Application.from_environment()
+
+
+async def respond(request: func.HttpRequest, handler: Handler) -> func.HttpResponse:
+    """The handler's answer to a request of the worker.
+
+    Path and query are taken from the URL as they stand: `params` joins repeated parameters and drops empty ones.
+    """
+    url = urlsplit(request.url)
+    response = await handler(Request(request.method, url.path, url.query, request.headers, request.get_body()))
+    return func.HttpResponse(response.body, status_code=response.status, headers=response.headers)

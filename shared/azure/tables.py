@@ -1,0 +1,103 @@
+"""Table Storage: rows in and out, with ETags."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables import UpdateMode
+from azure.data.tables.aio import TableClient, TableServiceClient
+
+from shared.azure.credential import azure_credential
+from shared.azure.failures import CLIENT_OPTIONS, translated
+from shared.directory.errors import StoreConflict
+from shared.directory.provider import Row
+from shared.settings import Settings
+
+TENANTS = "Tenants"
+CLIENTS = "Clients"
+PAGES = "Pages"
+USAGE = "Usage"
+ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE)
+
+
+def table_service(settings: Settings) -> TableServiceClient:
+    """A client of the account that the settings name: by its endpoint and our identity, or by connection string."""
+    if "=" in settings.tables:
+        return TableServiceClient.from_connection_string(settings.tables, **CLIENT_OPTIONS)
+    return TableServiceClient(settings.tables, credential=azure_credential(settings), **CLIENT_OPTIONS)
+
+
+class Table:
+    """One table. Every method raises StoreUnavailable when Table Storage does not answer as it should."""
+
+    def __init__(self, service: TableServiceClient, name: str) -> None:
+        self._client: TableClient = service.get_table_client(name)
+        self._service = service
+        self._store = f"Table Storage ({name})"
+
+    async def create(self) -> None:
+        """Makes the table if it is not there."""
+        with translated(self._store):
+            await self._service.create_table_if_not_exists(self._client.table_name)
+
+    async def get(self, partition: str, row: str) -> Row | None:
+        """One row, or None; its ETag is `etag_of(row)`."""
+        try:
+            with translated(self._store):
+                return await self._client.get_entity(partition, row)
+        except ResourceNotFoundError:
+            return None
+
+    async def partition(self, partition: str) -> list[Row]:
+        """All rows of one partition."""
+        return [row async for row in self._query("PartitionKey eq @key", {"key": partition}, None)]
+
+    async def scan(self, columns: list[str] | None = None) -> AsyncIterator[Row]:
+        """Every row of the table, all its columns or those named, 1,000 a request."""
+        async for row in self._query("", {}, columns):
+            yield row
+
+    async def insert(self, row: Row) -> None:
+        """Adds a row; StoreConflict when it is there already."""
+        with translated(self._store):
+            await self._client.create_entity(dict(row))
+
+    async def put(self, row: Row) -> None:
+        """Writes a row over whatever is there, all its columns."""
+        with translated(self._store):
+            await self._client.upsert_entity(dict(row), mode=UpdateMode.REPLACE)
+
+    async def replace(self, row: Row, etag: str) -> None:
+        """Writes a row only if it still has this ETag; StoreConflict otherwise."""
+        try:
+            with translated(self._store):
+                await self._client.update_entity(
+                    dict(row), mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
+                )
+        except ResourceNotFoundError as error:
+            raise StoreConflict(f"{self._store}: the row is gone") from error
+
+    async def delete(self, partition: str, row: str, etag: str | None = None) -> None:
+        """Removes a row, only with this ETag if one is given (StoreConflict otherwise); no error if it is gone."""
+        condition: dict[str, Any] = (
+            {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag is not None else {}
+        )
+        with translated(self._store):
+            await self._client.delete_entity(partition, row, **condition)
+
+    async def _query(self, filter: str, parameters: Mapping[str, str], columns: list[str] | None) -> AsyncIterator[Row]:
+        try:
+            with translated(self._store):
+                async for row in self._client.query_entities(filter, parameters=dict(parameters), select=columns):
+                    yield row
+        except ResourceNotFoundError:
+            return  # the table itself is not there yet
+
+
+def etag_of(row: Row) -> str:
+    """The ETag a row was read with."""
+    metadata = getattr(row, "metadata", None)
+    if not isinstance(metadata, Mapping):
+        raise TypeError("the row was not read from a table")
+    return str(metadata["etag"])

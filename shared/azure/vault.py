@@ -1,0 +1,158 @@
+"""Key Vault secrets: values in and out, with their versions, expiry and soft delete."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.keyvault.secrets import KeyVaultSecret, SecretProperties
+from azure.keyvault.secrets.aio import SecretClient
+
+from shared.azure.credential import azure_credential
+from shared.azure.failures import CLIENT_OPTIONS, translated
+from shared.settings import Settings
+
+_STORE = "Key Vault"
+_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+_FORBIDDEN = 403
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """One version of a secret, without its value. Times are UTC."""
+
+    name: str
+    version: str
+    enabled: bool
+    created: datetime
+    active_from: datetime
+    expires: datetime | None
+
+    def usable(self, now: datetime) -> bool:
+        """Enabled and not expired. Key Vault hands out expired secrets all the same, so whoever reads one asks."""
+        return self.enabled and (self.expires is None or now < self.expires)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A version of a secret with its value."""
+
+    properties: SecretVersion
+    value: str
+    tags: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"Secret({self.properties!r})"
+
+
+class Vault:
+    """The deployment's Key Vault. Every method raises StoreUnavailable when it does not answer as it should."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._credential = azure_credential(settings)
+        options: dict[str, Any] = dict(CLIENT_OPTIONS)
+        if settings.local_vault is not None:
+            options |= {"connection_verify": str(settings.local_vault / "ca.pem"), "verify_challenge_resource": False}
+        self._client = SecretClient(settings.key_vault_url, self._credential, **options)
+
+    async def close(self) -> None:
+        """Ends its connections."""
+        await self._client.close()
+        await self._credential.close()
+
+    async def get(self, name: str, version: str | None = None) -> Secret | None:
+        """The latest version of a secret, or one named; None when there is none, it is deleted, disabled or expired."""
+        if not _NAME.fullmatch(name):
+            return None
+        try:
+            with translated(_STORE):
+                found = await self._get(name, version)
+        except ResourceNotFoundError:
+            return None
+        if found is None or found.value is None:
+            return None
+        properties = _version(found.properties)
+        if not properties.usable(datetime.now(UTC)):
+            return None
+        return Secret(properties, found.value, found.properties.tags or {})
+
+    async def versions(self, name: str) -> list[SecretVersion]:
+        """Every version of a secret, newest first; empty when there is no such secret."""
+        try:
+            with translated(_STORE):
+                found = [_version(item) async for item in self._client.list_properties_of_secret_versions(name)]
+        except ResourceNotFoundError:
+            return []
+        return sorted(found, key=lambda version: version.created, reverse=True)
+
+    async def names(self) -> AsyncIterator[str]:
+        """The names of all secrets that are not deleted."""
+        with translated(_STORE):
+            async for item in self._client.list_properties_of_secrets():
+                if item.name:
+                    yield item.name
+
+    async def set(
+        self,
+        name: str,
+        value: str,
+        *,
+        active_from: datetime | None = None,
+        expires: datetime | None = None,
+        content_type: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> SecretVersion:
+        """Adds a version, which is the latest from now on. StoreConflict when the name is held by a deleted secret."""
+        with translated(_STORE):
+            secret = await self._client.set_secret(
+                name,
+                value,
+                not_before=active_from,
+                expires_on=expires,
+                content_type=content_type,
+                tags=dict(tags or {}),
+            )
+        return _version(secret.properties)
+
+    async def disable(self, name: str, version: str) -> None:
+        """Makes one version unreadable, without deleting it."""
+        with translated(_STORE):
+            await self._client.update_secret_properties(name, version, enabled=False)
+
+    async def delete(self, name: str) -> bool:
+        """Deletes a secret, all versions (soft: it can be recovered for a time); False when there was none."""
+        try:
+            with translated(_STORE):
+                await self._client.delete_secret(name)
+        except ResourceNotFoundError:
+            return False
+        return True
+
+    async def _get(self, name: str, version: str | None) -> KeyVaultSecret | None:
+        try:
+            return await self._client.get_secret(name, version)
+        except HttpResponseError as error:
+            if error.status_code == _FORBIDDEN and _inner_code(error) == "SecretDisabled":
+                return None
+            raise
+
+
+def _inner_code(error: HttpResponseError) -> str | None:
+    inner: Any = getattr(error.error, "innererror", None)
+    if isinstance(inner, Mapping):
+        return str(inner.get("code"))
+    return None
+
+
+def _version(properties: SecretProperties) -> SecretVersion:
+    created = properties.created_on or datetime.fromtimestamp(0, UTC)
+    return SecretVersion(
+        name=properties.name or "",
+        version=properties.version or "",
+        enabled=bool(properties.enabled),
+        created=created,
+        active_from=properties.not_before or created,
+        expires=properties.expires_on,
+    )

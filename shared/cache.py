@@ -1,0 +1,127 @@
+"""What a process remembers of the stores: bounded, expiring, loaded once per key at a time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cachetools import LRUCache
+
+from shared.directory.errors import StoreUnavailable
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_AHEAD = 0.8  # of the fresh time: from then on a reload runs beside the requests, so that none waits for it
+_PATIENCE_SECONDS = 2.0  # how long a request waits for a store while an older value could serve
+_RETRY_SECONDS = 5.0  # how long a store that failed is left alone while an older value serves
+
+
+@dataclass(slots=True)
+class _Entry(Generic[V]):
+    value: V | None
+    loaded_at: float
+    retry_at: float = 0.0
+
+
+class Cache(Generic[K, V]):
+    """Values of `load`, each served for `fresh_seconds` from when its load began.
+
+    While `load` raises StoreUnavailable, or hangs, an older value serves on for `stale_seconds` more. None (there is
+    no such thing) is remembered likewise, but apart, so that made-up keys cannot push out what is there. At most
+    `size` values, and as many absences, are kept: the least recently used goes first.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[K], Awaitable[V | None]],
+        *,
+        fresh_seconds: float,
+        stale_seconds: float,
+        size: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load = load
+        self._fresh = fresh_seconds
+        self._ahead = fresh_seconds * _AHEAD
+        self._usable = fresh_seconds + stale_seconds
+        self._clock = clock
+        self._present: LRUCache[K, _Entry[V]] = LRUCache(size)
+        self._absent: LRUCache[K, _Entry[V]] = LRUCache(size)
+        self._loads: dict[K, asyncio.Task[V | None]] = {}
+
+    async def get(self, key: K) -> V | None:
+        """The value of `key`, or None when there is none.
+
+        Raises what `load` raises; StoreUnavailable only when nothing usable is remembered.
+        """
+        entry = self._find(key)
+        if entry is None:
+            return await asyncio.shield(self._reload(key))
+        now = self._clock()
+        age = now - entry.loaded_at
+        if age < self._ahead:
+            return entry.value
+        if age < self._fresh:
+            if now >= entry.retry_at:
+                self._reload(key)
+            return entry.value
+        if age >= self._usable:
+            return await asyncio.shield(self._reload(key))
+        if now < entry.retry_at:
+            return entry.value
+        return await self._reload_or(key, entry)
+
+    async def renew(self, key: K, *, older_than: float) -> V | None:
+        """The value of `key`, loaded again when what is remembered is older than `older_than` seconds."""
+        entry = self._find(key)
+        if entry is not None:
+            if self._clock() - entry.loaded_at < older_than:
+                return entry.value
+            return await self._reload_or(key, entry)
+        return await asyncio.shield(self._reload(key))
+
+    def expire(self, key: K) -> None:
+        """Makes the next `get` of `key` load it again; what is remembered serves on if that fails."""
+        entry = self._find(key)
+        if entry is not None:
+            entry.loaded_at = min(entry.loaded_at, self._clock() - self._fresh)
+            entry.retry_at = 0.0
+
+    def _find(self, key: K) -> _Entry[V] | None:
+        entry = self._present.get(key)
+        return entry if entry is not None else self._absent.get(key)
+
+    async def _reload_or(self, key: K, entry: _Entry[V]) -> V | None:
+        task = self._reload(key)
+        await asyncio.wait({task}, timeout=_PATIENCE_SECONDS)
+        if not task.done():
+            entry.retry_at = self._clock() + _RETRY_SECONDS
+            return entry.value
+        if isinstance(task.exception(), StoreUnavailable):
+            return entry.value
+        return task.result()
+
+    def _reload(self, key: K) -> asyncio.Task[V | None]:
+        task = self._loads.get(key)
+        if task is None:
+            task = self._loads[key] = asyncio.create_task(self._load_into(key))
+            task.add_done_callback(lambda done: self._loaded(key, done))
+        return task
+
+    async def _load_into(self, key: K) -> V | None:
+        began = self._clock()
+        value = await self._load(key)
+        entries, others = (self._absent, self._present) if value is None else (self._present, self._absent)
+        others.pop(key, None)
+        entries[key] = _Entry(value, began)
+        return value
+
+    def _loaded(self, key: K, task: asyncio.Task[V | None]) -> None:
+        del self._loads[key]
+        if task.cancelled() or task.exception() is None:
+            return
+        entry = self._find(key)
+        if entry is not None:
+            entry.retry_at = self._clock() + _RETRY_SECONDS

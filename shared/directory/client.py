@@ -1,0 +1,118 @@
+"""A client: the application that asks for tokens, with the secrets it may use and the tenants it may reach."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from shared.directory.provider import Row, RowError
+from shared.directory.tenant_id import parse_tenant_id
+
+TABLE = "Clients"
+CLIENT_ROW = "client"
+SECRET_ROW_PREFIX = "secret-"
+
+# Both stand in the name of a Key Vault secret, `client-<client_id>-<secret_id>`. A secret_id has no hyphen, so that
+# no two pairs make the same name; capitals are out because Key Vault does not tell them apart.
+CLIENT_ID = re.compile(r"[0-9a-z]([0-9a-z-]{0,62}[0-9a-z])?")
+SECRET_ID = re.compile(r"[0-9a-z]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """What may be known of a secret: never its value, never its hash. Times are UTC."""
+
+    id: str
+    created: datetime | None
+    expires: datetime | None
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client of the table `Clients`. `tenants` is None when it may reach all of them."""
+
+    id: str
+    name: str
+    owner: str
+    tenants: frozenset[str] | None
+    enabled: bool
+    secrets: tuple[ClientSecret, ...]
+
+    def may_reach(self, tenant: str) -> bool:
+        """Whether the client may ask for tokens for this tenant."""
+        return self.tenants is None or tenant in self.tenants
+
+    def has_secret(self, secret_id: str) -> bool:
+        """Whether the client has a secret of this id that the table does not call expired."""
+        now = datetime.now(UTC)
+        return any(s.id == secret_id and (s.expires is None or now < s.expires) for s in self.secrets)
+
+
+def vault_name(client_id: str, secret_id: str) -> str:
+    """The name of the Key Vault secret that holds the hash."""
+    return f"client-{client_id}-{secret_id}"
+
+
+def parse_client(rows: Iterable[Row]) -> Client | None:
+    """The client that the rows of one partition describe; None without a row `client`.
+
+    Raises RowError for a column that can't be understood: such a client gets no token.
+    """
+    secrets: list[ClientSecret] = []
+    client: Row | None = None
+    for row in rows:
+        row_key = str(row["RowKey"])
+        if row_key == CLIENT_ROW:
+            client = row
+        elif row_key.startswith(SECRET_ROW_PREFIX):
+            secrets.append(_secret(row, row_key.removeprefix(SECRET_ROW_PREFIX)))
+    if client is None:
+        return None
+    return Client(
+        id=str(client["PartitionKey"]),
+        name=str(client.get("Name") or ""),
+        owner=str(client.get("Owner") or ""),
+        tenants=_tenants(client),
+        enabled=_enabled(client),
+        secrets=tuple(secrets),
+    )
+
+
+def _secret(row: Row, secret_id: str) -> ClientSecret:
+    return ClientSecret(secret_id, _time(row, "Created"), _time(row, "Expires"), str(row.get("Hint") or ""))
+
+
+def _error(row: Row, column: str, problem: str) -> RowError:
+    return RowError(TABLE, (str(row["PartitionKey"])[:64], str(row["RowKey"])[:64]), column, problem)
+
+
+def _time(row: Row, column: str) -> datetime | None:
+    value = row.get(column)
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise _error(row, column, "is not a date and time") from None
+    if not isinstance(value, datetime):
+        raise _error(row, column, "is not a date and time")
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _tenants(row: Row) -> frozenset[str] | None:
+    text = str(row.get("Tenants") or "").strip()
+    if text == "*":
+        return None
+    tenants = [parse_tenant_id(item) for item in text.split(",") if item.strip()]
+    if None in tenants:
+        raise _error(row, "Tenants", "must be * or a comma list of tenant GUIDs")
+    return frozenset(tenant for tenant in tenants if tenant is not None)
+
+
+def _enabled(row: Row) -> bool:
+    text = str(row.get("Enabled", "true")).strip().lower()
+    if text not in ("true", "false"):
+        raise _error(row, "Enabled", "must be true or false")
+    return text == "true"

@@ -1,0 +1,59 @@
+"""Which clients there are: the table `Clients`, and their secrets' hashes in Key Vault, remembered for a while."""
+
+import logging
+from datetime import UTC, datetime
+
+from shared.azure.tables import Table
+from shared.azure.vault import Secret, Vault
+from shared.cache import Cache
+from shared.directory.client import CLIENT_ID, SECRET_ID, Client, parse_client, vault_name
+from shared.directory.provider import RowError
+from shared.settings import Settings
+
+_SIZE = 5_000
+_RENEW_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Clients:
+    """The directory of clients. A change in a row, or in Key Vault, is seen within `CACHE_SECONDS`."""
+
+    def __init__(self, table: Table, vault: Vault, settings: Settings) -> None:
+        self._table = table
+        fresh, stale = settings.cache_seconds, settings.stale_seconds
+        self._clients: Cache[str, Client] = Cache(self._load, fresh_seconds=fresh, stale_seconds=stale, size=_SIZE)
+        self._hashes: Cache[str, Secret] = Cache(vault.get, fresh_seconds=fresh, stale_seconds=stale, size=_SIZE)
+
+    async def get(self, client_id: str) -> Client | None:
+        """The client if it is known and enabled. Raises StoreUnavailable."""
+        if not CLIENT_ID.fullmatch(client_id):
+            return None
+        client = await self._clients.get(client_id)
+        return client if client is not None and client.enabled else None
+
+    async def secret(self, client_id: str, secret_id: str) -> tuple[Client, Secret] | None:
+        """An enabled client together with the stored hash of one of its live secrets; None when there is no such pair.
+
+        Key Vault is asked only about secrets that the client's rows list, so that made-up ids never reach it. An id
+        that is not listed makes this instance look again, at most every other second for a client: a secret works as
+        soon as it was added. Raises StoreUnavailable.
+        """
+        if not SECRET_ID.fullmatch(secret_id):
+            return None
+        client = await self.get(client_id)
+        if client is not None and not client.has_secret(secret_id):
+            client = await self._clients.renew(client_id, older_than=_RENEW_SECONDS)
+        if client is None or not client.enabled or not client.has_secret(secret_id):
+            return None
+        stored = await self._hashes.get(vault_name(client_id, secret_id))
+        if stored is None or not stored.properties.usable(datetime.now(UTC)):
+            return None
+        return client, stored
+
+    async def _load(self, client_id: str) -> Client | None:
+        try:
+            return parse_client(await self._table.partition(client_id))
+        except RowError as error:
+            _log.error("client refused: %s", error)
+            return None

@@ -1,0 +1,269 @@
+"""Rows of the table `Tenants` as people type them, read into providers."""
+
+import json
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, Row, RowError
+from shared.directory.tenant_id import parse_tenant_id
+from shared.fhir.interface import types as interface_types
+from shared.fhir.versions import FhirVersion
+from shared.settings import is_loopback
+
+TABLE = "Tenants"
+KEY_COLUMNS = ("PartitionKey", "RowKey")
+COLUMNS = (
+    "BaseUrl",
+    "Name",
+    "Enabled",
+    "Auth",
+    "AuthTokenUrl",
+    "AuthClientId",
+    "AuthScope",
+    "AuthHeader",
+    "AuthSecret",
+    "AuthKeyId",
+    "AuthCertificate",
+    "ExtraHeaders",
+    "Batch",
+    "Access",
+    "Types",
+    "TimeoutSeconds",
+    "MaxConcurrent",
+)
+DEFAULT_MAX_CONCURRENT = 512
+_STORE_COLUMNS = {*KEY_COLUMNS, "Timestamp", "etag"}
+
+_SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+_PATH = re.compile(r"[A-Za-z0-9._~:/-]*")
+_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+_RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key")
+_MANAGED_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+# What may stand in the column Auth; the Auth* columns it cannot do without, and those it may have besides.
+_MUTUAL_TLS = "mtls"
+_AUTH_COLUMNS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    kind: (frozenset(required.split()), frozenset(optional.split()))
+    for kind, required, optional in (
+        (AuthKind.NONE.value, "", "AuthCertificate"),
+        (AuthKind.BASIC.value, "AuthSecret", "AuthClientId AuthCertificate"),
+        (AuthKind.HEADER.value, "AuthHeader AuthSecret", "AuthCertificate"),
+        (AuthKind.CLIENT_SECRET_POST.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthScope AuthCertificate"),
+        (AuthKind.CLIENT_SECRET_BASIC.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthScope AuthCertificate"),
+        (AuthKind.ENTRA.value, "AuthClientId AuthSecret", "AuthTokenUrl AuthScope AuthCertificate"),
+        (AuthKind.MANAGED_IDENTITY.value, "", "AuthClientId AuthScope AuthCertificate"),
+        (AuthKind.PRIVATE_KEY_JWT.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthScope AuthKeyId AuthCertificate"),
+        (AuthKind.REDOX_LEGACY.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthCertificate"),
+        (_MUTUAL_TLS, "AuthSecret", ""),
+    )
+}
+
+_E = TypeVar("_E", bound=Enum)
+
+
+def parse_version(row_key: object) -> FhirVersion | None:
+    """The FHIR version a RowKey names, in any case and with spaces around it; None when it names none."""
+    try:
+        return FhirVersion(str(row_key).strip().lower())
+    except ValueError:
+        return None
+
+
+def parse_provider(row: Row, *, local: bool) -> Provider:
+    """The provider a row describes.
+
+    `local` (a laptop) also allows http URLs on loopback. Raises RowError, which names row and column, for an unknown
+    column, a missing or malformed value, or an `Auth*` column that the row's kind of authentication does not use.
+    """
+    return _RowReader(row, local).provider()
+
+
+class _RowReader:
+    def __init__(self, row: Row, local: bool) -> None:
+        self._key = (str(row.get("PartitionKey", "")), str(row.get("RowKey", "")))
+        self._row = row
+        self._local = local
+
+    def provider(self) -> Provider:
+        tenant = parse_tenant_id(self._key[0])
+        if tenant is None:
+            raise self._error("PartitionKey", "is not a tenant GUID")
+        version = parse_version(self._key[1])
+        if version is None:
+            raise self._error("RowKey", f"is none of {_names(FhirVersion)}")
+        for column in self._row:
+            if column not in COLUMNS and column not in _STORE_COLUMNS and not column.startswith("odata."):
+                raise self._error(_shown(column), "is not a column of this table")
+        base_url = self._base_url()
+        return Provider(
+            tenant=tenant,
+            version=version,
+            base_url=base_url,
+            name=self._text("Name") or tenant,
+            enabled=self._flag("Enabled", default=True),
+            auth=self._auth(),
+            extra_headers=self._extra_headers(),
+            batch=self._choice("Batch", BatchMode.NATIVE),
+            access=self._choice("Access", Access.READ),
+            types=self._types(version),
+            timeout_seconds=self._timeout(),
+            max_concurrent=self._max_concurrent(),
+        )
+
+    def _error(self, column: str, problem: str) -> RowError:
+        return RowError(TABLE, (_shown(self._key[0]), _shown(self._key[1])), column, problem)
+
+    def _text(self, column: str) -> str:
+        value = self._row.get(column)
+        return "" if value is None else str(value).strip()
+
+    def _base_url(self) -> str:
+        if not self._text("BaseUrl"):
+            raise self._error("BaseUrl", "is missing")
+        url = self._url("BaseUrl").rstrip("/")
+        parts = urlsplit(url)
+        if parts.query or parts.fragment:
+            raise self._error("BaseUrl", "must end with the path: no query, no fragment")
+        if parts.path.endswith("/metadata"):
+            raise self._error("BaseUrl", "is the FHIR base URL: leave out /metadata")
+        if not _PATH.fullmatch(parts.path) or any(not segment.strip(".") for segment in parts.path.split("/")[1:]):
+            raise self._error("BaseUrl", "has a path with empty or dot segments, or characters that a base can't have")
+        return url
+
+    def _url(self, column: str) -> str:
+        """The column's URL, https (or http on loopback, on a laptop), with its scheme and host in lower case."""
+        text = self._text(column)
+        if not re.fullmatch(r"[\x21-\x7e]+", text) or "\\" in text:
+            raise self._error(column, "is not a URL")
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise self._error(column, "is not a URL") from None
+        if not parts.hostname or parts.username is not None or port == 0:
+            raise self._error(column, "is not a URL with a host and without credentials")
+        if parts.scheme != "https" and not (self._local and parts.scheme == "http" and is_loopback(parts.hostname)):
+            raise self._error(column, "must begin with https://")
+        return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
+
+    def _auth(self) -> ProviderAuth:
+        name = self._text("Auth").lower() or AuthKind.NONE.value
+        if name not in _AUTH_COLUMNS:
+            raise self._error("Auth", f"must be one of {', '.join(_AUTH_COLUMNS)}")
+        required, optional = _AUTH_COLUMNS[name]
+        for column in COLUMNS:
+            if column in required and not self._text(column):
+                raise self._error(column, f"is needed by Auth={name}")
+            if column.startswith("Auth") and column not in required | optional | {"Auth"} and self._text(column):
+                raise self._error(column, f"is not used by Auth={name}: empty it, or set Auth")
+        if name == _MUTUAL_TLS:
+            return ProviderAuth(certificate=self._secret_name("AuthSecret"))
+        header = self._text("AuthHeader")
+        if header and not _TOKEN.fullmatch(header):
+            raise self._error("AuthHeader", "is not a header name")
+        if header.lower() in _MANAGED_HEADERS - {"authorization", "cookie"}:
+            raise self._error("AuthHeader", "is a header that the gateway sets itself")
+        return ProviderAuth(
+            kind=AuthKind(name),
+            token_url=self._url("AuthTokenUrl") if self._text("AuthTokenUrl") else None,
+            client_id=self._text("AuthClientId") or None,
+            scope=self._text("AuthScope") or None,
+            header=header or None,
+            secret=self._secret_name("AuthSecret"),
+            key_id=self._text("AuthKeyId") or None,
+            certificate=self._secret_name("AuthCertificate"),
+        )
+
+    def _secret_name(self, column: str) -> str | None:
+        name = self._text(column)
+        if not name:
+            return None
+        if not _SECRET_NAME.fullmatch(name):
+            raise self._error(column, "is not the name of a Key Vault secret: 1 to 127 letters, digits and hyphens")
+        if _RESERVED_SECRETS.fullmatch(name):
+            raise self._error(column, "names a secret that the gateway keeps for itself")
+        return name
+
+    def _extra_headers(self) -> tuple[tuple[str, str], ...]:
+        text = self._text("ExtraHeaders")
+        if not text:
+            return ()
+        try:
+            headers = json.loads(text)
+        except (ValueError, RecursionError):
+            raise self._error("ExtraHeaders", 'is not JSON such as {"Redox-Source-Id": "..."}') from None
+        if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+            raise self._error("ExtraHeaders", "must be a JSON object of header names and text values")
+        for name, value in headers.items():
+            if not _TOKEN.fullmatch(name) or not _PRINTABLE.fullmatch(value):
+                raise self._error("ExtraHeaders", "has a name or value that can't stand in a header")
+            if name.lower() in _MANAGED_HEADERS or name.lower().startswith(("x-forwarded-", "proxy-")):
+                raise self._error("ExtraHeaders", f"has {name}, which the gateway sets itself")
+        return tuple(headers.items())
+
+    def _types(self, version: FhirVersion) -> frozenset[str]:
+        names = [name.strip() for name in self._text("Types").split(",") if name.strip()]
+        if not all(_TYPE.fullmatch(name) for name in names):
+            raise self._error("Types", "must be a comma list of resource types such as Patient,Observation")
+        return frozenset(names) or interface_types(version)
+
+    def _timeout(self) -> float | None:
+        text = self._text("TimeoutSeconds")
+        if not text:
+            return None
+        if not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) or not 0.1 <= float(text) <= 220:
+            raise self._error("TimeoutSeconds", "must be a number of seconds from 0.1 to 220")
+        return float(text)
+
+    def _max_concurrent(self) -> int:
+        text = self._text("MaxConcurrent")
+        if not text:
+            return DEFAULT_MAX_CONCURRENT
+        if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 10_000:
+            raise self._error("MaxConcurrent", "must be a whole number from 1 to 10000")
+        return int(text)
+
+    def _flag(self, column: str, *, default: bool) -> bool:
+        text = self._text(column).lower()
+        if text not in ("", "true", "false", "yes", "no", "1", "0"):
+            raise self._error(column, "must be true or false")
+        return text in ("true", "yes", "1") if text else default
+
+    def _choice(self, column: str, default: _E) -> _E:
+        text = self._text(column).lower()
+        try:
+            return type(default)(text) if text else default
+        except ValueError:
+            raise self._error(column, f"must be one of {_names(type(default))}") from None
+
+
+def _names(choices: type[Enum]) -> str:
+    return ", ".join(choice.value for choice in choices)
+
+
+def _shown(key: str) -> str:
+    """A key or column name as an error may show it: printable and short, since a person typed it."""
+    return "".join(c if c.isprintable() else "?" for c in key[:64])

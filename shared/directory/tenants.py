@@ -1,0 +1,134 @@
+"""Which provider serves a tenant: the table `Tenants`, remembered for a while."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from shared.azure.tables import Table
+from shared.cache import Cache
+from shared.directory.provider import Provider, Row, RowError
+from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.tenant_row import KEY_COLUMNS, TABLE, parse_provider, parse_version
+from shared.fhir.versions import FhirVersion
+from shared.settings import Settings
+
+_SIZE = 20_000
+
+
+_Keys = Mapping[str, tuple[tuple[str, str], ...]]
+
+
+class TenantError(Exception):
+    """The tenant's directory entry does not lead to a provider."""
+
+
+class UnknownTenant(TenantError):
+    """No row names this tenant, or none that is switched on."""
+
+
+class NoSuchVersion(TenantError):
+    """The tenant has no provider for this FHIR version, but has for `versions`."""
+
+    def __init__(self, versions: tuple[FhirVersion, ...]) -> None:
+        super().__init__()
+        self.versions = versions
+
+
+@dataclass(frozen=True, slots=True)
+class _TenantRows:
+    """What a tenant's rows say: a provider for a version, or why its row can't be used."""
+
+    providers: Mapping[FhirVersion, Provider | RowError]
+
+    def versions(self) -> tuple[FhirVersion, ...]:
+        return tuple(
+            version
+            for version in FhirVersion
+            if (found := self.providers.get(version)) is not None and not _switched_off(found)
+        )
+
+
+class Tenants:
+    """The directory of tenants. A change in a row is seen within `CACHE_SECONDS`.
+
+    A tenant's rows are read under its canonical key. Only when that does not lead to a provider are keys looked at
+    that a person typed otherwise (capitals, braces, spaces): an index of those is one scan of the table's keys, so
+    nobody waits for it whose row is where it should be.
+    """
+
+    def __init__(self, table: Table, settings: Settings) -> None:
+        self._table = table
+        self._local = settings.local
+        fresh, stale = settings.cache_seconds, settings.stale_seconds
+        self._rows: Cache[str, _TenantRows] = Cache(self._load, fresh_seconds=fresh, stale_seconds=stale, size=_SIZE)
+        # What these two hold was read one after the other, so each may be half as old.
+        self._all_rows: Cache[str, _TenantRows] = Cache(
+            self._load_all, fresh_seconds=fresh / 2, stale_seconds=stale, size=_SIZE
+        )
+        self._misspelt: Cache[str, _Keys] = Cache(
+            self._load_misspelt, fresh_seconds=fresh / 2, stale_seconds=stale, size=1
+        )
+
+    async def known(self, tenant: str) -> bool:
+        """Whether a row that is switched on names this tenant."""
+        rows = await self._rows.get(tenant)
+        if rows is None or not rows.versions():
+            rows = await self._all_rows.get(tenant)
+        return rows is not None and bool(rows.versions())
+
+    async def provider(self, tenant: str, version: FhirVersion) -> Provider:
+        """The provider of a tenant for a version.
+
+        Raises UnknownTenant, NoSuchVersion, RowError when this very row can't be used, or StoreUnavailable.
+        """
+        rows = await self._rows.get(tenant)
+        if rows is None or version not in rows.versions():
+            rows = await self._all_rows.get(tenant)
+        versions = rows.versions() if rows is not None else ()
+        if rows is None or not versions:
+            raise UnknownTenant
+        if version not in versions:
+            raise NoSuchVersion(versions)
+        found = rows.providers[version]
+        if isinstance(found, RowError):
+            raise found
+        return found
+
+    async def _load(self, tenant: str) -> _TenantRows | None:
+        rows = await self._table.partition(tenant)
+        return _TenantRows(_by_version(rows, local=self._local)) if rows else None
+
+    async def _load_all(self, tenant: str) -> _TenantRows | None:
+        misspelt = (await self._misspelt.get("") or {}).get(tenant, ())
+        rows = await self._table.partition(tenant)
+        rows += [row for key in misspelt if (row := await self._table.get(*key)) is not None]
+        return _TenantRows(_by_version(rows, local=self._local)) if rows else None
+
+    async def _load_misspelt(self, _: str) -> _Keys:
+        index: dict[str, tuple[tuple[str, str], ...]] = {}
+        async for row in self._table.scan(list(KEY_COLUMNS)):
+            key = (str(row["PartitionKey"]), str(row["RowKey"]))
+            tenant = parse_tenant_id(key[0])
+            if tenant is not None and tenant != key[0]:
+                index[tenant] = (*index.get(tenant, ()), key)
+        return index
+
+
+def _by_version(rows: Iterable[Row], *, local: bool) -> dict[FhirVersion, Provider | RowError]:
+    providers: dict[FhirVersion, Provider | RowError] = {}
+    for row in rows:
+        version = parse_version(row["RowKey"])
+        if version is None:
+            continue
+        if version in providers:
+            key = (str(row["PartitionKey"]), str(row["RowKey"]))
+            providers[version] = RowError(TABLE, key, "RowKey", f"is the tenant's second row for {version.value}")
+            continue
+        try:
+            providers[version] = parse_provider(row, local=local)
+        except RowError as error:
+            providers[version] = error
+    return providers
+
+
+def _switched_off(found: Provider | RowError) -> bool:
+    return isinstance(found, Provider) and not found.enabled

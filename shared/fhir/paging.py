@@ -1,0 +1,76 @@
+"""Where a Bundle's links lead a client: along a plain gateway link, along a page handle, or nowhere."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import InteractionKind, parse
+from shared.fhir.policy import Permissions, authorize
+from shared.fhir.rewriting.link_map import LinkMap
+
+LONGEST_PLAIN_LINK = 2_000  # half of what a Functions URL can carry: clients append to links, proxies cut them
+PAGE_RELATIONS = frozenset({"next", "previous", "prev", "first", "last"})
+_PAGED = frozenset({InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE})
+
+
+def bundle_links(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Relation and URL of every link of a Bundle, and of the Bundles that are its entries (a batch's searches)."""
+    bundles: list[Any] = [document]
+    while bundles:
+        bundle = bundles.pop()
+        if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+            continue
+        for link in _objects(bundle.get("link")):
+            relation, url = link.get("relation"), link.get("url")
+            if isinstance(url, str):
+                yield relation if isinstance(relation, str) else "", url
+        bundles.extend(entry.get("resource") for entry in _objects(bundle.get("entry")))
+
+
+def absolute(url: str, request_url: str) -> str:
+    """A link as an absolute URL: host-relative and relative ones are meant against the URL that was asked for.
+
+    Raises FhirError (502) when it is no URL.
+    """
+    try:
+        return url if urlsplit(url).netloc and urlsplit(url).scheme else urljoin(request_url, url)
+    except ValueError:
+        raise FhirError(502, "exception", "The provider sent a link that is no URL.") from None
+
+
+def plain_link(url: str, links: LinkMap, gateway_base: str, permissions: Permissions) -> str | None:
+    """The gateway's form of a provider's absolute URL, if a client can simply follow it; None otherwise.
+
+    It can when the link lies below the provider's base, is short enough, and asks for what policy lets through.
+    """
+    mapped = links.map(url)
+    if mapped is None or len(mapped) > LONGEST_PLAIN_LINK:
+        return None
+    path, _, query = mapped.removeprefix(gateway_base).partition("?")
+    try:
+        interaction = parse("GET", path.removeprefix("/"), query, {})
+        authorize(interaction, query, permissions)
+    except FhirError:
+        return None
+    return mapped if interaction.kind in _PAGED else None
+
+
+def same_site(url: str, provider_base: str) -> bool:
+    """Whether a URL is on the provider's own host, on any port and path, and no less secure than its base."""
+    try:
+        target, base = urlsplit(url), urlsplit(provider_base)
+        return (
+            target.hostname is not None
+            and target.hostname == base.hostname
+            and target.username is None
+            and (target.port is None or target.port > 0)
+            and target.scheme in ("https", base.scheme)
+        )
+    except ValueError:
+        return False
+
+
+def _objects(items: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(items, list):
+        yield from (item for item in items if isinstance(item, dict))

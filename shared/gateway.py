@@ -1,0 +1,302 @@
+"""A FHIR request, step by step: token, tenant, provider, policy, and the exchange with the provider."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from shared.audit import AuditLog
+from shared.directory.clients import Clients
+from shared.directory.errors import StoreUnavailable
+from shared.directory.provider import Access, BatchMode, Provider, RowError
+from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import BatchEntry, Interaction, InteractionKind, batch_entries, bundle_kind, parse
+from shared.fhir.negotiation import media_type_format, negotiate
+from shared.fhir.outcome import error_response, format_for_errors
+from shared.fhir.policy import Permissions, authorize
+from shared.fhir.request_body import entry_resources, parse_resource
+from shared.fhir.rewriting import LinkMap, rewrite_form, rewrite_json
+from shared.fhir.versions import FhirFormat, FhirVersion
+from shared.message import Request, Response
+from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
+from shared.oauth.bearer import bearer_token, invalid_token
+from shared.settings import Settings
+from shared.upstream.batch import perform_split
+from shared.upstream.context import RequestContext
+from shared.upstream.exchange import PAGE_SEGMENT, Exchange, FhirRequest
+from shared.upstream.headers import request_id
+from shared.upstream.hops import AUTH, DIRECTORY, Hops, server_timing
+from shared.upstream.pages import Pages
+
+_MAX_BODY_BYTES = 20 * 1_048_576
+_FORM = "application/x-www-form-urlencoded"
+_JSON_PATCH = "application/json-patch+json"
+_BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
+_READS = frozenset(
+    {InteractionKind.READ, InteractionKind.VREAD, InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE}
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What the audit line tells of a request, as far as it came."""
+
+    request_id: str
+    base: str
+    hops: Hops = field(default_factory=Hops)
+    grant: Grant | None = None
+    interaction: str = ""
+    type: str = ""
+
+
+class Gateway:
+    """Answers everything under a FHIR base but its statement; every refusal is an OperationOutcome."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: AccessTokens,
+        clients: Clients,
+        tenants: Tenants,
+        exchange: Exchange,
+        pages: Pages,
+        audit: AuditLog,
+    ) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._clients = clients
+        self._tenants = tenants
+        self._exchange = exchange
+        self._pages = pages
+        self._audit = audit
+
+    async def __call__(self, request: Request) -> Response:
+        base, _, path = request.path.removeprefix("/").partition("/")
+        base = base.lower()
+        version = self._settings.default_fhir_version if base == "fhir" else FhirVersion(base)
+        trace = _Trace(request_id(request.headers), base)
+        try:
+            response = await self._serve(request, base, version, path, trace)
+        except Exception as error:
+            format = format_for_errors(request.query, request.headers.get("accept"))
+            response = error_response(_fhir_error(error), version, format)
+        hops = trace.hops.milliseconds()
+        self._record(trace, request, response, hops)
+        headers = {**response.headers, "X-Request-Id": trace.request_id, "Server-Timing": server_timing(hops)}
+        return Response(response.status, headers, b"" if request.method == "HEAD" else response.body)
+
+    async def _serve(self, request: Request, base: str, version: FhirVersion, path: str, trace: _Trace) -> Response:
+        if request.method == "OPTIONS":
+            return Response(204, {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"})
+        with trace.hops.hop(AUTH):
+            grant = trace.grant = await self._authenticate(request.headers)
+        format = negotiate(request.query, request.headers.get("accept"), version)
+        with trace.hops.hop(DIRECTORY):
+            provider = await self._provider(grant.tenant, version)
+        context = self._context(trace, grant, provider, base, format)
+        if path.startswith(f"{PAGE_SEGMENT}/"):
+            return await self._further_page(context, request, path.removeprefix(f"{PAGE_SEGMENT}/"), trace)
+        interaction = parse(request.method, path, request.query, request.headers)
+        trace.interaction = interaction.kind.value
+        if interaction.kind in _BUNDLES:
+            return await self._bundle(context, request, interaction, trace)
+        sent = _upstream_request(context, request, interaction)
+        asked = sent.query if sent.body_type != _FORM else f"{sent.query}&{(sent.body or b'').decode('latin-1')}"
+        authorize(interaction, asked, context.permissions)
+        trace.type = interaction.type or ""
+        return await self._exchange.perform(context, sent)
+
+    async def _authenticate(self, headers: Mapping[str, str]) -> Grant:
+        """What the bearer token stands for, if its client and secret are still good."""
+        token = bearer_token(headers)
+        try:
+            grant = await self._tokens.verify(token)
+        except InvalidToken:
+            raise invalid_token() from None
+        found = await self._clients.secret(grant.client_id, grant.secret_id)
+        if found is None or not found[0].may_reach(grant.tenant):
+            raise invalid_token()
+        return grant
+
+    async def _provider(self, tenant: str, version: FhirVersion) -> Provider:
+        try:
+            return await self._tenants.provider(tenant, version)
+        except UnknownTenant:
+            raise FhirError(404, "not-found", "This token's tenant has no FHIR server here.") from None
+        except NoSuchVersion as error:
+            bases = " and ".join(f"/{found.value}" for found in error.versions)
+            raise FhirError(
+                404, "not-found", f"This token's tenant has no FHIR server for {version.value}, but for {bases}."
+            ) from None
+
+    def _context(
+        self, trace: _Trace, grant: Grant, provider: Provider, base: str, format: FhirFormat
+    ) -> RequestContext:
+        base_url, upstream_links, downstream_links = _links(
+            self._settings.public_base_url, base, provider.version.value, provider.base_url
+        )
+        seconds = provider.timeout_seconds or self._settings.upstream_timeout_seconds
+        return RequestContext(
+            request_id=trace.request_id,
+            grant=grant,
+            provider=provider,
+            permissions=Permissions(provider.types, provider.access is Access.WRITE, grant.scopes),
+            base=base,
+            base_url=base_url,
+            upstream_links=upstream_links,
+            downstream_links=downstream_links,
+            format=format,
+            deadline=asyncio.get_running_loop().time() + seconds,
+            hops=trace.hops,
+        )
+
+    async def _further_page(self, context: RequestContext, request: Request, handle: str, trace: _Trace) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise FhirError(405, "not-supported", "A page is read with GET.", {"Allow": "GET, HEAD"})
+        page = await self._pages.page(
+            handle, tenant=context.grant.tenant, client_id=context.grant.client_id, base=context.base
+        )
+        interaction = Interaction(InteractionKind.SEARCH_TYPE, page.type, type=page.type)
+        trace.interaction, trace.type = "page", page.type
+        authorize(interaction, "", context.permissions)
+        return await self._exchange.perform(
+            context, FhirRequest(request.method, interaction, headers=request.headers, page_url=page.url)
+        )
+
+    async def _bundle(
+        self, context: RequestContext, request: Request, interaction: Interaction, trace: _Trace
+    ) -> Response:
+        """A batch or transaction: judged entry by entry, and passed on whole where the provider may do all of it."""
+        body = _fhir_body(request)
+        document = parse_resource(body)
+        kind = bundle_kind(document)
+        trace.interaction = kind.value
+        provider = context.provider
+        entries = batch_entries(document, context.upstream_links.sources)
+        if kind is InteractionKind.TRANSACTION:
+            if provider.access is not Access.WRITE or provider.batch is BatchMode.SPLIT:
+                raise FhirError(403, "forbidden", "Transactions are not let through for this tenant. Send a batch.")
+            for entry in entries:
+                _authorize_entry(entry, context)
+        elif provider.batch is BatchMode.SPLIT or not all(_is_allowed(entry, context) for entry in entries):
+            bodies = [
+                None if resource is None else rewrite_json(resource, context.upstream_links)
+                for resource in entry_resources(body)
+            ]
+            return await perform_split(self._exchange, context, entries, bodies)
+        sent = FhirRequest(
+            "POST",
+            Interaction(kind, interaction.path),
+            headers=request.headers,
+            body=rewrite_json(body, context.upstream_links),
+            body_type=provider.version.media_type(FhirFormat.JSON),
+            repeatable=all(entry.interaction.kind in _READS for entry in entries),
+        )
+        return await self._exchange.perform(context, sent)
+
+    def _record(self, trace: _Trace, request: Request, response: Response, hops: dict[str, float]) -> None:
+        grant = trace.grant
+        self._audit.fhir_request(
+            request_id=trace.request_id,
+            client_id=grant.client_id if grant else "",
+            secret_id=grant.secret_id if grant else "",
+            tenant=grant.tenant if grant else "",
+            base=trace.base,
+            interaction=trace.interaction,
+            type=trace.type,
+            status=response.status,
+            received=len(request.body),
+            sent=len(response.body),
+            hops=hops,
+        )
+
+
+def _fhir_error(error: Exception) -> FhirError:
+    """Every way a request can fail, as the one error that becomes an OperationOutcome."""
+    match error:
+        case FhirError():
+            return error
+        case StoreUnavailable():
+            _log.error("%s", error)
+            return FhirError(
+                503, "transient", "The gateway's directory is not reachable. Try again.", {"Retry-After": "5"}
+            )
+        case RowError():
+            _log.error("%s", error)
+            return FhirError(500, "exception", f"The tenant's directory entry can't be used: {error}.")
+    _log.error("unexpected error", exc_info=error)
+    return FhirError(500, "exception", "The request failed inside the gateway.")
+
+
+@lru_cache(maxsize=20_000)
+def _links(public_base_url: str, base: str, version: str, provider_base_url: str) -> tuple[str, LinkMap, LinkMap]:
+    """The gateway's base URL as the client uses it, and the maps from gateway to provider links and back.
+
+    On the way in, links under the version's own base count as well as those under the one that was used.
+    """
+    base_url = f"{public_base_url}/{base}"
+    sources = dict.fromkeys((base_url, f"{public_base_url}/{version}"))
+    return base_url, LinkMap(tuple(sources), provider_base_url), LinkMap((provider_base_url,), base_url)
+
+
+def _upstream_request(context: RequestContext, request: Request, interaction: Interaction) -> FhirRequest:
+    """The request with gateway links mapped back: query byte for byte, form and FHIR bodies but for those links."""
+    query = rewrite_form(request.query, context.upstream_links)
+    body: bytes | None = None
+    body_type: str | None = None
+    if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
+        body, body_type = _form_body(request, context.upstream_links), _FORM
+    elif interaction.kind is InteractionKind.PATCH and _media_type(request) == _JSON_PATCH:
+        body, body_type = rewrite_json(_checked_body(request), context.upstream_links), _JSON_PATCH
+    elif interaction.kind in (InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH):
+        body = _fhir_body(request)
+        body_type = context.provider.version.media_type(FhirFormat.JSON)
+        expected = "Parameters" if interaction.kind is InteractionKind.PATCH else interaction.type
+        if parse_resource(body)["resourceType"] != expected:
+            raise FhirError(400, "invalid", f"The body must be {expected} here.")
+        body = rewrite_json(body, context.upstream_links)
+    return FhirRequest(request.method, interaction, query, request.headers, body, body_type)
+
+
+def _checked_body(request: Request) -> bytes:
+    if "transfer-encoding" in request.headers and "content-length" not in request.headers:
+        raise FhirError(411, "required", "Send the body with a Content-Length.")
+    if len(request.body) > _MAX_BODY_BYTES:
+        raise FhirError(413, "too-long", "The body is larger than this gateway takes.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise FhirError(415, "not-supported", "Send the body without Content-Encoding.")
+    return request.body
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _form_body(request: Request, links: LinkMap) -> bytes:
+    body = _checked_body(request)
+    if body and _media_type(request) != _FORM:
+        raise FhirError(415, "not-supported", f"The body of a search must be {_FORM}.")
+    return rewrite_form(body.decode("latin-1"), links).encode("latin-1")
+
+
+def _fhir_body(request: Request) -> bytes:
+    body = _checked_body(request)
+    if media_type_format(request.headers.get("content-type")) is not FhirFormat.JSON:
+        raise FhirError(415, "not-supported", "The body must be FHIR JSON, and its Content-Type must say so.")
+    return body
+
+
+def _authorize_entry(entry: BatchEntry, context: RequestContext) -> None:
+    authorize(entry.interaction, rewrite_form(entry.query, context.upstream_links), context.permissions)
+
+
+def _is_allowed(entry: BatchEntry, context: RequestContext) -> bool:
+    try:
+        _authorize_entry(entry, context)
+    except FhirError:
+        return False
+    return True

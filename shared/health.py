@@ -1,0 +1,46 @@
+"""Whether everything is reachable that the next request will need."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+
+from shared.directory.errors import StoreUnavailable
+from shared.message import Request, Response
+
+_REMEMBERED_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
+
+
+class HealthEndpoint:
+    """Answers `GET health`: 200 when every store answers, 503 when one does not, and which.
+
+    The stores are asked at most every five seconds, whoever calls: the endpoint is open to all.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
+        self._checks = checks
+        self._lock = asyncio.Lock()
+        self._checked_at = float("-inf")
+        self._results: dict[str, str] = {}
+
+    async def __call__(self, request: Request) -> Response:
+        async with self._lock:
+            if time.monotonic() - self._checked_at > _REMEMBERED_SECONDS:
+                found = await asyncio.gather(*map(self._check, self._checks.values()))
+                self._results = dict(zip(self._checks, found, strict=True))
+                self._checked_at = time.monotonic()
+        healthy = all(result == "ok" for result in self._results.values())
+        body = orjson.dumps({"status": "ok" if healthy else "unavailable", "checks": self._results})
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return Response(200 if healthy else 503, headers, b"" if request.method == "HEAD" else body)
+
+    @staticmethod
+    async def _check(check: Callable[[], Awaitable[object]]) -> str:
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                await check()
+        except (StoreUnavailable, TimeoutError):
+            return "unavailable"
+        return "ok"

@@ -1,0 +1,118 @@
+"""Access tokens: signed JWTs with the tenant in their scope (RFC 9068), issued and verified."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import jwt
+from cachetools import LRUCache
+
+from shared.fhir.scopes import Scope, parse_scope
+from shared.oauth.signing_keys import ALGORITHM, SigningKeys
+from shared.settings import Settings
+
+_TYPE = "at+jwt"
+_LEEWAY_SECONDS = 5
+_MAX_LENGTH = 4096
+_REQUIRED = ["iss", "aud", "sub", "client_id", "iat", "exp", "jti", "scope", "sid"]
+_REMEMBERED = 20_000
+
+
+class InvalidToken(Exception):
+    """The token is malformed, forged, expired or not meant for this gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token stands for: a client, by one of its secrets, acting for one tenant within `scopes` (all if none)."""
+
+    client_id: str
+    secret_id: str
+    tenant: str
+    scopes: tuple[Scope, ...]
+
+    def scope(self) -> str:
+        """The claim and parameter `scope`: the tenant's GUID, then the SMART scopes."""
+        return " ".join((self.tenant, *map(str, self.scopes)))
+
+
+class AccessTokens:
+    """Issues and verifies the deployment's access tokens: ES256, issuer and audience are `PUBLIC_BASE_URL`.
+
+    Verified tokens are remembered (at most 20,000) until they expire or their key leaves the ring. Whether the client
+    and its secret are still good is not decided here, and is not remembered with them.
+    """
+
+    def __init__(self, keys: SigningKeys, settings: Settings) -> None:
+        self._keys = keys
+        self._issuer = settings.public_base_url
+        self._lifetime = settings.token_lifetime_seconds
+        self._verified: LRUCache[str, tuple[str, float, Grant]] = LRUCache(_REMEMBERED)
+
+    async def issue(self, grant: Grant) -> tuple[str, int]:
+        """A new token for a grant, and its lifetime in seconds. Raises StoreUnavailable without a signing key."""
+        now = datetime.now(UTC)
+        key = (await self._keys.ring()).signer(now)
+        issued_at = int(now.timestamp())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._issuer,
+            "sub": grant.client_id,
+            "client_id": grant.client_id,
+            "iat": issued_at,
+            "exp": issued_at + self._lifetime,
+            "jti": secrets.token_urlsafe(16),
+            "scope": grant.scope(),
+            "sid": grant.secret_id,
+        }
+        token = jwt.encode(claims, key.private_key, algorithm=ALGORITHM, headers={"typ": _TYPE, "kid": key.kid})
+        return token, self._lifetime
+
+    async def verify(self, token: str) -> Grant:
+        """The grant a token stands for (RFC 9068 section 4). Raises InvalidToken or StoreUnavailable."""
+        remembered = self._verified.get(token)
+        if remembered is not None:
+            kid, expires, grant = remembered
+            if datetime.now(UTC).timestamp() < expires and (await self._keys.ring()).find(kid) is not None:
+                return grant
+            self._verified.pop(token, None)
+        kid, expires, grant = await self._verify(token)
+        self._verified[token] = kid, expires, grant
+        return grant
+
+    async def _verify(self, token: str) -> tuple[str, float, Grant]:
+        if len(token) > _MAX_LENGTH:
+            raise InvalidToken
+        try:
+            header = jwt.get_unverified_header(token)
+            kid = header.get("kid")
+            if header.get("alg") != ALGORITHM or header.get("typ") != _TYPE or not isinstance(kid, str):
+                raise InvalidToken
+            key = await self._keys.find(kid)
+            if key is None:
+                raise InvalidToken
+            claims = jwt.decode(
+                token,
+                key.public_key,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._issuer,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": _REQUIRED, "strict_aud": True},
+            )
+        except jwt.PyJWTError:
+            raise InvalidToken from None
+        return kid, claims["exp"] + _LEEWAY_SECONDS, _grant(claims)
+
+
+def _grant(claims: dict[str, object]) -> Grant:
+    client_id, secret_id, scope = claims["client_id"], claims["sid"], claims["scope"]
+    if not isinstance(client_id, str) or not isinstance(secret_id, str) or not isinstance(scope, str):
+        raise InvalidToken
+    if claims["sub"] != client_id:
+        raise InvalidToken
+    tenant, *names = scope.split(" ")
+    scopes = tuple(found for name in names if (found := parse_scope(name)) is not None)
+    if len(scopes) != len(names):
+        raise InvalidToken
+    return Grant(client_id, secret_id, tenant, scopes)

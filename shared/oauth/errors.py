@@ -1,0 +1,87 @@
+"""OAuth errors of the token endpoint (RFC 6749 section 5.2)."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from shared.message import Response
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class OAuthError(Exception):
+    """Answered as `{"error": ..., "error_description": ...}`; the description is ASCII without `"` and `\\`."""
+
+    error: str
+    status = 400
+
+    def __init__(self, description: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(description)
+        self.description = description
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """The error as it goes over the wire."""
+        body = orjson.dumps({"error": self.error, "error_description": self.description})
+        return Response(self.status, {"Content-Type": "application/json", **NO_STORE, **self.headers}, body)
+
+
+class InvalidRequest(OAuthError):
+    """A parameter is missing, repeated or malformed, or the client authenticates in two ways."""
+
+    error = "invalid_request"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The endpoint does not take this HTTP method."""
+
+    status = 405
+
+
+class LengthRequired(InvalidRequest):
+    """A body without Content-Length, which the Functions host can lose."""
+
+    status = 411
+
+
+class InvalidClient(OAuthError):
+    """Client authentication failed: the answer tells nobody why."""
+
+    error = "invalid_client"
+    status = 401
+
+    def __init__(self) -> None:
+        # RFC 9110 section 15.5.2: a 401 names the way to authenticate, whether or not the header was used.
+        super().__init__("client authentication failed", {"WWW-Authenticate": 'Basic realm="token", charset="UTF-8"'})
+
+
+class UnsupportedGrantType(OAuthError):
+    """Anything but client_credentials."""
+
+    error = "unsupported_grant_type"
+
+
+class InvalidScope(OAuthError):
+    """No tenant, several, one that is unknown or not this client's, or a scope that is no SMART system scope."""
+
+    error = "invalid_scope"
+
+
+class TemporarilyUnavailable(OAuthError):
+    """Key Vault or Table Storage did not answer, and nothing remembered can serve."""
+
+    error = "temporarily_unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("try again in a few seconds", {"Retry-After": "5"})
+
+
+class ServerError(OAuthError):
+    """An error of the gateway itself; the log has it."""
+
+    error = "server_error"
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__("the request failed inside the gateway")

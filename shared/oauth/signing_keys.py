@@ -1,0 +1,128 @@
+"""The keys that sign access tokens: versions of one Key Vault secret, published as a JWKS (RFC 7517)."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from jwt.algorithms import ECAlgorithm
+
+from shared.azure.vault import SecretVersion, Vault
+from shared.cache import Cache
+from shared.directory.errors import StoreUnavailable
+from shared.settings import Settings
+
+SECRET_NAME = "token-signing-key"  # noqa: S105 (the name, not the secret)
+ALGORITHM = "ES256"
+_KEPT = 6  # a rotation a day leaves every token's key in the ring, at the longest token lifetime of a day
+_RENEW_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One EC P-256 key. `kid` is the version of the Key Vault secret; it signs from `active_from` on."""
+
+    kid: str
+    active_from: datetime
+    private_key: ec.EllipticCurvePrivateKey
+    public_key: ec.EllipticCurvePublicKey
+
+    def jwk(self) -> dict[str, str]:
+        """The public key as a JWK (RFC 7517 section 4)."""
+        public: dict[str, str] = ECAlgorithm.to_jwk(self.public_key, as_dict=True)
+        return {**public, "kid": self.kid, "alg": ALGORITHM, "use": "sig"}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """The keys in force, newest first, at least one."""
+
+    keys: tuple[SigningKey, ...]
+
+    def signer(self, now: datetime) -> SigningKey:
+        """The newest key that is active. A younger one is only published yet, so that every instance has it first."""
+        return next((key for key in self.keys if key.active_from <= now), self.keys[-1])
+
+    def find(self, kid: str) -> SigningKey | None:
+        """The key a token names."""
+        return next((key for key in self.keys if key.kid == kid), None)
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """What `GET oauth2/keys` publishes."""
+        return {"keys": [key.jwk() for key in self.keys]}
+
+
+class SigningKeys:
+    """The key ring as Key Vault holds it. A new or retired key is seen within `CACHE_SECONDS`."""
+
+    def __init__(self, vault: Vault, settings: Settings) -> None:
+        self._vault = vault
+        self._parsed: Mapping[str, SigningKey] = {}
+        self._rings: Cache[str, KeyRing] = Cache(
+            self._load, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=1
+        )
+
+    async def ring(self) -> KeyRing:
+        """The key ring. Raises StoreUnavailable, also when the vault holds no key."""
+        return self._present(await self._rings.get(SECRET_NAME))
+
+    async def find(self, kid: str) -> SigningKey | None:
+        """The key a token names; one that is unknown makes this instance look again, at most every other second."""
+        key = (await self.ring()).find(kid)
+        if key is None:
+            key = self._present(await self._rings.renew(SECRET_NAME, older_than=_RENEW_SECONDS)).find(kid)
+        return key
+
+    @staticmethod
+    def _present(ring: KeyRing | None) -> KeyRing:
+        if ring is None:
+            raise StoreUnavailable(f"Key Vault has no usable {SECRET_NAME}: run python -m admin keys rotate")
+        return ring
+
+    async def _load(self, name: str) -> KeyRing | None:
+        now = datetime.now(UTC)
+        versions = [version for version in await self._vault.versions(name) if version.usable(now)][:_KEPT]
+        keys = [key for version in versions if (key := await self._key(version)) is not None]
+        self._parsed = {key.kid: key for key in keys}
+        return KeyRing(tuple(keys)) if keys else None
+
+    async def _key(self, version: SecretVersion) -> SigningKey | None:
+        known = self._parsed.get(version.version)
+        if known is not None:
+            return known
+        secret = await self._vault.get(version.name, version.version)
+        if secret is None:
+            return None
+        try:
+            return parse_signing_key(version, secret.value)
+        except ValueError:
+            _log.error("version %s of %s is no EC P-256 private key in PEM", version.version, version.name)
+            return None
+
+
+def parse_signing_key(version: SecretVersion, pem: str) -> SigningKey:
+    """The key in a version's value. Raises ValueError when it is no EC P-256 private key in PEM."""
+    key = load_pem_private_key(pem.encode(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("not an EC P-256 key")
+    return SigningKey(version.version, version.active_from, key, key.public_key())
+
+
+async def rotate(vault: Vault, settings: Settings) -> SecretVersion:
+    """Adds a signing key. It signs once every instance has had time to see it; the first key signs at once.
+
+    Keys before it go on verifying the tokens they signed until they are retired.
+    """
+    first = not await vault.versions(SECRET_NAME)
+    active_from = datetime.now(UTC) + timedelta(seconds=0 if first else 2 * settings.cache_seconds)
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return await vault.set(SECRET_NAME, pem.decode(), active_from=active_from, content_type="application/x-pem-file")

@@ -1,0 +1,104 @@
+"""A provider's answer, judged: FHIR is passed on, and nothing else gets through."""
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import Interaction, InteractionKind
+from shared.fhir.negotiation import media_type_format
+from shared.fhir.versions import FhirFormat
+from shared.upstream.transport import UpstreamAnswer
+
+_CHARSET = re.compile(r"""(?i)charset\s*=\s*["']?([a-z0-9._-]+)""")
+_ANSWERED_WITH_RESOURCES = frozenset(
+    {
+        InteractionKind.READ,
+        InteractionKind.VREAD,
+        InteractionKind.SEARCH_TYPE,
+        InteractionKind.HISTORY_INSTANCE,
+        InteractionKind.BATCH,
+        InteractionKind.TRANSACTION,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FhirAnswer:
+    """An answer that may go on to the client.
+
+    `format` is None when there is no body; `document` is the parsed body when it is JSON, for reading only, since
+    parsing loses how numbers were written. The body is UTF-8.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    format: FhirFormat | None = None
+    document: Mapping[str, Any] | None = None
+
+
+def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> FhirAnswer:
+    """The answer as FHIR.
+
+    Raises FhirError (502, or 504 if that is what the provider's own gateway says) for a redirect, a refusal of our
+    credential, and a body that is missing, cut off or not FHIR.
+    """
+    status = answer.status
+    if status in (401, 407):
+        raise FhirError(502, "security", "The provider refused the gateway's credential.")
+    if status == 304 or status == 204 or method == "HEAD":
+        if 300 <= status < 400 and status != 304:
+            raise _redirect()
+        return FhirAnswer(status, answer.headers)
+    if not 200 <= status < 600 or 300 <= status < 400:
+        raise _redirect()
+    if not answer.body:
+        if status < 300 and interaction.kind in _ANSWERED_WITH_RESOURCES and status != 202:
+            raise FhirError(502, "incomplete", "The provider's answer has no body.")
+        return FhirAnswer(status, answer.headers)
+    content_type = answer.headers.get("Content-Type", "")
+    format = media_type_format(content_type)
+    if format is None:
+        raise _not_fhir(answer)
+    body = _utf8(answer.body, content_type)
+    if format is FhirFormat.XML:
+        return FhirAnswer(status, answer.headers, body, format)
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise FhirError(502, "incomplete", "The provider's answer was cut off, or is not valid JSON.") from None
+    if not isinstance(document, dict) or not isinstance(document.get("resourceType"), str):
+        raise _not_fhir(answer)
+    return FhirAnswer(status, answer.headers, body, format, document)
+
+
+def _utf8(body: bytes, content_type: str) -> bytes:
+    """The body in UTF-8 without a byte order mark, whatever charset the Content-Type names."""
+    body = body.removeprefix(codecs.BOM_UTF8)
+    charset = _CHARSET.search(content_type)
+    if charset is None or charset[1].lower() in ("utf-8", "utf8", "us-ascii"):
+        return body
+    try:
+        return body.decode(charset[1]).encode()
+    except (LookupError, UnicodeError):
+        raise FhirError(502, "exception", "The provider's answer is in a charset that can't be read.") from None
+
+
+def _not_fhir(answer: UpstreamAnswer) -> FhirError:
+    retry_after = answer.headers.get("Retry-After", "")
+    headers = {"Retry-After": retry_after} if retry_after.isdigit() else {}
+    if answer.status == 429:
+        return FhirError(429, "throttled", "The provider is throttling. Try again later.", headers)
+    status = 504 if answer.status == 504 else 502
+    return FhirError(
+        status, "exception", f"The provider answered {answer.status} with something other than FHIR.", headers
+    )
+
+
+def _redirect() -> FhirError:
+    return FhirError(502, "exception", "The provider answered with a redirect, which the gateway does not follow.")

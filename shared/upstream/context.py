@@ -1,0 +1,31 @@
+"""What is known of a FHIR request once its token, tenant and provider are: the rest of the way is the same for all."""
+
+from dataclasses import dataclass
+
+from shared.directory.provider import Provider
+from shared.fhir.policy import Permissions
+from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.versions import FhirFormat
+from shared.oauth.access_token import Grant
+from shared.upstream.hops import Hops
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """A client's request on its way to a provider.
+
+    `base` is the segment the client uses and `base_url` the gateway's URL that ends with it; `upstream_links` maps
+    gateway links to the provider's, `downstream_links` the other way round. `deadline` is the event loop's time.
+    """
+
+    request_id: str
+    grant: Grant
+    provider: Provider
+    permissions: Permissions
+    base: str
+    base_url: str
+    upstream_links: LinkMap
+    downstream_links: LinkMap
+    format: FhirFormat
+    deadline: float
+    hops: Hops

@@ -1,0 +1,49 @@
+"""Where a request's time goes, hop by hop."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+AUTH = "auth"
+DIRECTORY = "directory"
+CREDENTIAL = "credential"
+UPSTREAM = "upstream"
+GATEWAY = "gateway"
+
+
+class Hops:
+    """Milliseconds spent in each hop since the request came in; `gateway` is what no other hop accounts for.
+
+    Hops of parts that run side by side, such as a batch's entries, overlap, so each counts once from the first
+    start to the last end.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._spent: dict[str, float] = {}
+        self._running: dict[str, tuple[int, float]] = {}
+
+    @contextmanager
+    def hop(self, name: str) -> Iterator[None]:
+        """Counts the time inside the `with` block to a hop."""
+        count, began = self._running.get(name, (0, time.perf_counter()))
+        self._running[name] = (count + 1, began)
+        try:
+            yield
+        finally:
+            count, began = self._running[name]
+            if count > 1:
+                self._running[name] = (count - 1, began)
+            else:
+                del self._running[name]
+                self._spent[name] = self._spent.get(name, 0.0) + (time.perf_counter() - began) * 1000
+
+    def milliseconds(self) -> dict[str, float]:
+        """Every hop so far, `gateway` last."""
+        total = (time.perf_counter() - self._began) * 1000
+        return {**self._spent, GATEWAY: max(total - sum(self._spent.values()), 0.0)}
+
+
+def server_timing(milliseconds: dict[str, float]) -> str:
+    """The value of the header `Server-Timing` (W3C Server Timing, section 2)."""
+    return ", ".join(f"{name};dur={spent:.1f}" for name, spent in milliseconds.items())

@@ -1,0 +1,157 @@
+"""HTTP to the providers: bounded in time, in size and in repetition."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from yarl import URL
+
+from shared.fhir.errors import FhirError
+
+_ATTEMPTS = 3
+_FIRST_DELAY_SECONDS = 0.1
+_LONGEST_DELAY_SECONDS = 5.0
+_PASSING = frozenset({429, 502, 503, 504})
+_CONNECT_SECONDS = 10
+_USER_AGENT = "fhir-interop-gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One request to a provider. `url` is sent byte for byte; `repeatable` says that sending it twice does no harm."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    repeatable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    """A provider's whole answer, decompressed. Header names match in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Sends requests to providers. Redirects are never followed, cookies never kept, proxies never used."""
+
+    def __init__(self, max_response_bytes: int) -> None:
+        self._max_response_bytes = max_response_bytes
+        self._session = _session(keep_alive=True)
+        # A write must not ride on a kept connection: when the provider has just closed it, nobody can tell whether
+        # the write was taken, and aiohttp would repeat a PUT or DELETE by itself.
+        self._one_shot = _session(keep_alive=False)
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session, for the token requests that providers ask for."""
+        return self._session
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self._session.close()
+        await self._one_shot.close()
+
+    async def send(self, request: UpstreamRequest, *, deadline: float, tls: ssl.SSLContext | None) -> UpstreamAnswer:
+        """The provider's answer, by `deadline` (the event loop's time).
+
+        A repeatable request is sent up to three times: after a failed connection, 429 and 502 to 504, honouring
+        Retry-After where the deadline leaves room for it. Raises FhirError: 504 when time runs out, 502 when the
+        provider can't be reached, cuts its answer off or sends more than the limit.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._send(request, deadline, tls)
+        except TimeoutError:
+            raise FhirError(504, "timeout", "The provider did not answer in time.") from None
+        except aiohttp.ClientPayloadError:
+            raise FhirError(502, "incomplete", "The provider's answer was cut off.") from None
+        except (aiohttp.ClientConnectionError, OSError):
+            raise FhirError(502, "transient", "The provider could not be reached.") from None
+        except aiohttp.ClientError:
+            raise FhirError(502, "exception", "The provider's answer was not valid HTTP.") from None
+
+    async def _send(self, request: UpstreamRequest, deadline: float, tls: ssl.SSLContext | None) -> UpstreamAnswer:
+        delay = _FIRST_DELAY_SECONDS
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS or not request.repeatable
+            wait = delay * random.uniform(0.5, 1.5)  # noqa: S311 (jitter, not a secret)
+            try:
+                answer = await self._exchange(request, tls)
+            except (aiohttp.ClientConnectionError, OSError) as error:
+                if last or isinstance(error, TimeoutError | aiohttp.ClientSSLError):
+                    raise
+            else:
+                wait = max(wait, retry_after_seconds(answer.headers.get("Retry-After")))
+                if last or answer.status not in _PASSING or not _fits(wait, deadline):
+                    return answer
+            await asyncio.sleep(wait)
+            delay *= 4
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _exchange(self, request: UpstreamRequest, tls: ssl.SSLContext | None) -> UpstreamAnswer:
+        session = self._session if request.repeatable else self._one_shot
+        async with session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+            ssl=tls if tls is not None else True,
+        ) as response:
+            return UpstreamAnswer(response.status, response.headers, await self._read(response))
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        if (response.content_length or 0) > self._max_response_bytes:
+            response.close()
+            raise _too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await response.content.readany():
+            size += len(chunk)
+            if size > self._max_response_bytes:
+                response.close()
+                raise _too_large()
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def retry_after_seconds(value: str | None) -> float:
+    """Retry-After in seconds from now (RFC 9110 section 10.2.3); 0 when there is none or it can't be read."""
+    if value is None:
+        return 0.0
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _fits(wait: float, deadline: float) -> bool:
+    left = deadline - asyncio.get_running_loop().time()
+    return wait <= _LONGEST_DELAY_SECONDS and wait < left / 2
+
+
+def _session(*, keep_alive: bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, force_close=not keep_alive),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+        headers={"User-Agent": _USER_AGENT},
+        skip_auto_headers=("Content-Type",),
+        trust_env=False,
+    )
+
+
+def _too_large() -> FhirError:
+    return FhirError(502, "too-costly", "The provider's answer is larger than this gateway passes on.")

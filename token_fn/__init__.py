@@ -1,0 +1,11 @@
+"""POST oauth2/token and GET oauth2/keys."""
+
+import azure.functions as func
+
+from shared.azure.functions import application, respond
+
+_application = application()
+
+
+async def main(req: func.HttpRequest) -> func.HttpResponse:
+    return await respond(req, _application.oauth)

@@ -1,0 +1,143 @@
+"""The functions of an app folder (v1 programming model): found, checked and imported."""
+
+import importlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.functions_host.routes import Route, RouteError, parse_route
+
+
+class LoadError(Exception):
+    """The app can't be served; the message is one line that names the file or function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """An HTTP function. `methods` are upper case; `main` takes the request as the argument named `trigger`."""
+
+    name: str
+    methods: tuple[str, ...]
+    route: Route
+    main: Callable[..., Any]
+    trigger: str
+    is_async: bool
+
+
+def apply_settings(root: Path) -> None:
+    """Puts the `Values` of `local.settings.json`, if there is one, into the environment, where existing ones win."""
+    path = root / "local.settings.json"
+    if not path.exists():
+        return
+    values = _read(path).get("Values", {})
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise LoadError(f"{path.name}: Values must be an object of strings")
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
+def load(root: Path, only: Collection[str] = (), without: Collection[str] = ()) -> list[Function]:
+    """The HTTP functions below `root` in the order in which the host tries them, imported with `root` on the path.
+
+    `only` and `without` select by name. A function whose `AzureWebJobs.<name>.Disabled` is set in the environment is
+    left out. Raises LoadError, also for what the host would refuse or serve differently.
+    """
+    prefix = _route_prefix(_read(root / "host.json"))
+    # The host compares names in upper case, where "_" comes after the letters.
+    folders = sorted((path.parent for path in root.glob("*/function.json")), key=lambda folder: folder.name.upper())
+    unknown = {*only, *without} - {folder.name for folder in folders}
+    if unknown:
+        raise LoadError(f"no such function: {', '.join(sorted(unknown))}")
+    if str(root) not in sys.path[:1]:
+        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    functions: list[Function] = []
+    for folder in folders:
+        if folder.name in without or (only and folder.name not in only) or _is_disabled(folder.name):
+            continue
+        function = _load_function(folder, prefix)
+        if function is not None:
+            functions.append(function)
+    return functions
+
+
+def _load_function(folder: Path, prefix: str) -> Function | None:
+    name = folder.name
+    config = _read(folder / "function.json")
+    bindings = config.get("bindings", [])
+    trigger = next((binding for binding in bindings if binding.get("type") == "httpTrigger"), None)
+    if trigger is None:
+        return None
+    # The host would ask for a function key, and hand keys out, which are not kept here.
+    if trigger.get("authLevel") != "anonymous":
+        raise LoadError(f"{name}: authLevel must be anonymous")
+    if not any(binding.get("type") == "http" and binding.get("name") == "$return" for binding in bindings):
+        raise LoadError(f"{name}: a binding of type http named $return is missing")
+    if not trigger.get("methods"):
+        raise LoadError(f"{name}: methods are missing")
+    main = _import_main(folder, config.get("scriptFile", "__init__.py"), config.get("entryPoint", "main"))
+    if list(inspect.signature(main).parameters) != [trigger["name"]]:
+        raise LoadError(f"{name}: the entry point must take exactly one argument, {trigger['name']}")
+    return Function(
+        name=name,
+        methods=tuple(method.upper() for method in trigger["methods"]),
+        route=_parse_route(name, prefix, trigger.get("route") or name),
+        main=main,
+        trigger=trigger["name"],
+        is_async=inspect.iscoroutinefunction(main),
+    )
+
+
+def _parse_route(name: str, prefix: str, route: str) -> Route:
+    if route.lower().startswith(("admin", "runtime")):
+        raise LoadError(f"{name}: a route must not begin with admin or runtime: {route}")
+    try:
+        return parse_route(f"{prefix}/{route}" if prefix else route)
+    except RouteError as error:
+        raise LoadError(f"{name}: {error}") from None
+
+
+def _import_main(folder: Path, script: str, entry_point: str) -> Callable[..., Any]:
+    name = folder.name
+    path = folder / script
+    if path.parent != folder or not path.is_file():
+        raise LoadError(f"{name}: scriptFile is not in the function's folder: {script}")
+    module_name = name if path.stem == "__init__" else f"{name}.{path.stem}"
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise LoadError(f"{name}: {type(error).__name__}: {error}") from error
+    if module.__file__ is None or Path(module.__file__).resolve() != path.resolve():
+        raise LoadError(f"{name}: another module has this name: {module.__file__}")
+    main = getattr(module, entry_point, None)
+    if not callable(main):
+        raise LoadError(f"{name}: {script} has no function {entry_point}")
+    return main  # type: ignore[no-any-return]
+
+
+def _is_disabled(name: str) -> bool:
+    # Linux has the second form, as a variable's name can't hold a dot there.
+    names = (f"AzureWebJobs.{name}.Disabled", f"AzureWebJobs_{name}_Disabled")
+    return any(os.environ.get(variable, "").lower() in ("true", "1") for variable in names)
+
+
+def _route_prefix(host: dict[str, Any]) -> str:
+    prefix = host.get("extensions", {}).get("http", {}).get("routePrefix", "api")
+    if not isinstance(prefix, str):
+        raise LoadError("host.json: extensions.http.routePrefix must be a string")
+    return prefix.strip("/")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path.parent.name}/{path.name}: {error}") from None
+    if not isinstance(content, dict):
+        raise LoadError(f"{path.parent.name}/{path.name}: not an object")
+    return content

@@ -11,8 +11,9 @@ from shared.directory.clients import Clients
 from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Access, BatchMode, Provider, RowError
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
+from shared.fhir.batch import BatchEntry, batch_entries, bundle_kind
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import BatchEntry, Interaction, InteractionKind, batch_entries, bundle_kind, parse
+from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.negotiation import media_type_format, negotiate
 from shared.fhir.outcome import error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
@@ -31,6 +32,7 @@ from shared.upstream.hops import AUTH, DIRECTORY, Hops, server_timing
 from shared.upstream.pages import Pages
 
 _MAX_BODY_BYTES = 20 * 1_048_576
+_MAX_FORM_BYTES = 256 * 1024  # policy looks at each parameter
 _FORM = "application/x-www-form-urlencoded"
 _JSON_PATCH = "application/json-patch+json"
 _BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
@@ -262,10 +264,10 @@ def _upstream_request(context: RequestContext, request: Request, interaction: In
     return FhirRequest(request.method, interaction, query, request.headers, body, body_type)
 
 
-def _checked_body(request: Request) -> bytes:
+def _checked_body(request: Request, limit: int = _MAX_BODY_BYTES) -> bytes:
     if "transfer-encoding" in request.headers and "content-length" not in request.headers:
         raise FhirError(411, "required", "Send the body with a Content-Length.")
-    if len(request.body) > _MAX_BODY_BYTES:
+    if len(request.body) > limit:
         raise FhirError(413, "too-long", "The body is larger than this gateway takes.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise FhirError(415, "not-supported", "Send the body without Content-Encoding.")
@@ -277,7 +279,7 @@ def _media_type(request: Request) -> str:
 
 
 def _form_body(request: Request, links: LinkMap) -> bytes:
-    body = _checked_body(request)
+    body = _checked_body(request, _MAX_FORM_BYTES)
     if body and _media_type(request) != _FORM:
         raise FhirError(415, "not-supported", f"The body of a search must be {_FORM}.")
     return rewrite_form(body.decode("latin-1"), links).encode("latin-1")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Flag, auto
 
 from shared.fhir.interaction import TYPE_PATTERN, InteractionKind
@@ -20,10 +20,14 @@ class Action(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Actions on the resources of one type, or of every type when `type` is "*"."""
+    """Actions on the resources of one type, or of every type when `type` is "*"; `str` gives the client's spelling."""
 
     type: str
     actions: Action
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 NO_ACTION = Action(0)
@@ -65,11 +69,11 @@ def parse_scope(text: str) -> Scope | None:
         return None
     type, actions = matched.groups()
     if actions in _WORDS:
-        return Scope(type, _WORDS[actions])
+        return Scope(type, _WORDS[actions], text)
     granted = NO_ACTION
     for letter in actions:
         granted |= _LETTERS[letter]
-    return Scope(type, granted)
+    return Scope(type, granted, text)
 
 
 def granted(scopes: tuple[Scope, ...], type: str | None) -> Action:

@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 import orjson
 
+from shared.fhir.batch import BatchEntry
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import BatchEntry, InteractionKind
+from shared.fhir.interaction import InteractionKind
 from shared.fhir.outcome import operation_outcome
 from shared.fhir.policy import authorize
 from shared.fhir.rewriting import rewrite_form

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.fhir.batch import batch_entries
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import batch_entries, parse
+from shared.fhir.interaction import parse
 from shared.fhir.policy import Permissions, authorize, check_answer
 from shared.fhir.scopes import Action, Scope, parse_scope
 

@@ -8,21 +8,30 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from local.functions_host.app import create_runner
-from local.functions_host.functions import Function, LoadError, apply_settings, load
+from local.functions_host.functions import Function, LoadError, apply_settings, load, read_object
+
+_LEVELS = {
+    "Trace": logging.DEBUG,
+    "Debug": logging.DEBUG,
+    "Information": logging.INFO,
+    "Warning": logging.WARNING,
+    "Error": logging.ERROR,
+    "Critical": logging.CRITICAL,
+    "None": logging.CRITICAL + 1,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGINT or SIGTERM; the exit code is 1 when the app can't be loaded or the port is taken."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    # It would log the lines of a malformed request as they are, with what must not be in a log.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     root = options.root.resolve()
     try:
+        _configure_logging(read_object(root / "host.json"))
         apply_settings(root)
         functions = load(root, only=options.only, without=options.without)
         asyncio.new_event_loop().run_until_complete(_serve(functions, options.port))
@@ -42,6 +51,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     selection.add_argument("--without", action="append", default=[], metavar="FUNCTION", help="all but this one")
     return parser
+
+
+def _configure_logging(host: dict[str, Any]) -> None:
+    """Logs to stderr at the levels of `host.json`, whose categories are the loggers' names."""
+    levels = {"default": "Information"} | host.get("logging", {}).get("logLevel", {})
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    for category, level in levels.items():
+        if level not in _LEVELS:
+            raise LoadError(f"host.json: logLevel of {category} must be one of {', '.join(_LEVELS)}")
+        logging.getLogger(None if category == "default" else category).setLevel(_LEVELS[level])
+    # It would log the lines of a malformed request as they are, with what must not be in a log.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 async def _serve(functions: Sequence[Function], port: int) -> None:

@@ -29,12 +29,23 @@ class Function:
     is_async: bool
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises LoadError."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path.parent.name}/{path.name}: {error}") from None
+    if not isinstance(content, dict):
+        raise LoadError(f"{path.parent.name}/{path.name}: not an object")
+    return content
+
+
 def apply_settings(root: Path) -> None:
     """Puts the `Values` of `local.settings.json`, if there is one, into the environment, where existing ones win."""
     path = root / "local.settings.json"
     if not path.exists():
         return
-    values = _read(path).get("Values", {})
+    values = read_object(path).get("Values", {})
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise LoadError(f"{path.name}: Values must be an object of strings")
     for name, value in values.items():
@@ -47,7 +58,7 @@ def load(root: Path, only: Collection[str] = (), without: Collection[str] = ()) 
     `only` and `without` select by name. A function whose `AzureWebJobs.<name>.Disabled` is set in the environment is
     left out. Raises LoadError, also for what the host would refuse or serve differently.
     """
-    prefix = _route_prefix(_read(root / "host.json"))
+    prefix = _route_prefix(read_object(root / "host.json"))
     # The host compares names in upper case, where "_" comes after the letters.
     folders = sorted((path.parent for path in root.glob("*/function.json")), key=lambda folder: folder.name.upper())
     unknown = {*only, *without} - {folder.name for folder in folders}
@@ -68,7 +79,7 @@ def load(root: Path, only: Collection[str] = (), without: Collection[str] = ()) 
 
 def _load_function(folder: Path, prefix: str) -> Function | None:
     name = folder.name
-    config = _read(folder / "function.json")
+    config = read_object(folder / "function.json")
     bindings = config.get("bindings", [])
     trigger = next((binding for binding in bindings if binding.get("type") == "httpTrigger"), None)
     if trigger is None:
@@ -131,13 +142,3 @@ def _route_prefix(host: dict[str, Any]) -> str:
     if not isinstance(prefix, str):
         raise LoadError("host.json: extensions.http.routePrefix must be a string")
     return prefix.strip("/")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path.parent.name}/{path.name}: {error}") from None
-    if not isinstance(content, dict):
-        raise LoadError(f"{path.parent.name}/{path.name}: not an object")
-    return content

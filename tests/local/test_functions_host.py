@@ -583,6 +583,27 @@ async def test_settings_of_the_root_reach_the_functions(tmp_path: Path) -> None:
             assert await response.text() == "hello"
 
 
+async def test_logs_go_to_stderr_at_the_levels_of_the_host_file(tmp_path: Path) -> None:
+    code = """
+        import logging
+        async def main(req):
+            logging.getLogger("audit").info("an audit line")
+            logging.getLogger("azure").info("a quiet line")
+            return ""
+    """
+    add_function(tmp_path, "logging", code, "logging")
+    host = json.loads((tmp_path / "host.json").read_text())
+    host["logging"] = {"logLevel": {"default": "Warning", "audit": "Information"}}
+    (tmp_path / "host.json").write_text(json.dumps(host))
+    async with command(tmp_path) as process, aiohttp.ClientSession() as session:
+        _, base = await started(process)
+        async with session.get(f"{base}/logging?name=ruth") as response:
+            assert response.status == 200
+        process.terminate()
+        _, errors = await process.communicate()
+        assert errors == b"INFO audit: an audit line\n"
+
+
 async def test_an_app_that_cant_be_loaded_ends_the_start_with_one_line(tmp_path: Path) -> None:
     name = add_function(tmp_path, "broken", "raise ValueError('KEY_VAULT_URL is not set')")
     async with command(tmp_path) as process:

@@ -8,7 +8,9 @@ from shared.fhir.rewriting.spelling import PERCENT_ENCODING, Edit, splice
 from shared.fhir.rewriting.values import escaped_edits
 
 _VALUE = re.compile(r"(?:\A|&)[^&=]*+=([^&]*+)")
-_ALTERNATIVE = re.compile(r"(?:(?!,|%2[cC]).)++", re.DOTALL)
+_COMMA = r"(?:,|%2[cC])"
+# FHIR escapes a comma within a value by a backslash (R4, search.html#escaping).
+_ALTERNATIVE = re.compile(rf"{_COMMA}|(?:(?:\\|%5[cC]){_COMMA}|(?!{_COMMA}).)++", re.DOTALL)
 _BAR = re.compile(r"\||%7[cC]")
 
 

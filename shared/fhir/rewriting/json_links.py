@@ -26,9 +26,7 @@ _NAMES = BY_PARENT.union(ANYWHERE)
 _STRING_END = re.compile(_CHARACTERS, re.DOTALL)
 
 # A character of a base or a name that is written as an escape, and any numeric reference in a narrative's XML.
-_HIDING_ESCAPE = re.compile(
-    r"\\(?:/|u00(?:2[dDeEfF]|3[0-9aA]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE]))",
-)
+_HIDING_ESCAPE = re.compile(r"\\(?:/|u00(?:2[dDeEfF]|3[0-9aA]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE]))")
 _HIDING_REFERENCE = re.compile(r"#(?:(?<=&#)|(?<=\\u0026#))")
 
 
@@ -152,8 +150,8 @@ def _local_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
 
 _SCHEMES = ("https:", "http:")
 _URL_NAMES = tuple(name for name, position in ANYWHERE.items() if position is Position.URL)
-# A path of nothing but plain segments, to the string's end: it can't climb, and no other base follows in it.
-_PLAIN_END = r'(?=(?:/(?!\.\.?[/"])[\w.~:-]*+)*+")'
+# A path of plain segments to the string's end: it can't climb, and without "//" holds no second base.
+_PLAIN_END = r'(?=(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+")'
 
 
 def _hides(text: str) -> bool:

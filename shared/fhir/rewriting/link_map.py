@@ -55,14 +55,19 @@ class LinkMap:
     def base_length(self, url: str) -> int | None:
         """How many characters of `url` spell a source, or None when it is not below one."""
         base = self._url.match(url)
-        if base is None or _climbs(url, base.end(), _PATH):
+        if base is None or _last_climb(url, base.end(), _path_end(_PATH, url, base.end())) >= 0:
             return None
         return base.end()
 
     def occurrences(self, text: str) -> Iterator[tuple[int, int]]:
         """Start and end of each source that stands in running text, alone or at the start of a longer URL."""
+        path_end, climb = 0, -1
         for base in self._text.finditer(text):
-            if not _climbs(text, base.end(), _PATH_IN_TEXT):
+            # Bases that follow each other without a break share the rest of the path: it is read once.
+            if base.end() > path_end:
+                path_end = _path_end(_PATH_IN_TEXT, text, base.end())
+                climb = _last_climb(text, base.end(), path_end)
+            if climb < base.end():
                 yield base.span()
 
     @cached_property
@@ -94,6 +99,12 @@ def _location(source: str) -> str:
     return f"(?i:{re.escape(base['host'])}){port}{re.escape(base['path'])}"
 
 
-def _climbs(text: str, start: int, path: re.Pattern[str]) -> bool:
+def _path_end(path: re.Pattern[str], text: str, start: int) -> int:
     below = path.match(text, start)
-    return below is not None and _CLIMBING.search(text, start, below.end()) is not None
+    assert below is not None  # noqa: S101 (the patterns match the empty string)
+    return below.end()
+
+
+def _last_climb(text: str, start: int, end: int) -> int:
+    """Where the last dot segment between `start` and `end` begins, or -1."""
+    return max((climb.start() for climb in _CLIMBING.finditer(text, start, end)), default=-1)

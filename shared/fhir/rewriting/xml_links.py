@@ -19,7 +19,7 @@ _ATTRIBUTE = re.compile(r"\s++([^\s=]++)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')", 
 
 
 class UnsafeXml(ValueError):
-    """XML that is not taken: malformed, not in UTF-8, with a DTD (FHIR R4 section 2.6.1.0.1), or nested too deeply."""
+    """XML that is not taken: malformed, not in UTF-8, with a DTD, or nested too deeply."""
 
 
 def rewrite_xml(body: bytes, link_map: LinkMap, *, link_url: Callable[[str], str | None] | None = None) -> bytes:
@@ -29,6 +29,9 @@ def rewrite_xml(body: bytes, link_map: LinkMap, *, link_url: Callable[[str], str
     URL, whatever it is, and gives the one to write or None to leave it. Everything but mapped bases stays byte for
     byte. Raises UnsafeXml.
     """
+    # In UTF-16, which the parser would follow against all orders, every "<" has a zero byte; UTF-8 has none in XML.
+    if b"\0" in body:
+        raise UnsafeXml("XML in another encoding than UTF-8")
     reader = _Reader(body, link_map, link_url)
     return splice(reader.text, reader.edits).encode("latin-1") if reader.edits else body
 

@@ -1,0 +1,67 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.fhir.rewriting import LinkMap, rewrite_form
+
+UP = LinkMap(("https://gateway.example/stu3",), "https://provider.example:8443/fhir")
+
+
+@pytest.mark.parametrize(
+    ("text", "rewritten"),
+    [
+        ("patient=https://gateway.example/stu3/Patient/1", "patient=https://provider.example:8443/fhir/Patient/1"),
+        (
+            "patient=https%3A%2F%2Fgateway.example%2Fstu3%2FPatient%2F1&_count=5",
+            "patient=https%3A%2F%2Fprovider.example%3A8443%2Ffhir%2FPatient%2F1&_count=5",
+        ),
+        ("a=https%3a//gateway.example/stu3/x", "a=https%3a//provider.example%3a8443/fhir/x"),
+        (
+            "patient=Patient/2,https://gateway.example/stu3/Patient/1,3%2Chttps://gateway.example/stu3/Patient/4",
+            "patient=Patient/2,https://provider.example:8443/fhir/Patient/1,"
+            "3%2Chttps://provider.example:8443/fhir/Patient/4",
+        ),
+        ("subject:Patient=https://gateway.example/stu3", "subject:Patient=https://provider.example:8443/fhir"),
+        ("a=%68ttps://gateway.example/%73tu3/x", "a=https://provider.example:8443/fhir/x"),
+    ],
+)
+def test_links_are_mapped_in_the_encoding_they_came_in(text: str, rewritten: str) -> None:
+    assert rewrite_form(text, UP) == rewritten
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "&&=&a&=b",
+        "_sort:desc=date&_sort:desc=x&given=ruth+a%20b&family=bl%e9ck",
+        "patient=https://gateway.example/stu3x/Patient/1",
+        "patient=https%3A%2F%2Fgateway.example%2Fstu3%2F..%2Fadmin",
+        "patient=https%3A%2F%2Fgateway.example%2Fstu3%2F%252e%252e%2Fadmin",
+        "identifier=https://gateway.example/stu3/ids|12",
+        "identifier=https%3A%2F%2Fgateway.example%2Fstu3%2Fids%7C12",
+        "name=see https://gateway.example/stu3/Patient/1",
+        "https://gateway.example/stu3=1",
+        "https://gateway.example/stu3/Patient/1",
+        "a=%zz%&b=%",
+        "name=a\\,https://gateway.example/stu3/x",
+        "name=a%5C%2Chttps://gateway.example/stu3/x",
+    ],
+)
+def test_everything_else_stays_the_same_object(text: str) -> None:
+    assert rewrite_form(text, UP) is text
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a=", "https%3A%2F%2Fgateway.example%2Fstu3", "%2F", "/", "&", ",", "%2C", "=", "é", "%", "+"])
+    )
+)
+def test_there_and_back_is_the_identity(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert rewrite_form(rewrite_form(text, UP), UP.inverse) == text
+
+
+@given(st.text())
+def test_any_text_is_taken(text: str) -> None:
+    assert rewrite_form(text, UP) == text

@@ -1,0 +1,229 @@
+"""What the rewriting of JSON protects, case by case; `test_json_links_properties` compares it with a slow reference."""
+
+import json
+
+import pytest
+
+from shared.fhir.rewriting import LinkMap, rewrite_json
+
+HERE = "https://provider.example/fhir"
+THERE = "https://gateway.example/stu3"
+DOWN = LinkMap((HERE,), THERE)
+
+
+def rewritten(text: str) -> str:
+    return rewrite_json(text.encode(), DOWN).decode()
+
+
+def assert_mapped(text: str) -> None:
+    """`@` stands for a base that is to be mapped, HERE for one that is to stay."""
+    assert rewritten(text.replace("@", HERE)) == text.replace("@", THERE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"link":[{"relation":"self","url":"@?a=1"},{"relation":"next","url":"@/Patient?page=2"}]}',
+        '{"entry":[{"fullUrl":"@/Patient/1","link":[{"relation":"self","url":"@/Patient/1"}]}]}',
+        '{"entry":[{"request":{"method":"GET","url":"@/Patient?name=x"}}]}',
+        '{"entry":[{"response":{"status":"201","location":"@/Patient/1/_history/1"}}]}',
+        '{"entry":[{"response":{"outcome":{"issue":[{"diagnostics":"no @/Patient/1."}]}}}]}',
+        '{"subject":{"reference":"@/Patient/1"},"contained":[{"x":[{"reference":"@"}]}]}',
+        '{"parameter":[{"name":"x","valueReference":{"reference":"@/Patient/1"}}]}',
+        '{"photo":[{"contentType":"image/png","url":"@/Binary/1"},{"url":"@/Binary/2"}]}',
+        '{"content":[{"attachment":{"url":"@/Binary/1"}}]}',
+        '{"content":{"url":"@/Binary/1"},"presentedForm":[{"url":"@/Binary/1"}],"valueAttachment":{"url":"@/b"}}',
+        '{"implementation":{"description":"x","url":"@"}}',
+        '{"issue":[{"details":{"coding":[{"code":"x"}],"text":"@/Patient/1 is gone, see <@>"}}]}',
+        '{"text":{"status":"generated","div":"<div><a href=\\"@/Patient/1\\">x</a><img src=\'@/Binary/1\'/></div>"}}',
+        '{"text":{"div":"\\u003ca href=\\u0022@/Patient?a=1\\u0026amp;b=2\\u0022\\u003e"}}',
+    ],
+)
+def test_links_are_mapped(text: str) -> None:
+    assert_mapped(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"identifier":[{"system":"HERE/ids","value":"HERE/1"}]}',
+        '{"code":{"coding":[{"system":"HERE/codes","display":"HERE"}],"text":"HERE"}}',
+        '{"extension":[{"url":"HERE/ext","valueUri":"HERE/x"}],"modifierExtension":[{"url":"HERE/ext"}]}',
+        '{"meta":{"profile":["HERE/StructureDefinition/x"],"source":"HERE"}}',
+        '{"resourceType":"ValueSet","url":"HERE/ValueSet/1"}',
+        '{"entry":[{"resource":{"resourceType":"ValueSet","url":"HERE/ValueSet/1"}}]}',
+        '{"contained":[{"resourceType":"ValueSet","url":"HERE/ValueSet/1"}]}',
+        '{"instantiatesCanonical":["HERE/x"],"valueCanonical":"HERE/x","valueUrl":"HERE/x"}',
+        '{"note":[{"text":"HERE/x"}],"display":"HERE","div2":"HERE"}',
+        '{"div":"<div title=\\"href=\'HERE\'\\" data-href=\\"HERE\\">href=\\"HERE\\" HERE<!-- <a href=\'HERE\'> -->"}',
+        '{"reference":["HERE"],"fullUrl":[["HERE"]],"_reference":"HERE","Reference":"HERE"}',
+        '{"x\\"reference":"HERE","\\\\":"HERE","a":{"x\\"link":[{"url":"HERE"}]}}',
+        '{"x":"\\"reference\\":\\"HERE","y":"\\\\\\"reference\\": \\"HERE"}',
+        '{"reference":"HERE2","fullUrl":"https://provider.example:8443/fhir","location":"https://x@provider.example/fhir"}',
+        '{"reference":"HERE/../admin","fullUrl":"HERE/%2e%2e/admin","location":"HERE/\\\\..\\\\admin"}',
+        '{"reference":"urn:uuid:1","fullUrl":"see HERE","location":" HERE"}',
+        '"HERE"',
+        '["HERE",{"a":"HERE"}]',
+        "[]",
+        "1",
+        "",
+    ],
+)
+def test_what_only_looks_like_a_link_stays_the_same_object(text: str) -> None:
+    body = text.replace("HERE", HERE).encode()
+    assert rewrite_json(body, DOWN) is body
+
+
+def test_numbers_order_space_and_repeated_members_stay() -> None:
+    assert_mapped(
+        '\r\n{ "a" : 72.0,"b":1.10, "c":1E400,"d":-0.0,"e":12345678901234567890123,\t"a":"é\\u00e9\\ud83d\\ude00\\n",'
+        '"reference"\n:\t"@/1" , "reference" :"@/2","unknown":null,"z":{},"y":[ ],"reference":"@/3"}\n'
+    )
+
+
+def test_order_of_members_does_not_matter() -> None:
+    nested = (
+        '"extension":[{"url":"HERE/e","valueCodeableConcept":{"coding":[{"system":"s","extension":[{"url":"u"}]}]}}]'
+    )
+    assert_mapped(('{"photo":[{' + nested + ',"url":"@/Binary/1"},{"url":"@/2",' + nested + "}]}").replace("HERE", "h"))
+
+
+def test_a_match_right_after_a_partial_one() -> None:
+    assert_mapped('{"a":"https://provider.example/fhi","reference":"@"}')
+    assert_mapped('{"diagnostics":"https://provider.example/fhihttps://provider.example/fh @ @"}')
+    assert_mapped("{\"div\":\"<a href='https://provider.example/fhi'/><a href='@'/><a href='https://provider'/>\"}")
+
+
+def test_a_base_within_the_query_of_a_link_is_not_mapped_twice() -> None:
+    assert_mapped('{"reference":"@?a=https://provider.example/fhir/x"}')
+    assert_mapped('{"reference":"@/x/https://provider.example/fhir/x"}')
+
+
+def test_a_default_port_does_not_grow() -> None:
+    body = b'{"fullUrl":"https://provider.example:443/fhir/Patient/1"}'
+    for _ in range(3):
+        there = rewrite_json(body, DOWN)
+        assert there == b'{"fullUrl":"https://gateway.example/stu3/Patient/1"}'
+        body = rewrite_json(there, DOWN.inverse)
+        assert body == b'{"fullUrl":"https://provider.example/fhir/Patient/1"}'
+
+
+def test_http_and_capitals_count_as_the_same_base() -> None:
+    body = b'{"fullUrl":"http://provider.example/fhir/1","reference":"HTTPS://Provider.Example:80/fhir/2"}'
+    assert rewrite_json(body, DOWN) == (
+        b'{"fullUrl":"https://gateway.example/stu3/1","reference":"https://gateway.example/stu3/2"}'
+    )
+
+
+def test_escaped_slashes_stay_escaped() -> None:
+    body = rb'{"reference":"https:\/\/provider.example\/fhir\/Patient\/1","x":"<\/div>"}'
+    assert rewrite_json(body, DOWN) == rb'{"reference":"https:\/\/gateway.example\/stu3\/Patient\/1","x":"<\/div>"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"ref\u0065rence":"https://provider.example/fhir/1"}',
+        r'{"reference":"https:\u002F/provider.example/fhir/1"}',
+        r'{"reference":"\u0068ttps://provider.example/fhir/1"}',
+        r'{"reference":"https://provider\u002eexample/fhir/1"}',
+        r'{"lin\u006b":[{"u\u0072l":"https\u003a//provider.example/fhir/1"}]}',
+        r'{"diagnostics":"x \u0068ttps://provider.example/fhir"}',
+        r'{"div":"<a href=\"https:&#x2F;&#47;provider.example/fhir\">"}',
+        r'{"div":"\u003ca href=\u0027https:\u0026#x2f;\u0026#x002f;provider.example/fhir\u0027\u003e"}',
+    ],
+)
+def test_nothing_slips_through_by_escaping(text: str) -> None:
+    result = rewritten(text)
+    assert "provider" not in result
+    assert "gateway.example" in json.loads(result).__repr__()
+
+
+def test_the_parent_is_the_nearest_name_whatever_stands_before() -> None:
+    assert_mapped(
+        '{"photo":[{"title":"{\\"x\\":[","url":"@"}],"x":[{"title":"\\"link\\":[{","url":"HERE"}]}'.replace("HERE", "h")
+    )
+    body = f'{{"link":[{{"extension":[{{"url":"{HERE}"}}]}}],"x":{{"link":{{}},"url":"{HERE}"}}}}'.encode()
+    assert rewrite_json(body, DOWN) is body
+
+
+def test_links_after_two_thousand_bytes_of_siblings() -> None:
+    siblings = ",".join(f'{{"title":"{number}"}}' for number in range(2000))
+    assert_mapped(f'{{"photo":[{siblings},{{"url":"@"}}],"x":[{siblings},{{"url":"h"}}]}}')
+
+
+def test_a_thousand_levels() -> None:
+    assert_mapped('{"a":[' * 1000 + '{"link":{"url":"@"},"reference":"@"}' + "]}" * 1000)
+
+
+SELF, NEXT = '{"relation":"self","url":"@/Patient"}', '{"relation":"next","url":"/r4?x=1\\u0026y=\\u00e9"}'
+ENTRY = '"entry":[{"link":[{"url":"https://provider.example/fhir/1"}],"resource":{"link":[{"other":{"x":{}}}]}}]'
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        '{"resourceType":"Bundle","meta":{"tag":[{"code":"x"}]},"link":[SELF,NEXT],"entry":[{"a":{"b":{"c":{}}}}]}',
+        '{"resourceType":"Bundle","entry":[{"a":{"b":[{"c":[]}]}}],"link":[SELF,NEXT],"total":1,"meta":{"x":[{}]}}\n',
+        '{"link":[SELF,NEXT],ENTRY}',
+        '{ENTRY,"link":[SELF,NEXT]}',
+        '{ENTRY,"link":[SELF],ENTRY,"link":[NEXT],ENTRY}',
+        '{"link":[SELF],"entry":[],"link":[NEXT]}',
+        '{"link":[{"extension":[{"url":"x"}],"url":"@/Patient"},NEXT]}',
+        '{"lin\\u006b":[SELF,NEXT]}',
+        '{"a":"\\"link\\"","b":"link","link":[SELF,NEXT]}',
+    ],
+)
+def test_a_hook_decides_on_the_links_of_the_outermost_bundle_only(bundle: str) -> None:
+    seen = []
+
+    def link_url(url: str) -> str | None:
+        seen.append(url)
+        return None if url.startswith("https:") else 'https://gateway.example/p?"\\é\U0001f600'
+
+    text = bundle.replace("SELF", SELF).replace("NEXT", NEXT).replace("ENTRY", ENTRY)
+    body = text.replace("@", HERE).encode()
+    result = rewrite_json(body, DOWN, link_url=link_url).decode()
+    assert sorted(seen) == ["/r4?x=1&y=é", f"{HERE}/Patient"]
+    replaced = json.dumps('https://gateway.example/p?"\\é\U0001f600')[1:-1]
+    expected = text.replace("/r4?x=1\\u0026y=\\u00e9", replaced).replace(f'"{HERE}/1"', f'"{THERE}/1"')
+    assert result == expected.replace("@", HERE)
+
+
+def test_a_hook_is_not_asked_about_other_links() -> None:
+    body = f'{{"resourceType":"Patient","photo":[{{"url":"{HERE}/1"}}],"x":{{"link":[{{"url":"y"}}]}}}}'.encode()
+    assert rewrite_json(body, DOWN, link_url=lambda url: pytest.fail(url)) == body.replace(
+        HERE.encode(), THERE.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("opening", "repeated", "closing"),
+    [
+        ('{"x":"', "https://provider.example/fhir ", '"}'),
+        ('{"x":"', '\\"https://provider.example/fhir', '"}'),
+        ('{"x":"', "\\\\" * 5 + "https://provider.example/fhir", '"}'),
+        ('{"div":"', "<a \\\"'https://provider.example/fhir", '"}'),
+        ('{"div":"', "<a href=https://provider.example/fhir <!-- <![CDATA[", '"}'),
+        ('{"div":"', "aaaaaaaaaa", ' https://provider.example/fhir"}'),
+        ('{"div":"<a ', "aaaaaaaaaa", ' https://provider.example/fhir"}'),
+        ('{"diagnostics":"', "https://provider.example/fhir.!:", '"}'),
+        ('{"diagnostics":"', "https://provider.example/fhir/x/%2525", '"}'),
+        ('{"diagnostics":"', "https://provider.example/fhir/", '"}'),
+        ('{"diagnostics":"', "https://provider.example/fhir,", '/..."}'),
+        ('{"reference":"https://provider.example/fhir', "/%25", '"}'),
+        ('{"a":', '{"url":"https://provider.example/fhir","link":[],"a":', "1" + "}" * 8001),
+        ('{"a":1', ',"link":[{"url":"https://provider.example/fhir"}]', "}"),
+        ('{"a":1', ',"url":"https://provider.example/fhir"', "}"),
+        ("[1", ',"https://provider.example/fhir"', "]"),
+        ("", '{"link":[', "1" + "]}" * 8000),
+        ("", "[", "1" + "]" * 8000),
+        ('{"a":"', '\\"link', '"}'),
+        ('{"a":1', ' , "link" : [ ]', "}"),
+    ],
+)
+def test_hostile_shapes_take_linear_time(opening: str, repeated: str, closing: str) -> None:
+    """A quadratic way through any of these would read more than ten thousand million characters."""
+    body = (opening + repeated * 8000 + closing).encode()
+    result = rewrite_json(body, DOWN, link_url=lambda url: None)
+    assert len(result) <= len(body)

@@ -1,0 +1,180 @@
+import pytest
+
+from shared.fhir.rewriting import LinkMap
+
+DOWN = LinkMap(("https://provider.example/fhir",), "https://gateway.example/stu3")
+
+
+@pytest.mark.parametrize(
+    ("url", "mapped"),
+    [
+        ("https://provider.example/fhir", "https://gateway.example/stu3"),
+        ("https://provider.example/fhir/", "https://gateway.example/stu3/"),
+        ("https://provider.example/fhir/Patient/1?a=%7C&b=|#x", "https://gateway.example/stu3/Patient/1?a=%7C&b=|#x"),
+        ("https://provider.example/fhir?_getpages=1", "https://gateway.example/stu3?_getpages=1"),
+        ("https://provider.example/fhir#x", "https://gateway.example/stu3#x"),
+        ("http://provider.example/fhir/Patient/1", "https://gateway.example/stu3/Patient/1"),
+        ("HTTPS://Provider.EXAMPLE/fhir/Patient/1", "https://gateway.example/stu3/Patient/1"),
+        ("https://provider.example:443/fhir/Patient", "https://gateway.example/stu3/Patient"),
+        ("http://provider.example:80/fhir/Patient", "https://gateway.example/stu3/Patient"),
+        ("https://provider.example:/fhir/Patient", "https://gateway.example/stu3/Patient"),
+        ("https://provider.example/fhir/a..b/.c/...", "https://gateway.example/stu3/a..b/.c/..."),
+        ("https://provider.example/fhir/x?y=/../z", "https://gateway.example/stu3/x?y=/../z"),
+    ],
+)
+def test_maps_what_lies_at_or_below_the_base(url: str, mapped: str) -> None:
+    assert DOWN.map(url) == mapped
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "Patient/1",
+        "/fhir/Patient/1",
+        "urn:uuid:7c1f",
+        "ftp://provider.example/fhir",
+        "https://provider.example",
+        "https://provider.example/fhir2",
+        "https://provider.example/fhir2/Patient",
+        "https://provider.example/FHIR/Patient",
+        "https://provider.example/fhir\\..\\admin",
+        "https://provider.example/fhi",
+        "https://provider.example:8443/fhir",
+        "https://provider.example:4430/fhir",
+        "https://provider.example.evil.example/fhir",
+        "https://evil-provider.example/fhir",
+        "https://user@provider.example/fhir",
+        "https://user:pass@provider.example/fhir",
+        "https://provider.example@evil.example/fhir",
+        " https://provider.example/fhir",
+        "https://provider.example/other/https://provider.example/fhir",
+        "https://provider\u212a.example/fhir",
+    ],
+)
+def test_maps_nothing_else(url: str) -> None:
+    assert DOWN.map(url) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/..",
+        "/../admin",
+        "/./x",
+        "/Patient/..",
+        "/Patient/../../admin",
+        "/%2e%2e/admin",
+        "/.%2E/admin",
+        "/%252e%252e/admin",
+        "/x%2f..%2fadmin",
+        "/x%252F..%252Fadmin",
+        "/x%5c..%5cadmin",
+        "/x\\..\\admin",
+        "/..;a=b/admin",
+        "/..%3Ba/admin",
+        "/..?x",
+        "/..#x",
+        "/.\t./admin",
+        "/.\n./admin",
+    ],
+)
+def test_a_path_that_climbs_is_not_mapped(path: str) -> None:
+    assert DOWN.map("https://provider.example/fhir" + path) is None
+
+
+def test_ports_other_than_the_default_count() -> None:
+    down = LinkMap(("http://[::1]:8080/r4",), "https://gateway.example/r4")
+    assert down.map("http://[::1]:8080/r4/Patient") == "https://gateway.example/r4/Patient"
+    assert down.map("http://[::1]/r4/Patient") is None
+    assert down.map("http://[::1]:80/r4/Patient") is None
+    assert down.map("http://[::1]:80801/r4/Patient") is None
+
+
+def test_a_default_port_does_not_grow_page_by_page() -> None:
+    down = LinkMap(("https://provider.example:443/fhir",), "https://gateway.example:443/stu3")
+    url = "https://provider.example:443/fhir/Patient?page=2"
+    for _ in range(3):
+        there = down.map(url)
+        assert there == "https://gateway.example:443/stu3/Patient?page=2"
+        back = down.inverse.map(there)
+        assert back == "https://provider.example:443/fhir/Patient?page=2"
+        url = back
+
+
+def test_several_spellings_of_a_base_map_to_one() -> None:
+    up = LinkMap(("https://gateway.example/fhir", "https://gateway.example/fhir/stu3"), "https://provider.example/x")
+    assert up.map("https://gateway.example/fhir/Patient/1") == "https://provider.example/x/Patient/1"
+    assert up.map("https://gateway.example/fhir/stu3/Patient/1") == "https://provider.example/x/Patient/1"
+    assert up.map("https://gateway.example/fhir/stu3x/1") == "https://provider.example/x/stu3x/1"
+    assert up.inverse == LinkMap(("https://provider.example/x",), "https://gateway.example/fhir")
+
+
+def test_a_base_without_path_and_a_trailing_slash() -> None:
+    down = LinkMap(("https://provider.example/",), "https://gateway.example/r4/")
+    assert down.map("https://provider.example/Patient/1") == "https://gateway.example/r4/Patient/1"
+    assert down.map("https://provider.example") == "https://gateway.example/r4"
+    assert down.map("https://provider.example.org/Patient/1") is None
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "",
+        "provider.example/fhir",
+        "ftp://provider.example",
+        "https://",
+        "https://user@provider.example/fhir",
+        "https://provider.example/fhir?x",
+        "https://provider.example/fhir#x",
+        'https://provider.example/"',
+        "https://provider.example/a\\b",
+        "https://provider.example/<b>",
+        "https://provider.example/a b",
+        "https://provider.example/a&b",
+        "https://provider.example/%2e",
+        "https://provider.example/../x",
+        "https://provider.example/fhir\n",
+        "https://pro\u212aider.example/fhir",
+    ],
+)
+def test_a_malformed_base_is_refused(base: str) -> None:
+    with pytest.raises(ValueError, match="base"):
+        LinkMap((base,), "https://gateway.example/r4")
+    with pytest.raises(ValueError, match="base"):
+        LinkMap(("https://provider.example",), base)
+
+
+def test_a_map_needs_a_source_and_not_a_bare_string() -> None:
+    with pytest.raises(ValueError, match="source"):
+        LinkMap((), "https://gateway.example/r4")
+    with pytest.raises(ValueError, match="base"):
+        LinkMap("https://provider.example", "https://gateway.example/r4")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://provider.example/fhir/Patient/1 not found", ["https://provider.example/fhir"]),
+        ("at https://provider.example/fhir.", ["https://provider.example/fhir"]),
+        ("at https://provider.example/fhir: down", ["https://provider.example/fhir"]),
+        ("<https://provider.example:443/fhir>", ["https://provider.example:443/fhir"]),
+        ("(https://provider.example/fhir)", ["https://provider.example/fhir"]),
+        ("“https://provider.example/fhir”", ["https://provider.example/fhir"]),
+        ("https://provider.example/fhir,http://provider.example/fhir/x", ["https://provider.example/fhir", "http://provider.example/fhir"]),
+        ("https://provider.example/fhirhttps://provider.example/fhir", []),
+        ("https://provider.example/https://provider.example/fhir", ["https://provider.example/fhir"]),
+        ("https://provider.example/fhir2 https://provider.example/fhir.old/x", []),
+        ("https://provider.example/fhir/../admin https://provider.example/fhir/x/../y", []),
+        ("https://provider.example/fhir/../https://provider.example/fhir/x", ["https://provider.example/fhir"]),
+        ("xhttps://provider.example/fhir", []),
+    ],
+)  # fmt: skip
+def test_occurrences_in_text_stand_at_a_boundary(text: str, found: list[str]) -> None:
+    assert [text[start:end] for start, end in DOWN.occurrences(text)] == found
+
+
+def test_the_colon_after_a_host_stays() -> None:
+    down = LinkMap(("https://provider.example",), "https://gateway.example/r4")
+    text = "https://provider.example: connection refused"
+    assert [text[start:end] for start, end in down.occurrences(text)] == ["https://provider.example"]

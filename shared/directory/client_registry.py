@@ -1,0 +1,175 @@
+"""The write side of the table `Clients`: clients and their secrets, made, changed and ended."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from shared.azure.tables import Table, etag_of
+from shared.azure.vault import Vault
+from shared.directory.client import (
+    CLIENT_ID,
+    CLIENT_ROW,
+    SECRET_ID,
+    SECRET_ROW_PREFIX,
+    Client,
+    parse_client,
+    vault_name,
+)
+from shared.directory.provider import Row, RowError
+from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
+from shared.directory.tenant_id import parse_tenant_id
+from shared.oauth.client_secret import ALGORITHM_TAG, hash_of, hint_of, new_client_secret, secret_id_of
+
+MOST_LIVE_SECRETS = 5
+ALL_TENANTS = "*"
+_MOST_TENANTS = 800  # a column holds 32 Ki characters
+_MOST_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A secret as its owner sees it, this once: only its hash is kept. `expires` is UTC."""
+
+    client_id: str
+    secret_id: str
+    client_secret: str = field(repr=False)
+    expires: datetime | None
+
+
+class ClientRegistry:
+    """Clients as people keep them. Every method may raise StoreUnavailable; a Refusal means nothing was written."""
+
+    def __init__(self, table: Table, vault: Vault) -> None:
+        self._table = table
+        self._vault = vault
+
+    async def create(
+        self, name: str, owner: str, tenants: str | Iterable[str], *, expires: datetime | None = None
+    ) -> NewSecret:
+        """Makes a client with a first secret, which works as soon as this returns.
+
+        `tenants` is `*` for all, or GUIDs (also as a comma list) in any spelling. The row `client` is written last, so
+        that what a failure leaves behind opens nothing. Raises InvalidClient or InvalidTenantId.
+        """
+        client_id = str(uuid4())
+        columns = {"Name": _text("name", name), "Owner": _text("owner", owner), "Tenants": _tenants(tenants)}
+        secret = await self._new_secret(client_id, expires)
+        await self._table.insert({"PartitionKey": client_id, "RowKey": CLIENT_ROW, **columns, "Enabled": True})
+        return secret
+
+    async def add_secret(self, client_id: str, expires: datetime | None = None) -> NewSecret:
+        """Adds a secret beside those the client has; all of them work.
+
+        A client may have five that have not expired. Raises UnknownClient, TooManySecrets, InvalidClient for a time
+        that has passed, or RowError when the client's rows can't be understood.
+        """
+        client = await self.get(client_id)
+        now = datetime.now(UTC)
+        if sum(secret.expires is None or now < secret.expires for secret in client.secrets) >= MOST_LIVE_SECRETS:
+            raise TooManySecrets(MOST_LIVE_SECRETS)
+        return await self._new_secret(client_id, expires)
+
+    async def delete_secret(self, client_id: str, secret_id: str) -> bool:
+        """Ends a secret, and within `CACHE_SECONDS` the tokens obtained with it; False when there was nothing to end.
+
+        Its hash goes first, then its row: when only the first was done, doing it again finishes.
+        """
+        if not CLIENT_ID.fullmatch(client_id) or not SECRET_ID.fullmatch(secret_id):
+            return False
+        row = await self._table.get(client_id, SECRET_ROW_PREFIX + secret_id)
+        ended = await self._vault.delete(vault_name(client_id, secret_id))
+        if row is not None:
+            await self._table.delete(client_id, SECRET_ROW_PREFIX + secret_id)
+        return ended or row is not None
+
+    async def set_enabled(self, client_id: str, enabled: bool) -> None:
+        """Lets a client in or keeps it out, with the tokens it has. Raises UnknownClient or StoreConflict."""
+        await self._write(client_id, {"Enabled": enabled})
+
+    async def change(
+        self,
+        client_id: str,
+        *,
+        name: str | None = None,
+        owner: str | None = None,
+        tenants: str | Iterable[str] | None = None,
+    ) -> None:
+        """Changes what is given and leaves the rest.
+
+        Raises UnknownClient, InvalidClient, InvalidTenantId, or StoreConflict when the row was changed meanwhile.
+        """
+        columns: dict[str, str] = {}
+        if name is not None:
+            columns["Name"] = _text("name", name)
+        if owner is not None:
+            columns["Owner"] = _text("owner", owner)
+        if tenants is not None:
+            columns["Tenants"] = _tenants(tenants)
+        await self._write(client_id, columns)
+
+    async def get(self, client_id: str) -> Client:
+        """A client, enabled or not. Raises UnknownClient, or RowError when its rows can't be understood."""
+        client = parse_client(await self._table.partition(client_id)) if CLIENT_ID.fullmatch(client_id) else None
+        if client is None:
+            raise UnknownClient(client_id)
+        return client
+
+    async def list(self) -> AsyncIterator[tuple[str, Client | RowError]]:
+        """Every client by its id, or why its rows can't be understood."""
+        partitions: defaultdict[str, tuple[Row, ...]] = defaultdict(tuple)
+        async for row in self._table.scan():
+            partitions[str(row["PartitionKey"])] += (row,)
+        for client_id, rows in partitions.items():
+            try:
+                client = parse_client(rows)
+            except RowError as error:
+                yield client_id, error
+                continue
+            if client is not None:
+                yield client_id, client
+
+    async def _new_secret(self, client_id: str, expires: datetime | None) -> NewSecret:
+        now = datetime.now(UTC)
+        if expires is not None and expires <= now:
+            raise InvalidClient("the secret would have expired already: give a time to come")
+        client_secret = new_client_secret()
+        secret_id = secret_id_of(client_secret)
+        await self._vault.set(
+            vault_name(client_id, secret_id), hash_of(client_secret), expires=expires, tags=ALGORITHM_TAG
+        )
+        row = {"PartitionKey": client_id, "RowKey": SECRET_ROW_PREFIX + secret_id, "Created": now}
+        expiry = {} if expires is None else {"Expires": expires}
+        await self._table.insert({**row, **expiry, "Hint": hint_of(client_secret)})
+        return NewSecret(client_id, secret_id, client_secret, expires)
+
+    async def _write(self, client_id: str, columns: Mapping[str, object]) -> None:
+        row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
+        if row is None:
+            raise UnknownClient(client_id)
+        await self._table.replace({**row, **columns}, etag_of(row))
+
+
+def _text(what: str, value: str) -> str:
+    text = value.strip()
+    if not text or len(text) > _MOST_CHARACTERS or not text.isprintable():
+        raise InvalidClient(f"a client's {what} is 1 to {_MOST_CHARACTERS} printable characters")
+    return text
+
+
+def _tenants(tenants: str | Iterable[str]) -> str:
+    """The column `Tenants`. An empty list is one: a client that may reach no tenant yet."""
+    items = tenants.split(",") if isinstance(tenants, str) else tenants
+    names = [name for item in items if (name := item.strip())]
+    if names == [ALL_TENANTS]:
+        return ALL_TENANTS
+    if len(names) > _MOST_TENANTS:
+        raise InvalidClient(f"a client can name {_MOST_TENANTS} tenants, or * for all")
+    ids: dict[str, None] = {}
+    for name in names:
+        tenant = parse_tenant_id(name)
+        if tenant is None:
+            raise InvalidTenantId(name)
+        ids[tenant] = None
+    return ",".join(ids)

@@ -1,0 +1,201 @@
+"""Tenants' rows, written to real tables and read back by the gateway's own directory."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from azure.data.tables.aio import TableServiceClient
+
+from local.azurite.table_service import TableService
+from shared.azure.tables import Table
+from shared.directory.errors import StoreConflict
+from shared.directory.provider import AuthKind, BatchMode, Provider, Row, RowError
+from shared.directory.refusals import InvalidTenantId
+from shared.directory.tenant_registry import TenantRegistry
+from shared.fhir.versions import FhirVersion
+
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+STU3, R4 = FhirVersion.STU3, FhirVersion.R4
+BASE = {"BaseUrl": "https://fhir.riverside.example/stu3"}
+
+
+@pytest.fixture
+async def service(table_service: TableService) -> AsyncIterator[TableServiceClient]:
+    async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
+        yield service
+
+
+@pytest.fixture
+async def table(service: TableServiceClient) -> Table:
+    table = Table(service, f"Tenants{uuid4().hex}")
+    await table.create()
+    return table
+
+
+@pytest.fixture
+def registry(table: Table) -> TenantRegistry:
+    return TenantRegistry(table, local=False)
+
+
+async def keys(table: Table) -> list[tuple[object, object]]:
+    return [(row["PartitionKey"], row["RowKey"]) async for row in table.scan()]
+
+
+async def test_a_row_is_made_and_read_back(registry: TenantRegistry) -> None:
+    made = await registry.set(TENANT, STU3, {**BASE, "Auth": "basic", "AuthSecret": "riverside", "Batch": "split"})
+    assert (made.tenant, made.version, made.base_url) == (TENANT, STU3, BASE["BaseUrl"])
+    assert (made.auth.kind, made.auth.secret, made.batch) == (AuthKind.BASIC, "riverside", BatchMode.SPLIT)
+    assert await registry.get(TENANT, STU3) == made
+    assert await registry.get(TENANT, R4) is None
+
+
+@pytest.mark.parametrize("spelling", [TENANT.upper(), f"{{{TENANT}}}", f"  {TENANT} "])
+async def test_a_tenant_id_is_taken_in_any_spelling(registry: TenantRegistry, table: Table, spelling: str) -> None:
+    await registry.set(spelling, STU3, BASE)
+    assert await keys(table) == [(TENANT, "stu3")]
+    assert await registry.get(spelling, STU3) == await registry.get(TENANT, STU3)
+    assert await registry.remove(spelling, STU3)
+    assert await keys(table) == []
+
+
+@pytest.mark.parametrize("text", ["contoso", "", f"{TENANT}0", "*"])
+async def test_what_is_no_tenant_id_is_refused(registry: TenantRegistry, text: str) -> None:
+    with pytest.raises(InvalidTenantId):
+        await registry.set(text, STU3, BASE)
+    with pytest.raises(InvalidTenantId):
+        await registry.remove(text, STU3)
+    with pytest.raises(InvalidTenantId):
+        await registry.get(text, STU3)
+
+
+async def test_columns_have_the_types_of_what_they_hold(registry: TenantRegistry, table: Table) -> None:
+    await registry.set(TENANT, STU3, {**BASE, "Enabled": "no", "TimeoutSeconds": "2", "MaxConcurrent": "8"})
+    row = await table.get(TENANT, "stu3")
+    assert row is not None
+    found = {column: row[column] for column in ("Enabled", "TimeoutSeconds", "MaxConcurrent")}
+    assert found == {"Enabled": False, "TimeoutSeconds": 2.0, "MaxConcurrent": 8}
+    assert [type(value) for value in found.values()] == [bool, float, int]
+
+
+async def test_a_change_leaves_the_other_columns_and_their_types(registry: TenantRegistry, table: Table) -> None:
+    await registry.set(TENANT, STU3, {**BASE, "Name": "Riverside", "TimeoutSeconds": "2.5", "MaxConcurrent": "8"})
+    changed = await registry.set(TENANT, STU3, {"Enabled": "false"})
+    assert (changed.name, changed.timeout_seconds, changed.max_concurrent) == ("Riverside", 2.5, 8)
+    assert not changed.enabled
+    row = await table.get(TENANT, "stu3")
+    assert row is not None
+    assert isinstance(row["TimeoutSeconds"], float)
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  "])
+async def test_an_empty_value_removes_its_column(registry: TenantRegistry, table: Table, nothing: str | None) -> None:
+    await registry.set(TENANT, STU3, {**BASE, "Auth": "basic", "AuthSecret": "riverside", "MaxConcurrent": "8"})
+    await registry.set(TENANT, STU3, {"Auth": nothing, "AuthSecret": nothing, "MaxConcurrent": nothing})
+    row = await table.get(TENANT, "stu3")
+    assert row == {"PartitionKey": TENANT, "RowKey": "stu3", **BASE}
+
+
+@pytest.mark.parametrize(
+    ("changes", "column"),
+    [
+        ({"Auth": "basic"}, "AuthSecret"),
+        ({"BaseUrl": "http://127.0.0.1:8080/fhir"}, "BaseUrl"),
+        ({"BaseUrl": ""}, "BaseUrl"),
+        ({"TimeoutSeconds": "soon"}, "TimeoutSeconds"),
+        ({"Acess": "write"}, "Acess"),
+        ({"Auth": "basic", "AuthSecret": "token-signing-key"}, "AuthSecret"),
+    ],
+)
+async def test_a_row_that_could_not_be_used_is_not_written(
+    registry: TenantRegistry, table: Table, changes: dict[str, str], column: str
+) -> None:
+    await registry.set(TENANT, STU3, BASE)
+    before = await table.get(TENANT, "stu3")
+    with pytest.raises(RowError) as refused:
+        await registry.set(TENANT, STU3, changes)
+    assert refused.value.column == column
+    assert await table.get(TENANT, "stu3") == before
+    with pytest.raises(RowError):
+        await registry.preview(TENANT, STU3, changes)
+
+
+async def test_a_preview_writes_nothing(registry: TenantRegistry, table: Table) -> None:
+    seen = await registry.preview(TENANT, STU3, BASE)
+    assert seen.base_url == BASE["BaseUrl"]
+    assert await keys(table) == []
+
+
+async def test_the_changes_cannot_move_a_row_to_another_tenant(registry: TenantRegistry, table: Table) -> None:
+    await registry.set(TENANT, STU3, {**BASE, "PartitionKey": str(uuid4()), "RowKey": "r4"})
+    assert await keys(table) == [(TENANT, "stu3")]
+
+
+async def test_a_laptop_has_providers_on_loopback(table: Table) -> None:
+    made = await TenantRegistry(table, local=True).set(TENANT, STU3, {"BaseUrl": "http://127.0.0.1:8080/fhir"})
+    assert made.base_url == "http://127.0.0.1:8080/fhir"
+
+
+@pytest.mark.parametrize("key", [(f"{{{TENANT.upper()}}}", "stu3"), (TENANT, " STU3 ")])
+async def test_a_row_with_keys_typed_oddly_is_found_and_put_right(
+    registry: TenantRegistry, table: Table, key: tuple[str, str]
+) -> None:
+    await table.insert({"PartitionKey": key[0], "RowKey": key[1], **BASE, "Name": "Riverside"})
+    found = await registry.get(TENANT, STU3)
+    assert found is not None
+    assert found.name == "Riverside"
+    changed = await registry.set(TENANT, STU3, {"TimeoutSeconds": "2"})
+    assert (changed.name, changed.timeout_seconds) == ("Riverside", 2)
+    assert await keys(table) == [(TENANT, "stu3")]
+    assert await registry.get(TENANT, STU3) == changed
+
+
+async def test_two_rows_for_one_version_are_an_error_until_one_is_removed(
+    registry: TenantRegistry, table: Table
+) -> None:
+    await registry.set(TENANT, STU3, BASE)
+    await table.insert({"PartitionKey": TENANT.upper(), "RowKey": "stu3", **BASE})
+    with pytest.raises(RowError, match="second row for stu3"):
+        await registry.set(TENANT, STU3, {"Name": "Riverside"})
+    await table.delete(TENANT.upper(), "stu3")
+    assert (await registry.set(TENANT, STU3, {"Name": "Riverside"})).name == "Riverside"
+
+
+async def test_removing_takes_every_spelling_and_no_other_row(registry: TenantRegistry, table: Table) -> None:
+    other = str(uuid4())
+    await registry.set(TENANT, STU3, BASE)
+    await registry.set(TENANT, R4, BASE)
+    await registry.set(other, STU3, BASE)
+    await table.insert({"PartitionKey": TENANT.upper(), "RowKey": "STU3"})
+    assert await registry.remove(TENANT, STU3)
+    assert not await registry.remove(TENANT, STU3)
+    assert set(await keys(table)) == {(TENANT, "r4"), (other, "stu3")}
+
+
+async def test_the_list_has_every_row_and_says_what_is_wrong_with_it(registry: TenantRegistry, table: Table) -> None:
+    await registry.set(TENANT, STU3, BASE)
+    await table.insert({"PartitionKey": "contoso", "RowKey": "stu3", **BASE})
+    await table.insert({"PartitionKey": TENANT, "RowKey": "r5", **BASE})
+    listed = dict([item async for item in registry.list()])
+    assert set(listed) == {(TENANT, "stu3"), ("contoso", "stu3"), (TENANT, "r5")}
+    assert isinstance(listed[TENANT, "stu3"], Provider)
+    wrong = [listed["contoso", "stu3"], listed[TENANT, "r5"]]
+    assert [error.column for error in wrong if isinstance(error, RowError)] == ["PartitionKey", "RowKey"]
+
+
+async def test_a_change_that_meets_another_writes_nothing(service: TableServiceClient) -> None:
+    """The other change comes in between the read and the write of the first."""
+    name = f"Tenants{uuid4().hex}"
+    await service.create_table(name)
+    registry = TenantRegistry(Table(service, name), local=False)
+    await registry.set(TENANT, STU3, BASE)
+
+    class Interrupted(Table):
+        async def replace(self, row: Row, etag: str) -> None:
+            await registry.set(TENANT, STU3, {"Name": "Second"})
+            await super().replace(row, etag)
+
+    with pytest.raises(StoreConflict):
+        await TenantRegistry(Interrupted(service, name), local=False).set(TENANT, STU3, {"Name": "First"})
+    found = await registry.get(TENANT, STU3)
+    assert found is not None
+    assert found.name == "Second"

@@ -42,9 +42,10 @@ class Application:
         """The application these settings describe. Raises SettingError.
 
         azure-core writes URLs at INFO, with names of secrets and keys of rows in them: those loggers speak up only
-        from WARNING on.
+        from WARNING on. The audit log's lines are INFO, below the worker's default.
         """
         logging.getLogger("azure").setLevel(logging.WARNING)
+        logging.getLogger("gateway.audit").setLevel(logging.INFO)
         return cls(Settings.from_environment(environment))
 
     @cached_property

@@ -12,12 +12,12 @@ from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Access, BatchMode, Provider, RowError
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, batch_entries, bundle_kind
+from shared.fhir.body import RequestBody, parse_request_body, rewrite_body
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.negotiation import media_type_format, negotiate
 from shared.fhir.outcome import error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
-from shared.fhir.request_body import entry_resources, parse_resource
 from shared.fhir.rewriting import LinkMap, rewrite_form, rewrite_json
 from shared.fhir.versions import FhirFormat, FhirVersion
 from shared.message import Request, Response
@@ -174,11 +174,10 @@ class Gateway:
     ) -> Response:
         """A batch or transaction: judged entry by entry, and passed on whole where the provider may do all of it."""
         body = _fhir_body(request)
-        document = parse_resource(body)
-        kind = bundle_kind(document)
+        kind = bundle_kind(body.document)
         trace.interaction = kind.value
         provider = context.provider
-        entries = batch_entries(document, context.upstream_links.sources)
+        entries = batch_entries(body.document, context.upstream_links.sources)
         if kind is InteractionKind.TRANSACTION:
             if provider.access is not Access.WRITE or provider.batch is BatchMode.SPLIT:
                 raise FhirError(403, "forbidden", "Transactions are not let through for this tenant. Send a batch.")
@@ -186,16 +185,16 @@ class Gateway:
                 _authorize_entry(entry, context)
         elif provider.batch is BatchMode.SPLIT or not all(_is_allowed(entry, context) for entry in entries):
             bodies = [
-                None if resource is None else rewrite_json(resource, context.upstream_links)
-                for resource in entry_resources(body)
+                None if resource is None else rewrite_body(resource, body.format, context.upstream_links)
+                for resource in body.entry_resources()
             ]
-            return await perform_split(self._exchange, context, entries, bodies)
+            return await perform_split(self._exchange, context, entries, bodies, body.format)
         sent = FhirRequest(
             "POST",
             Interaction(kind, interaction.path),
             headers=request.headers,
-            body=rewrite_json(body, context.upstream_links),
-            body_type=provider.version.media_type(FhirFormat.JSON),
+            body=rewrite_body(body.content, body.format, context.upstream_links),
+            body_type=provider.version.media_type(body.format),
             repeatable=all(entry.interaction.kind in _READS for entry in entries),
         )
         return await self._exchange.perform(context, sent)
@@ -255,12 +254,12 @@ def _upstream_request(context: RequestContext, request: Request, interaction: In
     elif interaction.kind is InteractionKind.PATCH and _media_type(request) == _JSON_PATCH:
         body, body_type = rewrite_json(_checked_body(request), context.upstream_links), _JSON_PATCH
     elif interaction.kind in (InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH):
-        body = _fhir_body(request)
-        body_type = context.provider.version.media_type(FhirFormat.JSON)
+        given = _fhir_body(request)
         expected = "Parameters" if interaction.kind is InteractionKind.PATCH else interaction.type
-        if parse_resource(body)["resourceType"] != expected:
+        if given.document["resourceType"] != expected:
             raise FhirError(400, "invalid", f"The body must be {expected} here.")
-        body = rewrite_json(body, context.upstream_links)
+        body = rewrite_body(given.content, given.format, context.upstream_links)
+        body_type = context.provider.version.media_type(given.format)
     return FhirRequest(request.method, interaction, query, request.headers, body, body_type)
 
 
@@ -285,11 +284,12 @@ def _form_body(request: Request, links: LinkMap) -> bytes:
     return rewrite_form(body.decode("latin-1"), links).encode("latin-1")
 
 
-def _fhir_body(request: Request) -> bytes:
+def _fhir_body(request: Request) -> RequestBody:
     body = _checked_body(request)
-    if media_type_format(request.headers.get("content-type")) is not FhirFormat.JSON:
-        raise FhirError(415, "not-supported", "The body must be FHIR JSON, and its Content-Type must say so.")
-    return body
+    format = media_type_format(request.headers.get("content-type"))
+    if format is None:
+        raise FhirError(415, "not-supported", "The body must be FHIR JSON or XML, and its Content-Type must say so.")
+    return parse_request_body(body, format)
 
 
 def _authorize_entry(entry: BatchEntry, context: RequestContext) -> None:

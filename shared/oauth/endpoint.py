@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 
 import orjson
 
@@ -54,6 +55,10 @@ class OAuthEndpoint:
         self._audit = audit
 
     async def __call__(self, request: Request) -> Response:
+        response = await self._answer(request)
+        return replace(response, body=b"") if request.method == "HEAD" else response
+
+    async def _answer(self, request: Request) -> Response:
         began = time.monotonic()
         keys = request.path.rstrip("/").lower().endswith("/keys")
         try:
@@ -76,27 +81,27 @@ class OAuthEndpoint:
             raise MethodNotAllowed("ask for a token with POST", {"Allow": "POST, OPTIONS"})
         began = time.monotonic()
         client_id = secret_id = tenant = ""
-        status, error = 200, ""
+        status, error = 500, ServerError.error
         try:
             asked = parse_token_request(request)
-            client_id, secret_id = asked.client_id, secret_id_of(asked.client_secret)
-            client = await authenticate(self._clients, client_id, asked.client_secret)
+            client = await authenticate(self._clients, asked.client_id, asked.client_secret)
+            client_id, secret_id = client.id, secret_id_of(asked.client_secret)
             tenant, scopes = parse_scope_request(asked.scope)
             if not client.may_reach(tenant) or not await self._tenants.known(tenant):
                 raise InvalidScope("the scope must name one tenant that this client may reach")
             grant = Grant(client.id, secret_id, tenant, scopes)
             token, lifetime = await self._tokens.issue(grant)
+            status, error = 200, ""
         except OAuthError as refused:
             status, error = refused.status, refused.error
             raise
-        except Exception as failed:
-            status, error = 503, type(failed).__name__
+        except StoreUnavailable:
+            status, error = TemporarilyUnavailable.status, TemporarilyUnavailable.error
             raise
         finally:
-            known = status == 200 or error == InvalidScope.error
             self._audit.token_request(
-                client_id=client_id if known else "",
-                secret_id=secret_id if known else "",
+                client_id=client_id,
+                secret_id=secret_id,
                 tenant=tenant,
                 status=status,
                 error=error,

@@ -1,7 +1,6 @@
 """The token request (RFC 6749 sections 2.3.1, 3.2 and 4.4.2), parsed; nothing is checked against a store here."""
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterable
@@ -136,7 +135,7 @@ def _basic(authorization: str) -> tuple[str, str]:
         raise InvalidClient
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise InvalidClient from None
     name, colon, secret = text.partition(":")
     if not colon:
@@ -150,5 +149,5 @@ def _decode(text: str) -> str:
         return text
     try:
         return unquote_to_bytes(text.replace("+", " ")).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise InvalidRequest("a parameter is not UTF-8") from None

@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import media_type_format
 from shared.fhir.versions import FhirFormat
+from shared.fhir.xml_outline import outline
 from shared.upstream.transport import UpstreamAnswer
 
 _CHARSET = re.compile(r"""(?i)charset\s*=\s*["']?([a-z0-9._-]+)""")
@@ -31,15 +32,15 @@ _ANSWERED_WITH_RESOURCES = frozenset(
 class FhirAnswer:
     """An answer that may go on to the client.
 
-    `format` is None when there is no body; `document` is the parsed body when it is JSON, for reading only, since
-    parsing loses how numbers were written. The body is UTF-8.
+    `format` is None when there is no body. `document` is for judging the body only: parsing JSON loses how numbers were
+    written, and of XML it is no more than the outline. The body is UTF-8.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
     format: FhirFormat | None = None
-    document: Mapping[str, Any] | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> FhirAnswer:
@@ -66,12 +67,10 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Fhir
     if format is None:
         raise _not_fhir(answer)
     body = _utf8(answer.body, content_type)
-    if format is FhirFormat.XML:
-        return FhirAnswer(status, answer.headers, body, format)
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise FhirError(502, "incomplete", "The provider's answer was cut off, or is not valid JSON.") from None
+        document = outline(body).document if format is FhirFormat.XML else orjson.loads(body)
+    except (orjson.JSONDecodeError, FhirError):
+        raise FhirError(502, "incomplete", "The provider's answer was cut off, or is malformed.") from None
     if not isinstance(document, dict) or not isinstance(document.get("resourceType"), str):
         raise _not_fhir(answer)
     return FhirAnswer(status, answer.headers, body, format, document)

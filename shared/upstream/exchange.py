@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
+from shared.fhir.body import rewrite_body
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.paging import PAGE_RELATIONS, absolute, bundle_links, plain_link, same_site
 from shared.fhir.policy import check_answer
-from shared.fhir.rewriting import rewrite_json
 from shared.message import Response
 from shared.upstream.answer import FhirAnswer, judge
 from shared.upstream.context import RequestContext
@@ -69,12 +69,14 @@ class Exchange:
         async with self._limiter.slot(context.provider):
             answer = await self._authenticated(context, request, url)
         judged = judge(answer, request.interaction, request.method)
-        if judged.document is not None and judged.status < 400:
+        if judged.format is not None and judged.status < 400:
             check_answer(judged.document, context.permissions)
         headers = _headers_down(context, judged, url)
         if judged.format is None:
             return Response(judged.status, headers)
-        return Response(judged.status, headers, await self._body_down(context, request, judged, url))
+        links = await self._links(context, request, bundle_links(judged.document), url)
+        body = rewrite_body(judged.body, judged.format, context.downstream_links, links.get if links else None)
+        return Response(judged.status, headers, body)
 
     async def _authenticated(self, context: RequestContext, request: FhirRequest, url: str) -> UpstreamAnswer:
         """The answer to the request with our credential; a 401 renews the credential and asks once more."""
@@ -118,13 +120,6 @@ class Exchange:
                 deadline=context.deadline,
                 tls=tls,
             )
-
-    async def _body_down(self, context: RequestContext, request: FhirRequest, answer: FhirAnswer, url: str) -> bytes:
-        """The body with the provider's links mapped to the gateway's."""
-        if answer.document is None:
-            raise FhirError(502, "not-supported", "The provider answered in XML, which was not asked for.")
-        links = await self._links(context, request, bundle_links(answer.document), url)
-        return rewrite_json(answer.body, context.downstream_links, link_url=links.get if links else None)
 
     async def _links(
         self, context: RequestContext, request: FhirRequest, found: Iterable[tuple[str, str]], url: str

@@ -1,0 +1,83 @@
+"""The answer to a batch, put together from the answers to its entries."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from xml.sax.saxutils import quoteattr
+
+import orjson
+
+from shared.fhir.versions import FhirFormat, FhirVersion
+
+_DECLARATION = re.compile(rb"\s*<\?xml[^>]*\?>\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryAnswer:
+    """One entry's answer. `body` is the resource or, with a `status` of 400 and more, the OperationOutcome.
+
+    It goes in as the bytes it came in, so that numbers keep their digits.
+    """
+
+    status: int
+    body: bytes = b""
+    full_url: str | None = None
+    location: str | None = None
+    etag: str | None = None
+
+
+def batch_response(answers: Iterable[EntryAnswer], version: FhirVersion, format: FhirFormat) -> bytes:
+    """A Bundle of type batch-response (http://hl7.org/fhir/R4/http.html#transaction-response).
+
+    An OperationOutcome stands in `entry.response.outcome`; DSTU2 has no such element, so that there it is the
+    entry's resource.
+    """
+    if format is FhirFormat.XML:
+        entries = b"".join(_xml_entry(answer, version) for answer in answers)
+        return b'<Bundle xmlns="http://hl7.org/fhir"><type value="batch-response"/>' + entries + b"</Bundle>"
+    entries = b",".join(_json_entry(answer, version) for answer in answers)
+    return b'{"resourceType":"Bundle","type":"batch-response","entry":[' + entries + b"]}"
+
+
+def _json_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
+    parts = []
+    if answer.full_url is not None:
+        parts.append(b'"fullUrl":' + orjson.dumps(answer.full_url))
+    resource, outcome = _places(answer, version)
+    if resource:
+        parts.append(b'"resource":' + resource)
+    response = orjson.dumps(dict(_response(answer)))
+    if outcome:
+        response = response[:-1] + b',"outcome":' + outcome + b"}"
+    parts.append(b'"response":' + response)
+    return b"{" + b",".join(parts) + b"}"
+
+
+def _xml_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
+    resource, outcome = (_DECLARATION.sub(b"", body, count=1) for body in _places(answer, version))
+    entry = f"<fullUrl value={quoteattr(answer.full_url)}/>" if answer.full_url is not None else ""
+    response = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _response(answer))
+    parts = [b"<entry>", entry.encode()]
+    if resource:
+        parts += [b"<resource>", resource, b"</resource>"]
+    parts += [b"<response>", response.encode()]
+    if outcome:
+        parts += [b"<outcome>", outcome, b"</outcome>"]
+    return b"".join((*parts, b"</response></entry>"))
+
+
+def _places(answer: EntryAnswer, version: FhirVersion) -> tuple[bytes, bytes]:
+    """What goes into `entry.resource`, and what into `entry.response.outcome`."""
+    failed = answer.status >= 400 and version is not FhirVersion.DSTU2
+    return (b"", answer.body) if failed else (answer.body, b"")
+
+
+def _response(answer: EntryAnswer) -> list[tuple[str, str]]:
+    """The elements of `entry.response` before the outcome, in their order."""
+    try:
+        status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+    except ValueError:
+        status = str(answer.status)
+    elements = [("status", status), ("location", answer.location), ("etag", answer.etag)]
+    return [(name, value) for name, value in elements if value is not None]

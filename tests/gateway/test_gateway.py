@@ -1,0 +1,539 @@
+"""What the gateway promises the app: DESIGN.md, "A FHIR request, step by step"."""
+
+import asyncio
+import json
+import socket
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.gateway.conftest import GATEWAY, Deployment, Provider, RawServer
+
+PATIENT = {"resourceType": "Patient", "id": "1", "name": [{"family": "Black"}]}
+
+
+def outcome(body: bytes) -> dict[str, Any]:
+    """The one issue of an OperationOutcome: the shape of every refusal."""
+    document = json.loads(body)
+    assert document["resourceType"] == "OperationOutcome"
+    (issue,) = document["issue"]
+    assert issue["severity"] == "error"
+    assert issue["diagnostics"]
+    return dict(issue)
+
+
+async def test_a_read_reaches_the_tenants_provider(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT, ETag='W/"3"', Last_Modified="Tue, 03 Nov 2026 08:00:00 GMT", X_Powered_By="secret")
+    tenant = await deployment.tenant(provider.base_url)
+
+    answer = await deployment.send("GET", "/stu3/Patient/1", await deployment.token(tenant))
+
+    assert answer.status == 200
+    assert json.loads(answer.body) == PATIENT
+    assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+    assert answer.headers["ETag"] == 'W/"3"'
+    assert answer.headers["Last-Modified"] == "Tue, 03 Nov 2026 08:00:00 GMT"
+    assert "X-Powered-By" not in answer.headers
+    assert provider.targets == ["/fhir/Patient/1"]
+
+
+async def test_every_hop_has_its_time(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT)
+    tenant = await deployment.tenant(provider.base_url)
+    answer = await deployment.send("GET", "/stu3/Patient/1", await deployment.token(tenant))
+    hops = [hop.split(";")[0] for hop in answer.headers["Server-Timing"].split(", ")]
+    assert hops == ["auth", "directory", "credential", "upstream", "gateway"]
+
+
+async def test_the_request_id_is_echoed_and_passed_up(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT)
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Request_Id="abc-123")
+    assert answer.headers["X-Request-Id"] == "abc-123"
+    assert provider.requests[0].headers["X-Request-Id"] == "abc-123"
+    answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Request_Id='"><script>')
+    assert answer.headers["X-Request-Id"].isalnum()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_sort:desc=date&code=a&code=b&x=%7C&empty=",
+        "identifier=http%3A%2F%2Fsystem%7C42&_count=5",
+        "name=M%C3%BCller+Black&name=%20",
+        "a=b;c&&=&d",
+        "ct=W3sidG9rZW4iOiIrUklEOn4%2FIn1d%2B/=",
+    ],
+)
+async def test_a_query_reaches_the_provider_byte_for_byte(
+    deployment: Deployment, provider: Provider, query: str
+) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    tenant = await deployment.tenant(provider.base_url)
+    answer = await deployment.send("GET", f"/stu3/Observation?{query}", await deployment.token(tenant))
+    assert answer.status == 200
+    assert provider.targets == [f"/fhir/Observation?{query}"]
+
+
+async def test_a_post_search_keeps_query_and_body(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    tenant = await deployment.tenant(provider.base_url)
+    answer = await deployment.send(
+        "POST",
+        "/stu3/Patient/_search?_count=3&_format=json",
+        await deployment.token(tenant),
+        "given=ruth&family=bl%61ck",
+        content_type="application/x-www-form-urlencoded; charset=UTF-8",
+    )
+    assert answer.status == 200
+    assert provider.targets == ["/fhir/Patient/_search?_count=3&_format=json"]
+    assert provider.bodies == [b"given=ruth&family=bl%61ck"]
+    assert provider.requests[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+async def test_the_apps_token_never_goes_up(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT)
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    await deployment.send(
+        "GET", "/stu3/Patient/1", token, Cookie="a=b", X_Forwarded_Host="evil.example", Host="evil.example"
+    )
+    sent = provider.requests[0]
+    assert "Authorization" not in sent.headers
+    assert "Cookie" not in sent.headers
+    assert not [name for name in sent.headers if name.lower().startswith("x-forwarded")]
+    assert sent.headers["Host"] == provider.base_url.split("/")[2]
+    assert token not in str(sent.headers)
+
+
+@pytest.mark.parametrize(
+    ("version", "media_type"), [("dstu2", "application/json+fhir"), ("stu3", "application/fhir+json")]
+)
+async def test_each_provider_gets_its_versions_media_type(
+    deployment: Deployment, provider: Provider, version: str, media_type: str
+) -> None:
+    provider.answers(PATIENT)
+    token = await deployment.token(await deployment.tenant(provider.base_url, version))
+    await deployment.send("GET", f"/{version}/Patient/1", token, Accept="application/json")
+    assert provider.requests[0].headers["Accept"] == media_type
+
+
+async def test_links_lead_to_the_gateway_and_nothing_else_changes(deployment: Deployment, provider: Provider) -> None:
+    base = provider.base_url
+    bundle = (
+        '{"resourceType":"Bundle","type":"searchset","total":1,'
+        f'"link":[{{"relation":"self","url":"{base}/Observation?patient=1"}},'
+        f'{{"relation":"next","url":"{base}/Observation?patient=1&page=2"}}],'
+        f'"entry":[{{"fullUrl":"{base}/Observation/7","resource":{{"resourceType":"Observation","id":"7",'
+        f'"identifier":[{{"system":"{base}/NamingSystem/1","value":"x"}}],'
+        f'"subject":{{"reference":"{base}/Patient/1"}},"valueQuantity":{{"value":72.0,"code":"1.10"}}}}}}]}}'
+    )
+    provider.answers(bundle)
+    token = await deployment.token(await deployment.tenant(base))
+
+    answer = await deployment.send("GET", "/fhir/Observation?patient=1", token)
+
+    gateway = f"{GATEWAY}/fhir"
+    expected = bundle.replace(base, gateway).replace(f"{gateway}/NamingSystem/1", f"{base}/NamingSystem/1")
+    assert answer.body.decode() == expected
+
+
+async def test_gateway_links_are_mapped_back_on_the_way_up(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    await deployment.send("GET", f"/stu3/Observation?patient={GATEWAY}/stu3/Patient/1&code=8867-4", token)
+    assert provider.targets == [f"/fhir/Observation?patient={provider.base_url}/Patient/1&code=8867-4"]
+
+
+async def test_a_batch_is_passed_on_with_its_links_mapped(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    for target in ("/stu3", "/stu3/"):
+        answer = await deployment.send(
+            "POST",
+            target,
+            token,
+            {
+                "resourceType": "Bundle",
+                "type": "batch",
+                "entry": [
+                    {"request": {"method": "GET", "url": "Condition?patient=1&_count=2"}},
+                    {"request": {"method": "GET", "url": f"{GATEWAY}/stu3/Patient/1"}},
+                ],
+            },
+        )
+        assert answer.status == 200
+    assert provider.targets == ["/fhir", "/fhir"]
+    urls = [entry["request"]["url"] for entry in json.loads(provider.bodies[0])["entry"]]
+    assert urls == ["Condition?patient=1&_count=2", f"{provider.base_url}/Patient/1"]
+
+
+async def test_head_has_the_headers_and_no_body(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT, ETag='W/"1"')
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("HEAD", "/stu3/Patient/1", token)
+    assert (answer.status, answer.body, answer.headers["ETag"]) == (200, b"", 'W/"1"')
+    assert provider.requests[0].method == "HEAD"
+
+
+async def test_options_needs_no_token(deployment: Deployment) -> None:
+    answer = await deployment.send("OPTIONS", "/stu3/Patient")
+    assert (answer.status, answer.body) == (204, b"")
+    assert "GET" in answer.headers["Allow"]
+
+
+async def test_no_token_is_a_bare_challenge(deployment: Deployment) -> None:
+    answer = await deployment.send("GET", "/stu3/Patient/1?access_token=x")
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="fhir"'
+    assert outcome(answer.body)["code"] == "login"
+
+
+@pytest.mark.parametrize("path", ["Patient?x=/metadata", "Patient/1/metadata", "Patient;/metadata", "$x/metadata"])
+async def test_metadata_in_a_path_or_query_opens_nothing(deployment: Deployment, path: str) -> None:
+    answer = await deployment.send("GET", f"/stu3/{path}")
+    assert answer.status == 401
+
+
+async def test_a_bad_token_is_invalid(deployment: Deployment) -> None:
+    answer = await deployment.send("GET", "/stu3/Patient/1", "nonsense")
+    assert answer.status == 401
+    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
+
+async def test_a_token_opens_only_its_tenants_bases(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT)
+    tenant = await deployment.tenant(provider.base_url, "dstu2")
+    await deployment.tenant(provider.base_url, "stu3")
+    token = await deployment.token(tenant)
+    for base in ("fhir", "stu3", "r4"):
+        answer = await deployment.send("GET", f"/{base}/Patient/1", token)
+        assert answer.status == 404
+        assert "/dstu2" in outcome(answer.body)["diagnostics"]
+    assert provider.requests == []
+
+
+async def test_errors_are_xml_for_who_asks_for_xml(deployment: Deployment) -> None:
+    answer = await deployment.send("GET", "/dstu2/Patient/1", Accept="application/xml+fhir")
+    assert answer.status == 401
+    assert answer.headers["Content-Type"] == "application/xml+fhir; charset=utf-8"
+    assert answer.body.startswith(b"<?xml") or answer.body.startswith(b"<OperationOutcome")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "Practitioner/1", 403),
+        ("GET", "Patient?_include=Patient:general-practitioner:Practitioner", 403),
+        ("GET", "Patient?_revinclude=Provenance:target", 403),
+        ("GET", "Patient?%5Finclude=*", 403),
+        ("GET", "Patient?_has:Provenance:target:agent=1", 403),
+        ("GET", "Observation?patient:Practitioner.name=x", 403),
+        ("GET", "?_getpages=1", 403),
+        ("GET", "_history", 403),
+        ("GET", "Patient/1/$everything", 403),
+        ("POST", "Patient", 403),
+        ("PUT", "Patient/1", 403),
+        ("DELETE", "Patient/1", 403),
+        ("GET", "Patient/..", 400),
+        ("GET", "../admin", 400),
+        ("GET", "Patient/%2e%2e/x", 400),
+        ("GET", "Patient%2f1", 400),
+        ("GET", "//evil.example/Patient/1", 400),
+        ("GET", "https://evil.example/Patient", 400),
+        ("GET", "Patient/1/2/3/4", 404),
+        ("GET", "nothing", 404),
+        ("PATCH", "_search", 405),
+    ],
+)
+async def test_what_is_not_let_through_never_reaches_the_provider(
+    deployment: Deployment, provider: Provider, method: str, path: str, status: int
+) -> None:
+    tenant = await deployment.tenant(provider.base_url)
+    body = {"resourceType": "Patient"} if method in ("POST", "PUT") else b""
+    answer = await deployment.send(method, f"/stu3/{path}", await deployment.token(tenant), body)
+    assert answer.status == status
+    outcome(answer.body)
+    assert provider.requests == []
+
+
+async def test_scopes_narrow_what_the_row_allows(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT)
+    tenant = await deployment.tenant(provider.base_url)
+    token = await deployment.token(tenant, "system/Patient.r system/Practitioner.rs")
+    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
+    for path in ("Observation/1", "Patient?name=x", "Practitioner/1"):
+        answer = await deployment.send("GET", f"/stu3/{path}", token)
+        assert answer.status == 403, path
+
+
+async def test_a_row_may_allow_more(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(
+        {"resourceType": "Procedure", "id": "9"},
+        status=201,
+        Location=f"{provider.base_url}/Procedure/9/_history/1",
+        ETag='W/"1"',
+    )
+    tenant = await deployment.tenant(provider.base_url, Access="write", Types="Patient, Procedure")
+    token = await deployment.token(tenant)
+    procedure = '{"resourceType":"Procedure","subject":{"reference":"BASE/Patient/1"},"x":1.10}'
+    answer = await deployment.send(
+        "POST",
+        "/stu3/Procedure",
+        token,
+        procedure.replace("BASE", f"{GATEWAY}/stu3"),
+        content_type="application/fhir+json",
+        prefer="return=representation",
+    )
+    assert answer.status == 201
+    assert answer.headers["Location"] == f"{GATEWAY}/stu3/Procedure/9/_history/1"
+    assert provider.bodies == [procedure.replace("BASE", provider.base_url).encode()]
+    assert provider.requests[0].headers["Prefer"] == "return=representation"
+    assert (await deployment.send("GET", "/stu3/Observation/1", token)).status == 403
+
+
+async def test_an_answer_with_other_types_is_refused(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(
+        {
+            "resourceType": "Bundle",
+            "type": "searchset",
+            "entry": [{"resource": PATIENT}, {"resource": {"resourceType": "Practitioner", "id": "2"}}],
+        }
+    )
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", "/stu3/Patient?_include=Patient:general-practitioner", token)
+    assert answer.status == 403
+    assert b'"2"' not in answer.body
+
+
+async def test_a_repeated_member_in_a_batch_is_refused(deployment: Deployment, provider: Provider) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    body = (
+        '{"resourceType":"Bundle","type":"batch","entry":[{"request":'
+        '{"method":"GET","url":"Practitioner/1","url":"Patient/1"}}]}'
+    )
+    answer = await deployment.send("POST", "/stu3", token, body, content_type="application/fhir+json")
+    assert answer.status == 400
+    assert provider.requests == []
+
+
+async def test_a_body_without_length_is_refused(deployment: Deployment, provider: Provider) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send(
+        "POST",
+        "/stu3/Patient/_search",
+        token,
+        content_type="application/x-www-form-urlencoded",
+        transfer_encoding="chunked",
+    )
+    assert answer.status == 411
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("text/plain", "x", 415),
+        ("application/fhir+json", "{", 400),
+        ("application/fhir+json", "[]", 400),
+        ("application/fhir+json", '{"resourceType":"Patient"}', 400),
+        ("application/fhir+json", '{"resourceType":"Bundle","type":"searchset"}', 400),
+        ("application/fhir+json", '{"resourceType":"Bundle","type":"transaction","entry":[]}', 403),
+        ("application/fhir+json", '{"resourceType":"Bundle","type":"batch","entry":[{}]}', 400),
+        ("application/fhir+json", "[" * 100_000, 400),
+    ],
+)
+async def test_a_body_that_is_no_batch_is_refused(
+    deployment: Deployment, provider: Provider, content_type: str, body: str, status: int
+) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("POST", "/stu3", token, body, content_type=content_type)
+    assert answer.status == status
+    outcome(answer.body)
+    assert provider.requests == []
+
+
+# The provider's side.
+
+
+async def test_a_stopped_provider_is_a_502_without_its_address(deployment: Deployment) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        base_url = f"http://127.0.0.1:{taken.getsockname()[1]}/secret-path"
+    token = await deployment.token(await deployment.tenant(base_url))
+    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    assert answer.status == 502
+    outcome(answer.body)
+    assert b"127.0.0.1" not in answer.body
+    assert b"secret-path" not in answer.body
+
+
+async def test_a_slow_provider_is_a_504_within_its_timeout(deployment: Deployment, provider: Provider) -> None:
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(10)
+        raise AssertionError("the gateway waited")
+
+    provider.answer = hang
+    token = await deployment.token(await deployment.tenant(provider.base_url, TimeoutSeconds="0.3"))
+    began = asyncio.get_running_loop().time()
+    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    assert asyncio.get_running_loop().time() - began < 5
+    assert answer.status == 504
+    assert outcome(answer.body)["code"] == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 502),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 502),
+        (b"HTTP/1.1 504 Gateway Timeout\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 504),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", 502),
+        (b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /fhir/Patient/2\r\nContent-Length: 0\r\n\r\n", 502),
+        (
+            b'HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 900\r\n\r\n{"resourceType":',
+            502,
+        ),
+        (b'HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n\r\n{"resourceType":"Patient","na', 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 0\r\n\r\n", 502),
+        (b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"a":"token"', 502),
+        (b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"a":"token"}', 502),
+        (b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n", 502),
+        (b"nonsense\r\n\r\n", 502),
+        (b"", 502),
+    ],
+)
+async def test_what_is_not_fhir_becomes_an_outcome(
+    deployment: Deployment, raw_provider: RawServer, answer: bytes, status: int
+) -> None:
+    base_url = await raw_provider(answer)
+    token = await deployment.token(await deployment.tenant(base_url))
+    response = await deployment.send("GET", "/stu3/Patient/1", token)
+    assert response.status == status
+    outcome(response.body)
+    assert base_url.split("/")[2].encode() not in response.body
+    assert "Location" not in response.headers
+    assert "Basic" not in response.headers.get("WWW-Authenticate", "")
+
+
+async def test_no_content_and_not_modified_pass(deployment: Deployment, provider: Provider) -> None:
+    tenant = await deployment.tenant(provider.base_url, Access="write")
+    token = await deployment.token(tenant)
+    provider.answers(b"", status=304, ETag='W/"1"')
+    answer = await deployment.send("GET", "/stu3/Patient/1", token, If_None_Match='W/"1"')
+    assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", 'W/"1"')
+    assert provider.requests[0].headers["If-None-Match"] == 'W/"1"'
+    provider.answers(b"", status=204)
+    answer = await deployment.send("DELETE", "/stu3/Patient/1", token)
+    assert (answer.status, answer.body) == (204, b"")
+
+
+async def test_a_compressed_answer_is_passed_on_readable(deployment: Deployment, provider: Provider) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        response = web.json_response(PATIENT, content_type="application/fhir+json")
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    provider.answer = answer
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    response = await deployment.send("GET", "/stu3/Patient/1", token)
+    assert json.loads(response.body) == PATIENT
+    assert "Content-Encoding" not in response.headers
+    assert "gzip" in provider.requests[0].headers["Accept-Encoding"]
+
+
+async def test_the_providers_own_errors_pass(deployment: Deployment, provider: Provider) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    body = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-found"}]}
+    for status in (400, 403, 404, 410, 412, 422, 500):
+        provider.answers(body, status=status)
+        answer = await deployment.send("GET", "/stu3/Patient/1", token)
+        assert answer.status == status
+        assert json.loads(answer.body) == body
+
+
+async def test_a_read_is_tried_again_and_a_write_is_not(deployment: Deployment, provider: Provider) -> None:
+    async def fail_once(request: web.Request) -> web.Response:
+        if len(provider.requests) == 1:
+            return web.Response(status=503, body=b"{}", content_type="application/fhir+json")
+        return web.json_response(PATIENT, content_type="application/fhir+json")
+
+    provider.answer = fail_once
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
+    assert len(provider.requests) == 2
+
+    provider.requests.clear()
+    answer = await deployment.send("PUT", "/stu3/Patient/1", token, PATIENT)
+    assert answer.status == 502
+    assert len(provider.requests) == 1
+
+
+async def test_an_answer_that_is_too_large_is_refused(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(b'"' + b"x" * (deployment.application.settings.max_response_bytes + 1) + b'"')
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    assert answer.status == 502
+    assert outcome(answer.body)["code"] == "too-costly"
+
+
+async def test_a_busy_provider_is_a_503_for_its_tenant_alone(deployment: Deployment, provider: Provider) -> None:
+    release = asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        if "slow" in request.raw_path:
+            await release.wait()
+        return web.json_response(PATIENT, content_type="application/fhir+json")
+
+    provider.answer = wait
+    slow = await deployment.token(await deployment.tenant(provider.base_url, MaxConcurrent=1))
+    other = await deployment.token(await deployment.tenant(provider.base_url))
+    first = asyncio.create_task(deployment.send("GET", "/stu3/Patient/slow", slow))
+    refused = await asyncio.gather(*(deployment.send("GET", "/stu3/Patient/slow2", slow) for _ in range(3)))
+    assert [answer.status for answer in refused].count(503) == 3
+    assert refused[0].headers["Retry-After"] == "1"
+    assert (await deployment.send("GET", "/stu3/Patient/1", other)).status == 200
+    release.set()
+    assert (await first).status == 200
+
+
+async def test_a_broken_row_names_row_and_column_and_hurts_no_other(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT)
+    broken = await deployment.tenant("ftp://x", TimeoutSeconds="2")
+    fine = await deployment.tenant(provider.base_url)
+    answer = await deployment.send("GET", "/stu3/Patient/1", await deployment.token(broken))
+    assert answer.status == 500
+    diagnostics = outcome(answer.body)["diagnostics"]
+    assert broken in diagnostics
+    assert "BaseUrl" in diagnostics
+    assert "ftp" not in diagnostics
+    assert (await deployment.send("GET", "/stu3/Patient/1", await deployment.token(fine))).status == 200
+
+
+async def test_extra_headers_of_the_row_go_up(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT)
+    tenant = await deployment.tenant(provider.base_url, ExtraHeaders='{"Redox-Source-Id": "abc"}')
+    await deployment.send("GET", "/stu3/Patient/1", await deployment.token(tenant))
+    assert provider.requests[0].headers["Redox-Source-Id"] == "abc"
+
+
+async def test_a_rotated_provider_secret_is_picked_up_on_401(deployment: Deployment, provider: Provider) -> None:
+    accepted = "Bearer new"
+
+    async def demand(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != accepted:
+            return web.Response(status=401)
+        return web.json_response(PATIENT, content_type="application/fhir+json")
+
+    provider.answer = demand
+    secret = await deployment.secret("Bearer old")
+    tenant = await deployment.tenant(provider.base_url, Auth="header", AuthHeader="Authorization", AuthSecret=secret)
+    token = await deployment.token(tenant)
+    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 502
+    await deployment.application.vault.set(secret, accepted)
+    # The vault is not asked about a secret more often than every five seconds, whatever a provider answers.
+    for _ in range(40):
+        answer = await deployment.send("GET", "/stu3/Patient/1", token)
+        if answer.status == 200:
+            break
+        await asyncio.sleep(0.25)
+    assert answer.status == 200

@@ -1,0 +1,164 @@
+"""Batches taken apart for providers that lack them, or because policy lets only some entries through."""
+
+import asyncio
+import json
+from xml.etree import ElementTree
+
+from aiohttp import web
+
+from tests.gateway.conftest import GATEWAY, Deployment, Provider
+
+FHIR = "{http://hl7.org/fhir}"
+
+
+def batch(*urls: str) -> dict[str, object]:
+    return {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": url}} for url in urls],
+    }
+
+
+async def by_path(request: web.Request) -> web.Response:
+    """A provider without batch: patients are found, observations are not, conditions fail."""
+    kind = request.path.split("/")[2] if request.path.count("/") > 1 else ""
+    headers = {"Content-Type": "application/fhir+json", "ETag": 'W/"1"'}
+    if request.method == "POST":
+        return web.Response(status=501)
+    if kind == "Patient":
+        base = f"http://{request.host}/fhir"
+        body = f'{{"resourceType":"Patient","id":"1","x":1.10,"link":[{{"other":{{"reference":"{base}/Patient/2"}}}}]}}'
+        return web.Response(text=body, headers=headers)
+    if kind == "Condition":
+        return web.Response(status=500, text="<html>", content_type="text/html")
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-found"}]}
+    return web.Response(status=404, text=json.dumps(outcome), headers={"Content-Type": "application/fhir+json"})
+
+
+async def test_entries_keep_their_order_and_fail_alone(deployment: Deployment, provider: Provider) -> None:
+    provider.answer = by_path
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    answer = await deployment.send(
+        "POST",
+        "/stu3/",
+        token,
+        batch("Condition?patient=1", "Patient/1", "Observation/9", "Practitioner/1", f"{GATEWAY}/stu3/Patient/1"),
+    )
+    assert answer.status == 200
+    document = json.loads(answer.body)
+    assert (document["resourceType"], document["type"]) == ("Bundle", "batch-response")
+    statuses = [entry["response"]["status"] for entry in document["entry"]]
+    assert statuses == ["502 Bad Gateway", "200 OK", "404 Not Found", "403 Forbidden", "200 OK"]
+    patient = document["entry"][1]
+    assert patient["fullUrl"] == f"{GATEWAY}/stu3/Patient/1"
+    assert patient["response"]["etag"] == 'W/"1"'
+    assert b'"x":1.10' in answer.body
+    assert patient["resource"]["link"][0]["other"]["reference"] == f"{GATEWAY}/stu3/Patient/2"
+    for failed in (0, 2, 3):
+        entry = document["entry"][failed]
+        assert entry["response"]["outcome"]["resourceType"] == "OperationOutcome"
+        assert "resource" not in entry
+    assert not [target for target in provider.targets if "Practitioner" in target]
+
+
+async def test_dstu2_has_an_entrys_outcome_as_its_resource(deployment: Deployment, provider: Provider) -> None:
+    provider.answer = by_path
+    token = await deployment.token(await deployment.tenant(provider.base_url, "dstu2", Batch="split"))
+    answer = await deployment.send("POST", "/dstu2", token, batch("Observation/9"))
+    (entry,) = json.loads(answer.body)["entry"]
+    assert entry["resource"]["resourceType"] == "OperationOutcome"
+    assert entry["response"] == {"status": "404 Not Found"}
+
+
+async def test_entries_are_asked_for_side_by_side_but_not_all_at_once(
+    deployment: Deployment, provider: Provider
+) -> None:
+    running = peak = 0
+
+    async def slow(request: web.Request) -> web.Response:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+        return await by_path(request)
+
+    provider.answer = slow
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    answer = await deployment.send("POST", "/stu3", token, batch(*["Patient/1"] * 20))
+    assert len(json.loads(answer.body)["entry"]) == 20
+    assert 1 < peak <= 8
+
+
+async def test_a_row_with_one_slot_still_serves_a_batch(deployment: Deployment, provider: Provider) -> None:
+    provider.answer = by_path
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split", MaxConcurrent=1))
+    answer = await deployment.send("POST", "/stu3", token, batch(*["Patient/1"] * 5))
+    assert [entry["response"]["status"] for entry in json.loads(answer.body)["entry"]] == ["200 OK"] * 5
+
+
+async def test_a_native_batch_with_a_refused_entry_is_taken_apart(deployment: Deployment, provider: Provider) -> None:
+    provider.answer = by_path
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("POST", "/stu3", token, batch("Patient/1", "Practitioner/1"))
+    statuses = [entry["response"]["status"] for entry in json.loads(answer.body)["entry"]]
+    assert statuses == ["200 OK", "403 Forbidden"]
+    assert provider.targets == ["/fhir/Patient/1"]
+
+
+async def test_conditions_and_resources_of_entries_go_up(deployment: Deployment, provider: Provider) -> None:
+    async def created(request: web.Request) -> web.Response:
+        headers = {"Location": f"http://{request.host}/fhir/Patient/5/_history/1", "ETag": 'W/"1"'}
+        return web.Response(status=201, headers=headers)
+
+    provider.answer = created
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split", Access="write"))
+    body = (
+        '{"resourceType":"Bundle","type":"batch","entry":[{"fullUrl":"urn:uuid:1","resource":'
+        '{ "resourceType":"Patient", "x":1.10, "managingOrganization":{"reference":"%s/stu3/Organization/1"} },'
+        '"request":{"method":"POST","url":"Patient","ifNoneExist":"identifier=7"}}]}'
+    )
+    answer = await deployment.send(
+        "POST", "/stu3", token, body.replace("%s", GATEWAY), content_type="application/fhir+json"
+    )
+    (entry,) = json.loads(answer.body)["entry"]
+    assert entry["response"] == {
+        "status": "201 Created",
+        "location": f"{GATEWAY}/stu3/Patient/5/_history/1",
+        "etag": 'W/"1"',
+    }
+    sent = '{ "resourceType":"Patient", "x":1.10, "managingOrganization":{"reference":"%s/Organization/1"} }'
+    assert provider.bodies == [sent.replace("%s", provider.base_url).encode()]
+    assert provider.requests[0].headers["If-None-Exist"] == "identifier=7"
+
+
+async def test_a_batch_in_xml_is_answered_in_xml(deployment: Deployment, provider: Provider) -> None:
+    async def patient(request: web.Request) -> web.Response:
+        if request.path.endswith("/2"):
+            return web.Response(status=500, text="<html>", content_type="text/html")
+        base = f"http://{request.host}/fhir"
+        body = (
+            f'<?xml version="1.0" encoding="UTF-8"?><Patient xmlns="http://hl7.org/fhir"><id value="1"/>'
+            f'<managingOrganization><reference value="{base}/Organization/1"/></managingOrganization></Patient>'
+        )
+        return web.Response(body=body.encode(), headers={"Content-Type": "application/fhir+xml"})
+
+    provider.answer = patient
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    body = (
+        '<Bundle xmlns="http://hl7.org/fhir"><type value="batch"/>'
+        '<entry><request><method value="GET"/><url value="Patient/1"/></request></entry>'
+        '<entry><request><method value="GET"/><url value="Patient/2"/></request></entry></Bundle>'
+    )
+    answer = await deployment.send(
+        "POST", "/stu3", token, body, content_type="application/fhir+xml", accept="application/fhir+xml"
+    )
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/fhir+xml; charset=utf-8"
+    bundle = ElementTree.fromstring(answer.body)  # noqa: S314 (the gateway's own answer)
+    found, failed = bundle.findall(f"{FHIR}entry")
+    reference = found.find(f"{FHIR}resource/{FHIR}Patient/{FHIR}managingOrganization/{FHIR}reference")
+    assert reference is not None
+    assert reference.get("value") == f"{GATEWAY}/stu3/Organization/1"
+    assert failed.find(f"{FHIR}response/{FHIR}outcome/{FHIR}OperationOutcome") is not None
+    assert provider.requests[0].headers["Accept"] == "application/fhir+xml"

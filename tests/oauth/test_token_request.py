@@ -1,0 +1,299 @@
+"""How a token request may be spelt (RFC 6749 sections 2.3.1, 3.2 and 4.4.2)."""
+
+import base64
+import json
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.oauth import endpoint
+from tests.oauth.conftest import FORM, Credentials, Instance, granted, refused
+
+FORM_BODY = "grant_type=client_credentials&client_id=a&client_secret=b.c&scope=d"
+AWKWARD = "s3cr3t.a:b::%41+c d/=&?ü€"
+
+
+@pytest.fixture(scope="module")
+async def client(server: Instance) -> Credentials:
+    return await server.client()
+
+
+@pytest.fixture(scope="module")
+async def tenant(server: Instance) -> str:
+    return await server.tenant()
+
+
+def basic(text: str | bytes) -> str:
+    return f"Basic {base64.b64encode(text.encode() if isinstance(text, str) else text).decode()}"
+
+
+@pytest.mark.parametrize(
+    "content_type", [FORM, f"{FORM};charset=UTF-8", f'{FORM.upper()} ; charset="utf-8"', f"{FORM};charset=us-ascii"]
+)
+async def test_a_form_is_taken(server: Instance, client: Credentials, tenant: str, content_type: str) -> None:
+    answer = await server.send(urlencode(client.form(tenant)), content_type=content_type)
+    assert granted(answer)["expires_in"] == 3600
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8"])
+async def test_a_json_object_is_taken(server: Instance, client: Credentials, tenant: str, content_type: str) -> None:
+    granted(await server.send(json.dumps(client.form(tenant)), content_type=content_type))
+
+
+async def test_grant_type_with_a_hyphen_is_taken(server: Instance, client: Credentials, tenant: str) -> None:
+    parameters = client.form(tenant)
+    parameters["grant-type"] = parameters.pop("grant_type")
+    granted(await server.send(urlencode(parameters)))
+    granted(await server.send(json.dumps(parameters), content_type="application/json"))
+
+
+@pytest.mark.parametrize("scheme", ["Basic ", "basic ", "BASIC   ", " Basic "])
+async def test_basic_is_taken(server: Instance, client: Credentials, tenant: str, scheme: str) -> None:
+    body = urlencode({"grant_type": "client_credentials", "scope": tenant})
+    granted(await server.send(body, authorization=scheme + client.basic().removeprefix("Basic ")))
+
+
+async def test_basic_goes_with_json_and_with_the_same_client_id_in_the_body(
+    server: Instance, client: Credentials, tenant: str
+) -> None:
+    parameters = {"grant_type": "client_credentials", "scope": tenant, "client_id": client.client_id}
+    body = json.dumps(parameters)
+    granted(await server.send(body, content_type="application/json", authorization=client.basic()))
+
+
+async def test_both_parts_of_basic_are_form_decoded_and_split_at_the_first_colon(server: Instance, tenant: str) -> None:
+    client = await server.client()
+    secret = await server.add_secret(client.client_id, AWKWARD)
+    body = urlencode({"grant_type": "client_credentials", "scope": tenant})
+
+    granted(await server.send(body, authorization=Credentials(client.client_id, secret).basic()))
+
+    plus_for_space = AWKWARD.replace("%", "%25").replace("+", "%2B").replace(" ", "+")
+    assert ":b::" in plus_for_space
+    granted(await server.send(body, authorization=basic(f"{client.client_id}:{plus_for_space}")))
+    all_encoded = "".join(f"%{byte:02x}" for byte in client.client_id.encode())
+    granted(await server.send(body, authorization=basic(f"{all_encoded}:{quote(AWKWARD, safe='')}")))
+    undecoded = await server.send(body, authorization=basic(f"{client.client_id}:{AWKWARD}"))
+    assert refused(undecoded) == (401, "invalid_client")
+
+
+async def test_a_secret_in_a_form_may_hold_colons_percents_and_pluses(server: Instance, tenant: str) -> None:
+    client = await server.client()
+    secret = await server.add_secret(client.client_id, "s3cr3t.a:b::%41+c d/=&?")
+    granted(await server.ask(Credentials(client.client_id, secret), tenant))
+
+
+async def test_an_empty_parameter_counts_as_absent(server: Instance, client: Credentials, tenant: str) -> None:
+    empty = "&client_assertion=&client_secret=&scope=&grant_type=&grant-type="
+    granted(await server.send(urlencode(client.form(tenant)) + empty))
+    granted(await server.send(f"grant_type=client_credentials&scope={tenant}{empty}", authorization=client.basic()))
+    parameters = {**client.form(tenant), "grant-type": "", "client_assertion": None}
+    granted(await server.send(json.dumps(parameters), content_type="application/json"))
+
+    assert refused(await server.send(urlencode(client.form(tenant) | {"grant_type": ""}))) == (400, "invalid_request")
+    assert refused(await server.send(urlencode(client.form("")))) == (400, "invalid_scope")
+    assert refused(await server.send(urlencode(client.form(tenant) | {"client_id": ""}))) == (401, "invalid_client")
+
+
+async def test_an_unknown_parameter_is_ignored_even_when_repeated(
+    server: Instance, client: Credentials, tenant: str
+) -> None:
+    body = urlencode(client.form(tenant)) + "&resource=x&resource=y&audience=%C3%BC&&=&Client_Secret=z"
+    granted(await server.send(body))
+    parameters = {**client.form(tenant), "resource": ["x", {"y": 1}], "n": 1, "\ud800": "z"}
+    granted(await server.send(json.dumps(parameters), content_type="application/json"))
+
+
+@pytest.mark.parametrize(
+    "more", ["client_id=a", "client_secret=b.c", "scope=e", "grant_type=client_credentials", "grant-type=x", "%73cope=f"]
+)
+async def test_a_repeated_parameter_is_refused(server: Instance, more: str) -> None:
+    assert refused(await server.send(f"{FORM_BODY}&{more}")) == (400, "invalid_request")
+
+
+async def test_a_repeated_member_of_json_is_refused(server: Instance) -> None:
+    body = '{"grant_type":"client_credentials","client_id":"a","client_secret":"b.c","scope":"d","scope":"d"}'
+    assert refused(await server.send(body, content_type="application/json")) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("body", "authorization"),
+    [
+        (FORM_BODY, basic("a:b.c")),
+        (FORM_BODY, "Bearer x"),
+        (f"{FORM_BODY}&client_assertion=x", None),
+        (f"{FORM_BODY}&client_assertion_type=x", None),
+        ("grant_type=client_credentials&client_assertion=x", basic("a:b.c")),
+        ("grant_type=client_credentials&client_id=other", basic("a:b.c")),
+    ],
+)
+async def test_two_ways_of_authentication_at_once_are_refused(
+    server: Instance, body: str, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    assert refused(await server.send(body, **headers)) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "client_secret=x",
+        "scope=",
+        "grant_type",
+        "grant-type=client_credentials",
+        "a=b&client_id=x",
+        "client%5Fid=x",
+        "client_assertion=x",
+        "%ff=x",
+        "%\udcff=x",
+    ],
+)
+async def test_parameters_in_the_url_are_refused(
+    server: Instance, client: Credentials, tenant: str, query: str
+) -> None:
+    answer = await server.send(urlencode(client.form(tenant)), query=query)
+    assert refused(answer) == (400, "invalid_request")
+
+
+async def test_other_parameters_in_the_url_are_ignored(server: Instance, client: Credentials, tenant: str) -> None:
+    granted(await server.send(urlencode(client.form(tenant)), query="code=x&a=%ff&&b=%zz"))
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "", "text/plain", "multipart/form-data; boundary=x", f"{FORM}; charset=utf-16", f"{FORM},application/json"],
+)
+async def test_another_content_type_or_charset_is_refused(server: Instance, content_type: str | None) -> None:
+    assert refused(await server.send(FORM_BODY, content_type=content_type)) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, FORM_BODY.encode() + b"\xff"),
+        (FORM, FORM_BODY.encode("utf-16")),
+        (FORM, f"{FORM_BODY}%ff"),
+        (FORM, f"{FORM_BODY}&%ff=x"),
+        (FORM, f"{FORM_BODY}%00"),
+        (FORM, f"{FORM_BODY}%0d%0aX-Injected: 1"),
+        (FORM, f"{FORM_BODY}%C3%BC"),
+        ("application/json", b'{"grant_type":"\xff"}'),
+        ("application/json", '\ufeff{"grant_type":"client_credentials"}'),
+        ("application/json", '{"grant_type":"client_credentials","scope":"\\ud800"}'),
+        ("application/json", '{"grant_type":["client_credentials"]}'),
+        ("application/json", '{"grant_type":{"client_credentials":1}}'),
+        ("application/json", '{"grant_type":true}'),
+        ("application/json", '[["grant_type","client_credentials"]]'),
+        ("application/json", '"grant_type"'),
+        ("application/json", "null"),
+        ("application/json", ""),
+        ("application/json", FORM_BODY),
+        ("application/json", "[" * 16_000),
+        ("application/json", '{"a":' * 3_000),
+        ("application/json", '{"a":' + "1" * 5_000 + "}"),
+        (FORM, f"{FORM_BODY}&padding={'x' * 16_384}"),
+    ],
+)
+async def test_a_malformed_body_is_refused(server: Instance, content_type: str, body: bytes | str) -> None:
+    assert refused(await server.send(body, content_type=content_type)) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Basic",
+        "Basic é",
+        "Basic \udcff",
+        "Basic !!!!",
+        "Basic YQ",
+        "Bearer x",
+        "Digest username=a",
+        basic("no-colon"),
+        basic(b"\xff:\xff"),
+        basic(":"),
+        basic("a:"),
+        basic(":b.c"),
+        basic("a:b.c\0"),
+        f"{basic('a:b.c')},{basic('a:b.c')}",
+    ],
+)
+async def test_a_malformed_authorization_header_fails_as_wrong_credentials_do(
+    server: Instance, authorization: str
+) -> None:
+    answer = await server.send("grant_type=client_credentials", authorization=authorization)
+    assert refused(answer) == (401, "invalid_client")
+    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+async def test_basic_that_decodes_to_no_utf_8_is_refused(server: Instance) -> None:
+    answer = await server.send("grant_type=client_credentials", authorization=basic("a:%ff"))
+    assert refused(answer) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("grant_type", ["password", "authorization_code", "CLIENT_CREDENTIALS", "client_credentials "])
+async def test_another_grant_is_unsupported(
+    server: Instance, client: Credentials, tenant: str, grant_type: str
+) -> None:
+    body = urlencode(client.form(tenant) | {"grant_type": grant_type})
+    assert refused(await server.send(body)) == (400, "unsupported_grant_type")
+
+
+async def test_a_body_of_unknown_length_is_refused(server: Instance, client: Credentials, tenant: str) -> None:
+    body = urlencode(client.form(tenant))
+    assert refused(await server.send(body, transfer_encoding="chunked")) == (411, "invalid_request")
+    granted(await server.send(body, transfer_encoding="chunked", content_length=str(len(body))))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "post"])
+async def test_another_method_is_refused_with_allow(server: Instance, method: str) -> None:
+    answer = await server.send(FORM_BODY, method=method)
+    assert answer.headers["Allow"] == "POST, OPTIONS"
+    if method == "HEAD":
+        assert (answer.status, answer.body) == (405, b"")
+    else:
+        assert refused(answer) == (405, "invalid_request")
+
+
+async def test_options_tells_the_methods(server: Instance) -> None:
+    answer = await server.send(method="OPTIONS", content_type=None)
+    assert (answer.status, answer.headers["Allow"], answer.body) == (204, "POST, OPTIONS", b"")
+
+
+parts = st.one_of(
+    st.sampled_from([b"grant_type=client_credentials", b"client_id=a", b"client_secret=b.c", b"scope=", b"&", b"%ff"]),
+    st.sampled_from([b"{", b"}", b'"grant-type":', b'"client_credentials"', b",", b'"\\ud800"', b"[", b"1e999", b"=+"]),
+    st.binary(max_size=20),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=400)
+@given(
+    body=st.lists(parts, max_size=12).map(b"".join),
+    content_type=st.sampled_from([FORM, "application/json", f"{FORM}; charset=", "application/json; charset=é"])
+    | st.none()
+    | st.text(max_size=30),
+    authorization=st.none() | st.text(max_size=30) | st.binary(max_size=30).map(basic),
+    query=st.text(max_size=20) | st.just(""),
+    method=st.sampled_from(["POST"] * 5 + ["GET", "OPTIONS"]) | st.text(max_size=5),
+)
+async def test_whatever_comes_the_answer_is_an_oauth_answer(
+    server: Instance,
+    monkeypatch: pytest.MonkeyPatch,
+    body: bytes,
+    content_type: str | None,
+    authorization: str | None,
+    query: str,
+    method: str,
+) -> None:
+    monkeypatch.setattr(endpoint, "_REFUSAL_SECONDS", 0.001)
+    headers = {} if authorization is None else {"authorization": authorization}
+    answer = await server.send(body, content_type=content_type, query=query, method=method, **headers)
+    if method == "OPTIONS":
+        assert answer.status == 204
+    elif method == "HEAD":
+        assert answer.body == b""
+    else:
+        assert refused(answer)[0] in (400, 401, 405)

@@ -162,9 +162,10 @@ class Gateway:
         page = await self._pages.page(
             handle, tenant=context.grant.tenant, client_id=context.grant.client_id, base=context.base
         )
-        interaction = Interaction(InteractionKind.SEARCH_TYPE, page.type, type=page.type)
+        interaction = Interaction(InteractionKind.SEARCH_TYPE, page.type, type=page.type or None)
         trace.interaction, trace.type = "page", page.type
-        authorize(interaction, "", context.permissions)
+        if page.type:
+            authorize(interaction, "", context.permissions)
         return await self._exchange.perform(
             context, FhirRequest(request.method, interaction, headers=request.headers, page_url=page.url)
         )

@@ -52,10 +52,15 @@ class _Reader:
         self._resource_at = -1
         self._namespaces: dict[str, str] = {}
         self.parser = expat.ParserCreate("UTF-8", namespace_separator=" ")
+        self.parser.XmlDeclHandler = self._declaration
         self.parser.StartDoctypeDeclHandler = self._doctype
         self.parser.StartNamespaceDeclHandler = self._namespace
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
+
+    def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding and encoding.lower() != "utf-8":
+            raise _malformed()
 
     def _doctype(self, *declaration: object) -> None:
         raise _malformed()
@@ -115,20 +120,24 @@ class _Reader:
         self._path.pop()
         self._open.pop()
         if len(self._path) == 3 and self._resource_at >= 0:
-            end = _TAG.match(self._body, self.parser.CurrentByteIndex)
-            assert end is not None  # noqa: S101 (the parser has just read this tag)
-            self.outline.resources[-1] = self._standalone(self._body[self._resource_at : end.end()])
+            self.outline.resources[-1] = self._standalone(self._tag(self._resource_at))
             self._resource_at = -1
 
-    def _standalone(self, resource: bytes) -> bytes:
-        """The resource with the namespaces declared that it inherits."""
-        start = _TAG.match(resource)
-        assert start is not None  # noqa: S101 (it begins with its start tag)
+    def _standalone(self, start: re.Match[bytes]) -> bytes:
+        """The resource that begins with this start tag and ends here, with the namespaces declared that it inherits."""
+        empty = start[0].endswith(b"/>")
+        end = start.end() if empty else self._tag(self.parser.CurrentByteIndex).end()
         declared = {name.decode() for name in _ATTRIBUTE_NAME.findall(start["attributes"])}
         inherited = "".join(
             f" {name}={quoteattr(uri)}" for name, uri in self._namespaces.items() if name not in declared
         )
-        return resource[: start.end("name")] + inherited.encode() + resource[start.end("name") :]
+        return self._body[start.start() : start.end("name")] + inherited.encode() + self._body[start.end("name") : end]
+
+    def _tag(self, position: int) -> re.Match[bytes]:
+        tag = _TAG.match(self._body, position)
+        if tag is None:
+            raise _malformed()
+        return tag
 
 
 def _malformed() -> FhirError:

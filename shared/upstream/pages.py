@@ -26,7 +26,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page that one provider offered to one client: `url` is the provider's own, `type` what the search was for."""
+    """A page that one provider offered to one client.
+
+    `url` is the provider's own. `type` is what the search was for, or "" when it was an entry of a batch: then the
+    page is judged by what it holds alone.
+    """
 
     tenant: str
     client_id: str

@@ -55,7 +55,7 @@ def _exact_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
             name = _name(token[1])
             if name not in _NAMES:
                 continue
-            if link_url and name == "url" and names[1:] in (["link"], ["link", "link"]):
+            if link_url and name == "url" and len(names) <= 3 and names[1:] in (["link"], ["link", "link"]):
                 edits += _link_edits(text, *token.span(2), link_url)
             elif position := position_of(name, names[-1]):
                 edits += escaped_edits(position, token[2], JSON_ESCAPE, token.start(2), link_map)

@@ -1,0 +1,105 @@
+"""Microsoft Entra: client credentials, and the managed identity of the gateway itself."""
+
+import re
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from shared.upstream.credentials.client_account import ClientAccount
+from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.token import IssuedToken, token_value
+
+# azure.identity takes longer to import than all else a cold start does, and few providers need it.
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.transport import AioHttpTransport
+
+_PUBLIC_CLOUD = "https://login.microsoftonline.com"
+_TENANT = re.compile(r"[0-9A-Za-z.-]+")
+_ENTRA_ERROR = re.compile(r"AADSTS\d{4,8}")
+
+
+def authority_and_tenant(token_url: str | None, tenant: str) -> tuple[str, str]:
+    """Where to ask: the origin and the first segment of `token_url`, or the public cloud and `tenant` without one.
+
+    Raises CredentialError when `token_url` is not like https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token.
+    """
+    if token_url is None:
+        return _PUBLIC_CLOUD, tenant
+    parts = urlsplit(token_url)
+    segment = parts.path.strip("/").partition("/")[0]
+    if parts.scheme != "https" or not _TENANT.fullmatch(segment):
+        raise CredentialError("AuthTokenUrl must be like https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token")
+    return f"https://{parts.netloc}", segment
+
+
+class EntraClientSecret:
+    """An app registration with a client secret (`entra`)."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, client: ClientAccount, authority: str, tenant: str, scope: str
+    ) -> None:
+        self._session = session
+        self._client = client
+        self._authority = authority
+        self._tenant = tenant
+        self._scope = scope
+
+    async def issue(self) -> IssuedToken:
+        """A token for the app registration; raises CredentialError or StoreUnavailable."""
+        from azure.identity.aio import ClientSecretCredential
+
+        credential = ClientSecretCredential(
+            self._tenant,
+            self._client.id,
+            await self._client.secret(),
+            authority=self._authority,
+            disable_instance_discovery=True,
+            transport=_transport(self._session),
+            retry_total=1,
+        )
+        return await _issue("Entra", credential, self._scope)
+
+
+class ManagedIdentity:
+    """The identity of the function app: `client_id` is the user-assigned one, None the system-assigned one."""
+
+    def __init__(self, session: aiohttp.ClientSession, client_id: str | None, scope: str) -> None:
+        self._session = session
+        self._client_id = client_id
+        self._scope = scope
+
+    async def issue(self) -> IssuedToken:
+        """A token for the identity; raises CredentialError."""
+        from azure.identity.aio import ManagedIdentityCredential
+
+        credential = ManagedIdentityCredential(
+            client_id=self._client_id, transport=_transport(self._session), retry_total=1
+        )
+        return await _issue("managed identity", credential, self._scope)
+
+
+def _transport(session: aiohttp.ClientSession) -> "AioHttpTransport":
+    from azure.core.pipeline.transport import AioHttpTransport
+
+    return AioHttpTransport(session=session, session_owner=False)
+
+
+async def _issue(who: str, credential: "AsyncTokenCredential", scope: str) -> IssuedToken:
+    """One token from a credential made for it: azure-identity's own cache would give a rejected token again."""
+    try:
+        token = await credential.get_token(*scope.split())
+    except Exception as error:
+        # An odd answer comes out of azure-identity as a KeyError or ValueError too. Its messages hold the answer.
+        raise CredentialError(_reason(who, error)) from None
+    return IssuedToken(token_value(token.token), token.expires_on - time.time())
+
+
+def _reason(who: str, error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    code = _ENTRA_ERROR.search(str(error))
+    if status is None:
+        return f"{who} gave no token ({type(error).__name__})"
+    return f"{who} answered {status}" + (f" {code.group()}" if code else "")

@@ -1,0 +1,111 @@
+"""Which credential a provider gets."""
+
+import ssl
+from weakref import WeakSet
+
+import aiohttp
+from cachetools import LRUCache
+
+from shared.directory.provider import AuthKind, Provider, ProviderAuth
+from shared.fhir.versions import FhirVersion
+from shared.upstream.credentials.bearer import BearerCredential
+from shared.upstream.credentials.client_account import ClientAccount
+from shared.upstream.credentials.client_certificate import ClientCertificates
+from shared.upstream.credentials.client_secret import ClientSecretBasic, ClientSecretPost
+from shared.upstream.credentials.credential import Credential, NoCredential
+from shared.upstream.credentials.entra import EntraClientSecret, ManagedIdentity, authority_and_tenant
+from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.private_key_jwt import PrivateKeyJwt
+from shared.upstream.credentials.redox_legacy import RedoxLegacy
+from shared.upstream.credentials.secrets import ForgetSecret, ReadSecret, Secrets
+from shared.upstream.credentials.static import BasicCredential, HeaderCredential
+from shared.upstream.credentials.token_endpoint import TokenEndpoint
+from shared.upstream.credentials.token_source import Issue
+
+_MAX_CREDENTIALS = 4096
+
+
+class Credentials:
+    """The credentials of all providers, each kept with its token until its row changes.
+
+    `session` makes the token requests: it must keep no cookies and follow no proxies of the environment.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, read_secret: ReadSecret, forget_secret: ForgetSecret) -> None:
+        self._session = session
+        self._secrets = Secrets(read_secret, forget_secret)
+        self._certificates = ClientCertificates(self._secrets)
+        self._kept: LRUCache[tuple[str, FhirVersion, ProviderAuth, str], Credential] = LRUCache(_MAX_CREDENTIALS)
+        self._bearers: WeakSet[BearerCredential] = WeakSet()
+
+    def of(self, provider: Provider) -> Credential:
+        """The credential of `provider`; CredentialError names the column that its kind needs and the row lacks."""
+        key = (provider.tenant, provider.version, provider.auth, provider.base_url)
+        credential = self._kept.get(key)
+        if credential is None:
+            credential = self._kept[key] = self._credential(provider)
+        return credential
+
+    async def client_context(self, provider: Provider) -> ssl.SSLContext | None:
+        """What the provider's requests need for mutual TLS; None when its row has no certificate.
+
+        The same object as long as the certificate is the same. Raises CredentialError or StoreUnavailable.
+        """
+        certificate = provider.auth.certificate
+        return None if certificate is None else await self._certificates.context(certificate)
+
+    async def close(self) -> None:
+        """Ends the token requests that are under way. The session stays its owner's to close."""
+        for bearer in list(self._bearers):
+            await bearer.close()
+
+    def _credential(self, provider: Provider) -> Credential:
+        auth, session, secrets = provider.auth, self._session, self._secrets
+        match auth.kind:
+            case AuthKind.NONE:
+                return NoCredential()
+            case AuthKind.BASIC:
+                return BasicCredential(secrets, _secret(auth), auth.client_id)
+            case AuthKind.HEADER:
+                return HeaderCredential(secrets, _secret(auth), _required(auth.header, "AuthHeader"))
+            case AuthKind.CLIENT_SECRET_POST:
+                issue = ClientSecretPost(self._endpoint(provider), self._client(auth), auth.scope).issue
+            case AuthKind.CLIENT_SECRET_BASIC:
+                issue = ClientSecretBasic(self._endpoint(provider), self._client(auth), auth.scope).issue
+            case AuthKind.PRIVATE_KEY_JWT:
+                issue = PrivateKeyJwt(self._endpoint(provider), self._client(auth), auth.scope, auth.key_id).issue
+            case AuthKind.REDOX_LEGACY:
+                issue = RedoxLegacy(self._endpoint(provider), self._client(auth)).issue
+            case AuthKind.ENTRA:
+                authority, tenant = authority_and_tenant(auth.token_url, provider.tenant)
+                scope = _entra_scope(provider)
+                issue = EntraClientSecret(session, self._client(auth), authority, tenant, scope).issue
+            case AuthKind.MANAGED_IDENTITY:
+                issue = ManagedIdentity(session, auth.client_id, _entra_scope(provider)).issue
+        return self._bearer(issue, auth.secret)
+
+    def _client(self, auth: ProviderAuth) -> ClientAccount:
+        return ClientAccount(_required(auth.client_id, "AuthClientId"), self._secrets, _secret(auth))
+
+    def _endpoint(self, provider: Provider) -> TokenEndpoint:
+        url = _required(provider.auth.token_url, "AuthTokenUrl")
+        return TokenEndpoint(self._session, url, lambda: self.client_context(provider))
+
+    def _bearer(self, issue: Issue, secret: str | None) -> BearerCredential:
+        bearer = BearerCredential(issue, lambda: None if secret is None else self._secrets.forget(secret))
+        self._bearers.add(bearer)
+        return bearer
+
+
+def _secret(auth: ProviderAuth) -> str:
+    return _required(auth.secret, "AuthSecret")
+
+
+def _required(value: str | None, column: str) -> str:
+    if not value:
+        raise CredentialError(f"the row has no {column}, which its kind of authentication needs")
+    return value
+
+
+def _entra_scope(provider: Provider) -> str:
+    return provider.auth.scope or f"{provider.base_url}/.default"

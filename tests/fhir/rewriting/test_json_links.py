@@ -57,7 +57,9 @@ def test_links_are_mapped(text: str) -> None:
         '{"note":[{"text":"HERE/x"}],"display":"HERE","div2":"HERE"}',
         '{"div":"<div title=\\"href=\'HERE\'\\" data-href=\\"HERE\\">href=\\"HERE\\" HERE<!-- <a href=\'HERE\'> -->"}',
         '{"reference":["HERE"],"fullUrl":[["HERE"]],"_reference":"HERE","Reference":"HERE"}',
-        '{"x\\"reference":"HERE","\\\\":"HERE","a":{"x\\"link":[{"url":"HERE"}]}}',
+        '{"x\\"reference":"HERE","\\\\":"HERE"}',
+        '{"x\\"reference" :"HERE","x\\"div":"<a href=\'HERE\'/>"}',
+        '{"a":{"x\\"link":[{"url":"HERE"}]}}',
         '{"x":"\\"reference\\":\\"HERE","y":"\\\\\\"reference\\": \\"HERE"}',
         '{"reference":"HERE2","fullUrl":"https://provider.example:8443/fhir","location":"https://x@provider.example/fhir"}',
         '{"reference":"HERE/../admin","fullUrl":"HERE/%2e%2e/admin","location":"HERE/\\\\..\\\\admin"}',
@@ -165,6 +167,10 @@ ENTRY = '"entry":[{"link":[{"url":"https://provider.example/fhir/1"}],"resource"
     [
         '{"resourceType":"Bundle","meta":{"tag":[{"code":"x"}]},"link":[SELF,NEXT],"entry":[{"a":{"b":{"c":{}}}}]}',
         '{"resourceType":"Bundle","entry":[{"a":{"b":[{"c":[]}]}}],"link":[SELF,NEXT],"total":1,"meta":{"x":[{}]}}\n',
+        '{"entry":[{"fullUrl":"FULL"}],"link":[SELF,NEXT],"type":"x"}',
+        '{"link":[SELF,NEXT],"entry":[{"fullUrl":"FULL"}]}',
+        '{"link":[SELF,NEXT],"entry":[{"url":"https://provider.example/fhir/2","a":{"b":{"c":{}}}}]}',
+        '{"link":[SELF,NEXT],"entry":[{"a":{"b":{"c":{"d":{}}}},"url":"https://provider.example/fhir/2"}]}',
         '{"link":[SELF,NEXT],ENTRY}',
         '{ENTRY,"link":[SELF,NEXT]}',
         '{ENTRY,"link":[SELF],ENTRY,"link":[NEXT],ENTRY}',
@@ -181,7 +187,7 @@ def test_a_hook_decides_on_the_links_of_the_outermost_bundle_only(bundle: str) -
         seen.append(url)
         return None if url.startswith("https:") else 'https://gateway.example/p?"\\é\U0001f600'
 
-    text = bundle.replace("SELF", SELF).replace("NEXT", NEXT).replace("ENTRY", ENTRY)
+    text = bundle.replace("SELF", SELF).replace("NEXT", NEXT).replace("ENTRY", ENTRY).replace("FULL", f"{HERE}/1")
     body = text.replace("@", HERE).encode()
     result = rewrite_json(body, DOWN, link_url=link_url).decode()
     assert sorted(seen) == ["/r4?x=1&y=é", f"{HERE}/Patient"]
@@ -212,18 +218,18 @@ def test_a_hook_is_not_asked_about_other_links() -> None:
         ('{"diagnostics":"', "https://provider.example/fhir/", '"}'),
         ('{"diagnostics":"', "https://provider.example/fhir,", '/..."}'),
         ('{"reference":"https://provider.example/fhir', "/%25", '"}'),
-        ('{"a":', '{"url":"https://provider.example/fhir","link":[],"a":', "1" + "}" * 8001),
+        ('{"a":', '{"url":"https://provider.example/fhir","link":[],"a":', "1" + "}" * 40_001),
         ('{"a":1', ',"link":[{"url":"https://provider.example/fhir"}]', "}"),
         ('{"a":1', ',"url":"https://provider.example/fhir"', "}"),
         ("[1", ',"https://provider.example/fhir"', "]"),
-        ("", '{"link":[', "1" + "]}" * 8000),
-        ("", "[", "1" + "]" * 8000),
+        ("", '{"link":[', "1" + "]}" * 40_000),
+        ("", "[", "1" + "]" * 40_000),
         ('{"a":"', '\\"link', '"}'),
         ('{"a":1', ' , "link" : [ ]', "}"),
     ],
 )
 def test_hostile_shapes_take_linear_time(opening: str, repeated: str, closing: str) -> None:
-    """A quadratic way through any of these would read more than ten thousand million characters."""
-    body = (opening + repeated * 8000 + closing).encode()
+    """A quadratic way through any of these would read tens of thousands of millions of characters."""
+    body = (opening + repeated * 40_000 + closing).encode()
     result = rewrite_json(body, DOWN, link_url=lambda url: None)
     assert len(result) <= len(body)

@@ -74,9 +74,10 @@ class Exchange:
         headers = _headers_down(context, judged, url)
         if judged.format is None:
             return Response(judged.status, headers)
+        down = context.downstream_links
         links = await self._links(context, request, bundle_links(judged.document), url)
-        body = rewrite_body(judged.body, judged.format, context.downstream_links, links.get if links else None)
-        return Response(judged.status, headers, body)
+        link_url = (lambda link: links.get(link) or down.map(link)) if links else None
+        return Response(judged.status, headers, rewrite_body(judged.body, judged.format, down, link_url))
 
     async def _authenticated(self, context: RequestContext, request: FhirRequest, url: str) -> UpstreamAnswer:
         """The answer to the request with our credential; a 401 renews the credential and asks once more."""

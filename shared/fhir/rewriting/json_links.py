@@ -33,9 +33,10 @@ _HIDING_REFERENCE = re.compile(r"#(?:(?<=&#)|(?<=\\u0026#))")
 def rewrite_json(body: bytes, link_map: LinkMap, *, link_url: LinkUrl | None = None) -> bytes:
     """`body`, a valid JSON text in UTF-8, with the links of a FHIR resource mapped; the same object when none is.
 
-    `link_url`, if given, decides on each `Bundle.link.url` of the outermost resource instead of the map: it takes the
-    decoded URL, whatever it is, and gives the one to write or None to leave it. Everything but mapped bases stays byte
-    for byte: numbers, order, space, unknown and repeated members. A "/" is written as the replaced base wrote it.
+    `link_url`, if given, decides instead of the map on each `link.url` of the outermost Bundle and of Bundles that are its
+    entries' resources: it takes the decoded URL, whatever it is, and gives the one to write or None to leave it.
+    Everything but mapped bases stays byte for byte: numbers, order, space, unknown and repeated members. A "/" is
+    written as the replaced base wrote it.
     """
     # As Latin-1 one character is one byte: offsets hold, and nothing outside ASCII can be part of a base.
     text = body.decode("latin-1")
@@ -55,7 +56,7 @@ def _exact_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
             name = _name(token[1])
             if name not in _NAMES:
                 continue
-            if link_url and name == "url" and len(names) <= 3 and names[1:] in (["link"], ["link", "link"]):
+            if link_url and name == "url" and names[-1] == "link" and _of_bundle(names):
                 edits += _link_edits(text, *token.span(2), link_url)
             elif position := position_of(name, names[-1]):
                 edits += escaped_edits(position, token[2], JSON_ESCAPE, token.start(2), link_map)
@@ -66,6 +67,14 @@ def _exact_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
         elif kind is None:
             names.pop()
     return edits
+
+
+def _of_bundle(names: list[str]) -> bool:
+    """Whether what is open are the links of the outermost Bundle, or of a Bundle that is an entry's resource."""
+    start = 1
+    while names[start : start + 3] == ["entry", "entry", "resource"]:
+        start += 3
+    return names[start:] in (["link"], ["link", "link"])
 
 
 def _name(raw: str) -> str:

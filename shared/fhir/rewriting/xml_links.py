@@ -25,9 +25,9 @@ class UnsafeXml(ValueError):
 def rewrite_xml(body: bytes, link_map: LinkMap, *, link_url: Callable[[str], str | None] | None = None) -> bytes:
     """`body`, FHIR XML in UTF-8, with the links of a resource mapped; the same object when none is.
 
-    `link_url`, if given, decides on each `link.url` of an outermost Bundle instead of the map: it takes the decoded
-    URL, whatever it is, and gives the one to write or None to leave it. Everything but mapped bases stays byte for
-    byte. Raises UnsafeXml.
+    `link_url`, if given, decides instead of the map on each `link.url` of the outermost Bundle and of Bundles that are its
+    entries' resources: it takes the decoded URL, whatever it is, and gives the one to write or None to leave it.
+    Everything but mapped bases stays byte for byte. Raises UnsafeXml.
     """
     # In UTF-16, which the parser would follow against all orders, every "<" has a zero byte; UTF-8 has none in XML.
     if b"\0" in body:
@@ -70,12 +70,19 @@ class _Reader:
         if len(self._names) > MAX_DEPTH:
             raise UnsafeXml(f"XML nested deeper than {MAX_DEPTH} elements")
         if namespace == _FHIR and "value" in attributes:
-            if self._link_url and self._names == ["Bundle", "link", "url"]:
+            if self._link_url and name == "url" and parent == "link" and self._of_bundle():
                 self._replace_link(self._link_url(attributes["value"]))
             elif position := position_of(name, parent):
                 self._edit(position, frozenset({"value"}))
         elif namespace == _XHTML and not LINK_ATTRIBUTES.isdisjoint(attributes):
             self._edit(Position.URL, LINK_ATTRIBUTES)
+
+    def _of_bundle(self) -> bool:
+        """Whether the open `url` is a link of the outermost Bundle, or of one that is an entry's resource."""
+        start = 0
+        while self._names[start : start + 3] == ["Bundle", "entry", "resource"]:
+            start += 3
+        return self._names[start:] == ["Bundle", "link", "url"]
 
     def _end(self, tag: str) -> None:
         self._names.pop()

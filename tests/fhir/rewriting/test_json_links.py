@@ -180,7 +180,7 @@ ENTRY = '"entry":[{"link":[{"url":"https://provider.example/fhir/1"}],"resource"
         '{"a":"\\"link\\"","b":"link","link":[SELF,NEXT]}',
     ],
 )
-def test_a_hook_decides_on_the_links_of_the_outermost_bundle_only(bundle: str) -> None:
+def test_a_hook_decides_on_the_links_of_the_outermost_bundle(bundle: str) -> None:
     seen = []
 
     def link_url(url: str) -> str | None:
@@ -194,6 +194,13 @@ def test_a_hook_decides_on_the_links_of_the_outermost_bundle_only(bundle: str) -
     replaced = json.dumps('https://gateway.example/p?"\\é\U0001f600')[1:-1]
     expected = text.replace("/r4?x=1\\u0026y=\\u00e9", replaced).replace(f'"{HERE}/1"', f'"{THERE}/1"')
     assert result == expected.replace("@", HERE)
+
+
+def test_a_hook_decides_on_the_links_of_a_batchs_searches() -> None:
+    search = '{"resourceType":"Bundle","link":[{"relation":"next","url":"/p?2"}],"x":[{"link":[{"url":"no"}]}]}'
+    nested = f'{{"entry":[{{"resource":{search}}}]}}'
+    body = f'{{"entry":[{{"resource":{search}}},{{"resource":{nested}}}]}}'.encode()
+    assert rewrite_json(body, DOWN, link_url=lambda url: f"{url}!") == body.replace(b"/p?2", b"/p?2!")
 
 
 def test_a_hook_is_not_asked_about_other_links() -> None:

@@ -84,7 +84,7 @@ def test_nothing_to_map_gives_the_same_object(body: bytes) -> None:
     assert rewrite_xml(body, DOWN) is body
 
 
-def test_a_hook_decides_on_the_links_of_the_outermost_bundle_only() -> None:
+def test_a_hook_decides_on_the_links_of_bundles() -> None:
     seen = []
 
     def link_url(url: str) -> str | None:
@@ -94,16 +94,18 @@ def test_a_hook_decides_on_the_links_of_the_outermost_bundle_only() -> None:
     body = (
         '<Bundle xmlns="http://hl7.org/fhir"><link><url value="/r4?a=1&amp;b=é"/></link>'
         '<link><url value="keep"/></link><link><url value="https://provider.example/fhir"/></link>'
-        '<entry><link><url value="https://provider.example/fhir/1"/></link></entry></Bundle>'
+        '<entry><link><url value="https://provider.example/fhir/1"/></link>'
+        '<resource><Bundle><link><url value="nested"/></link></Bundle></resource></entry></Bundle>'
     )
     rewritten = rewrite_xml(body.encode(), DOWN, link_url=link_url)
-    assert seen == ["/r4?a=1&b=é", "keep", HERE]
+    assert seen == ["/r4?a=1&b=é", "keep", HERE, "nested"]
     root = ElementTree.fromstring(rewritten)  # noqa: S314
     assert [url.get("value") for url in root.iter("{http://hl7.org/fhir}url")] == [
         'https://gateway.example/p/"<é&>',
         "keep",
         'https://gateway.example/p/"<é&>',
         "https://gateway.example/stu3/1",
+        'https://gateway.example/p/"<é&>',
     ]
 
 

@@ -8,7 +8,7 @@ _log = logging.getLogger("gateway.audit")
 
 
 class AuditLog:
-    """Writes one line per token request and per FHIR request to the logger `gateway.audit`, at INFO.
+    """Writes one line per token request, FHIR request and change to the logger `gateway.audit`, at INFO.
 
     Nothing a line holds comes from a path, a query, a body or a header, except a request id of a safe form.
     """
@@ -57,6 +57,13 @@ class AuditLog:
             sent=sent,
             ms={hop: round(milliseconds, 1) for hop, milliseconds in hops.items()},
         )
+
+    def change(self, *, actor: str, action: str, subject: str, detail: str = "") -> None:
+        """A change to the directory: who made it, what it was (`client.disable`), and to which client, tenant or key.
+
+        `detail` names columns or ids, never a value of theirs.
+        """
+        self._write(event="change", actor=actor, action=action, subject=subject, detail=detail)
 
     def _write(self, **fields: object) -> None:
         if _log.isEnabledFor(logging.INFO):

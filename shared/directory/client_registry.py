@@ -84,6 +84,17 @@ class ClientRegistry:
             await self._table.delete(client_id, SECRET_ROW_PREFIX + secret_id)
         return ended or row is not None
 
+    async def delete(self, client_id: str) -> bool:
+        """Ends a client with all its secrets, the client itself last; False when there was nothing to end."""
+        if not CLIENT_ID.fullmatch(client_id):
+            return False
+        row_keys = sorted((str(row["RowKey"]) for row in await self._table.partition(client_id)), reverse=True)
+        for row_key in row_keys:
+            if row_key.startswith(SECRET_ROW_PREFIX):
+                await self.delete_secret(client_id, row_key.removeprefix(SECRET_ROW_PREFIX))
+            await self._table.delete(client_id, row_key)
+        return bool(row_keys)
+
     async def set_enabled(self, client_id: str, enabled: bool) -> None:
         """Lets a client in or keeps it out, with the tokens it has. Raises UnknownClient or StoreConflict."""
         await self._write(client_id, {"Enabled": enabled})

@@ -191,6 +191,21 @@ async def test_a_disabled_client_is_kept_out_and_let_in_again(
     assert await works(Clients(table, vault, settings), new)
 
 
+async def test_a_deleted_client_leaves_neither_rows_nor_hashes(
+    registry: ClientRegistry, table: Table, vault: Vault
+) -> None:
+    new = await registry.create("Care app", "Ada", "*")
+    second = await registry.add_secret(new.client_id)
+    await table.insert({"PartitionKey": new.client_id, "RowKey": "secret-Typed By Hand"})
+    other = await registry.create("Other app", "Ada", "*")
+    assert await registry.delete(new.client_id)
+    assert await table.partition(new.client_id) == []
+    for secret in (new, second):
+        assert await vault.get(vault_name(secret.client_id, secret.secret_id)) is None
+    assert not await registry.delete(new.client_id)
+    assert (await registry.get(other.client_id)).name == "Other app"
+
+
 async def test_a_change_leaves_the_rest(registry: ClientRegistry, directory: Clients) -> None:
     new = await registry.create("Care app", "Ada", [TENANT])
     await registry.change(new.client_id, tenants=f"{TENANT}, {OTHER_TENANT.upper()}")

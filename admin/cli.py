@@ -1,0 +1,58 @@
+"""The root of the command line, and `init`."""
+
+from datetime import UTC, datetime
+
+import click
+
+from admin.clients import client
+from admin.command import examples, global_options, with_session
+from admin.keys import keys
+from admin.session import Session
+from admin.tenants import tenant
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "admin init",
+        "admin tenant set 72f988bf-86f1-41af-91ab-2d7cd011db47 stu3 --base-url https://fhir.example.com/stu3",
+        "admin client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
+        "admin --local tenant list",
+        "admin --json client list",
+    ),
+)
+@global_options
+def cli() -> None:
+    """Keeps the gateway's tenants, clients and signing keys.
+
+    Settings come from the environment: PUBLIC_BASE_URL, KEY_VAULT_URL and TABLES_ENDPOINT, as the gateway has them; you
+    need the roles Key Vault Secrets Officer and Storage Table Data Contributor, and be signed in (az login). A change
+    is seen by the gateway within 60 seconds, and leaves one audit line on standard error.
+    """
+
+
+@cli.command(epilog=examples("admin init"))
+@with_session
+async def init(session: Session) -> None:
+    """Creates the tables, and the first signing key if there is none.
+
+    Doing it again changes nothing.
+    """
+    from shared.oauth.signing_keys import SECRET_NAME, rotate
+
+    tables = await session.create_tables()
+    now = datetime.now(UTC)
+    if any(version.usable(now) for version in await session.vault.versions(SECRET_NAME)):
+        session.output.result({"tables": tables, "created_key": None}, "The tables and a signing key are there.")
+        return
+    key = await rotate(session.vault, session.settings)
+    session.audit("keys.rotate", key.version)
+    session.output.result(
+        {"tables": tables, "created_key": key.version},
+        f"The tables are there; signing key {key.version} is new.",
+    )
+
+
+cli.add_command(client)
+cli.add_command(tenant)
+cli.add_command(keys)

@@ -1,0 +1,210 @@
+"""`client ...`: the applications that may ask for tokens, and their secrets."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from admin.command import confirm, examples, with_session
+from admin.output import Fields
+from admin.session import Session
+from shared.directory.provider import RowError
+from shared.directory.refusals import Refusal, UnknownClient
+
+if TYPE_CHECKING:
+    from shared.directory.client import Client
+    from shared.directory.client_registry import NewSecret
+
+_ID = "4f1c2a0e-93ad-4a53-9b6c-6f0e8a6d2b11"
+_DAYS = re.compile(r"([0-9]{1,4})d")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def _expiry(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    """A number of days from now, or the last day, to its end in UTC."""
+    if value is None:
+        return None
+    days = _DAYS.fullmatch(value)
+    if days:
+        return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(days[1]))
+    if _DATE.fullmatch(value):
+        with suppress(ValueError):
+            return datetime.fromisoformat(f"{value}T23:59:59+00:00")
+    raise click.BadParameter("give a number of days, such as 90d, or a date, such as 2027-01-31")
+
+
+_EXPIRES = click.option(
+    "--expires",
+    callback=_expiry,
+    metavar="90d|2027-01-31",
+    help="When the secret stops working: after so many days, or at the end of a day (UTC). Never, unless given.",
+)
+_TENANTS_HELP = "Tenant GUIDs, separated by commas, or * for all (quote it)."
+
+
+@click.group()
+def client() -> None:
+    """Clients: the applications that may ask for tokens."""
+
+
+@client.command(
+    epilog=examples(
+        "admin client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
+        "admin client create --name 'Ward app' --owner ada@example.com --tenants 72f988bf-86f1-41af-91ab-2d7cd011db47",
+    )
+)
+@click.option("--name", required=True, help="What people call it.")
+@click.option("--owner", required=True, help="Who answers for it, such as an e-mail address.")
+@click.option("--tenants", required=True, metavar="*|GUID,GUID", help=_TENANTS_HELP)
+@_EXPIRES
+@with_session
+async def create(session: Session, name: str, owner: str, tenants: str, expires: datetime | None) -> None:
+    """Makes a client with its first secret, and prints both.
+
+    The secret is shown this once.
+    """
+    new = await session.clients.create(name, owner, tenants, expires=expires)
+    session.audit("client.create", new.client_id, f"secret {new.secret_id}")
+    _show_secret(session, new)
+
+
+@client.command("list", epilog=examples("admin client list", "admin --json client list"))
+@with_session
+async def list_clients(session: Session) -> None:
+    """Lists all clients."""
+    items = [
+        {"client_id": client_id, "problem": str(found)} if isinstance(found, RowError) else _fields(found)
+        async for client_id, found in session.clients.list()
+    ]
+    session.output.records(items, ("client_id", "name", "owner", "tenants", "enabled", "secrets", "problem"))
+
+
+@client.command(epilog=examples(f"admin client show {_ID}"))
+@click.argument("client_id")
+@with_session
+async def show(session: Session, client_id: str) -> None:
+    """Shows a client, its secrets, and the hour each was last used."""
+    found = await session.clients.get(client_id)
+    session.output.record(_fields(found, await session.usage.last_used(client_id)))
+
+
+@client.command("set", epilog=examples(f"admin client set {_ID} --tenants '*'"))
+@click.argument("client_id")
+@click.option("--name", help="What people call it.")
+@click.option("--owner", help="Who answers for it.")
+@click.option("--tenants", metavar="*|GUID,GUID", help=f"{_TENANTS_HELP} Replaces the list.")
+@with_session
+async def set_client(
+    session: Session, client_id: str, name: str | None, owner: str | None, tenants: str | None
+) -> None:
+    """Changes a client's name, owner or tenants."""
+    given = {"Name": name, "Owner": owner, "Tenants": tenants}
+    columns = ", ".join(column for column, value in given.items() if value is not None)
+    if not columns:
+        raise click.UsageError("give at least one of --name, --owner and --tenants")
+    await session.clients.change(client_id, name=name, owner=owner, tenants=tenants)
+    session.audit("client.set", client_id, columns)
+    session.output.record(_fields(await session.clients.get(client_id)))
+
+
+@client.command("add-secret", epilog=examples(f"admin client add-secret {_ID} --expires 90d"))
+@click.argument("client_id")
+@_EXPIRES
+@with_session
+async def add_secret(session: Session, client_id: str, expires: datetime | None) -> None:
+    """Adds a secret beside those the client has, and prints it.
+
+    The old ones go on working until they are deleted or expire. A client has at most five.
+    """
+    new = await session.clients.add_secret(client_id, expires)
+    session.audit("client.add-secret", client_id, f"secret {new.secret_id}")
+    _show_secret(session, new)
+
+
+@client.command("delete-secret", epilog=examples(f"admin client delete-secret {_ID} k3v9x0q2ma --yes"))
+@click.argument("client_id")
+@click.argument("secret_id")
+@_YES
+@with_session
+async def delete_secret(session: Session, client_id: str, secret_id: str, yes: bool) -> None:
+    """Ends a secret, and within 60 seconds the access tokens obtained with it."""
+    confirm(f"Delete secret {secret_id} of client {client_id}? It and its tokens stop working.", yes=yes)
+    if not await session.clients.delete_secret(client_id, secret_id):
+        raise Refusal(f"client {client_id!r} has no secret {secret_id!r}")
+    session.audit("client.delete-secret", client_id, f"secret {secret_id}")
+    session.output.result(
+        {"client_id": client_id, "secret_id": secret_id, "deleted": True}, f"Secret {secret_id} is deleted."
+    )
+
+
+@client.command(epilog=examples(f"admin client disable {_ID}"))
+@click.argument("client_id")
+@with_session
+async def disable(session: Session, client_id: str) -> None:
+    """Keeps a client out, with the tokens it has, until it is enabled again."""
+    await _switch(session, client_id, enabled=False)
+
+
+@client.command(epilog=examples(f"admin client enable {_ID}"))
+@click.argument("client_id")
+@with_session
+async def enable(session: Session, client_id: str) -> None:
+    """Lets a disabled client in again."""
+    await _switch(session, client_id, enabled=True)
+
+
+@client.command(epilog=examples(f"admin client delete {_ID} --yes"))
+@click.argument("client_id")
+@_YES
+@with_session
+async def delete(session: Session, client_id: str, yes: bool) -> None:
+    """Ends a client with all its secrets, for good."""
+    confirm(f"Delete client {client_id} and all its secrets, for good?", yes=yes)
+    if not await session.clients.delete(client_id):
+        raise UnknownClient(client_id)
+    session.audit("client.delete", client_id)
+    session.output.result({"client_id": client_id, "deleted": True}, f"Client {client_id} is deleted.")
+
+
+async def _switch(session: Session, client_id: str, *, enabled: bool) -> None:
+    await session.clients.set_enabled(client_id, enabled)
+    word = "enable" if enabled else "disable"
+    session.audit(f"client.{word}", client_id)
+    session.output.result({"client_id": client_id, "enabled": enabled}, f"Client {client_id} is {word}d.")
+
+
+def _show_secret(session: Session, new: "NewSecret") -> None:
+    session.output.record(
+        {
+            "client_id": new.client_id,
+            "secret_id": new.secret_id,
+            "client_secret": new.client_secret,
+            "expires": new.expires,
+        }
+    )
+    session.output.note("The secret is not shown again: keep it now.")
+
+
+def _fields(client: "Client", last_used: Mapping[str, datetime] | None = None) -> Fields:
+    used = last_used or {}
+    return {
+        "client_id": client.id,
+        "name": client.name,
+        "owner": client.owner,
+        "tenants": "*" if client.tenants is None else client.tenants,
+        "enabled": client.enabled,
+        "secrets": tuple(
+            {
+                "secret_id": secret.id,
+                "hint": secret.hint,
+                "created": secret.created,
+                "expires": secret.expires,
+                **({} if last_used is None else {"last_used": used.get(secret.id)}),
+            }
+            for secret in client.secrets
+        ),
+    }

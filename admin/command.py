@@ -1,0 +1,104 @@
+"""What every command shares: its options, its session, and its errors as one line."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from admin.output import Output, printable
+from admin.session import Session, open_session, read_settings
+from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.directory.provider import RowError
+from shared.directory.refusals import Refusal
+from shared.settings import SettingError
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LOCAL_ADVICE = "is the local stack running? Start it with make run"
+_AZURE_ADVICE = (
+    "check KEY_VAULT_URL and TABLES_ENDPOINT, and that you are signed in (az login) with the roles "
+    "Key Vault Secrets Officer and Storage Table Data Contributor"
+)
+
+
+@dataclass(slots=True)
+class GlobalOptions:
+    """`--local` and `--json`, wherever on the line they stand."""
+
+    local: bool = False
+    json: bool = False
+
+
+class Unattended(click.ClickException):
+    """There is no terminal to ask on, and nobody said yes beforehand."""
+
+    exit_code = 2
+
+
+def global_options(function: F) -> F:
+    """Adds `--local` and `--json`."""
+
+    def switch(context: click.Context, option: click.Parameter, given: bool) -> None:
+        if given:
+            setattr(context.ensure_object(GlobalOptions), str(option.name), True)
+
+    options: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": switch}
+    function = click.option("--json", help="Print JSON on standard output.", **options)(function)
+    return click.option("--local", help="Use the stack on this machine (local.settings.json).", **options)(function)
+
+
+def with_session(function: Callable[Concatenate[Session, P], Awaitable[None]]) -> Callable[P, None]:
+    """A command's function: opens a session for it, waits for it, and says in one line why it failed."""
+
+    @global_options
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        options = click.get_current_context().ensure_object(GlobalOptions)
+
+        async def work() -> None:
+            async with open_session(read_settings(local=options.local), Output(as_json=options.json)) as session:
+                await function(session, *args, **kwargs)
+
+        try:
+            asyncio.run(work())
+        except (Refusal, RowError, SettingError, StoreConflict, StoreUnavailable) as error:
+            raise click.ClickException(printable(f"{error}{_advice(error, local=options.local)}")) from error
+
+    return run
+
+
+def _advice(error: Exception, *, local: bool) -> str:
+    """What a person can do, where the error itself does not say."""
+    if isinstance(error, SettingError):
+        return "" if local else " (for the stack on this machine add --local)"
+    if isinstance(error, StoreConflict):
+        return ": look at it again, and repeat"
+    if isinstance(error, StoreUnavailable) and not _says_what_to_do(error):
+        return f": {_LOCAL_ADVICE if local else _AZURE_ADVICE}"
+    return ""
+
+
+def _says_what_to_do(error: StoreUnavailable) -> bool:
+    """Of a store that answered, and lacks a table or a key."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    return error.__cause__ is None or isinstance(error.__cause__, ResourceNotFoundError)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks on the terminal unless `yes`; anything but a yes ends the command."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Unattended("this needs a yes, and there is no terminal to ask on: add --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def examples(*lines: str) -> str:
+    """A help text's examples, one on each line (click would fill them into a paragraph without the \\b)."""
+    return "\b\nExamples:\n" + "\n".join(f"  python -m {line}" for line in lines)

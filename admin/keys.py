@@ -1,0 +1,84 @@
+"""`keys ...`: the keys that sign access tokens."""
+
+from datetime import UTC, datetime
+
+import click
+
+from admin.command import confirm, examples, with_session
+from admin.output import Fields
+from admin.session import Session
+from shared.directory.refusals import Refusal
+
+_KID = "9b1f0c3e5a7d4f6e8c2b1a0d9e8f7c6b"
+
+
+@click.group()
+def keys() -> None:
+    """Signing keys: what access tokens are signed with.
+
+    To replace a key: rotate, wait until the new key signs and the last token of the old one has expired (an hour,
+    unless TOKEN_LIFETIME_SECONDS says otherwise), and retire the old one.
+    """
+
+
+@keys.command("list", epilog=examples("admin keys list"))
+@with_session
+async def list_keys(session: Session) -> None:
+    """Lists the signing keys, newest first, and what each is used for."""
+    session.output.records(await _states(session), ("kid", "state", "created", "active_from"))
+
+
+@keys.command(epilog=examples("admin keys rotate"))
+@with_session
+async def rotate(session: Session) -> None:
+    """Adds a key, which signs as soon as every instance has had time to see it."""
+    from shared.oauth import signing_keys
+
+    key = await signing_keys.rotate(session.vault, session.settings)
+    session.audit("keys.rotate", key.version)
+    session.output.result(
+        {"kid": key.version, "active_from": key.active_from},
+        f"Key {key.version} is published, and signs from {key.active_from:%Y-%m-%d %H:%M:%S} UTC on.",
+    )
+
+
+@keys.command(epilog=examples(f"admin keys retire {_KID}"))
+@click.argument("kid")
+@click.option("--force", is_flag=True, help="Even if it is the key that signs now.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_session
+async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
+    """Disables a key: the tokens it signed stop working within 60 seconds."""
+    from shared.oauth.signing_keys import SECRET_NAME
+
+    states = {str(key["kid"]): key["state"] for key in await _states(session)}
+    if kid not in states:
+        raise Refusal(f"there is no signing key {kid!r}: see keys list")
+    if states[kid] == "signs" and not force:
+        raise Refusal("this key signs now: run keys rotate, wait until the new key signs, and repeat (or add --force)")
+    confirm(f"Retire signing key {kid}? The tokens it signed stop working.", yes=yes)
+    await session.vault.disable(SECRET_NAME, kid)
+    session.audit("keys.retire", kid)
+    session.output.result({"kid": kid, "retired": True}, f"Key {kid} is retired.")
+
+
+async def _states(session: Session) -> list[Fields]:
+    """Every key and what it does, as the gateway's own key ring has it."""
+    from shared.oauth.signing_keys import SECRET_NAME, SigningKeys
+
+    now = datetime.now(UTC)
+    versions = await session.vault.versions(SECRET_NAME)
+    states = {version.version: "not in use" if version.usable(now) else "retired" for version in versions}
+    if "not in use" in states.values():
+        ring = await SigningKeys(session.vault, session.settings).ring()
+        states |= {key.kid: "verifies" if key.active_from <= now else "published" for key in ring.keys}
+        states[ring.signer(now).kid] = "signs"
+    return [
+        {
+            "kid": version.version,
+            "state": states[version.version],
+            "created": version.created,
+            "active_from": version.active_from,
+        }
+        for version in versions
+    ]

@@ -1,0 +1,129 @@
+"""What one command works with: the stores, opened for it and closed after it.
+
+Everything that needs the Azure SDKs is imported when it is first used, so that `--help` answers at once.
+"""
+
+import getpass
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from admin.output import Output
+from shared.audit import AuditLog
+from shared.settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableServiceClient
+
+    from shared.azure.tables import Table
+    from shared.azure.vault import Vault
+    from shared.directory.client_registry import ClientRegistry
+    from shared.directory.tenant_registry import TenantRegistry
+    from shared.directory.usage import Usage
+
+_LOCAL_SETTINGS = "local.settings.json"
+_PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Session:
+    """The stores, for one command, and where its answer goes."""
+
+    settings: Settings
+    output: Output
+    vault: "Vault"
+    _tables: "TableServiceClient"
+
+    @cached_property
+    def clients(self) -> "ClientRegistry":
+        """The clients and their secrets."""
+        from shared.azure.tables import CLIENTS
+        from shared.directory.client_registry import ClientRegistry
+
+        return ClientRegistry(self._table(CLIENTS), self.vault)
+
+    @cached_property
+    def tenants(self) -> "TenantRegistry":
+        """The tenants' rows."""
+        from shared.azure.tables import TENANTS
+        from shared.directory.tenant_registry import TenantRegistry
+
+        return TenantRegistry(self._table(TENANTS), local=self.settings.local)
+
+    @cached_property
+    def usage(self) -> "Usage":
+        """When secrets were last used."""
+        from shared.azure.tables import USAGE
+        from shared.directory.usage import Usage
+
+        return Usage(self._table(USAGE))
+
+    async def create_tables(self) -> tuple[str, ...]:
+        """Makes the tables that are not there; returns the names of all."""
+        from shared.azure.tables import ALL_TABLES
+
+        for name in ALL_TABLES:
+            await self._table(name).create()
+        return ALL_TABLES
+
+    def audit(self, action: str, subject: str, detail: str = "") -> None:
+        """One line for a change that was made, by the person who runs the command."""
+        AuditLog().change(actor=_actor(), action=action, subject=subject, detail=detail)
+
+    def _table(self, name: str) -> "Table":
+        from shared.azure.tables import Table
+
+        return Table(self._tables, name)
+
+
+@asynccontextmanager
+async def open_session(settings: Settings, output: Output) -> AsyncIterator[Session]:
+    """A session with the stores that the settings name. Raises SettingError when they can't name any."""
+    from shared.azure.tables import table_service
+    from shared.azure.vault import Vault
+
+    try:
+        vault = Vault(settings)
+    except OSError as error:
+        raise SettingError(f"LOCAL_VAULT: no token to read in this folder ({error.strerror})") from error
+    try:
+        tables = table_service(settings)
+    except ValueError as error:
+        await vault.close()
+        raise SettingError("TABLES_CONNECTION_STRING is malformed") from error
+    try:
+        yield Session(settings, output, vault, tables)
+    finally:
+        await tables.close()
+        await vault.close()
+
+
+def read_settings(*, local: bool) -> Settings:
+    """The environment's settings; with `local`, those of `local.settings.json` before them. Raises SettingError."""
+    return Settings.from_environment({**os.environ, **_local_values()} if local else os.environ)
+
+
+def _local_values() -> Mapping[str, str]:
+    files = [folder / _LOCAL_SETTINGS for folder in (Path.cwd(), _PROJECT)]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise SettingError(f"there is no {_LOCAL_SETTINGS}: start the local stack with make run, which writes it")
+    try:
+        values = json.loads(file.read_text("utf-8"))["Values"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SettingError(f"{file} can't be read as JSON with an object Values") from None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise SettingError(f"{file}: Values must be an object of texts")
+    return values
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"

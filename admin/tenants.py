@@ -1,0 +1,250 @@
+"""`tenant ...`: which FHIR server belongs to a hospital: a row of the table `Tenants` for each FHIR version."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, TypeVar
+
+import click
+
+from admin.command import confirm, examples, with_session
+from admin.output import Fields
+from admin.session import Session
+from shared.directory.provider import AuthKind, Provider, RowError
+from shared.directory.refusals import InvalidTenantId, Refusal
+from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.tenant_row import COLUMNS
+from shared.fhir.versions import FhirVersion
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+_MOST_SECRET_BYTES = 25 * 1024  # of Key Vault
+
+COLUMN_HELP: Mapping[str, tuple[str, str]] = {
+    "BaseUrl": ("URL", "The server's FHIR base, such as https://fhir.example.com/stu3."),
+    "Name": ("TEXT", "What people call the hospital, such as 'Riverside Hospital'."),
+    "Enabled": ("true|false", "Whether the gateway serves this row; true unless given."),
+    "Auth": (
+        "KIND",
+        "How the gateway authenticates: none (the default), basic, header, client_secret_post, client_secret_basic, "
+        "entra, managed_identity, private_key_jwt, redox_legacy or mtls.",
+    ),
+    "AuthTokenUrl": ("URL", "Where access tokens come from, such as https://auth.example.com/oauth2/token."),
+    "AuthClientId": ("TEXT", "The gateway's client ID, user name or API key there."),
+    "AuthScope": ("TEXT", "The scope to ask for, such as 'system/*.read'."),
+    "AuthHeader": ("NAME", "For --auth header: the header's name, such as Ocp-Apim-Subscription-Key."),
+    "AuthSecret": ("NAME", "The name of the Key Vault secret with the credential, such as riverside-fhir."),
+    "AuthKeyId": ("TEXT", "For --auth private_key_jwt: the kid under which the provider knows the public key."),
+    "AuthCertificate": ("NAME", "The name of the Key Vault secret with a client certificate and its key (PEM)."),
+    "ExtraHeaders": ("JSON", """Headers of every request, such as '{"Redox-Source-Id": "..."}'; never credentials."""),
+    "Batch": ("native|split", "Whether the server does batches itself (the default) or the gateway takes them apart."),
+    "Access": ("read|write", "What is let through: reads and searches (the default), or changes too."),
+    "Types": ("TYPE,TYPE", "The resource types let through, such as Patient,Observation; the interface's by default."),
+    "TimeoutSeconds": ("SECONDS", "How long a request may take, such as 2 or 12.5."),
+    "MaxConcurrent": ("NUMBER", "How many requests may be under way at once on an instance, such as 64."),
+}
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> FhirVersion | None:
+    return None if value is None else FhirVersion(value)
+
+
+_VERSIONS = click.Choice([version.value for version in FhirVersion], case_sensitive=False)
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def _row_arguments(function: F) -> F:
+    function = click.argument("version", type=_VERSIONS, callback=_version)(function)
+    return click.argument("tenant")(function)
+
+
+def _column_options(function: F) -> F:
+    for column in reversed(COLUMNS):
+        metavar, text = COLUMN_HELP[column]
+        function = click.option(f"--{kebab_case(column)}", column, metavar=metavar, help=text)(function)
+    return function
+
+
+def kebab_case(column: str) -> str:
+    """A column's name as an option: `BaseUrl` is `base-url`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", column).lower()
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants: which FHIR server belongs to a hospital.
+
+    A tenant is the GUID of the hospital's Entra tenant, in any spelling.
+    """
+
+
+@tenant.command(
+    "set",
+    epilog=examples(
+        f"admin tenant set {_GUID} stu3 --base-url https://fhir.example.com/stu3",
+        f"admin tenant set {_GUID} stu3 --auth basic --auth-secret riverside --secret-value-from password.txt",
+        f"admin tenant set {_GUID} stu3 --timeout-seconds 2 --max-concurrent ''",
+    ),
+)
+@_row_arguments
+@_column_options
+@click.option(
+    "--secret-value-from",
+    type=click.File("rb"),
+    metavar="FILE|-",
+    help="Stores the credential in this file (- is standard input) in Key Vault, under the name in --auth-secret.",
+)
+@with_session
+async def set_tenant(
+    session: Session, /, tenant: str, version: FhirVersion, secret_value_from: BinaryIO | None, **columns: str | None
+) -> None:
+    """Makes a tenant's row for a FHIR version, or changes the columns given.
+
+    An empty value ('') removes a column. The row is checked before anything is written.
+    """
+    changes = {column: value for column, value in columns.items() if value is not None}
+    if secret_value_from is not None:
+        provider = await session.tenants.preview(tenant, version, changes)
+        await _store_secret(session, provider, _secret_value(secret_value_from))
+    provider = await session.tenants.set(tenant, version, changes)
+    session.audit("tenant.set", _subject(provider.tenant, version), ", ".join(changes))
+    session.output.record(_fields(provider))
+
+
+@tenant.command("list", epilog=examples("admin tenant list", "admin --json tenant list"))
+@with_session
+async def list_tenants(session: Session) -> None:
+    """Lists all rows, and what is wrong with those that can't be used."""
+    session.output.records(
+        [_row_fields(key, found) async for key, found in session.tenants.list()],
+        ("tenant_id", "version", "name", "base_url", "auth", "access", "batch", "enabled", "problem"),
+    )
+
+
+@tenant.command(epilog=examples(f"admin tenant show {_GUID}", f"admin tenant show {_GUID} stu3"))
+@click.argument("tenant")
+@click.argument("version", type=_VERSIONS, required=False, callback=_version)
+@with_session
+async def show(session: Session, tenant: str, version: FhirVersion | None) -> None:
+    """Shows a tenant's row for a FHIR version; without one, all its rows, as a list."""
+    tenant_id = parse_tenant_id(tenant)
+    if tenant_id is None:
+        raise InvalidTenantId(tenant)
+    if version is not None:
+        session.output.record(_fields(await _existing(session, tenant_id, version)))
+        return
+    rows = [
+        _row_fields(key, found) async for key, found in session.tenants.list() if parse_tenant_id(key[0]) == tenant_id
+    ]
+    if not rows:
+        raise Refusal(f"there is no row for tenant {tenant_id}")
+    session.output.records(rows, ("version", "name", "base_url", "auth", "access", "batch", "enabled", "problem"))
+
+
+@tenant.command(epilog=examples(f"admin tenant remove {_GUID} stu3 --yes"))
+@_row_arguments
+@_YES
+@with_session
+async def remove(session: Session, tenant: str, version: FhirVersion, yes: bool) -> None:
+    """Removes a tenant's row for a FHIR version. Its credential stays in Key Vault."""
+    confirm(f"Remove the row of tenant {tenant} for {version.value}? The app can't reach its server any more.", yes=yes)
+    if not await session.tenants.remove(tenant, version):
+        raise _no_row(tenant, version)
+    session.audit("tenant.remove", _subject(tenant, version))
+    session.output.result(
+        {"tenant_id": parse_tenant_id(tenant), "version": version.value, "removed": True},
+        f"The row of tenant {tenant} for {version.value} is removed.",
+    )
+
+
+@tenant.command(epilog=examples(f"admin tenant disable {_GUID} stu3"))
+@_row_arguments
+@with_session
+async def disable(session: Session, tenant: str, version: FhirVersion) -> None:
+    """Switches a tenant's row off, and keeps it."""
+    await _switch(session, tenant, version, enabled=False)
+
+
+@tenant.command(epilog=examples(f"admin tenant enable {_GUID} stu3"))
+@_row_arguments
+@with_session
+async def enable(session: Session, tenant: str, version: FhirVersion) -> None:
+    """Switches a tenant's row on again."""
+    await _switch(session, tenant, version, enabled=True)
+
+
+async def _switch(session: Session, tenant: str, version: FhirVersion, *, enabled: bool) -> None:
+    await _existing(session, tenant, version)
+    provider = await session.tenants.set(tenant, version, {"Enabled": str(enabled).lower()})
+    word = "enable" if enabled else "disable"
+    session.audit(f"tenant.{word}", _subject(tenant, version))
+    session.output.result(
+        {"tenant_id": provider.tenant, "version": version.value, "enabled": enabled},
+        f"Tenant {provider.tenant} is {word}d for {version.value}.",
+    )
+
+
+async def _existing(session: Session, tenant: str, version: FhirVersion) -> Provider:
+    provider = await session.tenants.get(tenant, version)
+    if provider is None:
+        raise _no_row(tenant, version)
+    return provider
+
+
+async def _store_secret(session: Session, provider: Provider, value: str) -> None:
+    name = provider.auth.secret or provider.auth.certificate
+    if name is None:
+        raise Refusal("--secret-value-from needs --auth and the secret's name in --auth-secret")
+    await session.vault.set(name, value)
+    session.audit("tenant.set-secret", _subject(provider.tenant, provider.version), f"secret {name}")
+
+
+def _secret_value(file: BinaryIO) -> str:
+    """The credential in a file, without the line's end that editors and `echo` put there."""
+    content = file.read(_MOST_SECRET_BYTES + 3).rstrip(b"\r\n")
+    if not content or len(content) > _MOST_SECRET_BYTES:
+        raise Refusal(f"--secret-value-from: a credential has 1 to {_MOST_SECRET_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise Refusal("--secret-value-from: a credential is text in UTF-8 (a certificate and key: PEM)") from None
+
+
+def _no_row(tenant: str, version: FhirVersion) -> Refusal:
+    return Refusal(f"tenant {tenant} has no row for {version.value}")
+
+
+def _subject(tenant: str, version: FhirVersion) -> str:
+    return f"{parse_tenant_id(tenant)}/{version.value}"
+
+
+def _row_fields(key: tuple[str, str], found: Provider | RowError) -> Fields:
+    if isinstance(found, RowError):
+        return {"tenant_id": key[0], "version": key[1], "problem": str(found)}
+    return _fields(found)
+
+
+def _fields(provider: Provider) -> Fields:
+    auth = provider.auth
+    mutual_tls = auth.kind is AuthKind.NONE and auth.certificate is not None
+    return {
+        "tenant_id": provider.tenant,
+        "version": provider.version.value,
+        "name": provider.name,
+        "base_url": provider.base_url,
+        "enabled": provider.enabled,
+        "auth": "mtls" if mutual_tls else auth.kind.value,
+        "auth_token_url": auth.token_url,
+        "auth_client_id": auth.client_id,
+        "auth_scope": auth.scope,
+        "auth_header": auth.header,
+        "auth_secret": auth.certificate if mutual_tls else auth.secret,
+        "auth_key_id": auth.key_id,
+        "auth_certificate": None if mutual_tls else auth.certificate,
+        "extra_headers": frozenset(name for name, _ in provider.extra_headers),
+        "batch": provider.batch.value,
+        "access": provider.access.value,
+        "types": provider.types,
+        "timeout_seconds": provider.timeout_seconds,
+        "max_concurrent": provider.max_concurrent,
+    }

@@ -33,8 +33,8 @@ _HIDING_REFERENCE = re.compile(r"#(?:(?<=&#)|(?<=\\u0026#))")
 def rewrite_json(body: bytes, link_map: LinkMap, *, link_url: LinkUrl | None = None) -> bytes:
     """`body`, a valid JSON text in UTF-8, with the links of a FHIR resource mapped; the same object when none is.
 
-    `link_url`, if given, decides instead of the map on each `link.url` of the outermost Bundle and of Bundles that are its
-    entries' resources: it takes the decoded URL, whatever it is, and gives the one to write or None to leave it.
+    `link_url`, if given, decides instead of the map on each `link.url` of the outermost Bundle and of its entries
+    that are Bundles: it takes the decoded URL, whatever it is, and gives the one to write or None to leave it.
     Everything but mapped bases stays byte for byte: numbers, order, space, unknown and repeated members. A "/" is
     written as the replaced base wrote it.
     """

@@ -25,8 +25,8 @@ class UnsafeXml(ValueError):
 def rewrite_xml(body: bytes, link_map: LinkMap, *, link_url: Callable[[str], str | None] | None = None) -> bytes:
     """`body`, FHIR XML in UTF-8, with the links of a resource mapped; the same object when none is.
 
-    `link_url`, if given, decides instead of the map on each `link.url` of the outermost Bundle and of Bundles that are its
-    entries' resources: it takes the decoded URL, whatever it is, and gives the one to write or None to leave it.
+    `link_url`, if given, decides instead of the map on each `link.url` of the outermost Bundle and of its entries
+    that are Bundles: it takes the decoded URL, whatever it is, and gives the one to write or None to leave it.
     Everything but mapped bases stays byte for byte. Raises UnsafeXml.
     """
     # In UTF-16, which the parser would follow against all orders, every "<" has a zero byte; UTF-8 has none in XML.

@@ -1,0 +1,86 @@
+"""The demo: the app visits every tenant, reads a chart there, and shows it."""
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+import requests
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from local import demo_file
+from local.demo.app import App, AppError, Timing, get_token, read_statement
+from local.demo.chart import Chart, chart
+from local.demo.render import render
+from local.demo_file import Demo, DemoTenant
+
+
+class DemoError(Exception):
+    """The demo failed; the message is one line."""
+
+
+def play(file: Path, tenant_name: str | None, patient: Sequence[str]) -> int:
+    """Plays the app with what `file` holds, for all tenants or those of a name; the exit code."""
+    console = Console(highlight=False)
+    try:
+        demo = demo_file.read(file)
+        if demo is None:
+            raise DemoError("start it first: make run")
+        tenants = [tenant for tenant in demo.tenants if _is_named(tenant, tenant_name)]
+        if not tenants:
+            names = ", ".join(tenant.name for tenant in demo.tenants)
+            raise DemoError(f"there is no tenant {tenant_name}: there are {names}")
+        timings = {tenant: _visit(console, demo, tenant, *patient) for tenant in tenants}
+    except DemoError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    console.print(_timings(timings))
+    return 0
+
+
+def _is_named(tenant: DemoTenant, name: str | None) -> bool:
+    return name is None or name.lower() == tenant.version or name.lower() in tenant.name.lower()
+
+
+def _visit(console: Console, demo: Demo, tenant: DemoTenant, given: str, family: str) -> Timing:
+    def note(text: str) -> None:
+        console.print(Text(f"  {text}", "dim"), soft_wrap=True)
+
+    console.print(Text(f"{tenant.name}, {tenant.base}", "bold"), soft_wrap=True)
+    try:
+        with requests.Session() as session:
+            # What is on this machine is not asked for through a proxy.
+            session.trust_env = False
+            statement = read_statement(session, tenant.base, note)
+            client = (demo.client_id, demo.client_secret)
+            token = get_token(session, statement.token_url, client, tenant.tenant_id, note)
+            app = App(session, tenant.base, statement.dialect, token, note)
+            found = chart(app.read(given, family))
+    except requests.ConnectionError:
+        raise DemoError(f"{demo.base_url} does not answer. Start it first: make run") from None
+    except (AppError, requests.RequestException) as error:
+        raise DemoError(f"{tenant.name}: {error}") from None
+    _check(found, tenant)
+    console.print(render(found, statement.dialect.version, date.today()))
+    return app.timing
+
+
+def _check(found: Chart, tenant: DemoTenant) -> None:
+    if found.hospital != tenant.name:
+        raise DemoError(f"{tenant.name}: the chart came from {found.hospital or 'nowhere'}")
+    if missing := found.missing():
+        raise DemoError(f"{tenant.name}: missing in the chart: {', '.join(missing)}")
+
+
+def _timings(timings: dict[DemoTenant, Timing]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("Tenant")
+    for column in ("FHIR requests", "waited, ms", "gateway's own, ms", "own per request (median), ms"):
+        table.add_column(column, justify="right")
+    for tenant, timing in timings.items():
+        numbers = (timing.waited, sum(timing.own), median(timing.own))
+        table.add_row(tenant.name, str(len(timing.own)), *(f"{number:.1f}" for number in numbers))
+    return table

@@ -1,0 +1,287 @@
+"""The whole stack as a person starts it, in a folder and on ports of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local import demo_file
+from local.demo_file import Demo, DemoTenant
+from local.hospitals.hospital import HOSPITALS
+from shared.azure.tables import TENANTS, Table, table_service
+from shared.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+_START_SECONDS = 180
+_STOP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Running:
+    folder: Path
+    output: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def demo(self) -> Demo:
+        demo = demo_file.read(self.folder / "demo.json")
+        assert demo is not None
+        return demo
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = json.loads((self.folder / "local.settings.json").read_text())
+        return settings
+
+    def tenant(self, version: str) -> DemoTenant:
+        return next(tenant for tenant in self.demo.tenants if tenant.version == version)
+
+    def token(self, tenant_id: str) -> requests.Response:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.demo.client_id,
+            "client_secret": self.demo.client_secret,
+            "scope": tenant_id,
+        }
+        return requests.post(f"{self.demo.base_url}/oauth2/token", form, timeout=30)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(_STOP_SECONDS)
+
+
+def command(name: str, folder: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "local", name, "--folder", str(folder), *options]
+
+
+@contextmanager
+def started(folder: Path, name: str = "run") -> Iterator[Running]:
+    output = folder.with_suffix(".out")
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command(name, folder, "--port", "0"), cwd=PROJECT, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: "Ready" in output.read_text() or process.poll() is not None, _START_SECONDS)
+        assert process.poll() is None, output.read_text()
+        yield Running(folder, output, process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(_STOP_SECONDS)
+
+
+def wait_until(condition: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.05)
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Parent and command line of each process that runs."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = (line.split(None, 3) for line in listed.splitlines())
+    return {int(row[0]): (int(row[1]), row[3]) for row in rows if len(row) == 4 and not row[2].startswith("Z")}
+
+
+def descendants(pid: int) -> dict[int, str]:
+    running = processes()
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        children = {child: args for child, (parent, args) in running.items() if parent in parents}
+        found |= children
+        parents = set(children)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with started(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+def test_demo_json_has_all_that_an_app_needs(stack: Running) -> None:
+    demo = stack.demo
+    assert demo.base_url == stack.settings["Values"]["PUBLIC_BASE_URL"]
+    assert [(tenant.name, tenant.version) for tenant in demo.tenants] == [
+        (hospital.name, hospital.version.value) for hospital in HOSPITALS
+    ]
+    assert len({tenant.tenant_id for tenant in demo.tenants}) == 3
+    assert all(tenant.base == f"{demo.base_url}/{tenant.version}" for tenant in demo.tenants)
+    answer = stack.token(demo.tenants[0].tenant_id)
+    assert (answer.status_code, answer.json()["token_type"]) == (200, "Bearer")
+
+
+def test_what_to_try_is_printed_and_works(stack: Running) -> None:
+    lines = stack.output.read_text().splitlines()
+    curl = next(line for line in lines if line.strip().startswith("curl "))
+    done = subprocess.run([*curl.split(), "--silent"], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stdout)["access_token"]
+    assert any(stack.demo.client_secret in line for line in lines)
+
+
+def test_everything_is_healthy_and_on_loopback_alone(stack: Running) -> None:
+    assert requests.get(f"{stack.demo.base_url}/health", timeout=30).json()["status"] == "ok"
+    ports = json.loads((stack.folder / "ports.json").read_text())
+    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    for address in addresses - {"127.0.0.1"}:
+        for port in ports.values():
+            with socket.socket() as probe:
+                assert probe.connect_ex((address, port)) != 0
+
+
+def test_the_state_is_its_owners_alone(stack: Running) -> None:
+    assert stack.folder.stat().st_mode & 0o777 == 0o700
+    for name in ("demo.json", "hospitals.json", "local.settings.json"):
+        assert (stack.folder / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_demo_shows_the_chart_of_each_hospital(stack: Running) -> None:
+    done = subprocess.run(
+        command("demo", stack.folder),
+        cwd=PROJECT,
+        env=os.environ | {"COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    for title in (
+        "Riverside General Hospital · DSTU2",
+        "Lakeside Medical Center · STU3",
+        "Northgate Children's Hospital · R4",
+    ):
+        assert title in done.stdout
+    assert done.stdout.count("further pages of Observation") == 3
+    assert done.stdout.count("Ruth") == 3
+    assert "none known" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["r4", "northgate"])
+def test_the_demo_visits_the_one_tenant_that_is_named(stack: Running, name: str) -> None:
+    done = subprocess.run(
+        command("demo", stack.folder, "--tenant", name),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Northgate" in done.stdout
+    assert "Lakeside" not in done.stdout
+
+
+def test_a_patient_who_is_not_there_fails_the_demo_in_one_line(stack: Running) -> None:
+    done = subprocess.run(
+        command("demo", stack.folder, "--tenant", "r4", "--patient", "No", "Body"),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: Northgate Children's Hospital: search: there is no patient No Body\n"
+
+
+def test_a_tenants_token_opens_no_other_tenants_base(stack: Running) -> None:
+    token = stack.token(stack.tenant("r4").tenant_id).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert requests.get(f"{stack.tenant('r4').base}/Patient/1001", headers=headers, timeout=30).status_code == 200
+    for version in ("dstu2", "stu3"):
+        answer = requests.get(f"{stack.tenant(version).base}/Patient/1001", headers=headers, timeout=30)
+        assert answer.status_code == 404
+        assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+def test_a_second_start_on_the_same_state_is_refused_in_one_line(stack: Running) -> None:
+    done = subprocess.run(
+        command("run", stack.folder), cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: the local stack is running already")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_functions_port_that_is_taken_is_refused_in_one_line(stack: Running, tmp_path: Path) -> None:
+    taken = stack.demo.base_url.rpartition(":")[2]
+    done = subprocess.run(
+        command("run", tmp_path, "--port", taken), cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: port {taken} is taken: choose another with --port")
+    assert done.stderr.count("\n") == 1
+
+
+async def test_a_stop_leaves_nothing_behind_and_a_restart_keeps_what_was_there(tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    other = "11111111-2222-4333-8444-555555555555"
+    with started(folder) as first:
+        demo = first.demo
+        await tenants_table(first, {"PartitionKey": other, "RowKey": "r4", "BaseUrl": "https://fhir.example.org"})
+        children = descendants(first.process.pid)
+        assert len(children) >= 3
+        assert first.stop() == 0
+        assert not children.keys() & processes().keys()
+        assert "Traceback" not in first.output.read_text()
+
+    settings = first.settings
+    settings["Values"]["TOKEN_LIFETIME_SECONDS"] = "120"
+    (folder / "local.settings.json").write_text(json.dumps(settings))
+    with started(folder) as second:
+        assert second.demo == demo
+        assert second.token(demo.tenants[0].tenant_id).json()["expires_in"] == 120
+        assert await tenants_table(second) == {other, *(tenant.tenant_id for tenant in demo.tenants)}
+        children = descendants(second.process.pid)
+        second.stop(signal.SIGKILL)
+        wait_until(lambda: not children.keys() & processes().keys(), _STOP_SECONDS)
+
+
+async def tenants_table(running: Running, *rows: dict[str, object]) -> set[str]:
+    """Puts rows into the stack's table, and returns the tenants that are there."""
+    async with table_service(Settings.from_environment(running.settings["Values"])) as service:
+        table = Table(service, TENANTS)
+        for row in rows:
+            await table.put(row)
+        return {str(row["PartitionKey"]) async for row in table.scan(["PartitionKey"])}
+
+
+def test_ctrl_c_stops_the_services_which_run_without_functions(tmp_path: Path) -> None:
+    with started(tmp_path / "stack", "services") as running:
+        children = descendants(running.process.pid)
+        assert not any("functions_host" in args for args in children.values())
+        values = running.settings["Values"]
+        assert values["FUNCTIONS_WORKER_RUNTIME"] == "python"
+        Settings.from_environment(values)
+        assert running.stop(signal.SIGINT) == 0
+        assert not children.keys() & processes().keys()
+
+
+@pytest.mark.parametrize(("part", "name"), [("local.hospitals", "The hospitals' server"), ("azurite", "Azurite")])
+def test_when_a_part_dies_the_rest_is_stopped(tmp_path: Path, part: str, name: str) -> None:
+    with started(tmp_path / "stack", "services") as running:
+        children = descendants(running.process.pid)
+        victim = next(pid for pid, args in children.items() if part in args and "local.leash" not in args)
+        os.kill(victim, signal.SIGKILL)
+        assert running.process.wait(_STOP_SECONDS) == 1
+        assert not children.keys() & processes().keys()
+    output = running.output.read_text()
+    assert f"Error: {name} ended unexpectedly" in output
+    assert "Traceback" not in output

@@ -1,0 +1,44 @@
+PYTHON ?= python3
+PORT ?= 7071
+HOST ?= local
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run services demo test check format clean
+
+help: ## show what there is to make
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
+
+run: $(INSTALLED) ## start everything on this machine, until Ctrl-C (PORT=7071, HOST=func for Core Tools)
+	@exec $(BIN)/python -m local run --port $(PORT) --host $(HOST)
+
+services: $(INSTALLED) ## start everything but the functions, for func start
+	@exec $(BIN)/python -m local services --port $(PORT)
+
+demo: $(INSTALLED) ## play the app against what runs, and print the charts it gets
+	@exec $(BIN)/python -m local demo
+
+test: $(INSTALLED) ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## run linters and type checks
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## format the code and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean: ## remove what make installed; the state of the local stack stays
+	rm -rf $(VENV) local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@echo "Installing the requirements into $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

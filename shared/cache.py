@@ -15,6 +15,7 @@ V = TypeVar("V")
 
 _AHEAD = 0.8  # of the fresh time: from then on a reload runs beside the requests, so that none waits for it
 _PATIENCE_SECONDS = 2.0  # how long a request waits for a store while an older value could serve
+_DEADLINE_SECONDS = 10.0  # for a load, whatever the store says: an SDK sleeps through any Retry-After
 _RETRY_SECONDS = 5.0  # how long a store that failed is left alone while an older value serves
 
 
@@ -76,11 +77,12 @@ class Cache(Generic[K, V]):
     async def renew(self, key: K, *, older_than: float) -> V | None:
         """The value of `key`, loaded again when what is remembered is older than `older_than` seconds."""
         entry = self._find(key)
-        if entry is not None:
-            if self._clock() - entry.loaded_at < older_than:
-                return entry.value
-            return await self._reload_or(key, entry)
-        return await asyncio.shield(self._reload(key))
+        if entry is None:
+            return await asyncio.shield(self._reload(key))
+        now = self._clock()
+        if now - entry.loaded_at < older_than or now < entry.retry_at:
+            return entry.value
+        return await self._reload_or(key, entry)
 
     def expire(self, key: K) -> None:
         """Makes the next `get` of `key` load it again; what is remembered serves on if that fails."""
@@ -112,7 +114,11 @@ class Cache(Generic[K, V]):
 
     async def _load_into(self, key: K) -> V | None:
         began = self._clock()
-        value = await self._load(key)
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                value = await self._load(key)
+        except TimeoutError:
+            raise StoreUnavailable(f"no answer within {_DEADLINE_SECONDS:.0f} s") from None
         entries, others = (self._absent, self._present) if value is None else (self._present, self._absent)
         others.pop(key, None)
         entries[key] = _Entry(value, began)

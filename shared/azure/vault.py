@@ -12,6 +12,7 @@ from azure.keyvault.secrets.aio import SecretClient
 
 from shared.azure.credential import azure_credential
 from shared.azure.failures import CLIENT_OPTIONS, translated
+from shared.directory.errors import StoreConflict
 from shared.settings import Settings
 
 _STORE = "Key Vault"
@@ -85,7 +86,8 @@ class Vault:
                 found = [_version(item) async for item in self._client.list_properties_of_secret_versions(name)]
         except ResourceNotFoundError:
             return []
-        return sorted(found, key=lambda version: version.created, reverse=True)
+        # Key Vault tells times to the second: of two versions made in the same one, the one to be active later is newer.
+        return sorted(found, key=lambda version: (version.created, version.active_from), reverse=True)
 
     async def names(self) -> AsyncIterator[str]:
         """The names of all secrets that are not deleted."""
@@ -117,9 +119,12 @@ class Vault:
         return _version(secret.properties)
 
     async def disable(self, name: str, version: str) -> None:
-        """Makes one version unreadable, without deleting it."""
-        with translated(_STORE):
-            await self._client.update_secret_properties(name, version, enabled=False)
+        """Makes one version unreadable, without deleting it; StoreConflict when it is gone."""
+        try:
+            with translated(_STORE):
+                await self._client.update_secret_properties(name, version, enabled=False)
+        except ResourceNotFoundError as error:
+            raise StoreConflict(f"{_STORE}: there is no such version of the secret") from error
 
     async def delete(self, name: str) -> bool:
         """Deletes a secret, all versions (soft: it can be recovered for a time); False when there was none."""

@@ -11,6 +11,9 @@ from shared.directory.tenant_id import parse_tenant_id
 TABLE = "Clients"
 CLIENT_ROW = "client"
 SECRET_ROW_PREFIX = "secret-"
+_KEY_COLUMNS = frozenset({"PartitionKey", "RowKey", "Timestamp"})
+_CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "Tenants", "Enabled"}
+_SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint"}
 
 # Both stand in the name of a Key Vault secret, `client-<client_id>-<secret_id>`. A secret_id has no hyphen, so that
 # no two pairs make the same name; capitals are out because Key Vault does not tell them apart.
@@ -57,7 +60,8 @@ def vault_name(client_id: str, secret_id: str) -> str:
 def parse_client(rows: Iterable[Row]) -> Client | None:
     """The client that the rows of one partition describe; None without a row `client`.
 
-    Raises RowError for a column that can't be understood: such a client gets no token.
+    Raises RowError for a column or value that can't be understood, since it could be the one that should have switched
+    something off: such a client gets no token.
     """
     secrets: list[ClientSecret] = []
     client: Row | None = None
@@ -69,6 +73,7 @@ def parse_client(rows: Iterable[Row]) -> Client | None:
             secrets.append(_secret(row, row_key.removeprefix(SECRET_ROW_PREFIX)))
     if client is None:
         return None
+    _refuse_unknown(client, _CLIENT_COLUMNS)
     return Client(
         id=str(client["PartitionKey"]),
         name=str(client.get("Name") or ""),
@@ -80,11 +85,18 @@ def parse_client(rows: Iterable[Row]) -> Client | None:
 
 
 def _secret(row: Row, secret_id: str) -> ClientSecret:
+    _refuse_unknown(row, _SECRET_COLUMNS)
     return ClientSecret(secret_id, _time(row, "Created"), _time(row, "Expires"), str(row.get("Hint") or ""))
 
 
 def _error(row: Row, column: str, problem: str) -> RowError:
     return RowError(TABLE, (str(row["PartitionKey"])[:64], str(row["RowKey"])[:64]), column, problem)
+
+
+def _refuse_unknown(row: Row, columns: frozenset[str]) -> None:
+    for column in row:
+        if column not in columns:
+            raise _error(row, column[:64], "is not a column of this row")
 
 
 def _time(row: Row, column: str) -> datetime | None:

@@ -100,7 +100,7 @@ class AccessTokens:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": _REQUIRED, "strict_aud": True},
             )
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, ValueError):  # ValueError: lone surrogates, by which servers hand on undecodable bytes
             raise InvalidToken from None
         return kid, claims["exp"] + _LEEWAY_SECONDS, _grant(claims)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -111,7 +112,10 @@ class SigningKeys:
 
 def parse_signing_key(version: SecretVersion, pem: str) -> SigningKey:
     """The key in a version's value. Raises ValueError when it is no EC P-256 private key in PEM."""
-    key = load_pem_private_key(pem.encode(), password=None)
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (TypeError, UnsupportedAlgorithm):  # an encrypted key, a kind of key that cryptography does not know
+        raise ValueError("not a plain private key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("not an EC P-256 key")
     return SigningKey(version.version, version.active_from, key, key.public_key())

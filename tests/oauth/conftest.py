@@ -14,7 +14,7 @@ from urllib.parse import quote_plus, urlencode
 
 import pytest
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
@@ -58,7 +58,7 @@ class WatchedVault:
         finally:
             await runner.cleanup()
 
-    def _watch(self) -> Callable[[web.Request, Handler], Any]:
+    def _watch(self) -> Middleware:
         @web.middleware
         async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
             self.asked.append(request.path)

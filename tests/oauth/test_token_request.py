@@ -107,7 +107,8 @@ async def test_an_unknown_parameter_is_ignored_even_when_repeated(
 
 
 @pytest.mark.parametrize(
-    "more", ["client_id=a", "client_secret=b.c", "scope=e", "grant_type=client_credentials", "grant-type=x", "%73cope=f"]
+    "more",
+    ["client_id=a", "client_secret=b.c", "scope=e", "grant_type=client_credentials", "grant-type=x", "%73cope=f"],
 )
 async def test_a_repeated_parameter_is_refused(server: Instance, more: str) -> None:
     assert refused(await server.send(f"{FORM_BODY}&{more}")) == (400, "invalid_request")

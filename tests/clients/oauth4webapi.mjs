@@ -1,0 +1,21 @@
+// Reads {"token_url", "keys_url", "issuer", "client_id", "client_secret", "scope", "method"} from stdin, gets a token
+// with oauth4webapi, has oauth4webapi validate it as an access token (RFC 9068), and writes the answer and the claims.
+import { text } from "node:stream/consumers";
+import * as oauth from "oauth4webapi";
+
+const asked = JSON.parse(await text(process.stdin));
+const server = { issuer: asked.issuer, token_endpoint: asked.token_url, jwks_uri: asked.keys_url };
+const client = { client_id: asked.client_id };
+const authentication = oauth[asked.method](asked.client_secret);
+
+const response = await oauth.clientCredentialsGrantRequest(server, client, authentication, { scope: asked.scope });
+try {
+  const answer = await oauth.processClientCredentialsResponse(server, client, response);
+  const request = new Request("https://resource.example", {
+    headers: { authorization: `Bearer ${answer.access_token}` },
+  });
+  const claims = await oauth.validateJwtAccessToken(server, request, asked.issuer);
+  console.log(JSON.stringify({ answer, claims }));
+} catch (error) {
+  console.log(JSON.stringify({ error: error.code }));
+}

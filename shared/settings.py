@@ -1,6 +1,7 @@
 """The settings of a deployment, read once from the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -8,6 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.fhir.versions import FhirVersion
+
+_NETLOC = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
+_CONNECTION_STRING = re.compile(
+    r"(?i)UseDevelopmentStorage=true|"
+    r"(?=(.*;)?(AccountName|TableEndpoint)=)(?=(.*;)?(AccountKey|SharedAccessSignature)=)([a-z]+=[^;]+(;|$))+"
+)
 
 
 class SettingError(Exception):
@@ -74,7 +81,7 @@ def _local_vault(environment: Mapping[str, str]) -> Path | None:
         return None
     if "WEBSITE_INSTANCE_ID" in environment:
         raise SettingError("LOCAL_VAULT is for a laptop: remove it from the app's settings")
-    if not is_loopback(urlsplit(environment.get("KEY_VAULT_URL", "")).hostname):
+    if not is_loopback(urlsplit(_origin(environment, "KEY_VAULT_URL")).hostname):
         raise SettingError("LOCAL_VAULT needs a KEY_VAULT_URL on this machine, such as https://127.0.0.1:8443")
     return Path(folder)
 
@@ -94,14 +101,17 @@ def _origin(environment: Mapping[str, str], name: str, *, allow_http: bool = Fal
     except ValueError:
         raise SettingError(f"{name} is not a URL") from None
     secure = parts.scheme == "https" or (allow_http and parts.scheme == "http" and is_loopback(parts.hostname))
-    if not secure or not parts.hostname or parts.path or parts.query or parts.fragment or parts.username is not None:
+    if not secure or not _NETLOC.fullmatch(parts.netloc) or value[len(parts.scheme) :] != f"://{parts.netloc}":
         raise SettingError(f"{name} must be an https URL without a path, such as https://gateway.example.com")
     return value
 
 
 def _tables(environment: Mapping[str, str], *, local: bool) -> str:
-    if environment.get("TABLES_CONNECTION_STRING", "").strip():
-        return _required(environment, "TABLES_CONNECTION_STRING")
+    connection_string = environment.get("TABLES_CONNECTION_STRING", "").strip()
+    if connection_string:
+        if not _CONNECTION_STRING.fullmatch(connection_string):
+            raise SettingError("TABLES_CONNECTION_STRING must be an account's connection string: AccountName=...;...")
+        return connection_string
     if not environment.get("TABLES_ENDPOINT", "").strip():
         raise SettingError("TABLES_ENDPOINT is not set (on a laptop: TABLES_CONNECTION_STRING)")
     return _origin(environment, "TABLES_ENDPOINT", allow_http=local)
@@ -111,7 +121,7 @@ def _whole(environment: Mapping[str, str], name: str, default: int, least: int, 
     text = environment.get(name, "").strip()
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+    if not (re.fullmatch("[0-9]{1,9}", text) and least <= int(text) <= most):
         raise SettingError(f"{name} must be a whole number from {least} to {most}")
     return int(text)
 

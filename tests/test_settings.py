@@ -1,0 +1,190 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from shared.fhir.versions import FhirVersion
+from shared.settings import SettingError, Settings, is_loopback
+
+AZURE = {
+    "PUBLIC_BASE_URL": "https://gateway.example.com",
+    "KEY_VAULT_URL": "https://vault.example.com/",
+    "TABLES_ENDPOINT": "https://account.table.core.windows.net",
+}
+CONNECTION_STRING = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;"
+LAPTOP = {
+    "PUBLIC_BASE_URL": "http://127.0.0.1:7071",
+    "KEY_VAULT_URL": "https://localhost:8443",
+    "TABLES_CONNECTION_STRING": CONNECTION_STRING,
+    "LOCAL_VAULT": "/somewhere/vault",
+}
+
+
+def error(environment: Mapping[str, str]) -> str:
+    with pytest.raises(SettingError) as raised:
+        Settings.from_environment(environment)
+    return str(raised.value)
+
+
+def test_the_three_that_are_needed_are_enough() -> None:
+    assert Settings.from_environment(AZURE) == Settings(
+        public_base_url="https://gateway.example.com",
+        key_vault_url="https://vault.example.com",
+        tables="https://account.table.core.windows.net",
+        default_fhir_version=FhirVersion.STU3,
+        token_lifetime_seconds=3600,
+        cache_seconds=60,
+        stale_seconds=900,
+        upstream_timeout_seconds=30,
+        max_response_bytes=50 * 1024 * 1024,
+        portal_auth="off",
+        local_vault=None,
+    )
+    assert not Settings.from_environment(AZURE).local
+
+
+def test_all_others_can_be_set_and_empty_ones_are_not() -> None:
+    others = {
+        "DEFAULT_FHIR_VERSION": " R4 ",
+        "TOKEN_LIFETIME_SECONDS": "60",
+        "CACHE_SECONDS": "1",
+        "STALE_SECONDS": "0",
+        "UPSTREAM_TIMEOUT_SECONDS": "220",
+        "MAX_RESPONSE_MB": "100",
+        "PORTAL_AUTH": "Entra",
+    }
+    found = Settings.from_environment(AZURE | others)
+    assert found.default_fhir_version is FhirVersion.R4
+    assert (found.token_lifetime_seconds, found.cache_seconds, found.stale_seconds) == (60, 1, 0)
+    assert (found.upstream_timeout_seconds, found.max_response_bytes) == (220, 100 * 1024 * 1024)
+    assert found.portal_auth == "entra"
+    assert Settings.from_environment(AZURE | dict.fromkeys(others, " ")) == Settings.from_environment(AZURE)
+
+
+@pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "KEY_VAULT_URL", "TABLES_ENDPOINT"])
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_one_that_is_missing_is_named(name: str, value: str | None) -> None:
+    environment = {other: AZURE[other] for other in AZURE if other != name}
+    assert error(environment if value is None else environment | {name: value}).startswith(f"{name} is not set")
+
+
+@pytest.mark.parametrize("name", ["PUBLIC_BASE_URL", "KEY_VAULT_URL", "TABLES_ENDPOINT"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "gateway.example.com",
+        "http://gateway.example.com",
+        "http://127.0.0.1",
+        "https://",
+        "https:///fhir",
+        "https://gateway.example.com/fhir",
+        "https://gateway.example.com?",
+        "https://gateway.example.com?a=b",
+        "https://gateway.example.com#",
+        "https://user@gateway.example.com",
+        "https://:secret@gateway.example.com",
+        "https://gateway.example.com:x",
+        "https://gateway.example.com:70000",
+        "https://gateway.example.com:",
+        "https://gate way.example.com",
+        "https://gateway.example.com\r\nX-Injected: 1",
+        "https://gate\tway.example.com",
+        "https://gateway.example.com\\@evil.example",
+        "https://gäteway.example.com",
+        "https://[::1",
+        "https://[]",
+        "ftp://gateway.example.com",
+    ],
+)
+def test_a_url_that_is_no_https_origin_is_named(name: str, value: str) -> None:
+    message = error(AZURE | {name: value})
+    assert message.startswith(f"{name} ")
+    assert "\n" not in message
+
+
+def test_an_origin_may_have_a_port_and_a_trailing_slash() -> None:
+    found = Settings.from_environment(AZURE | {"PUBLIC_BASE_URL": " https://Gateway.example.com:8443/ "})
+    assert found.public_base_url == "https://Gateway.example.com:8443"
+    assert Settings.from_environment(AZURE | {"PUBLIC_BASE_URL": "https://[2001:db8::1]:1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("DEFAULT_FHIR_VERSION", ["r5", "fhir", "4.0.1"]),
+        ("TOKEN_LIFETIME_SECONDS", ["59", "86401", "-60", "1h", "60.0", "٦٠", "9" * 5000]),
+        ("CACHE_SECONDS", ["0", "3601", "x"]),
+        ("STALE_SECONDS", ["-1", "86401", "+1"]),
+        ("UPSTREAM_TIMEOUT_SECONDS", ["0", "221", "1_0"]),
+        ("MAX_RESPONSE_MB", ["0", "101", "1e1"]),
+        ("PORTAL_AUTH", ["on", "true", "none"]),
+        (
+            "TABLES_CONNECTION_STRING",
+            [
+                "account",
+                "https://account.table.core.windows.net",
+                "AccountName=a",
+                "AccountKey=eA==",
+                "XAccountName=a;AccountKey=eA==",
+                "AccountName=a;;AccountKey=eA==",
+                "AccountName=;AccountKey=eA==",
+            ],
+        ),
+    ],
+)
+def test_a_value_that_is_out_of_range_is_named(name: str, values: list[str]) -> None:
+    for value in values:
+        assert error(AZURE | {name: value}).startswith(f"{name} must be")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CONNECTION_STRING,
+        CONNECTION_STRING.rstrip(";"),
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=eA+/==;EndpointSuffix=core.windows.net",
+        "TableEndpoint=https://a.example;SharedAccessSignature=sv=2020&sig=x%3D",
+        "UseDevelopmentStorage=true",
+    ],
+)
+def test_a_connection_string_stands_in_for_the_endpoint(value: str) -> None:
+    environment = {name: AZURE[name] for name in AZURE if name != "TABLES_ENDPOINT"}
+    assert Settings.from_environment(environment | {"TABLES_CONNECTION_STRING": value}).tables == value
+
+
+def test_a_laptop_may_use_http_on_loopback() -> None:
+    found = Settings.from_environment(LAPTOP)
+    assert found.local
+    assert found.local_vault == Path("/somewhere/vault")
+    assert found.public_base_url == "http://127.0.0.1:7071"
+
+
+@pytest.mark.parametrize("url", ["http://192.168.1.1", "http://127.0.0.1.example.com", "http://gateway.example.com"])
+def test_a_laptop_may_not_use_http_elsewhere(url: str) -> None:
+    assert error(LAPTOP | {"PUBLIC_BASE_URL": url}).startswith("PUBLIC_BASE_URL ")
+
+
+@pytest.mark.parametrize("url", ["https://vault.example.com", "https://127.0.0.1.example.com"])
+def test_the_stand_in_vault_must_be_on_this_machine(url: str) -> None:
+    assert error(LAPTOP | {"KEY_VAULT_URL": url}).startswith("LOCAL_VAULT ")
+
+
+@pytest.mark.parametrize("url", ["", "https://[", "http://127.0.0.1:8443"])
+def test_with_a_stand_in_vault_too_a_malformed_vault_is_named(url: str) -> None:
+    assert error(LAPTOP | {"KEY_VAULT_URL": url}).startswith("KEY_VAULT_URL ")
+
+
+def test_the_stand_in_vault_is_refused_in_azure() -> None:
+    assert error(LAPTOP | {"WEBSITE_INSTANCE_ID": "0"}).startswith("LOCAL_VAULT ")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "::1"])
+def test_loopback_hosts(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", [None, "", "localhost.example.com", "127.0.0.1.example.com", "127.1", "255.255.255.255", "::", "2130706433"]
+)
+def test_other_hosts(host: str | None) -> None:
+    assert not is_loopback(host)

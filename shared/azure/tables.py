@@ -5,12 +5,12 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import UpdateMode
+from azure.data.tables import EntityProperty, TableEntity, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.azure.credential import azure_credential
 from shared.azure.failures import CLIENT_OPTIONS, translated
-from shared.directory.errors import StoreConflict
+from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import Row
 from shared.settings import Settings
 
@@ -45,7 +45,7 @@ class Table:
         """One row, or None; its ETag is `etag_of(row)`."""
         try:
             with translated(self._store):
-                return await self._client.get_entity(partition, row)
+                return _row(await self._client.get_entity(partition, row))
         except ResourceNotFoundError:
             return None
 
@@ -60,13 +60,19 @@ class Table:
 
     async def insert(self, row: Row) -> None:
         """Adds a row; StoreConflict when it is there already."""
-        with translated(self._store):
-            await self._client.create_entity(dict(row))
+        try:
+            with translated(self._store):
+                await self._client.create_entity(dict(row))
+        except ResourceNotFoundError as error:
+            raise self._missing() from error
 
     async def put(self, row: Row) -> None:
         """Writes a row over whatever is there, all its columns."""
-        with translated(self._store):
-            await self._client.upsert_entity(dict(row), mode=UpdateMode.REPLACE)
+        try:
+            with translated(self._store):
+                await self._client.upsert_entity(dict(row), mode=UpdateMode.REPLACE)
+        except ResourceNotFoundError as error:
+            raise self._missing() from error
 
     async def replace(self, row: Row, etag: str) -> None:
         """Writes a row only if it still has this ETag; StoreConflict otherwise."""
@@ -86,13 +92,24 @@ class Table:
         with translated(self._store):
             await self._client.delete_entity(partition, row, **condition)
 
+    def _missing(self) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._store}: there is no such table, run python -m admin init")
+
     async def _query(self, filter: str, parameters: Mapping[str, str], columns: list[str] | None) -> AsyncIterator[Row]:
         try:
             with translated(self._store):
                 async for row in self._client.query_entities(filter, parameters=dict(parameters), select=columns):
-                    yield row
+                    yield _row(row)
         except ResourceNotFoundError:
             return  # the table itself is not there yet
+
+
+def _row(entity: TableEntity) -> Row:
+    """The row with 64-bit numbers, which the SDK wraps, as numbers."""
+    for column, value in entity.items():
+        if isinstance(value, EntityProperty):
+            entity[column] = value.value
+    return entity
 
 
 def etag_of(row: Row) -> str:

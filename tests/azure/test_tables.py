@@ -1,0 +1,157 @@
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from azure.data.tables import EdmType, EntityProperty
+
+from local.azurite.table_service import TableService
+from shared.azure.tables import Table, etag_of
+from shared.azure.tables import table_service as service_of
+from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.settings import Settings
+
+
+@asynccontextmanager
+async def table_at(connection_string: str) -> AsyncIterator[Table]:
+    """A table that is not there yet, of the account that the settings name."""
+    settings = Settings.from_environment(
+        {
+            "PUBLIC_BASE_URL": "https://gateway.example",
+            "KEY_VAULT_URL": "https://vault.example",
+            "TABLES_CONNECTION_STRING": connection_string,
+        }
+    )
+    async with service_of(settings) as service:
+        yield Table(service, f"T{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+async def table(table_service: TableService) -> AsyncIterator[Table]:
+    """A table of this test's own."""
+    async with table_at(table_service.connection_string) as table:
+        await table.create()
+        yield table
+
+
+@pytest.fixture
+async def missing_table(table_service: TableService) -> AsyncIterator[Table]:
+    async with table_at(table_service.connection_string) as table:
+        yield table
+
+
+def row(partition: str = "p", row: str = "r", **columns: object) -> dict[str, object]:
+    return {"PartitionKey": partition, "RowKey": row, **columns}
+
+
+async def test_a_row_comes_back_as_it_was_put(table: Table) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    written = row("it's & co", "' or 1 eq 1", Text="ü\n", Flag=False, Number=7, Share=1.5, At=at)
+    await table.put(written)
+    assert await table.get("it's & co", "' or 1 eq 1") == written
+    assert await table.partition("it's & co") == [written]
+    assert [found async for found in table.scan()] == [written]
+    assert [found async for found in table.scan(["RowKey"])] == [{"RowKey": "' or 1 eq 1"}]
+
+
+async def test_a_64_bit_number_comes_back_as_a_number(table: Table) -> None:
+    await table.put(row(Number=EntityProperty(5, EdmType.INT64)))
+    for found in (await table.get("p", "r"), *await table.partition("p")):
+        assert found == row(Number=5)
+
+
+async def test_put_replaces_all_columns(table: Table) -> None:
+    await table.put(row(A="1", B="2"))
+    await table.put(row(B="3"))
+    assert await table.get("p", "r") == row(B="3")
+
+
+async def test_what_is_not_there_is_none_or_empty(table: Table) -> None:
+    assert await table.get("p", "r") is None
+    assert await table.partition("p") == []
+    assert [found async for found in table.scan()] == []
+
+
+async def test_a_partition_is_read_alone_and_whole(table: Table) -> None:
+    await asyncio.gather(*(table.put(row("p", str(number))) for number in range(30)))
+    await table.put(row("P", "0"))
+    assert {found["RowKey"] for found in await table.partition("p")} == {str(number) for number in range(30)}
+    assert len([found async for found in table.scan()]) == 31
+
+
+async def test_a_scan_goes_beyond_the_thousand_rows_of_one_answer(table: Table) -> None:
+    gate = asyncio.Semaphore(50)
+
+    async def put(number: int) -> None:
+        async with gate:
+            await table.put(row(str(number % 7), str(number)))
+
+    await asyncio.gather(*(put(number) for number in range(1_010)))
+    assert len({found["RowKey"] async for found in table.scan(["RowKey"])}) == 1_010
+
+
+async def test_a_row_is_inserted_once(table: Table) -> None:
+    await table.insert(row(A="1"))
+    with pytest.raises(StoreConflict):
+        await table.insert(row(A="2"))
+    assert await table.get("p", "r") == row(A="1")
+
+
+async def test_a_change_needs_the_etag_the_row_was_read_with(table: Table) -> None:
+    await table.put(row(A="1"))
+    read = await table.get("p", "r")
+    assert read is not None
+    await table.replace({**read, "A": "2"}, etag_of(read))
+    for change in (table.replace({**read, "A": "3"}, etag_of(read)), table.delete("p", "r", etag_of(read))):
+        with pytest.raises(StoreConflict):
+            await change
+    (again,) = await table.partition("p")
+    assert again == row(A="2")
+    await table.delete("p", "r", etag_of(again))
+    with pytest.raises(StoreConflict):
+        await table.replace(again, etag_of(again))
+    assert await table.get("p", "r") is None
+
+
+async def test_to_delete_what_is_gone_is_no_error(table: Table) -> None:
+    await table.delete("p", "r")
+    await table.delete("p", "r", "W/\"datetime'x'\"")
+
+
+def test_only_a_row_that_was_read_has_an_etag() -> None:
+    with pytest.raises(TypeError):
+        etag_of(row())
+
+
+async def test_a_table_that_is_not_there_is_empty_and_takes_nothing(missing_table: Table) -> None:
+    assert await missing_table.get("p", "r") is None
+    assert await missing_table.partition("p") == []
+    for write in (missing_table.insert(row()), missing_table.put(row())):
+        with pytest.raises(StoreUnavailable, match="no such table"):
+            await write
+
+
+async def test_to_create_a_table_twice_is_no_error(table: Table) -> None:
+    await table.create()
+
+
+async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(table_service: TableService) -> None:
+    nowhere = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;"
+    before, _, rest = table_service.connection_string.partition("AccountKey=")
+    other_key = f"{before}AccountKey=b3RoZXI=;{rest.partition(';')[2]}"
+    for connection_string in (nowhere, other_key):
+        async with table_at(connection_string) as table:
+            for call in (
+                table.create(),
+                table.get("p", "r"),
+                table.partition("p"),
+                table.insert(row()),
+                table.put(row()),
+                table.replace(row(), "*"),
+                table.delete("p", "r"),
+            ):
+                with pytest.raises(StoreUnavailable) as raised:
+                    await call
+                assert "127.0.0.1" not in str(raised.value)

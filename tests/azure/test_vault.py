@@ -1,0 +1,132 @@
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from local.vault.server import VaultServer
+from shared.azure.vault import Vault
+from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.settings import Settings
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def vault_at(url: str, folder: Path) -> Vault:
+    return Vault(
+        Settings.from_environment(
+            {
+                "PUBLIC_BASE_URL": "https://gateway.example",
+                "KEY_VAULT_URL": url,
+                "TABLES_ENDPOINT": "https://account.table.core.windows.net",
+                "LOCAL_VAULT": str(folder),
+            }
+        )
+    )
+
+
+@pytest.fixture
+async def vault(vault_server: VaultServer) -> AsyncIterator[Vault]:
+    vault = vault_at(vault_server.url, vault_server.folder)
+    yield vault
+    await vault.close()
+
+
+@pytest.fixture
+def name() -> str:
+    return f"test-{uuid4()}"
+
+
+async def test_a_secret_comes_back_with_its_properties(vault: Vault, name: str) -> None:
+    expires = NOW + timedelta(days=1)
+    active = NOW + timedelta(hours=1)
+    made = await vault.set(name, "välue\n", active_from=active, expires=expires, tags={"algorithm": "sha256"})
+    found = await vault.get(name)
+    assert found is not None
+    assert (found.value, found.tags, found.properties) == ("välue\n", {"algorithm": "sha256"}, made)
+    assert (made.name, made.enabled, made.active_from, made.expires) == (name, True, active, expires)
+    assert made.created >= NOW
+
+
+async def test_the_value_is_not_in_the_repr(vault: Vault, name: str) -> None:
+    await vault.set(name, "hush-hush")
+    assert "hush-hush" not in repr(await vault.get(name))
+
+
+async def test_the_latest_version_or_the_one_named(vault: Vault, name: str) -> None:
+    first, second = await vault.set(name, "1"), await vault.set(name, "2")
+    found = [await vault.get(name), await vault.get(name, first.version), await vault.get(name, second.version)]
+    assert [secret and secret.value for secret in found] == ["2", "1", "2"]
+    assert {version.version for version in await vault.versions(name)} == {first.version, second.version}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_of_two_versions_made_at_once_the_one_to_be_active_later_is_newer(
+    vault: Vault, name: str, order: int
+) -> None:
+    for _ in range(5):  # until two are made within the same second
+        soon, later = [
+            await vault.set(name, "x", active_from=NOW + timedelta(hours=hours)) for hours in (1, 2)[::order]
+        ][::order]
+        if soon.created == later.created:
+            break
+    assert soon.created == later.created
+    listed = [version.version for version in await vault.versions(name)]
+    assert listed.index(later.version) < listed.index(soon.version)
+
+
+async def test_what_is_not_there_deleted_disabled_or_expired_is_none(vault: Vault, name: str) -> None:
+    assert await vault.get(name) is None
+    assert await vault.versions(name) == []
+    assert not await vault.delete(name)
+    version = await vault.set(name, "x", expires=NOW - timedelta(seconds=1))
+    assert await vault.get(name) is None
+    version = await vault.set(name, "x")
+    assert await vault.get(name) is not None
+    await vault.disable(name, version.version)
+    assert await vault.get(name) is None
+    await vault.set(name, "x")
+    assert await vault.get(name, version.version) is None
+    assert await vault.delete(name)
+    assert await vault.get(name) is None
+    assert await vault.versions(name) == []
+    with pytest.raises(StoreConflict):
+        await vault.set(name, "x")
+
+
+@pytest.mark.parametrize("malformed", ["", "a/b", "..", "a?b", "a" * 128, "ü", "a_b", "a\n"])
+async def test_a_malformed_name_is_none(vault: Vault, malformed: str) -> None:
+    assert await vault.get(malformed) is None
+
+
+async def test_to_disable_what_is_not_there_is_a_conflict(vault: Vault, name: str) -> None:
+    with pytest.raises(StoreConflict):
+        await vault.disable(name, "0" * 32)
+
+
+async def test_all_names_are_listed(vault: Vault, name: str) -> None:
+    names = {f"{name}-{number}" for number in range(30)}
+    for each in names:
+        await vault.set(each, "x")
+    assert names <= {found async for found in vault.names()}
+
+
+async def test_usable_is_enabled_and_not_expired(vault: Vault, name: str) -> None:
+    version = await vault.set(name, "x", expires=NOW + timedelta(hours=1))
+    assert version.usable(NOW)
+    assert not version.usable(NOW + timedelta(hours=1))
+
+
+async def test_a_vault_that_does_not_answer_or_refuses_is_unavailable(
+    vault_server: VaultServer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "ca.pem").write_bytes((vault_server.folder / "ca.pem").read_bytes())
+    (tmp_path / "token").write_text("another")
+    for vault in (vault_at("https://127.0.0.1:1", vault_server.folder), vault_at(vault_server.url, tmp_path)):
+        for call in (vault.get(name), vault.versions(name), vault.set(name, "x"), vault.delete(name)):
+            with pytest.raises(StoreUnavailable) as raised:
+                await call
+            assert name not in str(raised.value)
+            assert "127.0.0.1" not in str(raised.value)
+        await vault.close()

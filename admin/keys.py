@@ -24,7 +24,7 @@ def keys() -> None:
 @keys.command("list", epilog=examples("admin keys list"))
 @with_session
 async def list_keys(session: Session) -> None:
-    """Lists the signing keys, newest first, and what each is used for."""
+    """Lists the signing keys, the latest to sign first, and what each is used for."""
     session.output.records(await _states(session), ("kid", "state", "created", "active_from"))
 
 
@@ -63,11 +63,11 @@ async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
 
 
 async def _states(session: Session) -> list[Fields]:
-    """Every key and what it does, as the gateway's own key ring has it."""
+    """Every key and what it does, as the gateway's own key ring has it; the latest to sign first."""
     from shared.oauth.signing_keys import SECRET_NAME, SigningKeys
 
     now = datetime.now(UTC)
-    versions = await session.vault.versions(SECRET_NAME)
+    versions = sorted(await session.vault.versions(SECRET_NAME), key=lambda key: key.active_from, reverse=True)
     states = {version.version: "not in use" if version.usable(now) else "retired" for version in versions}
     if "not in use" in states.values():
         ring = await SigningKeys(session.vault, session.settings).ring()

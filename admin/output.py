@@ -103,7 +103,7 @@ def _text(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if isinstance(value, frozenset):
-        return ", ".join(sorted(map(_text, value)))
+        return ", ".join(sorted(map(_text, value))) or "none"
     return printable(str(value))
 
 

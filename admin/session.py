@@ -104,8 +104,16 @@ async def open_session(settings: Settings, output: Output) -> AsyncIterator[Sess
 
 
 def read_settings(*, local: bool) -> Settings:
-    """The environment's settings; with `local`, those of `local.settings.json` before them. Raises SettingError."""
-    return Settings.from_environment({**os.environ, **_local_values()} if local else os.environ)
+    """The environment's settings; with `local`, those of `local.settings.json` before them. Raises SettingError.
+
+    What is asked for this machine never reaches a vault that the environment names.
+    """
+    if not local:
+        return Settings.from_environment()
+    settings = Settings.from_environment({**os.environ, **_local_values()})
+    if not settings.local:
+        raise SettingError(f"{_LOCAL_SETTINGS} has no LOCAL_VAULT: start the local stack with make run, which sets it")
+    return settings
 
 
 def _local_values() -> Mapping[str, str]:

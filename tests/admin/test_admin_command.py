@@ -64,6 +64,17 @@ async def test_local_settings_that_cannot_be_used_are_one_line(tmp_path: Path, c
     assert answer.stderr.count("\n") == 1
 
 
+async def test_local_settings_without_the_local_vault_are_refused(
+    tmp_path: Path, own_tables: TableService, vault_server: VaultServer
+) -> None:
+    admin = CommandLine(tmp_path)
+    elsewhere = {"LOCAL_VAULT": "", "PUBLIC_BASE_URL": "https://gateway.example"}
+    admin.configure(settings_of(own_tables, vault_server) | elsewhere)
+    answer = await admin("--local", "tenant", "list")
+    assert (answer.code, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("Error: local.settings.json has no LOCAL_VAULT: ")
+
+
 async def test_a_vault_that_does_not_run_is_one_line(
     tmp_path: Path, own_tables: TableService, vault_server: VaultServer
 ) -> None:

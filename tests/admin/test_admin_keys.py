@@ -4,7 +4,7 @@ from tests.admin.command_line import CommandLine
 
 
 async def states(admin: CommandLine) -> list[str]:
-    """What the keys do, newest first."""
+    """What the keys do, the latest to sign first."""
     return [key["state"] for key in (await admin("--local", "--json", "keys", "list")).json]
 
 

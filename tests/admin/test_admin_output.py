@@ -12,7 +12,15 @@ MOMENT = datetime(2027, 1, 31, 12, 30, tzinfo=timezone(timedelta(hours=2)))
 
 def test_a_record_is_aligned_without_what_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
     Output(as_json=False).record(
-        {"client_id": "a", "name": "Care", "expires": MOMENT, "enabled": True, "auth": None, "types": frozenset("BA")}
+        {
+            "client_id": "a",
+            "name": "Care",
+            "expires": MOMENT,
+            "enabled": True,
+            "auth": None,
+            "types": frozenset("BA"),
+            "tenants": frozenset(),
+        }
     )
     assert capsys.readouterr().out.splitlines() == [
         "client id  a",
@@ -20,6 +28,7 @@ def test_a_record_is_aligned_without_what_is_empty(capsys: pytest.CaptureFixture
         "expires    2027-01-31 10:30 UTC",
         "enabled    yes",
         "types      A, B",
+        "tenants    none",
     ]
 
 

@@ -12,14 +12,17 @@ _FHIR = "http://hl7.org/fhir"
 _DEEPEST = 1000
 _TAG = re.compile(rb"""</?(?P<name>[^\s/>]+)(?P<attributes>(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*/?>""")
 _ATTRIBUTE_NAME = re.compile(rb"""([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')""")
+_CHILDREN = frozenset({("entry", "request"), ("entry", "resource"), ("entry", "response"), ("response", "outcome")})
 _REQUEST = ("method", "url", "ifNoneMatch", "ifModifiedSince", "ifMatch", "ifNoneExist")
 
 
 @dataclass(slots=True)
 class Outline:
-    """A body's shape as JSON would have it: `document` holds `resourceType` and, of Bundles, `type`, `link`, and each
-    entry's `request` and `resource`, again as outlines. `resources` are the outermost Bundle's resources, by entry, as
-    documents of their own: the bytes they came in, with the namespaces that were declared around them.
+    """A body's shape as JSON would have it.
+
+    `document` holds `resourceType` and, of Bundles, `type`, `link`, and each entry's `request`, `resource` and
+    `response.outcome`, again as outlines. `resources` are the outermost Bundle's resources, by entry, as documents of
+    their own: the bytes they came in, with the namespaces that were declared around them.
     """
 
     document: dict[str, Any] = field(default_factory=dict)
@@ -83,14 +86,14 @@ class _Reader:
             return None
         parent = self._path[-1] if self._path else ""
         value = attributes.get("value")
-        if not self._path or parent == "resource":
+        if not self._path or parent in ("resource", "outcome"):
             self._put(within, "resourceType", name)
             if len(self._path) == 3:
                 self._resource_at = self.parser.CurrentByteIndex
             return within if name == "Bundle" else None
         if parent == "Bundle":
             return self._of_bundle(name, within, value)
-        if parent == "entry" and name in ("request", "resource"):
+        if (parent, name) in _CHILDREN:
             child: dict[str, Any] = {}
             self._put(within, name, child)
             return child

@@ -47,6 +47,14 @@ def test_an_entrys_resource_is_a_document_of_its_own() -> None:
     assert outline(bundle).document["resourceType"] == "Bundle"
 
 
+def test_an_outcome_is_a_resource_to_judge() -> None:
+    body = (
+        b'<Bundle xmlns="http://hl7.org/fhir"><entry><response><status value="200"/>'
+        b"<outcome><Patient/></outcome></response></entry></Bundle>"
+    )
+    assert outline(body).document["entry"] == [{"response": {"outcome": {"resourceType": "Patient"}}}]
+
+
 def test_only_elements_of_fhir_count() -> None:
     body = (
         b'<Bundle xmlns="http://hl7.org/fhir"><entry><request xmlns="urn:x"><url value="a"/></request></entry></Bundle>'

@@ -148,7 +148,6 @@ def _session(*, keep_alive: bool) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         headers={"User-Agent": _USER_AGENT},
-        skip_auto_headers=("Content-Type",),
         trust_env=False,
     )
 

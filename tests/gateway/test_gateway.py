@@ -537,3 +537,28 @@ async def test_a_rotated_provider_secret_is_picked_up_on_401(deployment: Deploym
             break
         await asyncio.sleep(0.25)
     assert answer.status == 200
+
+
+async def test_a_token_for_the_provider_is_got_over_the_gateways_own_session(
+    deployment: Deployment, provider: Provider
+) -> None:
+    async def demand(request: web.Request) -> web.Response:
+        if request.path == "/token":
+            assert request.headers["Content-Type"].startswith("application/x-www-form-urlencoded")
+            assert provider.bodies[-1] == b"grant_type=client_credentials"
+            return web.json_response({"access_token": "t", "token_type": "Bearer", "expires_in": 300})
+        assert request.headers["Authorization"] == "Bearer t"
+        return web.json_response(PATIENT, content_type="application/fhir+json")
+
+    provider.answer = demand
+    tenant = await deployment.tenant(
+        provider.base_url,
+        Auth="client_secret_basic",
+        AuthTokenUrl=provider.base_url.replace("/fhir", "/token"),
+        AuthClientId="gateway",
+        AuthSecret=await deployment.secret("s3cret"),
+    )
+    token = await deployment.token(tenant)
+    for _ in range(2):
+        assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
+    assert provider.targets == ["/token", "/fhir/Patient/1", "/fhir/Patient/1"]

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -156,3 +157,38 @@ async def test_the_searches_of_a_batch_page_too(deployment: Deployment, provider
     assert link.startswith(f"{GATEWAY}/stu3/_page/")
     provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
     assert (await deployment.send("GET", link.removeprefix(GATEWAY), token)).status == 200
+
+
+async def test_a_plain_link_tells_nothing_of_the_provider_in_its_parameters(
+    deployment: Deployment, provider: Provider
+) -> None:
+    await pages(provider, "BASE/Observation?patient=" + quote(f"{provider.base_url}/Patient/1", safe="") + "&page=2")
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+    link = next_link(first.body)
+    assert link == f"{GATEWAY}/stu3/Observation?patient={quote(f'{GATEWAY}/stu3/Patient/1', safe='')}&page=2"
+    await deployment.send("GET", link.removeprefix(GATEWAY), token)
+    assert provider.targets[1].endswith(f"?patient={quote(f'{provider.base_url}/Patient/1', safe='')}&page=2")
+
+
+async def test_a_page_with_a_handle_names_that_handle_as_itself(deployment: Deployment, provider: Provider) -> None:
+    pages = [f"{provider.base_url}?_getpages=0c8a&_getpagesoffset={offset}" for offset in (10, 20)]
+    links = [{"relation": "self", "url": pages[0]}, {"relation": "next", "url": pages[1]}]
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+    second = await deployment.send("GET", next_link(first.body).removeprefix(GATEWAY), token)
+    assert json.loads(second.body)["link"][0]["url"] == next_link(first.body)
+
+
+async def test_a_first_page_with_an_address_of_its_own_stays_reachable(
+    deployment: Deployment, provider: Provider
+) -> None:
+    page = f"{provider.base_url}?_getpages=0c8a"
+    links = [{"relation": "self", "url": page}, {"relation": "first", "url": page}]
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+    first = json.loads(answer.body)["link"][1]["url"]
+    await deployment.send("GET", first.removeprefix(GATEWAY), token)
+    assert provider.targets[1] == "/fhir?_getpages=0c8a"

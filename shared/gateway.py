@@ -162,7 +162,7 @@ class Gateway:
         page = await self._pages.page(
             handle, tenant=context.grant.tenant, client_id=context.grant.client_id, base=context.base
         )
-        interaction = Interaction(InteractionKind.SEARCH_TYPE, page.type, type=page.type or None)
+        interaction = Interaction(InteractionKind.SEARCH_TYPE, f"{PAGE_SEGMENT}/{handle}", type=page.type or None)
         trace.interaction, trace.type = "page", page.type
         if page.type:
             authorize(interaction, "", context.permissions)

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind, parse
 from shared.fhir.policy import Permissions, authorize
-from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.rewriting import LinkMap, rewrite_form
 
 LONGEST_PLAIN_LINK = 2_000  # half of what a Functions URL can carry: clients append to links, proxies cut them
 PAGE_RELATIONS = frozenset({"next", "previous", "prev", "first", "last"})
@@ -42,12 +42,17 @@ def absolute(url: str, request_url: str) -> str:
 def plain_link(url: str, links: LinkMap, gateway_base: str, permissions: Permissions) -> str | None:
     """The gateway's form of a provider's absolute URL, if a client can simply follow it; None otherwise.
 
-    It can when the link lies below the provider's base, is short enough, and asks for what policy lets through.
+    It can when the link lies below the provider's base, is short enough, and asks for what policy lets through. Links
+    in its parameters are mapped too.
     """
     mapped = links.map(url)
-    if mapped is None or len(mapped) > LONGEST_PLAIN_LINK:
+    if mapped is None:
         return None
-    path, _, query = mapped.removeprefix(gateway_base).partition("?")
+    path, mark, query = mapped.removeprefix(gateway_base).partition("?")
+    query = rewrite_form(query, links)
+    mapped = f"{gateway_base}{path}{mark}{query}"
+    if len(mapped) > LONGEST_PLAIN_LINK:
+        return None
     try:
         interaction = parse("GET", path.removeprefix("/"), query, {})
         authorize(interaction, query, permissions)

@@ -129,7 +129,8 @@ class Exchange:
     ) -> dict[str, str]:
         """What each of a Bundle's links becomes, by the URL as the provider wrote it."""
         links: dict[str, str] = {}
-        for relation, link in found:
+        # Last of all what is only named: a first page may be both `self` and `first`, and must be reachable.
+        for relation, link in sorted(found, key=lambda named: named[0] == "self"):
             if link in links:
                 continue
             target = absolute(link, url)

@@ -136,7 +136,7 @@ async def _client(clients: ClientRegistry, vault: Vault, known: Demo | None) -> 
         return known.client_id, known.client_secret
     client_id, old = await _demo_client(clients, known)
     if client_id is None:
-        made = await clients.create(*_CLIENT, TENANT_IDS.values())
+        made = await clients.create(*_CLIENT, "*")
     else:
         for secret_id in old:
             await clients.delete_secret(client_id, secret_id)

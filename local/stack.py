@@ -23,7 +23,7 @@ from local.seed import TENANT_IDS, hospital_credentials, seed
 from local.vault.server import VaultServer
 from shared.settings import Settings
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).resolve().parents[1]
 STATE = PROJECT / ".local"
 DEMO_FILE = "demo.json"
 _SETTINGS_FILE = "local.settings.json"
@@ -32,6 +32,7 @@ _PORTAL_FUNCTION = "portal_fn"
 _CORE_TOOLS_PYTHON = "languageWorkers__python__defaultExecutablePath"
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_NOT_YET = 503
 
 Say = Callable[[str], None]
 
@@ -52,17 +53,18 @@ class Stack:
     """A running stack."""
 
     demo: Demo
-    _children: Sequence[Child]
+    _hosts: Sequence[Child]
+    _hospitals: Child
     _tables: TableService
 
     def show(self) -> None:
         """From now on, what the functions log goes to standard output."""
-        for child in self._children[1:]:
-            child.show()
+        for host in self._hosts:
+            host.show()
 
     async def broken(self) -> StackError:
         """Waits until a part ends, which none does by itself; the error says which one and what it said last."""
-        ends = {child.name: asyncio.create_task(child.ended()) for child in self._children}
+        ends = {child.name: asyncio.create_task(child.ended()) for child in (*self._hosts, self._hospitals)}
         ends["Azurite"] = asyncio.create_task(_azurite_ended(self._tables))
         try:
             await asyncio.wait(ends.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -115,8 +117,8 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
         say("Demo tenants, client and signing key are there")
         demo = Demo(base_url, client_id, client_secret, _tenants(base_url), portal_url)
         demo_file.write(folder / DEMO_FILE, demo)
-        children = await asyncio.gather(starting_hospitals, *starting_hosts)
-        yield Stack(demo, children, tables)
+        hospitals, *hosts = await asyncio.gather(starting_hospitals, *starting_hosts)
+        yield Stack(demo, hosts, hospitals, tables)
 
 
 class _Part(Protocol):
@@ -191,7 +193,7 @@ async def _answering(child: Child, urls: Sequence[str]) -> None:
 
 
 async def _answers(urls: Sequence[str]) -> None:
-    """Waits until each URL was answered without a server's error."""
+    """Waits until each URL was answered, by anything but 503, which says not yet."""
     async with aiohttp.ClientSession() as session:
         for url in urls:
             while True:
@@ -203,7 +205,7 @@ async def _answers(urls: Sequence[str]) -> None:
 async def _answer(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(url, allow_redirects=False) as response:
-            return response.status < 500
+            return response.status != _NOT_YET
     except aiohttp.ClientError:
         return False
 

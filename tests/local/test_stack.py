@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -89,24 +89,14 @@ def wait_until(condition: Any, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def processes() -> dict[int, tuple[int, str]]:
-    """Parent and command line of each process that runs."""
-    listed = subprocess.run(
-        ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = (line.split(None, 3) for line in listed.splitlines())
-    return {int(row[0]): (int(row[1]), row[3]) for row in rows if len(row) == 4 and not row[2].startswith("Z")}
+def descendants(running: Running) -> list[psutil.Process]:
+    return psutil.Process(running.process.pid).children(recursive=True)
 
 
-def descendants(pid: int) -> dict[int, str]:
-    running = processes()
-    found: dict[int, str] = {}
-    parents = {pid}
-    while parents:
-        children = {child: args for child, (parent, args) in running.items() if parent in parents}
-        found |= children
-        parents = set(children)
-    return found
+def are_gone(processes: list[psutil.Process], seconds: float = 0) -> bool:
+    """Whether all have ended, at once or within some seconds; a zombie waits for its new parent, no more."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
 @pytest.fixture(scope="module")
@@ -122,27 +112,28 @@ def test_demo_json_has_all_that_an_app_needs(stack: Running) -> None:
         (hospital.name, hospital.version.value) for hospital in HOSPITALS
     ]
     assert len({tenant.tenant_id for tenant in demo.tenants}) == 3
+    assert (demo.portal_url is not None) == (PROJECT / "portal_fn").is_dir()
     assert all(tenant.base == f"{demo.base_url}/{tenant.version}" for tenant in demo.tenants)
     answer = stack.token(demo.tenants[0].tenant_id)
     assert (answer.status_code, answer.json()["token_type"]) == (200, "Bearer")
 
 
-def test_what_to_try_is_printed_and_works(stack: Running) -> None:
+def test_the_printed_curl_gets_a_token(stack: Running) -> None:
     lines = stack.output.read_text().splitlines()
-    curl = next(line for line in lines if line.strip().startswith("curl "))
-    done = subprocess.run([*curl.split(), "--silent"], capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stdout)["access_token"]
-    assert any(stack.demo.client_secret in line for line in lines)
+    _, url, *options = next(line for line in lines if line.strip().startswith("curl ")).split()
+    fields = [field for flag, field in zip(options[::2], options[1::2], strict=True) if flag == "-d"]
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert requests.post(url, "&".join(fields), headers=form, timeout=30).json()["access_token"]
 
 
 def test_everything_is_healthy_and_on_loopback_alone(stack: Running) -> None:
     assert requests.get(f"{stack.demo.base_url}/health", timeout=30).json()["status"] == "ok"
-    ports = json.loads((stack.folder / "ports.json").read_text())
-    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
-    for address in addresses - {"127.0.0.1"}:
-        for port in ports.values():
-            with socket.socket() as probe:
-                assert probe.connect_ex((address, port)) != 0
+    processes = [psutil.Process(stack.process.pid), *descendants(stack)]
+    sockets = [found for process in processes for found in process.net_connections("inet")]
+    listening = {found.laddr for found in sockets if found.status == psutil.CONN_LISTEN}
+    chosen = set(json.loads((stack.folder / "ports.json").read_text()).values())
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    assert len(chosen) - 1 <= len({port for _, port in listening}) <= len(chosen)
 
 
 def test_the_state_is_its_owners_alone(stack: Running) -> None:
@@ -236,10 +227,10 @@ async def test_a_stop_leaves_nothing_behind_and_a_restart_keeps_what_was_there(t
     with started(folder) as first:
         demo = first.demo
         await tenants_table(first, {"PartitionKey": other, "RowKey": "r4", "BaseUrl": "https://fhir.example.org"})
-        children = descendants(first.process.pid)
+        children = descendants(first)
         assert len(children) >= 3
         assert first.stop() == 0
-        assert not children.keys() & processes().keys()
+        assert are_gone(children)
         assert "Traceback" not in first.output.read_text()
 
     settings = first.settings
@@ -249,9 +240,9 @@ async def test_a_stop_leaves_nothing_behind_and_a_restart_keeps_what_was_there(t
         assert second.demo == demo
         assert second.token(demo.tenants[0].tenant_id).json()["expires_in"] == 120
         assert await tenants_table(second) == {other, *(tenant.tenant_id for tenant in demo.tenants)}
-        children = descendants(second.process.pid)
+        children = descendants(second)
         second.stop(signal.SIGKILL)
-        wait_until(lambda: not children.keys() & processes().keys(), _STOP_SECONDS)
+        assert are_gone(children, _STOP_SECONDS)
 
 
 async def tenants_table(running: Running, *rows: dict[str, object]) -> set[str]:
@@ -265,23 +256,23 @@ async def tenants_table(running: Running, *rows: dict[str, object]) -> set[str]:
 
 def test_ctrl_c_stops_the_services_which_run_without_functions(tmp_path: Path) -> None:
     with started(tmp_path / "stack", "services") as running:
-        children = descendants(running.process.pid)
-        assert not any("functions_host" in args for args in children.values())
+        children = descendants(running)
+        assert not any("local.functions_host" in child.cmdline() for child in children)
         values = running.settings["Values"]
         assert values["FUNCTIONS_WORKER_RUNTIME"] == "python"
         Settings.from_environment(values)
         assert running.stop(signal.SIGINT) == 0
-        assert not children.keys() & processes().keys()
+        assert are_gone(children)
 
 
 @pytest.mark.parametrize(("part", "name"), [("local.hospitals", "The hospitals' server"), ("azurite", "Azurite")])
 def test_when_a_part_dies_the_rest_is_stopped(tmp_path: Path, part: str, name: str) -> None:
     with started(tmp_path / "stack", "services") as running:
-        children = descendants(running.process.pid)
-        victim = next(pid for pid, args in children.items() if part in args and "local.leash" not in args)
-        os.kill(victim, signal.SIGKILL)
+        children = descendants(running)
+        victim = next(child for child in children if part in " ".join(child.cmdline()) and not child.children())
+        victim.kill()
         assert running.process.wait(_STOP_SECONDS) == 1
-        assert not children.keys() & processes().keys()
+        assert are_gone(children)
     output = running.output.read_text()
     assert f"Error: {name} ended unexpectedly" in output
     assert "Traceback" not in output

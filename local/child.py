@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-_PROJECT = Path(__file__).parents[1]
+_PROJECT = Path(__file__).resolve().parents[1]
 _CHUNK = 65_536
 _TAIL_BYTES = 4_000
 _TAIL_LINES = 20
@@ -68,6 +68,8 @@ class Child:
         assert self._process.stdout is not None  # noqa: S101 (opened as a pipe)
         while chunk := await self._process.stdout.read(_CHUNK):
             self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
-            if self._shown:
+            if not self._shown:
+                continue
+            with suppress(OSError):  # nobody may be reading ours any more
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()

@@ -76,10 +76,10 @@ def _check(found: Chart, tenant: DemoTenant) -> None:
 
 
 def _timings(timings: dict[DemoTenant, Timing]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("Tenant")
-    for column in ("FHIR requests", "waited, ms", "gateway's own, ms", "own per request (median), ms"):
-        table.add_column(column, justify="right")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title="FHIR requests, ms", title_justify="left")
+    table.add_column("Tenant", no_wrap=True)
+    for column in ("requests", "waited", "gateway's own", "median own"):
+        table.add_column(column, justify="right", no_wrap=True)
     for tenant, timing in timings.items():
         numbers = (timing.waited, sum(timing.own), median(timing.own))
         table.add_row(tenant.name, str(len(timing.own)), *(f"{number:.1f}" for number in numbers))

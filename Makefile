@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help run services demo test check format clean
 
 help: ## show what there is to make
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## start everything on this machine, until Ctrl-C (PORT=7071, HOST=func for Core Tools)
 	@exec $(BIN)/python -m local run --port $(PORT) --host $(HOST)

@@ -39,6 +39,7 @@ _STORE_COLUMNS = {*KEY_COLUMNS, "Timestamp", "etag"}
 
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _PATH = re.compile(r"[A-Za-z0-9._~:/-]*")
+_NETLOC = re.compile(r"(?i)([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
@@ -163,7 +164,7 @@ class _RowReader:
             port = parts.port
         except ValueError:
             raise self._error(column, "is not a URL") from None
-        if not parts.hostname or parts.username is not None or port == 0:
+        if not _NETLOC.fullmatch(parts.netloc) or port == 0:
             raise self._error(column, "is not a URL with a host and without credentials")
         if parts.scheme != "https" and not (self._local and parts.scheme == "http" and is_loopback(parts.hostname)):
             raise self._error(column, "must begin with https://")

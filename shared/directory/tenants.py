@@ -1,5 +1,6 @@
 """Which provider serves a tenant: the table `Tenants`, remembered for a while."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from shared.settings import Settings
 
 _SIZE = 20_000
 
+_log = logging.getLogger(__name__)
 
 _Keys = Mapping[str, tuple[tuple[str, str], ...]]
 
@@ -90,7 +92,7 @@ class Tenants:
             raise NoSuchVersion(versions)
         found = rows.providers[version]
         if isinstance(found, RowError):
-            raise found
+            raise found.with_traceback(None)  # it is raised again and again, and would keep every request's frames
         return found
 
     async def _load(self, tenant: str) -> _TenantRows | None:
@@ -116,11 +118,12 @@ class Tenants:
 def _by_version(rows: Iterable[Row], *, local: bool) -> dict[FhirVersion, Provider | RowError]:
     providers: dict[FhirVersion, Provider | RowError] = {}
     for row in rows:
+        key = (str(row["PartitionKey"]), str(row["RowKey"]))
         version = parse_version(row["RowKey"])
         if version is None:
+            _log.error("row left out: %s", RowError(TABLE, key, "RowKey", "is no FHIR version"))
             continue
         if version in providers:
-            key = (str(row["PartitionKey"]), str(row["RowKey"]))
             providers[version] = RowError(TABLE, key, "RowKey", f"is the tenant's second row for {version.value}")
             continue
         try:

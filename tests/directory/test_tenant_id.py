@@ -1,0 +1,47 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.directory.tenant_id import parse_tenant_id
+
+GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [GUID, GUID.upper(), f" {GUID}\n", f"{{{GUID}}}", f" {{ {GUID.upper()} }} ", f"\u00a0{GUID}\u2009"],
+)
+def test_a_guid_as_people_paste_it(text: str) -> None:
+    assert parse_tenant_id(text) == GUID
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        GUID[:-1],
+        f"{GUID}0",
+        GUID.replace("-", ""),
+        f"{{{GUID}",
+        f"{GUID}}}",
+        f"{{{{{GUID}}}}}",
+        f"({GUID})",
+        f"{GUID} {GUID}",
+        GUID.replace("7", "\uff17"),
+        GUID.replace("f", "g"),
+        f"urn:uuid:{GUID}",
+        "contoso.onmicrosoft.com",
+    ],
+)
+def test_anything_else(text: str) -> None:
+    assert parse_tenant_id(text) is None
+
+
+@given(st.text() | st.uuids().map(str).map(str.upper) | st.from_regex(r"\{?[0-9A-Fa-f-]{36}\}?"))
+def test_what_is_parsed_is_canonical_and_parses_to_itself(text: str) -> None:
+    found = parse_tenant_id(text)
+    assert found is None or (re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", found, re.ASCII) is not None)
+    assert found is None or parse_tenant_id(found) == found

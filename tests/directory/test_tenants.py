@@ -1,0 +1,219 @@
+"""The directory of tenants, on a table whose rows people typed."""
+
+import asyncio
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from azure.data.tables.aio import TableServiceClient
+
+from local.azurite.table_service import TableService
+from shared.azure.tables import Table
+from shared.directory.provider import Provider, RowError
+from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
+from shared.fhir.versions import FhirVersion
+from shared.settings import Settings
+
+STU3, R4, DSTU2 = FhirVersion.STU3, FhirVersion.R4, FhirVersion.DSTU2
+
+
+def settings(**changes: str) -> Settings:
+    return Settings.from_environment(
+        {
+            "PUBLIC_BASE_URL": "https://gateway.example",
+            "KEY_VAULT_URL": "https://vault.example",
+            "TABLES_ENDPOINT": "https://account.table.core.windows.net",
+            **changes,
+        }
+    )
+
+
+class Rows:
+    """The table, and the directory that an instance reads from it."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.tenants = Tenants(table, settings(CACHE_SECONDS="1"))
+
+    async def put(self, key: str, row_key: str = "stu3", **columns: object) -> None:
+        row = {"PartitionKey": key, "RowKey": row_key, "BaseUrl": "https://hospital.example/fhir", **columns}
+        await self.table.put(row)
+
+    async def base_url(self, tenant: str, version: FhirVersion = STU3) -> str:
+        return (await self.tenants.provider(tenant, version)).base_url
+
+
+@pytest.fixture
+async def rows(table_service: TableService) -> AsyncIterator[Rows]:
+    async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
+        table = Table(service, f"T{uuid.uuid4().hex}")
+        await table.create()
+        yield Rows(table)
+
+
+@pytest.fixture
+def tenant() -> str:
+    return str(uuid.uuid4())
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(200):
+        if await check():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("not within 10 s")
+
+
+async def test_a_tenants_row_leads_to_its_provider_alone(rows: Rows, tenant: str) -> None:
+    other = str(uuid.uuid4())
+    await rows.put(tenant)
+    await rows.put(tenant, "r4", BaseUrl="https://hospital.example/r4")
+    await rows.put(other, BaseUrl="https://other.example/fhir")
+    found = await rows.tenants.provider(tenant, STU3)
+    assert (found.tenant, found.version, found.base_url) == (tenant, STU3, "https://hospital.example/fhir")
+    assert await rows.base_url(tenant, R4) == "https://hospital.example/r4"
+    assert await rows.base_url(other) == "https://other.example/fhir"
+    assert await rows.tenants.known(tenant)
+
+
+@pytest.mark.parametrize("spell", ["{}", "{{{}}}", " {} ", "{{ {} }}"])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("row_key", ["stu3", "STU3", " Stu3 "])
+async def test_keys_as_people_type_them(rows: Rows, tenant: str, spell: str, upper: bool, row_key: str) -> None:
+    await rows.put(
+        spell.format(tenant.upper() if upper else tenant), row_key, BaseUrl=" HTTPS://Hospital.example/fhir/ "
+    )
+    assert await rows.tenants.known(tenant)
+    assert await rows.base_url(tenant) == "https://hospital.example/fhir"
+
+
+async def test_rows_of_one_tenant_may_be_spelt_differently(rows: Rows, tenant: str) -> None:
+    await rows.put(tenant)
+    await rows.put(f"{{{tenant.upper()}}}", "R4", BaseUrl="https://hospital.example/r4")
+    assert await rows.base_url(tenant) == "https://hospital.example/fhir"
+    assert await rows.base_url(tenant, R4) == "https://hospital.example/r4"
+
+
+async def test_an_unknown_tenant_has_no_provider_to_fall_back_to(rows: Rows, tenant: str) -> None:
+    await rows.put(str(uuid.uuid4()))
+    await rows.put("*")
+    await rows.put("")
+    for unknown in (tenant, tenant[:-1], "' or true or '"):
+        assert not await rows.tenants.known(unknown)
+        with pytest.raises(UnknownTenant):
+            await rows.tenants.provider(unknown, STU3)
+
+
+async def test_a_table_that_is_not_there_yet_knows_nobody(table_service: TableService, tenant: str) -> None:
+    async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
+        tenants = Tenants(Table(service, f"T{uuid.uuid4().hex}"), settings())
+        assert not await tenants.known(tenant)
+
+
+async def test_a_version_without_a_row_names_those_that_have_one(rows: Rows, tenant: str) -> None:
+    await rows.put(tenant, "stu3")
+    await rows.put(tenant.upper(), "dstu2")
+    await rows.put(tenant, "stu4")
+    with pytest.raises(NoSuchVersion) as raised:
+        await rows.tenants.provider(tenant, R4)
+    assert set(raised.value.versions) == {STU3, DSTU2}
+
+
+@pytest.mark.parametrize("off", [False, "FALSE", "no", "0"])
+async def test_a_row_that_is_switched_off_counts_as_none(rows: Rows, tenant: str, off: object) -> None:
+    await rows.put(tenant, Enabled=off)
+    assert not await rows.tenants.known(tenant)
+    with pytest.raises(UnknownTenant):
+        await rows.tenants.provider(tenant, STU3)
+
+    other = str(uuid.uuid4())
+    await rows.put(other, Enabled=off)
+    await rows.put(other, "r4")
+    assert await rows.tenants.known(other)
+    with pytest.raises(NoSuchVersion) as raised:
+        await rows.tenants.provider(other, STU3)
+    assert raised.value.versions == (R4,)
+
+
+@pytest.mark.parametrize(
+    ("columns", "column"),
+    [
+        ({"BaseUrl": ""}, "BaseUrl"),
+        ({"BaseUrl": "http://hospital.example"}, "BaseUrl"),
+        ({"Acess": "read"}, "Acess"),
+        ({"MaxConcurrent": "many"}, "MaxConcurrent"),
+    ],
+)
+async def test_a_wrong_row_is_named_and_hurts_only_that_version_of_that_tenant(
+    rows: Rows, tenant: str, columns: dict[str, str], column: str
+) -> None:
+    other = str(uuid.uuid4())
+    await rows.put(f"{{{tenant}}}", " STU3", **columns)
+    await rows.put(tenant, "r4")
+    await rows.put(other)
+    with pytest.raises(RowError) as raised:
+        await rows.tenants.provider(tenant, STU3)
+    assert str(raised.value).startswith(f"table Tenants, row ({{{tenant}}},  STU3), column {column}: ")
+    assert isinstance(await rows.tenants.provider(tenant, R4), Provider)
+    assert isinstance(await rows.tenants.provider(other, STU3), Provider)
+    assert await rows.tenants.known(tenant)
+
+
+async def test_a_wrong_row_keeps_nothing_of_the_requests_it_fails(rows: Rows, tenant: str) -> None:
+    await rows.put(tenant, Name="", BaseUrl="")
+    lengths = set()
+    for _ in range(3):
+        with pytest.raises(RowError) as raised:
+            await rows.tenants.provider(tenant, STU3)
+        lengths.add(len(traceback.extract_tb(raised.value.__traceback__)))
+    assert len(lengths) == 1
+
+
+async def test_two_rows_for_one_version_are_refused_and_the_second_named(rows: Rows, tenant: str) -> None:
+    await rows.put(tenant, "stu3")
+    await rows.put(tenant, "STU3", BaseUrl="https://other.example/fhir")
+    await rows.put(tenant, "r4")
+    with pytest.raises(RowError) as raised:
+        await rows.tenants.provider(tenant, STU3)
+    assert raised.value.column == "RowKey"
+    assert tenant in str(raised.value)
+    assert isinstance(await rows.tenants.provider(tenant, R4), Provider)
+
+
+async def test_a_row_key_that_is_no_version_is_named_in_the_log(
+    rows: Rows, tenant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await rows.put(tenant, "stu4")
+    assert not await rows.tenants.known(tenant)
+    assert f"table Tenants, row ({tenant}, stu4), column RowKey: " in caplog.text
+
+
+@pytest.mark.parametrize("key", ["{}", "{{{}}}"])
+async def test_a_change_is_seen_within_the_cache_time(rows: Rows, tenant: str, key: str) -> None:
+    async def serves(base_url: str) -> bool:
+        try:
+            return await rows.base_url(tenant) == base_url
+        except UnknownTenant:
+            return False
+
+    async def is_unknown() -> bool:
+        return not await rows.tenants.known(tenant)
+
+    typed = key.format(tenant)
+    assert await is_unknown()
+    await rows.put(typed)
+    await until(lambda: serves("https://hospital.example/fhir"))
+    await rows.put(typed, BaseUrl="https://moved.example/fhir")
+    await until(lambda: serves("https://moved.example/fhir"))
+    await rows.table.delete(typed, "stu3")
+    await until(is_unknown)
+
+
+async def test_http_on_loopback_is_for_a_laptop_only(rows: Rows, tenant: str) -> None:
+    await rows.put(tenant, BaseUrl="http://127.0.0.1:9000/fhir")
+    with pytest.raises(RowError):
+        await rows.tenants.provider(tenant, STU3)
+    laptop = settings(LOCAL_VAULT="/somewhere", KEY_VAULT_URL="https://127.0.0.1:8443")
+    found = await Tenants(rows.table, laptop).provider(tenant, STU3)
+    assert found.base_url == "http://127.0.0.1:9000/fhir"

@@ -1,0 +1,66 @@
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.data.tables.aio import TableServiceClient
+
+from local.azurite.table_service import TableService
+from shared.azure.tables import Table
+from shared.directory.usage import Usage
+
+
+@pytest.fixture
+async def table(table_service: TableService) -> AsyncIterator[Table]:
+    """A table that is not there yet."""
+    async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
+        yield Table(service, f"T{uuid.uuid4().hex}")
+
+
+def this_hour() -> datetime:
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+async def test_the_hour_of_a_use_is_kept_for_each_secret(table: Table) -> None:
+    await table.create()
+    usage = Usage(table)
+    before = this_hour()
+    for client, secret in (("c1", "s1"), ("c1", "s2"), ("c2", "s1")):
+        usage.used(client, secret)
+    await usage.close()
+    for client, secrets in (("c1", {"s1", "s2"}), ("c2", {"s1"}), ("c3", set())):
+        found = await usage.last_used(client)
+        assert set(found) == secrets
+        assert all(before <= used <= this_hour() for used in found.values())
+
+
+async def test_it_is_written_at_most_once_an_hour_by_an_instance(table: Table) -> None:
+    await table.create()
+    usage = Usage(table)
+    usage.used("c1", "s1")
+    await usage.close()
+    earlier = this_hour() - timedelta(days=1)
+    await table.put({"PartitionKey": "c1", "RowKey": "s1", "LastUsed": earlier})
+
+    for _ in range(100):
+        usage.used("c1", "s1")
+    await usage.close()
+    assert await usage.last_used("c1") == {"s1": earlier}
+
+    another = Usage(table)
+    another.used("c1", "s1")
+    await another.close()
+    assert (await usage.last_used("c1"))["s1"] > earlier
+
+
+async def test_a_write_that_fails_is_tried_again_with_the_next_use(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = Usage(table)
+    usage.used("c1", "s1")
+    await usage.close()
+    assert "usage not written" in caplog.text
+    await table.create()
+    usage.used("c1", "s1")
+    await usage.close()
+    assert set(await usage.last_used("c1")) == {"s1"}

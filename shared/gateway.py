@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import orjson
+
 from shared.audit import AuditLog
 from shared.directory.clients import Clients
 from shared.directory.errors import StoreUnavailable
@@ -253,7 +255,7 @@ def _upstream_request(context: RequestContext, request: Request, interaction: In
     if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
         body, body_type = _form_body(request, context.upstream_links), _FORM
     elif interaction.kind is InteractionKind.PATCH and _media_type(request) == _JSON_PATCH:
-        body, body_type = rewrite_json(_checked_body(request), context.upstream_links), _JSON_PATCH
+        body, body_type = rewrite_json(_json_patch(request), context.upstream_links), _JSON_PATCH
     elif interaction.kind in (InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH):
         given = _fhir_body(request)
         expected = "Parameters" if interaction.kind is InteractionKind.PATCH else interaction.type
@@ -291,6 +293,18 @@ def _fhir_body(request: Request) -> RequestBody:
     if format is None:
         raise FhirError(415, "not-supported", "The body must be FHIR JSON or XML, and its Content-Type must say so.")
     return parse_request_body(body, format)
+
+
+def _json_patch(request: Request) -> bytes:
+    """A JSON Patch, an array of operations (RFC 6902 section 3)."""
+    body = _checked_body(request)
+    try:
+        operations = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        operations = None
+    if not isinstance(operations, list):
+        raise FhirError(400, "structure", "The body is not a JSON Patch.")
+    return body
 
 
 def _authorize_entry(entry: BatchEntry, context: RequestContext) -> None:

@@ -69,7 +69,7 @@ class Exchange:
         async with self._limiter.slot(context.provider):
             answer = await self._authenticated(context, request, url)
         judged = judge(answer, request.interaction, request.method)
-        if judged.format is not None and judged.status < 400:
+        if judged.format is not None:
             check_answer(judged.document, context.permissions)
         headers = _headers_down(context, judged, url)
         if judged.format is None:

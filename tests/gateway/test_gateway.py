@@ -562,3 +562,17 @@ async def test_a_token_for_the_provider_is_got_over_the_gateways_own_session(
     for _ in range(2):
         assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
     assert provider.targets == ["/token", "/fhir/Patient/1", "/fhir/Patient/1"]
+
+
+@pytest.mark.parametrize("body", ["", "{", "{}", "]}", '[{"op":"test"'])
+async def test_a_json_patch_must_be_one(deployment: Deployment, provider: Provider, body: str) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    answer = await deployment.send("PATCH", "/stu3/Patient/1", token, body, content_type="application/json-patch+json")
+    assert answer.status == 400
+    assert provider.requests == []
+
+
+async def test_an_error_of_the_provider_can_not_carry_other_types(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Practitioner", "id": "2"}, status=409)
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 403

@@ -162,3 +162,18 @@ async def test_a_batch_in_xml_is_answered_in_xml(deployment: Deployment, provide
     assert reference.get("value") == f"{GATEWAY}/stu3/Organization/1"
     assert failed.find(f"{FHIR}response/{FHIR}outcome/{FHIR}OperationOutcome") is not None
     assert provider.requests[0].headers["Accept"] == "application/fhir+xml"
+
+
+async def test_an_answer_in_another_format_than_the_batchs_does_not_get_into_it(
+    deployment: Deployment, provider: Provider
+) -> None:
+    provider.answers('<Patient xmlns="http://hl7.org/fhir"/>', content_type="application/fhir+xml")
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split", Access="write"))
+    asked = batch("Patient/1?_format=xml")
+    created = {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient"}}
+    asked["entry"] = [asked["entry"][0], created]  # type: ignore[index]
+    answer = await deployment.send("POST", "/stu3", token, asked)
+    read, written = json.loads(answer.body)["entry"]
+    assert read["response"]["status"] == "502 Bad Gateway"
+    assert read["response"]["outcome"]["resourceType"] == "OperationOutcome"
+    assert written == {"response": {"status": "200 OK"}}

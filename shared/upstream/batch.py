@@ -7,7 +7,7 @@ from shared.fhir.batch import BatchEntry
 from shared.fhir.batch_response import EntryAnswer, batch_response
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
-from shared.fhir.negotiation import content_type
+from shared.fhir.negotiation import content_type, media_type_format
 from shared.fhir.outcome import error_response
 from shared.fhir.policy import authorize
 from shared.fhir.rewriting import rewrite_form
@@ -41,7 +41,7 @@ async def perform_split(
                 authorize(entry.interaction, query, context.permissions)
                 body_type = version.media_type(body_format) if body is not None else None
                 request = FhirRequest(entry.method, entry.interaction, query, entry.headers, body, body_type)
-                response = await exchange.perform(context, request)
+                response = _in_format(await exchange.perform(context, request), entry, context.format)
             except FhirError as error:
                 response = error_response(error, version, context.format)
         return _answer(response, entry, context)
@@ -49,6 +49,16 @@ async def perform_split(
     answers = await asyncio.gather(*map(perform, entries, bodies))
     headers = {"Content-Type": content_type(version, context.format), "Cache-Control": "no-store"}
     return Response(200, headers, batch_response(answers, version, context.format))
+
+
+def _in_format(response: Response, entry: BatchEntry, format: FhirFormat) -> Response:
+    """The response, if it can stand in a batch of this format: what was written stays so, without its body."""
+    if not response.body or media_type_format(response.headers.get("Content-Type")) is format:
+        return response
+    if entry.method == "GET" or response.status >= 400:
+        status = response.status if response.status >= 400 else 502
+        raise FhirError(status, "not-supported", "The provider answered in another format than was asked for.")
+    return Response(response.status, response.headers)
 
 
 def _answer(response: Response, entry: BatchEntry, context: RequestContext) -> EntryAnswer:

@@ -177,3 +177,13 @@ async def test_an_answer_in_another_format_than_the_batchs_does_not_get_into_it(
     assert read["response"]["status"] == "502 Bad Gateway"
     assert read["response"]["outcome"]["resourceType"] == "OperationOutcome"
     assert written == {"response": {"status": "200 OK"}}
+
+
+async def test_a_failure_in_another_format_keeps_its_status(deployment: Deployment, provider: Provider) -> None:
+    outcome = '<OperationOutcome xmlns="http://hl7.org/fhir"/>'
+    provider.answers(outcome, status=412, content_type="application/fhir+xml")
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    answer = await deployment.send("POST", "/stu3", token, batch("Patient/1"))
+    response = json.loads(answer.body)["entry"][0]["response"]
+    assert response["status"] == "412 Precondition Failed"
+    assert response["outcome"]["resourceType"] == "OperationOutcome"

@@ -118,7 +118,7 @@ class Cache(Generic[K, V]):
             async with asyncio.timeout(_DEADLINE_SECONDS):
                 value = await self._load(key)
         except TimeoutError:
-            raise StoreUnavailable(f"no answer within {_DEADLINE_SECONDS:.0f} s") from None
+            raise StoreUnavailable(f"a store did not answer within {_DEADLINE_SECONDS:.0f} s") from None
         entries, others = (self._absent, self._present) if value is None else (self._present, self._absent)
         others.pop(key, None)
         entries[key] = _Entry(value, began)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.oauth.access_token import AccessTokens
     from shared.oauth.endpoint import OAuthEndpoint
     from shared.oauth.signing_keys import SigningKeys
+    from shared.portal.endpoint import PortalEndpoint
     from shared.upstream.credentials.factory import Credentials
     from shared.upstream.pages import Pages
     from shared.upstream.transport import Transport
@@ -73,16 +74,20 @@ class Application:
         return Gateway(self.settings, self.tokens, self.clients, self.tenants, exchange, self._pages, self._audit)
 
     @cached_property
+    def portal(self) -> "PortalEndpoint":
+        """The registration portal."""
+        from shared.portal.endpoint import PortalEndpoint
+
+        return PortalEndpoint(self.settings, os.environ, self._tables, self.vault, self.usage, self._audit)
+
+    @cached_property
     def health(self) -> "HealthEndpoint":
         """The health of the stores."""
         from shared.azure.tables import TENANTS
         from shared.health import HealthEndpoint
-        from shared.oauth.signing_keys import SECRET_NAME
 
         tenants = self._table(TENANTS)
-        return HealthEndpoint(
-            {"key_vault": lambda: self.vault.versions(SECRET_NAME), "tables": lambda: tenants.get("health", "health")}
-        )
+        return HealthEndpoint({"key_vault": self.signing_keys.check, "tables": lambda: tenants.get("health", "health")})
 
     @cached_property
     def vault(self) -> "Vault":

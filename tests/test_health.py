@@ -63,7 +63,7 @@ async def test_the_stores_are_asked_once_however_many_call(monkeypatch: pytest.M
     assert {response.status for response in await asked} == {200}
     await endpoint(GET)
     assert store.asked == 1
-    monkeypatch.setattr(module, "_REMEMBERED_SECONDS", -1.0)
+    monkeypatch.setattr(module, "_REMEMBERED_SECONDS", {True: -1.0, False: -1.0})
     store.error = StoreUnavailable("down")
     assert (await endpoint(GET)).status == 503
     assert store.asked == 2

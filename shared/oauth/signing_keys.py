@@ -76,6 +76,10 @@ class SigningKeys:
         """The key ring. Raises StoreUnavailable, also when the vault holds no key."""
         return self._present(await self._rings.get(SECRET_NAME))
 
+    async def check(self) -> None:
+        """Reads the keys from Key Vault now. Raises StoreUnavailable when it does not answer or holds no key."""
+        self._present(await self._load(SECRET_NAME))
+
     async def find(self, kid: str) -> SigningKey | None:
         """The key a token names; one that is unknown makes this instance look again, at most every other second."""
         key = (await self.ring()).find(kid)
@@ -91,7 +95,11 @@ class SigningKeys:
 
     async def _load(self, name: str) -> KeyRing | None:
         now = datetime.now(UTC)
-        versions = [version for version in await self._vault.versions(name) if version.usable(now)][:_KEPT]
+        usable = [version for version in await self._vault.versions(name) if version.usable(now)]
+        # Cut apart, so that however often the key is rotated, the one that signs now stays.
+        versions = [v for v in usable if v.active_from > now][:_KEPT] + [v for v in usable if v.active_from <= now][
+            :_KEPT
+        ]
         keys = [key for version in versions if (key := await self._key(version)) is not None]
         self._parsed = {key.kid: key for key in keys}
         return KeyRing(tuple(keys)) if keys else None

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from shared.message import Response
+from shared.message import Request, Response
 from shared.oauth.access_token import Grant, InvalidToken
 from shared.oauth.signing_keys import SECRET_NAME, KeyRing, SigningKey, rotate
 from tests.oauth.conftest import GATEWAY, Instance, Start, WatchedVault, granted, refused, until
@@ -221,3 +221,23 @@ def test_the_newest_active_key_signs_and_the_oldest_when_none_is_active_yet() ->
     assert ring.signer(at - timedelta(minutes=1)) is old
     assert ring.find("middle") is middle
     assert ring.find("none") is None
+
+
+async def test_the_key_that_signs_stays_however_often_it_is_rotated(start: Start) -> None:
+    instance = start(CACHE_SECONDS="60")
+    first = await rotate(instance.vault, instance.settings)
+    for _ in range(8):
+        await rotate(instance.vault, instance.settings)
+    assert await signer(instance) == first.version
+
+
+async def test_a_deployment_without_a_signing_key_is_not_healthy(start: Start) -> None:
+    instance = start()
+    health = Request("GET", "/health")
+    assert json.loads((await instance.application.health(health)).body)["checks"]["key_vault"] == "unavailable"
+    await rotate(instance.vault, instance.settings)
+
+    async def healthy() -> bool:
+        return (await instance.application.health(health)).status == 200
+
+    await until(healthy, "the new key is found")

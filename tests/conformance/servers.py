@@ -1,0 +1,210 @@
+"""FHIR servers that others wrote, each started as a process of its own and loaded over HTTP."""
+
+import asyncio
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from local.child import Child
+from local.hospitals.hospital import HOSPITALS
+from local.hospitals.resources import resources
+from shared.fhir.versions import FhirFormat, FhirVersion
+from tests.clients import installation
+
+DSTU2, STU3, R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
+OBSERVATIONS = 120
+_TYPES = ("Location", "Patient", "Encounter", "Condition", "Observation")
+_HERE = Path(__file__).parent
+_HAPI = _HERE / "hapi"
+_START_SECONDS = 60.0
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under test: `key` names it in tests and in the table, `title` and `release` for people."""
+
+    key: str
+    title: str
+    version: FhirVersion
+
+
+SERVERS = (
+    Server("hapi-dstu2", "HAPI FHIR", DSTU2),
+    Server("hapi-stu3", "HAPI FHIR", STU3),
+    Server("hapi-r4", "HAPI FHIR", R4),
+    Server("medplum-r4", "Medplum", R4),
+    Server("fhirstarter-stu3", "fhirstarter", STU3),
+    Server("fhirstarter-r4", "fhirstarter", R4),
+)
+
+
+class Unavailable(Exception):
+    """A server can't be run on this machine; the message says why."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs: base URLs by the servers' keys, and why the others do not."""
+
+    bases: Mapping[str, str]
+    unavailable: Mapping[str, str]
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Running]:
+    """Starts and loads all servers side by side, and stops them."""
+    bases: dict[str, str] = {}
+    unavailable: dict[str, str] = {}
+
+    async def start(keys: Sequence[str], start: Callable[[AsyncExitStack], Awaitable[Sequence[str]]]) -> None:
+        try:
+            bases.update(zip(keys, await start(processes), strict=True))
+        except Unavailable as reason:
+            unavailable.update(dict.fromkeys(keys, str(reason)))
+
+    async with AsyncExitStack() as processes:
+        async with asyncio.TaskGroup() as starting:
+            starting.create_task(start(["hapi-dstu2", "hapi-stu3", "hapi-r4"], _start_hapi))
+            starting.create_task(start(["medplum-r4"], _start_medplum))
+            starting.create_task(start(["fhirstarter-stu3"], partial(_start_fhirstarter, sequence="STU3")))
+            starting.create_task(start(["fhirstarter-r4"], partial(_start_fhirstarter, sequence="R4B")))
+        versions = {server.key: server.version for server in SERVERS}
+        await asyncio.gather(*(_load(base, versions[key]) for key, base in bases.items()))
+        yield Running(bases, unavailable)
+
+
+def releases() -> dict[str, str]:
+    """The release of each server that runs here, by its title."""
+    packages = json.loads((installation.CLIENTS / "package-lock.json").read_text())["packages"]
+    pom = (_HAPI / "pom.xml").read_text()
+    hapi = re.search(r"<hapi.version>(.+)</hapi.version>", pom)
+    assert hapi is not None
+    return {
+        "HAPI FHIR": f"{hapi[1]}, its plain server",
+        "Medplum": f"`@medplum/fhir-router` {packages['node_modules/@medplum/fhir-router']['version']}",
+        "fhirstarter": f"{importlib.metadata.version('fhirstarter')} (R4 is R4B)",
+    }
+
+
+def charts(version: FhirVersion) -> Iterator[dict[str, Any]]:
+    """What a server is loaded with: the demo hospital of its version, with fewer observations."""
+    hospital = next(hospital for hospital in HOSPITALS if hospital.version is version)
+    by_type: dict[str, list[dict[str, Any]]] = {type: [] for type in _TYPES}
+    for resource in resources(hospital, date(2026, 1, 1)):
+        by_type.get(resource["resourceType"], []).append(resource)
+    del by_type["Observation"][OBSERVATIONS:]
+    for type in _TYPES:
+        yield from by_type[type]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def process(command: Sequence[str], url: str, **environment: str) -> AsyncIterator[None]:
+    """Runs a server until the block ends; entered once it answers at `url`."""
+    child = await Child.start(command[0], command, os.environ | environment)
+    ended = asyncio.create_task(child.ended())
+    try:
+        async with asyncio.timeout(_START_SECONDS), aiohttp.ClientSession() as session:
+            while not await _answers(session, url):
+                assert not ended.done(), ended.result()
+                await asyncio.sleep(0.05)
+        yield
+    finally:
+        ended.cancel()
+        await child.stop()
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status < 500
+    except aiohttp.ClientError:
+        return False
+
+
+async def _start_hapi(processes: AsyncExitStack) -> list[str]:
+    java, maven = shutil.which("java"), shutil.which("mvn")
+    if java is None or maven is None:
+        raise Unavailable("HAPI FHIR needs Java and Maven")
+    await asyncio.to_thread(_build_hapi, maven)
+    port = free_port()
+    classes = os.pathsep.join((str(_HAPI / "target" / "classes"), str(_HAPI / "target" / "libraries" / "*")))
+    command = (java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", classes, "server.HapiServer", str(port))
+    origin = f"http://127.0.0.1:{port}"
+    await processes.enter_async_context(process(command, f"{origin}/r4/metadata"))
+    return [f"{origin}/{version.value}" for version in FhirVersion]
+
+
+def _build_hapi(maven: str) -> None:
+    sources = [_HAPI / "pom.xml", *_HAPI.glob("src/**/*.java")]
+    built = _HAPI / "target" / "hapi-server-1.jar"
+    if built.exists() and built.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+        return
+    command = (maven, "--batch-mode", "--quiet", "package")
+    try:
+        done = subprocess.run(
+            command, cwd=_HAPI, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable("Maven can't build HAPI FHIR within 300 s") from None
+    if done.returncode != 0:
+        raise Unavailable(f"Maven can't build HAPI FHIR: {done.stdout.strip()[:500]}")
+
+
+async def _start_medplum(processes: AsyncExitStack) -> list[str]:
+    node = await asyncio.to_thread(installation.node)
+    port = free_port()
+    base = f"http://127.0.0.1:{port}/fhir/R4"
+    script = str(installation.CLIENTS / "medplum_server.mjs")
+    await processes.enter_async_context(process((node, script, str(port)), f"{base}/Patient"))
+    return [base]
+
+
+async def _start_fhirstarter(processes: AsyncExitStack, sequence: str) -> list[str]:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    command = (sys.executable, str(_HERE / "fhirstarter_server.py"), str(port))
+    await processes.enter_async_context(process(command, f"{base}/metadata", FHIR_SEQUENCE=sequence))
+    return [base]
+
+
+async def _load(base: str, version: FhirVersion) -> None:
+    headers = {"Content-Type": version.media_type(FhirFormat.JSON)}
+    at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def put(session: aiohttp.ClientSession, resource: dict[str, Any]) -> None:
+        url = f"{base}/{resource['resourceType']}/{resource['id']}"
+        async with at_once, session.put(url, data=_text(resource), headers=headers) as response:
+            assert response.status in (200, 201), await response.text()
+
+    async with aiohttp.ClientSession() as session:
+        loaded = list(charts(version))
+        await put(session, loaded[0])
+        await asyncio.gather(*(put(session, resource) for resource in loaded[1:]))
+
+
+def _text(resource: dict[str, Any]) -> str:
+    """A resource as JSON whose decimals end in a zero, which is lost where a number is read and written again."""
+    return re.sub(r'("value": \d+\.\d)\b', r"\g<1>0", json.dumps(resource))

@@ -92,7 +92,7 @@ async def open_session(settings: Settings, output: Output) -> AsyncIterator[Sess
     except OSError as error:
         raise SettingError(f"LOCAL_VAULT: no token to read in this folder ({error.strerror})") from error
     try:
-        tables = table_service(settings)
+        tables = table_service(settings, vault.credential)
     except ValueError as error:
         await vault.close()
         raise SettingError("TABLES_CONNECTION_STRING is malformed") from error

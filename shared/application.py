@@ -151,7 +151,7 @@ class Application:
     def _tables(self) -> "TableServiceClient":
         from shared.azure.tables import table_service
 
-        return table_service(self.settings)
+        return table_service(self.settings, self.vault.credential)
 
     def _table(self, name: str) -> "Table":
         from shared.azure.tables import Table

@@ -6,6 +6,7 @@ from typing import Any
 
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
@@ -13,6 +14,8 @@ from azure.core.exceptions import (
 )
 
 from shared.directory.errors import StoreConflict, StoreUnavailable
+
+_CONFLICTS = (409, 412)  # a transaction's failures have no class of their own
 
 # A request waits for the store, so the SDK's patience is short: the caches retry, and serve what they have meanwhile.
 CLIENT_OPTIONS: Mapping[str, Any] = {
@@ -35,7 +38,13 @@ def translated(store: str) -> Iterator[None]:
         raise
     except (ResourceModifiedError, ResourceExistsError) as error:
         raise StoreConflict(f"{store}: changed by someone else, or already there") from error
+    except ClientAuthenticationError as error:
+        # Of a sign-in that failed there is no answer of the store's, and so no status.
+        problem = f" answered {error.status_code}" if error.status_code else ": nobody is signed in, or not allowed"
+        raise StoreUnavailable(f"{store}{problem}") from error
     except HttpResponseError as error:
+        if error.status_code in _CONFLICTS:
+            raise StoreConflict(f"{store}: changed by someone else, or already there") from error
         raise StoreUnavailable(f"{store} answered {error.status_code}") from error
     except (AzureError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"{store} did not answer ({type(error).__name__})") from error

@@ -1,31 +1,44 @@
 """Table Storage: rows in and out, with ETags."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import EntityProperty, TableEntity, UpdateMode
+from azure.data.tables import (
+    EntityProperty,
+    TableEntity,
+    TableErrorCode,
+    TableTransactionError,
+    TransactionOperation,
+    UpdateMode,
+)
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.azure.credential import azure_credential
 from shared.azure.failures import CLIENT_OPTIONS, translated
 from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import Row
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
 
 TENANTS = "Tenants"
 CLIENTS = "Clients"
 PAGES = "Pages"
 USAGE = "Usage"
 ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE)
+_NOT_FOUND = 404
 
 
-def table_service(settings: Settings) -> TableServiceClient:
-    """A client of the account that the settings name: by its endpoint and our identity, or by connection string."""
+def table_service(settings: Settings, credential: "AsyncTokenCredential | None" = None) -> TableServiceClient:
+    """A client of the account that the settings name: by connection string, or by its endpoint and `credential`.
+
+    The credential stays the caller's to close.
+    """
     if "=" in settings.tables:
         return TableServiceClient.from_connection_string(settings.tables, **CLIENT_OPTIONS)
-    return TableServiceClient(settings.tables, credential=azure_credential(settings), **CLIENT_OPTIONS)
+    return TableServiceClient(settings.tables, credential=credential, **CLIENT_OPTIONS)
 
 
 class Table:
@@ -40,6 +53,12 @@ class Table:
         """Makes the table if it is not there."""
         with translated(self._store):
             await self._service.create_table_if_not_exists(self._client.table_name)
+
+    async def exists(self) -> bool:
+        """Whether the table is there: what reads and scans take for an empty one may be none."""
+        with translated(self._store):
+            named = self._service.query_tables("TableName eq @name", parameters={"name": self._client.table_name})
+            return any([True async for _ in named])
 
     async def get(self, partition: str, row: str) -> Row | None:
         """One row, or None; its ETag is `etag_of(row)`."""
@@ -65,6 +84,29 @@ class Table:
                 await self._client.create_entity(dict(row))
         except ResourceNotFoundError as error:
             raise self._missing() from error
+
+    async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
+        """Adds rows of one partition, all or none; StoreConflict when one is there already.
+
+        `unchanged` is a row of the partition as it was read: StoreConflict when it was written to since, or is gone.
+        It counts as written to from then on, so of two who decided on the same state only the first succeeds.
+        """
+        operations: list[Any] = [(TransactionOperation.CREATE, dict(row)) for row in rows]
+        if unchanged is not None:
+            keys = {key: unchanged[key] for key in ("PartitionKey", "RowKey")}
+            condition = {"etag": etag_of(unchanged), "match_condition": MatchConditions.IfNotModified}
+            operations.append((TransactionOperation.UPDATE, keys, {"mode": UpdateMode.MERGE, **condition}))
+        with translated(self._store):
+            try:
+                await self._client.submit_transaction(operations)
+            except TableTransactionError as error:
+                if error.status_code != _NOT_FOUND:
+                    raise
+                if (
+                    getattr(error, "error_code", None) == TableErrorCode.TABLE_NOT_FOUND
+                ):  # not among its declared fields
+                    raise self._missing() from None
+                raise StoreConflict(f"{self._store}: the row is gone") from error
 
     async def put(self, row: Row) -> None:
         """Writes a row over whatever is there, all its columns."""

@@ -49,19 +49,22 @@ class Secret:
 
 
 class Vault:
-    """The deployment's Key Vault. Every method raises StoreUnavailable when it does not answer as it should."""
+    """The deployment's Key Vault. Every method raises StoreUnavailable when it does not answer as it should.
+
+    `credential` is who the process is towards Azure; other stores borrow it, and `close` ends it.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._credential = azure_credential(settings)
+        self.credential = azure_credential(settings)
         options: dict[str, Any] = dict(CLIENT_OPTIONS)
         if settings.local_vault is not None:
             options |= {"connection_verify": str(settings.local_vault / "ca.pem"), "verify_challenge_resource": False}
-        self._client = SecretClient(settings.key_vault_url, self._credential, **options)
+        self._client = SecretClient(settings.key_vault_url, self.credential, **options)
 
     async def close(self) -> None:
         """Ends its connections."""
         await self._client.close()
-        await self._credential.close()
+        await self.credential.close()
 
     async def get(self, name: str, version: str | None = None) -> Secret | None:
         """The latest version of a secret, or one named; None when there is none, it is deleted, disabled or expired."""
@@ -86,7 +89,7 @@ class Vault:
                 found = [_version(item) async for item in self._client.list_properties_of_secret_versions(name)]
         except ResourceNotFoundError:
             return []
-        # Key Vault tells times to the second: of two versions made in the same one, the one to be active later is newer.
+        # Key Vault tells times to the second: of two versions made in one, the one active later is newer.
         return sorted(found, key=lambda version: (version.created, version.active_from), reverse=True)
 
     async def names(self) -> AsyncIterator[str]:

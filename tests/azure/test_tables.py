@@ -155,3 +155,31 @@ async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(table_s
                 with pytest.raises(StoreUnavailable) as raised:
                     await call
                 assert "127.0.0.1" not in str(raised.value)
+
+
+async def test_rows_are_inserted_together_or_not_at_all(table: Table) -> None:
+    await table.insert_together(row(row="a"), row(row="b"))
+    with pytest.raises(StoreConflict):
+        await table.insert_together(row(row="c"), row(row="b"))
+    assert [found["RowKey"] async for found in table.scan()] == ["a", "b"]
+
+
+async def test_of_two_who_decided_on_the_same_row_only_the_first_inserts(table: Table) -> None:
+    await table.put(row(row="a", Name="it"))
+    read = await table.get("p", "a")
+    assert read is not None
+    await table.insert_together(row(row="b"), unchanged=read)
+    with pytest.raises(StoreConflict):
+        await table.insert_together(row(row="c"), unchanged=read)
+    assert await table.get("p", "a") == read
+    assert await table.get("p", "c") is None
+    await table.delete("p", "a")
+    with pytest.raises(StoreConflict):
+        await table.insert_together(row(row="c"), unchanged=read)
+
+
+async def test_a_table_exists_once_it_is_made(table: Table, missing_table: Table) -> None:
+    assert await table.exists()
+    assert not await missing_table.exists()
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        await missing_table.insert_together(row())

@@ -90,13 +90,13 @@ def _secret(row: Row, secret_id: str) -> ClientSecret:
 
 
 def _error(row: Row, column: str, problem: str) -> RowError:
-    return RowError(TABLE, (str(row["PartitionKey"])[:64], str(row["RowKey"])[:64]), column, problem)
+    return RowError(TABLE, (str(row["PartitionKey"]), str(row["RowKey"])), column, problem)
 
 
 def _refuse_unknown(row: Row, columns: frozenset[str]) -> None:
     for column in row:
         if column not in columns:
-            raise _error(row, column[:64], "is not a column of this row")
+            raise _error(row, column, "is not a column of this row")
 
 
 def _time(row: Row, column: str) -> datetime | None:

@@ -76,12 +76,19 @@ class Provider:
 
 
 class RowError(Exception):
-    """A row of a table can't be used. The message names table, row and column, and never shows the value."""
+    """A row of a table can't be used. The message names table, row and column, and never shows the value.
+
+    A person typed keys and column names, so they are made printable and short.
+    """
 
     def __init__(self, table: str, row: tuple[str, str], column: str, problem: str) -> None:
-        super().__init__(f"table {table}, row ({row[0]}, {row[1]}), column {column}: {problem}")
-        self.column = column
+        self.column = _shown(column)
         self.problem = problem
+        super().__init__(f"table {table}, row ({_shown(row[0])}, {_shown(row[1])}), column {self.column}: {problem}")
 
 
 Row = Mapping[str, object]
+
+
+def _shown(name: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in name[:64])

@@ -117,7 +117,7 @@ class _RowReader:
             raise self._error("RowKey", f"is none of {_names(FhirVersion)}")
         for column in self._row:
             if column not in COLUMNS and column not in _STORE_COLUMNS and not column.startswith("odata."):
-                raise self._error(_shown(column), "is not a column of this table")
+                raise self._error(column, "is not a column of this table")
         base_url = self._base_url()
         return Provider(
             tenant=tenant,
@@ -135,7 +135,7 @@ class _RowReader:
         )
 
     def _error(self, column: str, problem: str) -> RowError:
-        return RowError(TABLE, (_shown(self._key[0]), _shown(self._key[1])), column, problem)
+        return RowError(TABLE, self._key, column, problem)
 
     def _text(self, column: str) -> str:
         value = self._row.get(column)
@@ -243,9 +243,10 @@ class _RowReader:
         text = self._text("MaxConcurrent")
         if not text:
             return DEFAULT_MAX_CONCURRENT
-        if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 10_000:
+        # Storage Explorer's Double gives 64 as 64.0.
+        if not re.fullmatch(r"[0-9]{1,5}(\.0)?", text) or not 1 <= float(text) <= 10_000:
             raise self._error("MaxConcurrent", "must be a whole number from 1 to 10000")
-        return int(text)
+        return int(float(text))
 
     def _flag(self, column: str, *, default: bool) -> bool:
         text = self._text(column).lower()
@@ -263,8 +264,3 @@ class _RowReader:
 
 def _names(choices: type[Enum]) -> str:
     return ", ".join(choice.value for choice in choices)
-
-
-def _shown(key: str) -> str:
-    """A key or column name as an error may show it: printable and short, since a person typed it."""
-    return "".join(c if c.isprintable() else "?" for c in key[:64])

@@ -149,3 +149,10 @@ def test_what_is_no_client_id(client_id: str) -> None:
 def test_what_is_a_client_id(client_id: str) -> None:
     assert CLIENT_ID.fullmatch(client_id)
     assert len(vault_name(client_id, "s" * 32)) <= 127
+
+
+def test_an_error_shows_no_character_that_would_steer_a_terminal() -> None:
+    with pytest.raises(RowError) as raised:
+        parse_client([{"PartitionKey": "a\x1b[31m", "RowKey": "client", "Na\nme" + "x" * 99: 1}])
+    assert str(raised.value).startswith("table Clients, row (a?[31m, client), column Na?mexxx")
+    assert len(raised.value.column) == 64

@@ -1,6 +1,7 @@
 import json
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -345,7 +346,7 @@ def test_wrong_extra_headers(text: str) -> None:
         ("Access", ["readwrite", "rw", "none"]),
         ("Types", ["patient", "Patient;Observation", "Patient Observation", "*", "Patient/1", "Pätient"]),
         ("TimeoutSeconds", ["0", "0.05", "221", "-1", "1e2", "nan", "inf", "30s", "1,5", True, "9" * 400]),
-        ("MaxConcurrent", ["0", "10001", "-1", "1.5", "many", 7.5, "9" * 5000]),
+        ("MaxConcurrent", ["0", "10001", "-1", "1.5", "many", 7.5, 0.0, 1e300, "8.", "9" * 5000]),
     ],
 )
 def test_wrong_values(column: str, values: list[object]) -> None:
@@ -434,3 +435,10 @@ def test_extra_headers_can_never_hold_a_line_break(headers: dict[str, object]) -
     except RowError:
         return
     assert all(text.isascii() and text.isprintable() for header in found for text in header)
+
+
+@pytest.mark.parametrize("value", [64, 64.0, "64", "64.0"])
+def test_a_whole_number_may_be_a_double(value: object) -> None:
+    row = {"PartitionKey": str(UUID(int=0)), "RowKey": "stu3", "BaseUrl": "https://a.example", "MaxConcurrent": value}
+    limit = parse_provider(row, local=False).max_concurrent
+    assert (limit, type(limit)) == (64, int)

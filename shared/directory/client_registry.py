@@ -1,7 +1,8 @@
 """The write side of the table `Clients`: clients and their secrets, made, changed and ended."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -17,6 +18,7 @@ from shared.directory.client import (
     parse_client,
     vault_name,
 )
+from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import Row, RowError
 from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
 from shared.directory.tenant_id import parse_tenant_id
@@ -50,26 +52,30 @@ class ClientRegistry:
     ) -> NewSecret:
         """Makes a client with a first secret, which works as soon as this returns.
 
-        `tenants` is `*` for all, or GUIDs (also as a comma list) in any spelling. The row `client` is written last, so
-        that what a failure leaves behind opens nothing. Raises InvalidClient or InvalidTenantId.
+        `tenants` is `*` for all, or GUIDs (also as a comma list) in any spelling. A failure leaves nothing behind; if
+        not even that can be seen to, then a hash that no row leads to. Raises InvalidClient or InvalidTenantId.
         """
         client_id = str(uuid4())
         columns = {"Name": _text("name", name), "Owner": _text("owner", owner), "Tenants": _tenants(tenants)}
-        secret = await self._new_secret(client_id, expires)
-        await self._table.insert({"PartitionKey": client_id, "RowKey": CLIENT_ROW, **columns, "Enabled": True})
-        return secret
+        client = {"PartitionKey": client_id, "RowKey": CLIENT_ROW, **columns, "Enabled": True}
+        return await self._new_secret(client_id, expires, client)
 
     async def add_secret(self, client_id: str, expires: datetime | None = None) -> NewSecret:
         """Adds a secret beside those the client has; all of them work.
 
-        A client may have five that have not expired. Raises UnknownClient, TooManySecrets, InvalidClient for a time
-        that has passed, or RowError when the client's rows can't be understood.
+        A client may have five that have not expired, also when several people add one at once: then StoreConflict is
+        raised to all but the first. Raises UnknownClient, TooManySecrets, InvalidClient for a time that has passed, or
+        RowError when the client's rows can't be understood.
         """
-        client = await self.get(client_id)
+        rows = await self._rows(client_id)
+        client = parse_client(rows)
+        if client is None:
+            raise UnknownClient(client_id)
         now = datetime.now(UTC)
         if sum(secret.expires is None or now < secret.expires for secret in client.secrets) >= MOST_LIVE_SECRETS:
             raise TooManySecrets(MOST_LIVE_SECRETS)
-        return await self._new_secret(client_id, expires)
+        counted = next(row for row in rows if row["RowKey"] == CLIENT_ROW)
+        return await self._new_secret(client_id, expires, unchanged=counted)
 
     async def delete_secret(self, client_id: str, secret_id: str) -> bool:
         """Ends a secret, and within `CACHE_SECONDS` the tokens obtained with it; False when there was nothing to end.
@@ -122,7 +128,7 @@ class ClientRegistry:
 
     async def get(self, client_id: str) -> Client:
         """A client, enabled or not. Raises UnknownClient, or RowError when its rows can't be understood."""
-        client = parse_client(await self._table.partition(client_id)) if CLIENT_ID.fullmatch(client_id) else None
+        client = parse_client(await self._rows(client_id))
         if client is None:
             raise UnknownClient(client_id)
         return client
@@ -141,18 +147,36 @@ class ClientRegistry:
             if client is not None:
                 yield client_id, client
 
-    async def _new_secret(self, client_id: str, expires: datetime | None) -> NewSecret:
+    async def _rows(self, client_id: str) -> Sequence[Row]:
+        return await self._table.partition(client_id) if CLIENT_ID.fullmatch(client_id) else []
+
+    async def _new_secret(
+        self, client_id: str, expires: datetime | None, *beside: Row, unchanged: Row | None = None
+    ) -> NewSecret:
+        """Makes a secret, together with the rows `beside` it, unless the row `unchanged` was written to meanwhile.
+
+        Its hash goes first, so that the secret works once there is a row, and is taken back when there will be none.
+        """
         now = datetime.now(UTC)
         if expires is not None and expires <= now:
             raise InvalidClient("the secret would have expired already: give a time to come")
         client_secret = new_client_secret()
         secret_id = secret_id_of(client_secret)
-        await self._vault.set(
-            vault_name(client_id, secret_id), hash_of(client_secret), expires=expires, tags=ALGORITHM_TAG
-        )
         row = {"PartitionKey": client_id, "RowKey": SECRET_ROW_PREFIX + secret_id, "Created": now}
         expiry = {} if expires is None else {"Expires": expires}
-        await self._table.insert({**row, **expiry, "Hint": hint_of(client_secret)})
+        rows = [*beside, {**row, **expiry, "Hint": hint_of(client_secret)}]
+        try:
+            await self._vault.set(
+                vault_name(client_id, secret_id), hash_of(client_secret), expires=expires, tags=ALGORITHM_TAG
+            )
+            await self._table.insert_together(*rows, unchanged=unchanged)
+        except BaseException:
+            # Also when it was interrupted, or an answer got lost and the rows are there.
+            with suppress(StoreUnavailable, StoreConflict):
+                await self._vault.delete(vault_name(client_id, secret_id))
+                for made in rows:
+                    await self._table.delete(client_id, str(made["RowKey"]))
+            raise
         return NewSecret(client_id, secret_id, client_secret, expires)
 
     async def _write(self, client_id: str, columns: Mapping[str, object]) -> None:

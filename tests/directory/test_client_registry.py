@@ -1,5 +1,6 @@
 """Clients and secrets, kept in real tables and a real vault and read back by the gateway's own directory."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from shared.azure.vault import Vault
 from shared.directory.client import vault_name
 from shared.directory.client_registry import MOST_LIVE_SECRETS, ClientRegistry, NewSecret
 from shared.directory.clients import Clients
-from shared.directory.errors import StoreConflict
+from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import Row, RowError
 from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
 from shared.oauth.client_secret import hint_of, matches
@@ -44,8 +45,13 @@ async def service(table_service: TableService) -> AsyncIterator[TableServiceClie
 
 
 @pytest.fixture
-async def table(service: TableServiceClient) -> Table:
-    table = Table(service, f"Clients{uuid4().hex}")
+def table_name() -> str:
+    return f"Clients{uuid4().hex}"
+
+
+@pytest.fixture
+async def table(service: TableServiceClient, table_name: str) -> Table:
+    table = Table(service, table_name)
     await table.create()
     return table
 
@@ -286,3 +292,80 @@ async def test_a_client_whose_row_is_wrong_can_still_be_kept_out(registry: Clien
     row = await table.get("typed", "client")
     assert row is not None
     assert row["Enabled"] is False
+
+
+async def test_two_people_at_once_cannot_add_a_sixth_secret(
+    service: TableServiceClient, table_name: str, vault: Vault, registry: ClientRegistry
+) -> None:
+    """All of them count before any of them writes."""
+    new = await registry.create("Care app", "Ada", "*")
+    for _ in range(MOST_LIVE_SECRETS - 2):
+        await registry.add_secret(new.client_id)
+    people = 3
+    counted = asyncio.Barrier(people)
+
+    class Counting(Table):
+        async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
+            await counted.wait()
+            await super().insert_together(*rows, unchanged=unchanged)
+
+    registries = [ClientRegistry(Counting(service, table_name), vault) for _ in range(people)]
+    outcomes = await asyncio.gather(*(each.add_secret(new.client_id) for each in registries), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NewSecret", "StoreConflict", "StoreConflict"]
+    live = {secret.id for secret in (await registry.get(new.client_id)).secrets}
+    assert len(live) == MOST_LIVE_SECRETS
+    held = {name async for name in vault.names() if name.startswith(f"client-{new.client_id}-")}
+    assert held == {vault_name(new.client_id, secret_id) for secret_id in live}
+
+
+async def test_a_secret_is_not_added_to_a_client_that_was_deleted_meanwhile(
+    service: TableServiceClient, table_name: str, table: Table, vault: Vault, registry: ClientRegistry
+) -> None:
+    new = await registry.create("Care app", "Ada", "*")
+
+    class Interrupted(Table):
+        async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
+            await registry.delete(new.client_id)
+            await super().insert_together(*rows, unchanged=unchanged)
+
+    with pytest.raises(StoreConflict):
+        await ClientRegistry(Interrupted(service, table_name), vault).add_secret(new.client_id)
+    assert await table.partition(new.client_id) == []
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_creation_that_stops_half_way_leaves_nothing(
+    service: TableServiceClient,
+    table_name: str,
+    table: Table,
+    vault: Vault,
+    registry: ClientRegistry,
+    written: bool,
+) -> None:
+    """The store fails, either before it wrote the rows or with the answer on its way."""
+    before = {name async for name in vault.names()}
+
+    class Failing(Table):
+        async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
+            if written:
+                await super().insert_together(*rows, unchanged=unchanged)
+            raise StoreUnavailable("no answer")
+
+    with pytest.raises(StoreUnavailable):
+        await ClientRegistry(Failing(service, table_name), vault).create("Care app", "Ada", "*")
+    assert [row async for row in table.scan()] == []
+    assert {name async for name in vault.names()} == before
+    assert await registry.create("Care app", "Ada", "*")
+
+
+async def test_changes_of_two_people_at_once_are_all_kept_or_told(registry: ClientRegistry) -> None:
+    new = await registry.create("Care app", "Ada", "*")
+    outcomes = await asyncio.gather(
+        registry.change(new.client_id, name="Ward app"),
+        registry.change(new.client_id, owner="Grace"),
+        return_exceptions=True,
+    )
+    client = await registry.get(new.client_id)
+    for outcome, kept in zip(outcomes, (client.name == "Ward app", client.owner == "Grace"), strict=True):
+        assert kept is (outcome is None)
+        assert outcome is None or isinstance(outcome, StoreConflict)

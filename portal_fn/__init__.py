@@ -1,0 +1,11 @@
+"""The registration portal."""
+
+import azure.functions as func
+
+from shared.azure.functions import application, respond
+
+_application = application()
+
+
+async def main(req: func.HttpRequest) -> func.HttpResponse:
+    return await respond(req, _application.portal)

@@ -10,8 +10,7 @@ import orjson
 
 from shared.audit import AuditLog
 from shared.directory.clients import Clients
-from shared.directory.errors import StoreUnavailable
-from shared.directory.provider import Access, BatchMode, Provider, RowError
+from shared.directory.provider import Access, BatchMode, Provider
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, batch_entries, bundle_kind
 from shared.fhir.body import RequestBody, parse_request_body, rewrite_body
@@ -29,6 +28,7 @@ from shared.settings import Settings
 from shared.upstream.batch import perform_split
 from shared.upstream.context import RequestContext
 from shared.upstream.exchange import PAGE_SEGMENT, Exchange, FhirRequest
+from shared.upstream.failure import fhir_error
 from shared.upstream.headers import request_id
 from shared.upstream.hops import AUTH, DIRECTORY, Hops, server_timing
 from shared.upstream.pages import Pages
@@ -87,7 +87,7 @@ class Gateway:
             response = await self._serve(request, base, version, path, trace)
         except Exception as error:
             format = format_for_errors(request.query, request.headers.get("accept"))
-            response = error_response(_fhir_error(error), version, format)
+            response = error_response(fhir_error(error), version, format)
         hops = trace.hops.milliseconds()
         self._record(trace, request, response, hops)
         headers = {**response.headers, "X-Request-Id": trace.request_id, "Server-Timing": server_timing(hops)}
@@ -217,23 +217,6 @@ class Gateway:
             sent=len(response.body),
             hops=hops,
         )
-
-
-def _fhir_error(error: Exception) -> FhirError:
-    """Every way a request can fail, as the one error that becomes an OperationOutcome."""
-    match error:
-        case FhirError():
-            return error
-        case StoreUnavailable():
-            _log.error("%s", error)
-            return FhirError(
-                503, "transient", "The gateway's directory is not reachable. Try again.", {"Retry-After": "5"}
-            )
-        case RowError():
-            _log.error("%s", error)
-            return FhirError(500, "exception", f"The tenant's directory entry can't be used: {error}.")
-    _log.error("unexpected error", exc_info=error)
-    return FhirError(500, "exception", "The request failed inside the gateway.")
 
 
 @lru_cache(maxsize=20_000)

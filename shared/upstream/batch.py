@@ -15,6 +15,7 @@ from shared.fhir.versions import FhirFormat
 from shared.message import Response
 from shared.upstream.context import RequestContext
 from shared.upstream.exchange import Exchange, FhirRequest
+from shared.upstream.failure import fhir_error
 
 _MOST_AT_ONCE = 8
 
@@ -42,8 +43,8 @@ async def perform_split(
                 body_type = version.media_type(body_format) if body is not None else None
                 request = FhirRequest(entry.method, entry.interaction, query, entry.headers, body, body_type)
                 response = _in_format(await exchange.perform(context, request), entry, context.format)
-            except FhirError as error:
-                response = error_response(error, version, context.format)
+            except Exception as error:
+                response = error_response(fhir_error(error), version, context.format)
         return _answer(response, entry, context)
 
     answers = await asyncio.gather(*map(perform, entries, bodies))

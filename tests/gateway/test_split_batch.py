@@ -4,8 +4,11 @@ import asyncio
 import json
 from xml.etree import ElementTree
 
+import pytest
 from aiohttp import web
 
+from shared.directory.errors import StoreUnavailable
+from shared.upstream.pages import Pages
 from tests.gateway.conftest import GATEWAY, Deployment, Provider
 
 FHIR = "{http://hl7.org/fhir}"
@@ -187,3 +190,26 @@ async def test_a_failure_in_another_format_keeps_its_status(deployment: Deployme
     response = json.loads(answer.body)["entry"][0]["response"]
     assert response["status"] == "412 Precondition Failed"
     assert response["outcome"]["resourceType"] == "OperationOutcome"
+
+
+async def test_an_entry_that_the_gateway_itself_fails_hurts_no_other(
+    deployment: Deployment, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page handle that can't be written is one entry's misfortune."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if "Observation" not in request.path:
+            return await by_path(request)
+        link = {"relation": "next", "url": f"http://{request.host}/fhir?_getpages=1"}
+        bundle = {"resourceType": "Bundle", "type": "searchset", "link": [link]}
+        return web.json_response(bundle, content_type="application/fhir+json")
+
+    async def fail(*arguments: object) -> str:
+        raise StoreUnavailable("Table Storage (Pages) answered 503")
+
+    provider.answer = answer
+    monkeypatch.setattr(Pages, "handle", fail)
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    answered = await deployment.send("POST", "/stu3", token, batch("Patient/1", "Observation?patient=1", "Patient/1"))
+    statuses = [entry["response"]["status"] for entry in json.loads(answered.body)["entry"]]
+    assert statuses == ["200 OK", "503 Service Unavailable", "200 OK"]

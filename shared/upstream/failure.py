@@ -1,0 +1,26 @@
+"""Every way a FHIR request can fail, as the one error that becomes an OperationOutcome."""
+
+import logging
+
+from shared.directory.errors import StoreUnavailable
+from shared.directory.provider import RowError
+from shared.fhir.errors import FhirError
+
+_log = logging.getLogger(__name__)
+
+
+def fhir_error(error: Exception) -> FhirError:
+    """The error as FHIR has it; what the operator must know of it is logged."""
+    match error:
+        case FhirError():
+            return error
+        case StoreUnavailable():
+            _log.error("%s", error)
+            return FhirError(
+                503, "transient", "The gateway's directory is not reachable. Try again.", {"Retry-After": "5"}
+            )
+        case RowError():
+            _log.error("%s", error)
+            return FhirError(500, "exception", f"The tenant's directory entry can't be used: {error}.")
+    _log.error("unexpected error", exc_info=error)
+    return FhirError(500, "exception", "The request failed inside the gateway.")

@@ -1,0 +1,197 @@
+"""The way to a provider for the check: the gateway's own transport, credential and judgement, without a client."""
+
+import asyncio
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.azure.vault import Vault
+from shared.cache import Cache
+from shared.directory.provider import Access, Provider
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import InteractionKind
+from shared.fhir.negotiation import media_type_format
+from shared.fhir.paging import absolute, plain_link, same_site
+from shared.fhir.policy import Permissions, check_answer
+from shared.fhir.rewriting import LinkMap
+from shared.fhir.versions import FhirFormat
+from shared.onboarding.problem import Problem, ProblemKind
+from shared.onboarding.question import Question
+from shared.settings import Settings
+from shared.upstream.answer import judge
+from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.factory import Credentials
+from shared.upstream.transport import Transport, UpstreamAnswer, UpstreamRequest
+
+_MOST_AT_ONCE = 4
+_MOST_SECRETS = 8  # one row names two at most
+_MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,60}")
+
+_BY_STATUS = {
+    401: ProblemKind.CREDENTIAL_REFUSED,
+    407: ProblemKind.CREDENTIAL_REFUSED,
+    403: ProblemKind.FORBIDDEN,
+    404: ProblemKind.NOT_FOUND,
+    410: ProblemKind.NOT_FOUND,
+    429: ProblemKind.THROTTLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a question. `document` is the resource, empty when there is a `problem`.
+
+    `status` is None when no answer came; `milliseconds` is how long the provider took.
+    """
+
+    problem: Problem | None = None
+    status: int | None = None
+    media_type: str = ""
+    milliseconds: float = 0.0
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Probe:
+    """Asks one provider, at most four questions at once and never more than its row allows."""
+
+    def __init__(self, provider: Provider, transport: Transport, credentials: Credentials, timeout: float) -> None:
+        self.provider = provider
+        self._transport = transport
+        self._credentials = credentials
+        self._timeout = timeout
+        self._slots = asyncio.Semaphore(min(_MOST_AT_ONCE, provider.max_concurrent))
+        self._permissions = Permissions(provider.types, provider.access is Access.WRITE)
+        self._own_links = LinkMap((provider.base_url,), provider.base_url)
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer to a question, judged as the gateway would; raises StoreUnavailable when the vault is."""
+        async with self._slots:
+            deadline = asyncio.get_running_loop().time() + self._timeout
+            try:
+                async with asyncio.timeout_at(deadline):
+                    tls = await self._credentials.client_context(self.provider)
+                    proof = await self._credentials.of(self.provider).headers()
+            except CredentialError as error:
+                return Answer(Problem(ProblemKind.NO_CREDENTIAL, question.label, str(error)))
+            except TimeoutError:
+                return Answer(Problem(ProblemKind.NO_CREDENTIAL, question.label, "no token in time"))
+            began = time.perf_counter()
+            try:
+                answer = await self._send(question, proof, deadline, tls)
+            except FhirError as error:
+                return Answer(Problem(_no_answer(error), question.label), milliseconds=_since(began))
+            return self._judged(question, answer, _since(began))
+
+    def own(self, url: str) -> str | None:
+        """A URL at or below the provider's base as the gateway would ask for it; None for any other."""
+        return self._own_links.map(url)
+
+    def followed(self, link: str, asked: Question) -> str | None:
+        """Where the gateway would follow a link of an answer; None when it leads to another server."""
+        base = self.provider.base_url
+        try:
+            target = absolute(link, asked.page_url or f"{base}/{asked.interaction.path}")
+        except FhirError:
+            return None
+        plain = plain_link(target, self._own_links, base, self._permissions)
+        return plain or (target if same_site(target, base) else None)
+
+    async def _send(
+        self, question: Question, proof: Mapping[str, str], deadline: float, tls: ssl.SSLContext | None
+    ) -> UpstreamAnswer:
+        url = question.page_url or _url(self.provider.base_url, question)
+        headers = {
+            "accept": self.provider.version.media_type(FhirFormat.JSON),
+            "accept-encoding": "gzip, deflate",
+            **({"content-type": question.body_type} if question.body_type else {}),
+        }
+        for name, value in (*self.provider.extra_headers, *proof.items()):
+            headers[name.lower()] = value
+        request = UpstreamRequest(question.method, url, headers, question.body, repeatable=True)
+        return await self._transport.send(request, deadline=deadline, tls=tls)
+
+    def _judged(self, question: Question, answer: UpstreamAnswer, milliseconds: float) -> Answer:
+        media_type = _media_type(answer)
+        document: Mapping[str, Any] = {}
+        kind, detail = _by_status(answer.status), str(answer.status)
+        if kind is None:
+            kind, detail, document = self._read(question, answer, media_type)
+        problem = Problem(kind, question.label, detail) if kind is not None else None
+        return Answer(problem, answer.status, media_type, milliseconds, document if problem is None else {})
+
+    def _read(
+        self, question: Question, answer: UpstreamAnswer, media_type: str
+    ) -> tuple[ProblemKind | None, str, Mapping[str, Any]]:
+        """The document in a successful answer, or what is wrong with it."""
+        try:
+            judged = judge(answer, question.interaction, question.method)
+        except FhirError:
+            if answer.body and media_type_format(media_type) is None:
+                return ProblemKind.NOT_FHIR, media_type or "without a media type", {}
+            return ProblemKind.MALFORMED, "", {}
+        if judged.format is None:
+            return ProblemKind.MALFORMED, "", {}
+        if judged.format is not FhirFormat.JSON:
+            return ProblemKind.NOT_JSON, "", {}
+        if judged.document["resourceType"] not in question.answered_by:
+            return ProblemKind.UNEXPECTED, "", {}
+        if question.interaction.kind is not InteractionKind.CAPABILITIES:
+            try:
+                check_answer(judged.document, self._permissions)
+            except FhirError as error:
+                return ProblemKind.OTHER_TYPES, error.diagnostics.rstrip("."), {}
+        return None, "", judged.document
+
+
+@asynccontextmanager
+async def open_probe(provider: Provider, vault: Vault, settings: Settings) -> AsyncIterator[Probe]:
+    """A probe with a credential made now, so that one that was stored a moment ago is the one that is tried."""
+
+    async def value(name: str) -> str | None:
+        secret = await vault.get(name)
+        return None if secret is None else secret.value
+
+    values: Cache[str, str] = Cache(
+        value, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_MOST_SECRETS
+    )
+    transport = Transport(settings.max_response_bytes)
+    credentials = Credentials(transport.session, values.get, values.expire)
+    try:
+        timeout = provider.timeout_seconds or settings.upstream_timeout_seconds
+        yield Probe(provider, transport, credentials, timeout)
+    finally:
+        await credentials.close()
+        await transport.close()
+
+
+def _url(base_url: str, question: Question) -> str:
+    path = f"/{question.interaction.path}" if question.interaction.path else ""
+    return f"{base_url}{path}" + (f"?{question.query}" if question.query else "")
+
+
+def _by_status(status: int) -> ProblemKind | None:
+    if 300 <= status < 400:
+        return ProblemKind.REDIRECT
+    if status >= 500:
+        return ProblemKind.SERVER_ERROR
+    return _BY_STATUS.get(status, ProblemKind.REFUSED) if status >= 400 else None
+
+
+def _no_answer(error: FhirError) -> ProblemKind:
+    if error.status == 504:
+        return ProblemKind.TIMEOUT
+    return ProblemKind.UNREACHABLE if error.code == "transient" else ProblemKind.MALFORMED
+
+
+def _media_type(answer: UpstreamAnswer) -> str:
+    """The answer's media type, if it is one: nothing else of a header is reported."""
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return media_type if _MEDIA_TYPE.fullmatch(media_type) else ""
+
+
+def _since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000

@@ -9,7 +9,7 @@ from shared.directory.refusals import UnknownClient
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.portal.pages import Pages
-from shared.portal.tenant_list import TenantList
+from shared.portal.tenant_list import TenantEntry, TenantList
 from shared.portal.visit import Route, Visit
 from shared.settings import Settings
 
@@ -29,10 +29,7 @@ class ConnectPage:
 
     async def _show(self, visit: Visit) -> Response:
         client = await self._client(visit)
-        reachable = client.tenants if client is not None else None
-        entry = next(
-            (entry for entry in await self._tenants.entries() if reachable and entry.tenant in reachable), None
-        )
+        entry = await self._reachable(client) if client is not None else None
         return self._pages.page(
             "connect.html",
             visit,
@@ -43,6 +40,11 @@ class ConnectPage:
             tenant=entry.tenant if entry is not None else None,
             base=f"/{entry.version.value}" if entry is not None and entry.version is not None else "/fhir",
         )
+
+    async def _reachable(self, client: Client) -> TenantEntry | None:
+        """The first tenant that the client may reach and that is served."""
+        entries = [entry for entry in await self._tenants.entries() if entry.enabled and not entry.problem]
+        return next((entry for entry in entries if entry.tenant is not None and client.may_reach(entry.tenant)), None)
 
     async def _client(self, visit: Visit) -> Client | None:
         client_id = visit.query.get("client")

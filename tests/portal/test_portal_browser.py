@@ -1,0 +1,408 @@
+"""The portal in a real browser, on the whole local system: what a person does there, and how its pages look."""
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import requests
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.ui import WebDriverWait
+
+from local.hospitals.hospital import NORTHGATE
+from local.stack import Host, Stack, running
+from tests.clients.installation import CLIENTS, node
+
+CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+)
+SEEN_SECONDS = 10  # CACHE_SECONDS is 1 here
+
+pytestmark = pytest.mark.skipif(
+    not (Path(CHROMIUM).exists() and Path(CHROMEDRIVER).exists()),
+    reason="chromium and chromedriver are not installed: apt-get install chromium chromium-driver",
+)
+
+
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Stack, Path]]:
+    folder = tmp_path_factory.mktemp("stack")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CACHE_SECONDS", "1")
+        async with running(folder, 0, Host.LOCAL, lambda text: None) as stack:
+            yield stack, folder
+
+
+@dataclass
+class Browser:
+    """What a person does in a browser: looks, clicks, fills in."""
+
+    driver: Chrome
+    root: str
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.root + path)
+
+    def one(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def has(self, selector: str) -> bool:
+        return bool(self.driver.find_elements(By.CSS_SELECTOR, selector))
+
+    def text(self) -> str:
+        return self.one("main").text
+
+    def fill(self, **values: str) -> None:
+        for name, value in values.items():
+            field = self.one(f'[name="{name}"]')
+            if field.tag_name == "select":
+                Select(field).select_by_value(value)
+            elif field.get_attribute("type") == "radio":
+                self.one(f'[name="{name}"][value="{value}"]').click()
+            else:
+                field.clear()
+                field.send_keys(value)
+
+    def press(self, text: str) -> None:
+        """Presses the button or follows the link with this text, and waits for the page it leads to."""
+        before = self.one("html")
+        wanted = f'//main//*[self::a or self::button][normalize-space()="{text}"]'
+        self.driver.find_element(By.XPATH, wanted).click()
+        WebDriverWait(self.driver, 20).until(lambda _: self.one("html").id != before.id)
+
+    def sign_in(self, name: str, role: str) -> None:
+        self.driver.delete_all_cookies()
+        self.open("/sign-in")
+        self.fill(name=name, role=role)
+        self.press("Sign in")
+
+    def violations(self) -> list[str]:
+        """What axe-core finds serious or worse on the page."""
+        self.driver.execute_script((CLIENTS / "node_modules" / "axe-core" / "axe.min.js").read_text())
+        found = self.driver.execute_async_script(
+            "const done = arguments[0]; axe.run().then(result => done(result.violations), error => done(String(error)))"
+        )
+        assert isinstance(found, list), found
+        return [
+            f"{violation['id']}: {[item['html'] for item in violation['nodes']]}"
+            for violation in found
+            if violation["impact"] in ("serious", "critical")
+        ]
+
+    def look(self, width: int, scheme: str) -> None:
+        """Makes the window so wide, and prefers light or dark."""
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        preference = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [preference]})
+
+    def shoot(self, file: Path) -> None:
+        options = {"captureBeyondViewport": True}
+        file.write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]))
+
+
+@pytest.fixture
+async def browser(stack: tuple[Stack, Path], tmp_path: Path) -> AsyncIterator[Browser]:
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    driver = await asyncio.to_thread(Chrome, options, Service(CHROMEDRIVER))
+    try:
+        yield Browser(driver, str(stack[0].demo.portal_url))
+    finally:
+        await asyncio.to_thread(driver.quit)
+
+
+@dataclass
+class App:
+    """The app that a client is for."""
+
+    gateway: str
+
+    def token(self, client_id: str, client_secret: str, tenant: str) -> requests.Response:
+        fields = {"client_id": client_id, "client_secret": client_secret, "scope": tenant}
+        form = {"grant_type": "client_credentials", **fields}
+        return requests.post(f"{self.gateway}/oauth2/token", form, timeout=30)
+
+    def patients(self, token: str, base: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        return requests.get(f"{self.gateway}/{base}/Patient?_count=2", headers=headers, timeout=30)
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + SEEN_SECONDS
+    while time.monotonic() < ends:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def add_secret(browser: Browser) -> tuple[str, str]:
+    browser.press("Add a secret")
+    return browser.one("#client-id").text, browser.one("#client-secret").text
+
+
+async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path], browser: Browser) -> None:
+    """With scripts switched off."""
+    demo, folder = stack[0].demo, stack[1]
+    seeded = next(tenant for tenant in demo.tenants if tenant.version == "r4")
+    key = json.loads((folder / "hospitals.json").read_text())[NORTHGATE.key]["key"]
+    origin = json.loads((folder / "ports.json").read_text())[NORTHGATE.key]
+    app, hospital = App(demo.base_url), str(uuid4())
+
+    def journey() -> None:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        browser.open("")
+        browser.fill(name="Grace@example.com", role="Gateway.Admin")
+        browser.press("Sign in")
+
+        # A client, whose first secret works at once.
+        browser.press("New client")
+        browser.fill(name="Patients app", lifetime="90")
+        browser.press("Create client and secret")
+        assert not browser.one("[data-copy]").is_displayed()
+        client_id, first = browser.one("#client-id").text, browser.one("#client-secret").text
+        browser.press("Say which ones it may reach.")
+        browser.fill(tenants=f"{seeded.tenant_id}\n{hospital}")
+        browser.press("Save")
+        token = app.token(client_id, first, seeded.tenant_id)
+        assert token.status_code == 200, token.text
+
+        # A second secret; then the first one goes, and what was obtained with it.
+        first_token = token.json()["access_token"]
+        assert app.patients(first_token, "r4").status_code == 200
+        _, second = add_secret(browser)
+        browser.press("I have kept it")
+        assert first not in browser.driver.page_source
+        assert second not in browser.driver.page_source
+        browser.press(f"Delete secret {first.partition('.')[0]}")
+        browser.press("Delete the secret")
+        assert "The secret is deleted." in browser.text()
+        assert eventually(lambda: app.token(client_id, first, seeded.tenant_id).status_code == 401)
+        assert eventually(lambda: app.patients(first_token, "r4").status_code == 401)
+        assert app.token(client_id, second, seeded.tenant_id).status_code == 200
+
+        # A hospital, with its credential.
+        browser.open("/tenants")
+        browser.press("Add a tenant")
+        browser.fill(PartitionKey=hospital.upper(), RowKey="r4", Name="<b>New</b> hospital", Auth="header")
+        browser.fill(BaseUrl=f"http://127.0.0.1:{origin}{NORTHGATE.base_path}", AuthSecret="new-hospital")
+        browser.press("Save")
+        assert "Header name is needed by Auth=header" in browser.text()
+        browser.fill(AuthHeader="Ocp-Apim-Subscription-Key", Batch="split")
+        browser.press("Save")
+        assert "<b>New</b> hospital" in browser.one("h1").text
+        browser.press("Set it")
+        browser.fill(value=key)
+        browser.press("Store it")
+        assert "The credential is stored." in browser.text()
+        token = app.token(client_id, second, hospital)
+        assert token.status_code == 200, token.text
+        patients = app.patients(token.json()["access_token"], "r4")
+        assert patients.status_code == 200, patients.text
+        assert patients.json()["entry"][0]["resource"]["resourceType"] == "Patient"
+
+        # And off again.
+        browser.press("Switch off")
+        browser.press("Switch off")
+        assert "The tenant is switched off." in browser.text()
+        assert eventually(lambda: app.token(client_id, second, hospital).status_code == 400)
+        assert eventually(lambda: app.patients(token.json()["access_token"], "r4").status_code != 200)
+        assert app.token(client_id, second, seeded.tenant_id).status_code == 200
+
+    await asyncio.to_thread(journey)
+
+
+async def test_a_csv_file_is_uploaded_checked_and_written(
+    stack: tuple[Stack, Path], browser: Browser, tmp_path: Path
+) -> None:
+    ids = [str(uuid4()) for _ in range(3)]
+    lines = [f'{id},stu3,"Ward, ""{number}""",https://fhir.example/{number}' for number, id in enumerate(ids)]
+    file = tmp_path / "tenants.csv"
+
+    def journey() -> None:
+        browser.sign_in("Grace", "Gateway.Admin")
+        browser.open("/tenants/import")
+        file.write_text("\n".join(["PartitionKey,RowKey,Name,BaseUrl", *lines, "contoso,stu3,,"]))
+        browser.one("#file").send_keys(str(file))
+        browser.press("Check the file")
+        assert "is not a tenant GUID" in browser.text()
+        browser.press("Choose the mended file")
+        file.write_text("\n".join(["PartitionKey,RowKey,Name,BaseUrl", *lines]))
+        browser.one("#file").send_keys(str(file))
+        browser.press("Check the file")
+        browser.press("Write 3 rows")
+        assert "3 rows were written" in browser.text()
+        browser.press("Back to the tenants")
+        assert 'Ward, "2"' in browser.text()
+
+    await asyncio.to_thread(journey)
+
+
+async def test_a_button_copies_the_secret(stack: tuple[Stack, Path], browser: Browser) -> None:
+    permissions = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+
+    def journey() -> None:
+        browser.driver.execute_cdp_cmd("Browser.grantPermissions", permissions)
+        browser.sign_in("Grace", "Gateway.Admin")
+        browser.press("New client")
+        browser.fill(name="Copied", lifetime="never")
+        browser.press("Create client and secret")
+        browser.one('[data-copy="client-secret"]').click()
+        wait = WebDriverWait(browser.driver, 10)
+        wait.until(lambda _: "Copied" in browser.one('[data-copy="client-secret"]').text)
+        copied = browser.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+        assert copied == browser.one("#client-secret").text
+
+    await asyncio.to_thread(journey)
+
+
+async def test_the_lines_of_how_to_connect_work_in_a_shell(stack: tuple[Stack, Path], browser: Browser) -> None:
+    demo = stack[0].demo
+    bash, curl = shutil.which("bash"), shutil.which("curl")
+    if bash is None or curl is None:
+        pytest.skip("bash and curl are not installed")
+
+    def run(script: str, **environment: str) -> dict[str, object]:
+        answer = subprocess.run(
+            [bash, "-c", script],
+            env={"PATH": "/usr/bin:/bin", **environment},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        parsed: dict[str, object] = json.loads(answer.stdout)
+        return parsed
+
+    def journey() -> None:
+        browser.sign_in("Grace", "Gateway.Admin")
+        browser.open(f"/connect?client={demo.client_id}")
+        token = run(browser.one("#token").text, CLIENT_SECRET=demo.client_secret)
+        found = run(browser.one("#fhir").text, TOKEN=str(token["access_token"]))
+        assert found["resourceType"] == "Bundle"
+
+    await asyncio.to_thread(journey)
+
+
+async def test_a_form_of_another_site_changes_nothing(stack: tuple[Stack, Path], browser: Browser) -> None:
+    def journey() -> None:
+        browser.sign_in("Grace", "Gateway.Admin")
+        action = f"{browser.root}/clients/new"
+        form = (
+            f'<form method=post action="{action}"><input name=name value=Forged><input name=lifetime value=90></form>'
+        )
+        browser.driver.get(f"data:text/html,{form}<script>document.forms[0].submit()</script>")
+        WebDriverWait(browser.driver, 10).until(
+            lambda driver: "not sent from here" in driver.page_source or "Sign" in driver.page_source
+        )
+        browser.sign_in("Grace", "Gateway.Admin")
+        browser.open("/clients?q=Forged")
+        assert "No client" in browser.text()
+
+    await asyncio.to_thread(journey)
+
+
+def pages(browser: Browser, demo_client: str, tenant: str) -> Iterator[str]:
+    """Brings each page of the portal up, and names it."""
+    browser.driver.delete_all_cookies()
+    browser.open("/sign-in")
+    yield "sign-in"
+    browser.sign_in("New owner", "Gateway.ClientOwner")
+    yield "clients-empty"
+    browser.sign_in("Grace Hopper", "Gateway.Admin")
+    yield "clients"
+    client, row = f"/clients/{demo_client}", f"/tenants/{tenant}/stu3"
+    for name, path in (
+        ("client-new", "/clients/new"),
+        ("client", client),
+        ("client-edit", f"{client}/edit"),
+        ("client-disable", f"{client}/disable"),
+        ("client-delete", f"{client}/delete"),
+        ("connect", f"/connect?client={demo_client}"),
+        ("tenants", "/tenants"),
+        ("tenants-none-found", "/tenants?q=nobody-has-this"),
+        ("tenant-new", "/tenants/new"),
+        ("tenant", row),
+        ("tenant-edit", f"{row}/edit"),
+        ("tenant-disable", f"{row}/disable"),
+        ("tenant-remove", f"{row}/remove"),
+        ("tenant-credential", f"{row}/credential"),
+        ("tenant-import", "/tenants/import"),
+        ("not-found", "/nowhere"),
+    ):
+        browser.open(path)
+        yield name
+    browser.open("/clients/new")
+    browser.fill(name="Shown once", lifetime="365")
+    browser.press("Create client and secret")
+    yield "secret"
+    browser.press("I have kept it")
+    browser.press("Disable")
+    browser.press("Disable the client")
+    yield "client-disabled"
+    browser.one("td.action a").click()
+    yield "secret-delete"
+    browser.open("/tenants/new")
+    browser.fill(PartitionKey="contoso", BaseUrl="https://fhir.example")
+    browser.press("Save")
+    yield "tenant-new-wrong"
+    browser.open("/tenants/import")
+    browser.fill(text="PartitionKey,RowKey,BaseUrl\ncontoso,stu3,x\n")
+    browser.press("Check the file")
+    yield "import-wrong"
+    browser.open("/tenants/import")
+    browser.fill(text=f"PartitionKey,RowKey,Name,BaseUrl\n{uuid4()},r4,Ward,https://fhir.example\n")
+    browser.press("Check the file")
+    yield "import-preview"
+    browser.press("Write 1 row")
+    yield "import-done"
+    browser.open(f"{row}/edit")
+    mine = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    browser.open(f"{row}/edit")
+    browser.fill(TimeoutSeconds="9")
+    browser.press("Save")
+    browser.driver.close()
+    browser.driver.switch_to.window(mine)
+    browser.fill(TimeoutSeconds="12")
+    browser.press("Save")
+    yield "tenant-edit-changed"
+
+
+async def test_pages_are_accessible_in_light_and_dark_and_fit_a_phone(
+    stack: tuple[Stack, Path], browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    demo, shots = stack[0].demo, tmp_path_factory.mktemp("portal-pages")
+    tenant = next(tenant.tenant_id for tenant in demo.tenants if tenant.version == "stu3")
+
+    def journey() -> None:
+        node()
+        problems: list[str] = []
+        for name in pages(browser, demo.client_id, tenant):
+            for width in (390, 1280):
+                for scheme in ("light", "dark"):
+                    browser.look(width, scheme)
+                    browser.shoot(shots / f"{name}-{width}-{scheme}.png")
+                    problems += [f"{name}, {width} px, {scheme}: {found}" for found in browser.violations()]
+                wide = browser.driver.execute_script("return document.documentElement.scrollWidth")
+                if wide > width:
+                    problems.append(f"{name}: {wide} px do not fit into {width}")
+        assert not problems, "\n".join(problems)
+
+    await asyncio.to_thread(journey)
+    print(f"The pages' pictures are in {shots}")

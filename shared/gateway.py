@@ -10,6 +10,7 @@ import orjson
 
 from shared.audit import AuditLog
 from shared.directory.clients import Clients
+from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Access, BatchMode, Provider
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, batch_entries, bundle_kind
@@ -31,10 +32,12 @@ from shared.upstream.exchange import PAGE_SEGMENT, Exchange, FhirRequest
 from shared.upstream.failure import fhir_error
 from shared.upstream.headers import request_id
 from shared.upstream.hops import AUTH, DIRECTORY, Hops, server_timing
+from shared.upstream.load import Hold, Load
 from shared.upstream.pages import Pages
 
 _MAX_BODY_BYTES = 20 * 1_048_576
 _MAX_FORM_BYTES = 256 * 1024  # policy looks at each parameter
+_DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
 _FORM = "application/x-www-form-urlencoded"
 _JSON_PATCH = "application/json-patch+json"
 _BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
@@ -77,6 +80,7 @@ class Gateway:
         self._exchange = exchange
         self._pages = pages
         self._audit = audit
+        self._load = Load(settings.max_response_bytes)
 
     async def __call__(self, request: Request) -> Response:
         base, _, path = request.path.removeprefix("/").partition("/")
@@ -96,12 +100,20 @@ class Gateway:
     async def _serve(self, request: Request, base: str, version: FhirVersion, path: str, trace: _Trace) -> Response:
         if request.method == "OPTIONS":
             return Response(204, {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"})
-        with trace.hops.hop(AUTH):
-            grant = trace.grant = await self._authenticate(request.headers)
-        format = negotiate(request.query, request.headers.get("accept"), version)
-        with trace.hops.hop(DIRECTORY):
-            provider = await self._provider(grant.tenant, version)
-        context = self._context(trace, grant, provider, base, format)
+        try:
+            async with asyncio.timeout(_DIRECTORY_SECONDS):
+                with trace.hops.hop(AUTH):
+                    grant = trace.grant = await self._authenticate(request.headers)
+                format = negotiate(request.query, request.headers.get("accept"), version)
+                with trace.hops.hop(DIRECTORY):
+                    provider = await self._provider(grant.tenant, version)
+        except TimeoutError:
+            raise StoreUnavailable(f"the stores did not answer within {_DIRECTORY_SECONDS:.0f} s") from None
+        with self._load.request(grant.tenant, len(request.body)) as hold:
+            context = self._context(trace, grant, provider, base, format, hold)
+            return await self._routed(context, request, path, trace)
+
+    async def _routed(self, context: RequestContext, request: Request, path: str, trace: _Trace) -> Response:
         if path.startswith(f"{PAGE_SEGMENT}/"):
             return await self._further_page(context, request, path.removeprefix(f"{PAGE_SEGMENT}/"), trace)
         interaction = parse(request.method, path, request.query, request.headers)
@@ -138,7 +150,7 @@ class Gateway:
             ) from None
 
     def _context(
-        self, trace: _Trace, grant: Grant, provider: Provider, base: str, format: FhirFormat
+        self, trace: _Trace, grant: Grant, provider: Provider, base: str, format: FhirFormat, hold: Hold
     ) -> RequestContext:
         base_url, upstream_links, downstream_links = _links(
             self._settings.public_base_url, base, provider.version.value, provider.base_url
@@ -155,7 +167,9 @@ class Gateway:
             downstream_links=downstream_links,
             format=format,
             deadline=asyncio.get_running_loop().time() + seconds,
+            seconds=seconds,
             hops=trace.hops,
+            hold=hold,
         )
 
     async def _further_page(self, context: RequestContext, request: Request, handle: str, trace: _Trace) -> Response:

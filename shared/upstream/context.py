@@ -8,6 +8,7 @@ from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.versions import FhirFormat
 from shared.oauth.access_token import Grant
 from shared.upstream.hops import Hops
+from shared.upstream.load import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class RequestContext:
     """A client's request on its way to a provider.
 
     `base` is the segment the client uses and `base_url` the gateway's URL that ends with it; `upstream_links` maps
-    gateway links to the provider's, `downstream_links` the other way round. `deadline` is the event loop's time.
+    gateway links to the provider's, `downstream_links` the other way round. `deadline` is the event loop's time, and
+    `seconds` how long before it the request came. `hold` counts what the answers take of the process's memory.
     """
 
     request_id: str
@@ -28,4 +30,6 @@ class RequestContext:
     downstream_links: LinkMap
     format: FhirFormat
     deadline: float
+    seconds: float
     hops: Hops
+    hold: Hold

@@ -14,6 +14,7 @@ from shared.fhir.paging import PAGE_RELATIONS, absolute, bundle_links, plain_lin
 from shared.fhir.policy import check_answer
 from shared.message import Response
 from shared.upstream.answer import FhirAnswer, judge
+from shared.upstream.breaker import Breaker
 from shared.upstream.context import RequestContext
 from shared.upstream.credentials.credential import Credential
 from shared.upstream.credentials.errors import CredentialError
@@ -22,11 +23,12 @@ from shared.upstream.headers import DOWN, UP, chosen
 from shared.upstream.hops import CREDENTIAL, UPSTREAM
 from shared.upstream.limiter import Limiter
 from shared.upstream.pages import Page, Pages
-from shared.upstream.transport import Transport, UpstreamAnswer, UpstreamRequest
+from shared.upstream.transport import Transport, Unanswered, UpstreamAnswer, UpstreamRequest
 
 _REPEATABLE = frozenset(
     {InteractionKind.READ, InteractionKind.VREAD, InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE}
 )
+_OUT_OF_ORDER = frozenset({502, 503, 504})
 
 PAGE_SEGMENT = "_page"
 
@@ -58,6 +60,7 @@ class Exchange:
         self._transport = transport
         self._credentials = credentials
         self._limiter = limiter
+        self._breaker = Breaker()
         self._pages = pages
 
     async def perform(self, context: RequestContext, request: FhirRequest) -> Response:
@@ -117,12 +120,17 @@ class Exchange:
         for name, value in (*context.provider.extra_headers, *proof.items()):
             headers[name.lower()] = value
         repeatable = request.repeatable or request.interaction.kind in _REPEATABLE
-        with context.hops.hop(UPSTREAM):
-            return await self._transport.send(
-                UpstreamRequest(request.method, url, headers, request.body, repeatable),
-                deadline=context.deadline,
-                tls=tls,
-            )
+        sent = UpstreamRequest(request.method, url, headers, request.body, repeatable)
+        # What comes to the provider late, such as a long batch's last entries, may end without being its fault.
+        in_time = context.deadline - asyncio.get_running_loop().time() > context.seconds / 2
+        with context.hops.hop(UPSTREAM), self._breaker.attempt(context.provider) as attempt:
+            try:
+                answer = await self._transport.send(sent, deadline=context.deadline, tls=tls, take=context.hold.take)
+            except Unanswered as error:
+                attempt.answered = False if in_time or error.status != 504 else None
+                raise
+            attempt.answered = answer.status not in _OUT_OF_ORDER
+            return answer
 
     async def _links(
         self, context: RequestContext, request: FhirRequest, found: Iterable[tuple[str, str]], url: str

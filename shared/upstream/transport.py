@@ -3,7 +3,7 @@
 import asyncio
 import random
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -41,6 +41,10 @@ class UpstreamAnswer:
     body: bytes
 
 
+class Unanswered(FhirError):
+    """The provider can't be reached, does not answer in time, cuts its answer off or does not speak HTTP."""
+
+
 class Transport:
     """Sends requests to providers. Redirects are never followed, cookies never kept, proxies never used."""
 
@@ -61,32 +65,42 @@ class Transport:
         await self._session.close()
         await self._one_shot.close()
 
-    async def send(self, request: UpstreamRequest, *, deadline: float, tls: ssl.SSLContext | None) -> UpstreamAnswer:
+    async def send(
+        self,
+        request: UpstreamRequest,
+        *,
+        deadline: float,
+        tls: ssl.SSLContext | None,
+        take: Callable[[int], None] = lambda size: None,
+    ) -> UpstreamAnswer:
         """The provider's answer, by `deadline` (the event loop's time).
 
         A repeatable request is sent up to three times: after a failed connection, 429 and 502 to 504, honouring
-        Retry-After where the deadline leaves room for it. Raises FhirError: 504 when time runs out, 502 when the
-        provider can't be reached, cuts its answer off or sends more than the limit.
+        Retry-After where the deadline leaves room for it. `take` is told the size of every piece of an answer before
+        it is kept, negative when it is dropped, and may refuse it by raising. Raises Unanswered: 504 when time runs
+        out, 502 when the provider can't be reached or cuts its answer off; FhirError (502) for more than the limit.
         """
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._send(request, deadline, tls)
+                return await self._send(request, deadline, tls, take)
         except TimeoutError:
-            raise FhirError(504, "timeout", "The provider did not answer in time.") from None
+            raise Unanswered(504, "timeout", "The provider did not answer in time.") from None
         except aiohttp.ClientPayloadError:
-            raise FhirError(502, "incomplete", "The provider's answer was cut off.") from None
+            raise Unanswered(502, "incomplete", "The provider's answer was cut off.") from None
         except (aiohttp.ClientConnectionError, OSError):
-            raise FhirError(502, "transient", "The provider could not be reached.") from None
+            raise Unanswered(502, "transient", "The provider could not be reached.") from None
         except aiohttp.ClientError:
-            raise FhirError(502, "exception", "The provider's answer was not valid HTTP.") from None
+            raise Unanswered(502, "exception", "The provider's answer was not valid HTTP.") from None
 
-    async def _send(self, request: UpstreamRequest, deadline: float, tls: ssl.SSLContext | None) -> UpstreamAnswer:
+    async def _send(
+        self, request: UpstreamRequest, deadline: float, tls: ssl.SSLContext | None, take: Callable[[int], None]
+    ) -> UpstreamAnswer:
         delay = _FIRST_DELAY_SECONDS
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS or not request.repeatable
             wait = delay * random.uniform(0.5, 1.5)  # noqa: S311 (jitter, not a secret)
             try:
-                answer = await self._exchange(request, tls)
+                answer = await self._exchange(request, tls, take)
             except (aiohttp.ClientConnectionError, OSError) as error:
                 if last or isinstance(error, TimeoutError | aiohttp.ClientSSLError):
                     raise
@@ -94,11 +108,14 @@ class Transport:
                 wait = max(wait, retry_after_seconds(answer.headers.get("Retry-After")))
                 if last or answer.status not in _PASSING or not _fits(wait, deadline):
                     return answer
+                take(-len(answer.body))
             await asyncio.sleep(wait)
             delay *= 4
         raise AssertionError("the last attempt returns or raises")
 
-    async def _exchange(self, request: UpstreamRequest, tls: ssl.SSLContext | None) -> UpstreamAnswer:
+    async def _exchange(
+        self, request: UpstreamRequest, tls: ssl.SSLContext | None, take: Callable[[int], None]
+    ) -> UpstreamAnswer:
         session = self._session if request.repeatable else self._one_shot
         async with session.request(
             request.method,
@@ -108,20 +125,25 @@ class Transport:
             allow_redirects=False,
             ssl=tls if tls is not None else True,
         ) as response:
-            return UpstreamAnswer(response.status, response.headers, await self._read(response))
+            return UpstreamAnswer(response.status, response.headers, await self._read(response, take))
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, take: Callable[[int], None]) -> bytes:
         if (response.content_length or 0) > self._max_response_bytes:
             response.close()
             raise _too_large()
         chunks: list[bytes] = []
         size = 0
-        while chunk := await response.content.readany():
-            size += len(chunk)
-            if size > self._max_response_bytes:
-                response.close()
-                raise _too_large()
-            chunks.append(chunk)
+        try:
+            while chunk := await response.content.readany():
+                take(len(chunk))
+                size += len(chunk)
+                if size > self._max_response_bytes:
+                    raise _too_large()
+                chunks.append(chunk)
+        except BaseException:
+            response.close()
+            take(-size)
+            raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -1,0 +1,93 @@
+"""A circuit breaker for each provider: one that does not answer is left alone for a while, and then tried by one."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from shared.directory.provider import Provider
+from shared.fhir.errors import FhirError
+
+_FAILURES = 5
+_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 30.0
+_REMEMBERED = 20_000
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request to a provider. `answered` is for the caller to set; None says nothing of the provider."""
+
+    answered: bool | None = None
+
+
+@dataclass(slots=True)
+class _Circuit:
+    """What is known of a provider since it last answered. It is open from the fifth failure on."""
+
+    failures: int = 0
+    pause: float = _PAUSE_SECONDS
+    retry_at: float = 0.0
+    probing: bool = False
+
+    @property
+    def open(self) -> bool:
+        return self.failures >= _FAILURES
+
+
+class Breaker:
+    """Refuses requests to a provider after five failures in a row.
+
+    The refusal is a 503 with Retry-After. After five seconds one request is let through: if it is answered all are,
+    if not the pause doubles, up to thirty seconds. Each tenant's row has a circuit of its own, even where two lead to
+    one server, and a row with a new `BaseUrl` begins anew.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._circuits: LRUCache[_Key, _Circuit] = LRUCache(_REMEMBERED)
+
+    @contextmanager
+    def attempt(self, provider: Provider) -> Iterator[Attempt]:
+        """Holds for one request to the provider. Raises FhirError (503)."""
+        key = (provider.tenant, provider.version.value, provider.base_url)
+        circuit = self._circuits.get(key)
+        probe = circuit is not None and self._admit(circuit)
+        attempt = Attempt()
+        try:
+            yield attempt
+        finally:
+            if attempt.answered:
+                self._circuits.pop(key, None)
+            elif attempt.answered is False:
+                self._failed(self._circuits.setdefault(key, _Circuit()), probe)
+            if circuit is not None and probe:
+                circuit.probing = False
+
+    def _admit(self, circuit: _Circuit) -> bool:
+        """Whether the request is the one that finds out; raises for all others while the circuit is open."""
+        if not circuit.open:
+            return False
+        left = circuit.retry_at - self._clock()
+        if left > 0 or circuit.probing:
+            raise FhirError(
+                503,
+                "transient",
+                "The provider has not answered lately. Try again shortly.",
+                {"Retry-After": str(max(math.ceil(left), 1))},
+            )
+        circuit.probing = True
+        return True
+
+    def _failed(self, circuit: _Circuit, probe: bool) -> None:
+        if circuit.open and not probe:
+            return  # one of many that were under way: they tell nothing new
+        if probe:
+            circuit.pause = min(2 * circuit.pause, _LONGEST_PAUSE_SECONDS)
+        circuit.failures += 1
+        circuit.retry_at = self._clock() + circuit.pause

@@ -1,0 +1,80 @@
+"""How much of the process's memory bodies may take: what would be too much is refused while there is still room."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.fhir.errors import FhirError
+
+_MOST_BYTES = 256 * 1_048_576
+_BESIDES_BYTES = 64 * 1024  # what a request costs beside its bodies: connections, buffers, headers
+
+
+class Hold:
+    """What one request has taken."""
+
+    def __init__(self, load: "Load", tenant: str) -> None:
+        self._load = load
+        self._tenant = tenant
+        self._answers = 0
+
+    def take(self, size: int) -> None:
+        """Counts `size` bytes of answers in, which may be negative.
+
+        Raises FhirError: 503 when the process holds as much as it may, 502 when this request alone does.
+        """
+        if self._answers + size > self._load.most_of_request:
+            raise FhirError(502, "too-costly", "The provider's answer is larger than this gateway passes on.")
+        self._load.take(self._tenant, size)
+        self._answers += size
+
+    def end(self) -> None:
+        """Gives everything back."""
+        self._load.take(self._tenant, -self._answers)
+        self._answers = 0
+
+
+class Load:
+    """Counts the bytes of bodies in flight, all tenants' together and each tenant's.
+
+    A process holds at most `most` bytes and a tenant a quarter of that, or as much as one answer may have if that is
+    more: then the answer is 503 with Retry-After. The answers to one request, a batch's entries, may have
+    `max_answer_bytes` together. Bodies are what grows: parsing and mapping cost about eight times an answer's size,
+    but for one answer at a time.
+    """
+
+    def __init__(self, max_answer_bytes: int, most: int = _MOST_BYTES) -> None:
+        self.most_of_request = max_answer_bytes
+        self._most = most
+        self._most_of_tenant = max(most // 4, max_answer_bytes + _BESIDES_BYTES)
+        self._taken = 0
+        self._by_tenant: Counter[str] = Counter()
+
+    @contextmanager
+    def request(self, tenant: str, received: int) -> Iterator[Hold]:
+        """Holds for a tenant's request with a body of `received` bytes. Raises FhirError (503)."""
+        size = received + _BESIDES_BYTES
+        self.take(tenant, size)
+        hold = Hold(self, tenant)
+        try:
+            yield hold
+        finally:
+            hold.end()
+            self.take(tenant, -size)
+
+    def take(self, tenant: str, size: int) -> None:
+        """Counts `size` bytes in, or out when it is negative. Raises FhirError (503)."""
+        of_tenant = self._by_tenant[tenant] + size
+        if size > 0 and (of_tenant > self._most_of_tenant or self._taken + size > self._most):
+            raise _too_much()
+        self._taken += size
+        if of_tenant:
+            self._by_tenant[tenant] = of_tenant
+        else:
+            del self._by_tenant[tenant]
+
+
+def _too_much() -> FhirError:
+    return FhirError(
+        503, "throttled", "The gateway has as much under way as it can hold. Try again shortly.", {"Retry-After": "1"}
+    )

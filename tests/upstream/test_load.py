@@ -1,0 +1,85 @@
+"""How much bodies may take of a process's memory."""
+
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.fhir.errors import FhirError
+from shared.upstream.load import Load
+
+MB = 1_048_576
+
+
+def refusal(error: pytest.ExceptionInfo[FhirError]) -> tuple[int, str, str | None]:
+    return error.value.status, error.value.code, error.value.headers.get("Retry-After")
+
+
+def test_a_tenant_has_a_quarter_and_leaves_the_rest_to_others() -> None:
+    load = Load(1 * MB, most=8 * MB)
+    with ExitStack() as under_way:
+        hold = under_way.enter_context(load.request("a", MB // 2))
+        hold.take(1 * MB)
+        with pytest.raises(FhirError) as refused, load.request("a", 1 * MB):
+            pass
+        assert refusal(refused) == (503, "throttled", "1")
+        under_way.enter_context(load.request("b", 1 * MB))
+
+
+def test_the_process_is_full_before_its_memory_is() -> None:
+    load = Load(1 * MB, most=4 * MB)
+    with ExitStack() as under_way:
+        for tenant in "abcd":
+            under_way.enter_context(load.request(tenant, 900 * 1024))
+        with pytest.raises(FhirError) as refused, load.request("e", 900 * 1024):
+            pass
+        assert refusal(refused) == (503, "throttled", "1")
+    with load.request("e", 900 * 1024):
+        pass
+
+
+def test_one_answer_of_the_largest_size_always_has_room() -> None:
+    load = Load(50 * MB, most=64 * MB)
+    with load.request("a", 0) as hold:
+        hold.take(50 * MB)
+
+
+def test_the_answers_to_one_request_have_the_limit_of_one_together() -> None:
+    load = Load(10 * MB)
+    with load.request("a", 0) as hold:
+        hold.take(6 * MB)
+        with pytest.raises(FhirError) as refused:
+            hold.take(6 * MB)
+        assert refusal(refused) == (502, "too-costly", None)
+        hold.take(-6 * MB)
+        hold.take(6 * MB)
+
+
+def test_requests_count_beside_their_bodies() -> None:
+    load = Load(64 * 1024, most=1 * MB)
+    with ExitStack() as under_way:
+        for number in range(16):
+            under_way.enter_context(load.request(f"tenant {number}", 0))
+        with pytest.raises(FhirError), load.request("another", 0):
+            pass
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3 * MB), st.lists(st.integers(0, 2 * MB)))))
+def test_whatever_is_refused_no_byte_is_held_at_the_end(requests: list[tuple[str, int, list[int]]]) -> None:
+    load = Load(2 * MB, most=8 * MB)
+    for _ in range(2):
+        with ExitStack() as under_way:
+            for tenant, received, answers in requests:
+                try:
+                    hold = under_way.enter_context(load.request(tenant, received))
+                    for size in answers:
+                        hold.take(size)
+                except FhirError:
+                    continue
+        # All of it is free again: the largest request of each tenant has room.
+        for tenant in "abc":
+            with load.request(tenant, 0) as hold:
+                hold.take(2 * MB - 64 * 1024)
+        assert vars(load)["_taken"] == 0
+        assert not vars(load)["_by_tenant"]

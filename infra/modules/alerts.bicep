@@ -1,0 +1,170 @@
+// Who is told of what: rules on the audit lines, on the vault's refusals, and on the gateway's health.
+
+param name string
+param location string
+param tags object
+param email string
+param workspaceId string
+param applicationInsightsName string
+param vaultId string
+param slowMilliseconds int
+
+@description('Asked every five minutes; empty: never.')
+param probedUrl string
+
+resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: applicationInsightsName
+}
+
+resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
+  name: '${name}-operators'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: take(name, 12)
+    emailReceivers: empty(email) ? [] : [{ name: 'operators', emailAddress: email, useCommonAlertSchema: true }]
+  }
+}
+
+var rules = [
+  {
+    name: 'server-errors'
+    description: 'More than 5 % of FHIR requests ended in 5xx.'
+    severity: 1
+    query: loadTextContent('../queries/serverErrors.kql')
+    column: 'percent'
+    threshold: 5
+    dimensions: []
+  }
+  {
+    name: 'slow'
+    description: 'The 95th percentile of the whole time of FHIR requests is too high. Which hop it is, the workbook shows.'
+    severity: 2
+    query: loadTextContent('../queries/slow.kql')
+    column: 'p95'
+    threshold: slowMilliseconds
+    dimensions: []
+  }
+  {
+    name: 'provider-failures'
+    description: 'More than 20 % of a tenant\'s requests could not be served by its provider.'
+    severity: 2
+    query: loadTextContent('../queries/providerFailures.kql')
+    column: 'percent'
+    threshold: 20
+    dimensions: [{ name: 'tenant', operator: 'Include', values: ['*'] }]
+  }
+  {
+    name: 'token-failures'
+    description: 'More than 20 % of token requests were refused: an app with a wrong secret, or somebody who guesses.'
+    severity: 2
+    query: loadTextContent('../queries/tokenFailures.kql')
+    column: 'percent'
+    threshold: 20
+    dimensions: []
+  }
+]
+
+resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = [for rule in rules: {
+  name: '${name}-${rule.name}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: '${name}: ${rule.name}'
+    description: rule.description
+    severity: rule.severity
+    enabled: true
+    scopes: [workspaceId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    autoMitigate: true
+    skipQueryValidation: true // a new workspace has no table of traces until the first one comes
+    criteria: {
+      allOf: [
+        {
+          query: rule.query
+          metricMeasureColumn: rule.column
+          timeAggregation: 'Maximum'
+          operator: 'GreaterThan'
+          threshold: rule.threshold
+          dimensions: rule.dimensions
+          failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+        }
+      ]
+    }
+    actions: { actionGroups: [people.id] }
+  }
+}]
+
+resource throttling 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-vault-throttling'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Key Vault answered 429: known secrets serve on from memory, new ones may fail.'
+    severity: 1
+    enabled: true
+    scopes: [vaultId]
+    evaluationFrequency: 'PT1M'
+    windowSize: 'PT5M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'throttled'
+          metricNamespace: 'Microsoft.KeyVault/vaults'
+          metricName: 'ServiceApiResult'
+          dimensions: [{ name: 'StatusCode', operator: 'Include', values: ['429'] }]
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: [{ actionGroupId: people.id }]
+  }
+}
+
+// An app that does not start writes no audit line, so somebody has to ask it from outside.
+resource probe 'Microsoft.Insights/webtests@2022-06-15' = if (!empty(probedUrl)) {
+  name: '${name}-health'
+  location: location
+  tags: union(tags, { 'hidden-link:${applicationInsights.id}': 'Resource' })
+  kind: 'standard'
+  properties: {
+    Kind: 'standard'
+    Name: '${name}-health'
+    SyntheticMonitorId: '${name}-health'
+    Enabled: true
+    Frequency: 300
+    Timeout: 30
+    RetryEnabled: true
+    Locations: [{ Id: 'us-va-ash-azr' }, { Id: 'emea-nl-ams-azr' }, { Id: 'apac-sg-sin-azr' }]
+    Request: { RequestUrl: probedUrl, HttpVerb: 'GET', ParseDependentRequests: false }
+    ValidationRules: { ExpectedHttpStatusCode: 200, SSLCheck: true, SSLCertRemainingLifetimeCheck: 14 }
+  }
+}
+
+resource unhealthy 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(probedUrl)) {
+  name: '${name}-unhealthy'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Two places or more did not get a 200 from the gateway\'s health endpoint.'
+    severity: 0
+    enabled: true
+    scopes: [probe.id, applicationInsights.id]
+    evaluationFrequency: 'PT1M'
+    windowSize: 'PT5M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'
+      webTestId: probe.id
+      componentId: applicationInsights.id
+      failedLocationCount: 2
+    }
+    actions: [{ actionGroupId: people.id }]
+  }
+}

@@ -2,11 +2,20 @@
 
 import logging
 
+import click
+
 from admin.cli import cli
 
 
+class _StandardError(logging.Handler):
+    """Writes to what is standard error at the time: a progress bar puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
 def main() -> None:
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_StandardError()])
     logging.getLogger("gateway.audit").setLevel(logging.INFO)
     # What the SDKs log is in the one line of the error already.
     logging.getLogger("azure").setLevel(logging.CRITICAL)

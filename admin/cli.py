@@ -8,6 +8,7 @@ from admin.clients import client
 from admin.command import examples, global_options, with_session
 from admin.keys import keys
 from admin.session import Session
+from admin.tenant_files import export_tenants, import_tenants
 from admin.tenants import tenant
 
 
@@ -55,4 +56,6 @@ async def init(session: Session) -> None:
 
 cli.add_command(client)
 cli.add_command(tenant)
+tenant.add_command(import_tenants)
+tenant.add_command(export_tenants)
 cli.add_command(keys)

@@ -1,25 +1,38 @@
 """The write side of the table `Tenants`: which FHIR server belongs to a tenant, as people keep it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.azure.tables import Table, etag_of
 from shared.directory.provider import Provider, Row, RowError
 from shared.directory.refusals import InvalidTenantId
 from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import KEY_COLUMNS, TABLE, parse_provider, parse_version
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, TABLE, parse_provider, parse_version
 from shared.fhir.versions import FhirVersion
 
 RowKey = tuple[str, str]
+RowMeaning = tuple[str, FhirVersion]
+"""The canonical tenant id and the version that a row's keys stand for, however they were typed."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
-    """A row as it will be, the provider it describes, and the row it was read from, if there is one."""
+class RowChange:
+    """A row as it will be, the provider it describes, and the row it was read from, if there is one.
+
+    `needed` is False when the row that was read describes the same provider already.
+    """
 
     row: Row
     provider: Provider
     read: Row | None
+    needed: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that the row will have otherwise than it had them."""
+        read = self.read or {}
+        return tuple(column for column in COLUMNS if self.row.get(column) != read.get(column))
 
 
 class TenantRegistry:
@@ -36,14 +49,22 @@ class TenantRegistry:
     async def list(self) -> AsyncIterator[tuple[RowKey, Provider | RowError]]:
         """Every row by its keys as they were typed: the provider it describes, or why it can't be used."""
         async for row in self._table.scan():
-            try:
-                yield _key(row), parse_provider(row, local=self._local)
-            except RowError as error:
-                yield _key(row), error
+            yield _key(row), self.read(row)
+
+    async def rows(self) -> Sequence[Row]:
+        """Every row as it stands in the table."""
+        return [row async for row in self._table.scan()]
+
+    def read(self, row: Row) -> Provider | RowError:
+        """The provider that a row describes, or why it can't be used."""
+        try:
+            return parse_provider(row, local=self._local)
+        except RowError as error:
+            return error
 
     async def get(self, tenant: str, version: FhirVersion) -> Provider | None:
         """The provider of a tenant for a version, switched on or not. Raises RowError when its row can't be used."""
-        row = await self._read(_tenant_id(tenant), version)
+        row = _only(await self._read(_tenant_id(tenant), version))
         return None if row is None else parse_provider(row, local=self._local)
 
     async def preview(self, tenant: str, version: FhirVersion, changes: Mapping[str, str | None]) -> Provider:
@@ -57,6 +78,22 @@ class TenantRegistry:
         be used, and StoreConflict when it was changed meanwhile.
         """
         change = await self._changed(tenant, version, changes)
+        await self.write(change)
+        return change.provider
+
+    def changed(self, meaning: RowMeaning, rows: Sequence[Row], changes: Mapping[str, str | None]) -> RowChange:
+        """What `set` would write, given the `rows` that there are for a canonical tenant id and a version."""
+        read = _only(rows)
+        row: dict[str, object] = dict(read or {})
+        for column, value in changes.items():
+            row[column] = (value or "").strip()
+        key = (meaning[0], meaning[1].value)
+        row = {column: value for column, value in row.items() if value != ""} | dict(zip(KEY_COLUMNS, key, strict=True))
+        provider = parse_provider(row, local=self._local)
+        return RowChange(_typed(row, provider), provider, read, read is None or self.read(read) != provider)
+
+    async def write(self, change: RowChange) -> None:
+        """Writes a change, unless its row was written to since it was read: StoreConflict."""
         if change.read is None:
             await self._table.insert(change.row)
         elif _key(change.read) == _key(change.row):
@@ -65,7 +102,6 @@ class TenantRegistry:
             # The new row first: a failure between the two leaves two rows and an error that says so, never none.
             await self._table.insert(change.row)
             await self._table.delete(*_key(change.read), etag_of(change.read))
-        return change.provider
 
     async def remove(self, tenant: str, version: FhirVersion) -> bool:
         """Removes a tenant's row for a version, and any second one; False when there was none."""
@@ -74,21 +110,13 @@ class TenantRegistry:
             await self._table.delete(*key)
         return bool(keys)
 
-    async def _changed(self, tenant: str, version: FhirVersion, changes: Mapping[str, str | None]) -> _Change:
-        key = (_tenant_id(tenant), version.value)
-        read = await self._read(key[0], version)
-        row: dict[str, object] = dict(read or {})
-        for column, value in changes.items():
-            row[column] = (value or "").strip()
-        row = {column: value for column, value in row.items() if value != ""} | dict(zip(KEY_COLUMNS, key, strict=True))
-        provider = parse_provider(row, local=self._local)
-        return _Change(_typed(row, provider), provider, read)
+    async def _changed(self, tenant: str, version: FhirVersion, changes: Mapping[str, str | None]) -> RowChange:
+        meaning = (_tenant_id(tenant), version)
+        return self.changed(meaning, await self._read(*meaning), changes)
 
-    async def _read(self, tenant: str, version: FhirVersion) -> Row | None:
+    async def _read(self, tenant: str, version: FhirVersion) -> Sequence[Row]:
         keys = await self._keys(tenant, version)
-        if len(keys) > 1:
-            raise RowError(TABLE, keys[1], "RowKey", f"is the tenant's second row for {version.value}: remove one")
-        return await self._table.get(*keys[0]) if keys else None
+        return [row for key in keys if (row := await self._table.get(*key)) is not None]
 
     async def _keys(self, tenant: str, version: FhirVersion) -> tuple[RowKey, ...]:
         """The keys, in any spelling, of a tenant's rows for a version."""
@@ -99,6 +127,23 @@ class TenantRegistry:
 
 def _key(row: Row) -> RowKey:
     return str(row["PartitionKey"]), str(row["RowKey"])
+
+
+def by_meaning(rows: Iterable[Row]) -> Mapping[RowMeaning, Sequence[Row]]:
+    """The rows of each tenant and version, more than one where somebody made a second; without those of neither."""
+    found: defaultdict[RowMeaning, list[Row]] = defaultdict(list)
+    for row in rows:
+        tenant, version = _meaning(_key(row))
+        if tenant is not None and version is not None:
+            found[tenant, version].append(row)
+    return found
+
+
+def _only(rows: Sequence[Row]) -> Row | None:
+    if len(rows) > 1:
+        version = str(rows[1]["RowKey"]).strip().lower()
+        raise RowError(TABLE, _key(rows[1]), "RowKey", f"is the tenant's second row for {version}: remove one")
+    return rows[0] if rows else None
 
 
 def _meaning(key: RowKey) -> tuple[str | None, FhirVersion | None]:

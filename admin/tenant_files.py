@@ -1,0 +1,121 @@
+"""`tenant import` and `tenant export`: the rows of all hospitals as a CSV file."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from admin.command import examples, with_session
+from admin.output import Fields
+from admin.session import Session
+from shared.directory.errors import StoreUnavailable
+from shared.directory.provider import RowError
+from shared.directory.refusals import Refusal
+
+if TYPE_CHECKING:
+    from shared.directory.tenant_import import PlannedRow, TenantImport
+
+
+@click.command(
+    "import",
+    epilog=examples(
+        "admin tenant import hospitals.csv --dry-run",
+        "admin tenant import hospitals.csv",
+        "admin tenant import hospitals.csv --replace",
+    ),
+)
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Check the file, say what it would do, and write nothing.")
+@click.option("--replace", is_flag=True, help="Change rows that are there already; without it they are left and told.")
+@with_session
+async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replace: bool) -> None:
+    """Makes and changes many rows from a CSV file (- is standard input).
+
+    The first line names the columns: TenantId, FhirVersion, and any of the table's; tenant export writes such a file.
+    Columns that the file does not have stay as they are, empty cells empty them. All lines are checked before one is
+    written. An import that was interrupted is finished by running it again.
+    """
+    from shared.directory.tenant_import import TenantImport
+
+    tenants = TenantImport(session.tenants)
+    plan = await tenants.plan(file.read())
+    if plan.problems:
+        session.output.record({"problems": tuple(map(asdict, plan.problems))})
+        raise Refusal(f"nothing was written: {len(plan.problems)} problems in the file")
+    rows = [*plan.additions, *(plan.replacements if replace else ())]
+    left = [] if replace else list(plan.replacements)
+    written, met = (rows, []) if dry_run else await _write(session, tenants, rows)
+    additions = sum(row.change.read is None for row in written)
+    session.output.record(
+        {
+            "added": additions,
+            "changed": len(written) - additions,
+            "unchanged": plan.unchanged,
+            "dry_run": dry_run,
+            "left": tuple(map(_fields, [*left, *met])),
+        }
+    )
+    if left:
+        raise Refusal(f"{len(left)} rows are there already and differ: add --replace to change them")
+    if met:
+        raise Refusal(f"{len(met)} rows were changed by someone else meanwhile: look at them, and run the same again")
+
+
+@click.command(
+    "export",
+    epilog=examples("admin tenant export hospitals.csv", "admin tenant export > hospitals.csv"),
+)
+@click.argument("file", type=click.File("wb", atomic=True), required=False)
+@with_session
+async def export_tenants(session: Session, file: BinaryIO | None) -> None:
+    """Writes all rows to a CSV file, or to standard output.
+
+    Rows that can't be used are written as well, and told. A cell that a spreadsheet would take for a formula has an
+    apostrophe before it, which tenant import takes off again.
+    """
+    from shared.directory.tenant_csv import write_csv
+
+    rows = await session.tenants.rows()
+    for row in rows:
+        found = session.tenants.read(row)
+        if isinstance(found, RowError):
+            session.output.note(f"can't be used: {found}")
+    if file is None:
+        click.echo(write_csv(rows), nl=False)
+        return
+    file.write(write_csv(rows))
+    session.output.result({"rows": len(rows)}, f"{len(rows)} rows are written.")
+
+
+async def _write(
+    session: Session, tenants: "TenantImport", rows: Sequence["PlannedRow"]
+) -> tuple[Sequence["PlannedRow"], Sequence["PlannedRow"]]:
+    """Writes rows, with an audit line for each; those written, and those that someone else wrote meanwhile."""
+    written: list[PlannedRow] = []
+    with session.output.progress("Importing", len(rows)) as advance:
+
+        def note(row: "PlannedRow") -> None:
+            written.append(row)
+            session.audit("tenant.import", _subject(row), ", ".join(row.change.columns))
+            advance()
+
+        try:
+            return written, await tenants.carry_out(rows, note)
+        except StoreUnavailable as error:
+            done = f"{len(written)} of {len(rows)} rows are written, run the same again for the rest"
+            raise StoreUnavailable(f"{error} ({done})") from error.__cause__
+
+
+def _subject(row: "PlannedRow") -> str:
+    return f"{row.record.tenant}/{row.record.version.value}"
+
+
+def _fields(row: "PlannedRow") -> Fields:
+    record = row.record
+    return {
+        "line": record.line,
+        "tenant_id": record.tenant,
+        "version": record.version.value,
+        "columns": ", ".join(row.change.columns),
+    }

@@ -1,0 +1,147 @@
+"""Tenants' rows as CSV (RFC 4180): out, and in again; the columns are those of the table."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.directory.provider import Row
+from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_version
+from shared.fhir.versions import FhirVersion
+
+TENANT_ID, FHIR_VERSION = "TenantId", "FhirVersion"
+HEADER = (TENANT_ID, FHIR_VERSION, *COLUMNS)
+NAME_OF_KEY: Mapping[str, str] = dict(zip(KEY_COLUMNS, HEADER, strict=False))
+"""What a file calls the table's keys. Files from Storage Explorer have the keys themselves: they are read as well."""
+
+# A spreadsheet takes such a cell for a formula; the apostrophe before it makes it text, and is not part of the value
+# (owasp.org/www-community/attacks/CSV_Injection). A value that begins with apostrophes gets one more.
+_FORMULA = re.compile(r"'*[=+\-@]")
+_QUOTED_FORMULA = re.compile(r"'+[=+\-@]")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong in a file: the line as an editor counts it, and the column's name, "" when it is in none."""
+
+    line: int
+    column: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}{self.column and ', '}{self.column}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A line that names a tenant and a version; `columns` are those the file has, "" for one to be empty."""
+
+    line: int
+    tenant: str
+    version: FhirVersion
+    columns: Mapping[str, str]
+
+
+def write_csv(rows: Iterable[Row]) -> bytes:
+    """The rows with the table's own columns, in UTF-8 with the mark by which spreadsheets know it.
+
+    No cell is a formula to a spreadsheet: one that would be has an apostrophe before it, which `read_csv` takes off.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(HEADER)
+    writer.writerows([_cell(row.get(column)) for column in (*KEY_COLUMNS, *COLUMNS)] for row in rows)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
+    """The records of a file, and everything that is wrong with it; the values of columns are not looked at.
+
+    The first line names the columns: TenantId, FhirVersion, and any others of the table. Semicolons may stand for
+    commas, as in the spreadsheets of half of Europe.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return (), (Problem(1, "", "the file is not in UTF-8: save it as CSV UTF-8"),)
+    records: list[Record] = []
+    problems: list[Problem] = []
+    header: Sequence[str] = ()
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    began = 1
+    try:
+        for cells in lines:
+            line, began = began, lines.line_num + 1
+            if not any(map(str.strip, cells)):
+                continue
+            if not header:
+                header = [NAME_OF_KEY.get(cell.strip(), cell.strip()) for cell in cells]
+                problems += _header_problems(line, header)
+                if problems:
+                    return (), problems
+            elif isinstance(found := _record(line, header, cells), Problem):
+                problems.append(found)
+            else:
+                records.append(found)
+    except csv.Error as error:
+        problems.append(Problem(began, "", f"is no CSV: {error}"))
+    problems += _repetitions(records)
+    if not records and not problems:
+        problems.append(Problem(began, "", "there is nothing in the file but perhaps a header"))
+    return records, sorted(problems, key=lambda problem: problem.line)
+
+
+def _delimiter(text: str) -> str:
+    first_line = text.partition("\n")[0]
+    return ";" if first_line.count(";") > first_line.count(",") else ","
+
+
+def _header_problems(line: int, header: Sequence[str]) -> Iterator[Problem]:
+    for column in (TENANT_ID, FHIR_VERSION):
+        if column not in header:
+            yield Problem(line, column, "is missing in the first line, which names the columns")
+    for place, column in enumerate(header):
+        if column not in HEADER:
+            yield Problem(line, column[:64], "is not a column of the table")
+        elif column in header[:place]:
+            yield Problem(line, column, "stands twice in the first line")
+
+
+def _record(line: int, header: Sequence[str], cells: Sequence[str]) -> Record | Problem:
+    if len(cells) != len(header):
+        return Problem(line, "", f"has {len(cells)} cells, but the first line names {len(header)} columns")
+    columns = {column: _value(cell) for column, cell in zip(header, cells, strict=True)}
+    tenant, version = parse_tenant_id(columns.pop(TENANT_ID)), parse_version(columns.pop(FHIR_VERSION))
+    if tenant is None:
+        return Problem(line, TENANT_ID, "is not a tenant GUID")
+    if version is None:
+        return Problem(line, FHIR_VERSION, f"is none of {', '.join(version.value for version in FhirVersion)}")
+    return Record(line, tenant, version, columns)
+
+
+def _repetitions(records: Iterable[Record]) -> Iterator[Problem]:
+    seen: dict[tuple[str, FhirVersion], int] = {}
+    for record in records:
+        line = seen.setdefault((record.tenant, record.version), record.line)
+        if line != record.line:
+            yield Problem(record.line, TENANT_ID, f"the same tenant and version stand in line {line}")
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            text = ""
+        case bool():
+            text = str(value).lower()
+        case float():
+            text = f"{value:g}"
+        case _:
+            text = str(value).strip()
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _value(cell: str) -> str:
+    text = cell.strip()
+    return text[1:] if _QUOTED_FORMULA.match(text) else text

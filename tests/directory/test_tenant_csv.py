@@ -1,0 +1,128 @@
+"""Tenants' rows as a file: what is written, what is read, and what is said of a file that can't be."""
+
+import csv
+import io
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.directory.provider import Row
+from shared.directory.tenant_csv import HEADER, Problem, read_csv, write_csv
+from shared.directory.tenant_row import COLUMNS
+from shared.fhir.versions import FhirVersion
+
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+OTHER = "0d4b7a8e-5ac5-4f0e-8a59-0c1a7a2b6f10"
+
+
+def lines(*lines: str) -> bytes:
+    return "\n".join(lines).encode()
+
+
+def test_a_file_names_the_keys_as_people_do() -> None:
+    text = write_csv([{"PartitionKey": TENANT, "RowKey": "r4", "BaseUrl": "https://a.example"}]).decode("utf-8-sig")
+    header, row = csv.reader(io.StringIO(text))
+    assert tuple(header) == HEADER == ("TenantId", "FhirVersion", *COLUMNS)
+    assert dict(zip(header, row, strict=True)) == dict.fromkeys(COLUMNS, "") | {
+        "TenantId": TENANT,
+        "FhirVersion": "r4",
+        "BaseUrl": "https://a.example",
+    }
+
+
+def test_values_are_written_as_people_type_them() -> None:
+    row: Row = {"PartitionKey": TENANT, "RowKey": "r4", "Enabled": False, "TimeoutSeconds": 2.0, "MaxConcurrent": 8}
+    (record,), problems = read_csv(write_csv([row]))
+    assert problems == []
+    columns = {column: record.columns[column] for column in ("Enabled", "TimeoutSeconds", "MaxConcurrent", "Name")}
+    assert columns == {"Enabled": "false", "TimeoutSeconds": "2", "MaxConcurrent": "8", "Name": ""}
+
+
+def test_keys_may_be_typed_oddly_or_named_as_the_table_names_them() -> None:
+    (record,), problems = read_csv(lines("RowKey, PartitionKey ,Name", f" STU3 ,{{{TENANT.upper()}}},Riverside"))
+    assert (problems, record.line, record.tenant, record.version) == ([], 2, TENANT, FhirVersion.STU3)
+    assert record.columns == {"Name": "Riverside"}
+
+
+def test_semicolons_may_part_the_cells() -> None:
+    (record,), _ = read_csv(lines("TenantId;FhirVersion;Types", f"{TENANT};r4;Patient,Observation"))
+    assert record.columns == {"Types": "Patient,Observation"}
+
+
+def test_a_cell_may_hold_quotes_commas_and_lines_and_lines_are_counted_as_an_editor_does() -> None:
+    file = lines("TenantId,FhirVersion,Name", "", f'{TENANT},r4,"a\n""b"",c"', f"{OTHER},r4,d", f"{OTHER},r5,e")
+    records, problems = read_csv(file)
+    assert [(record.line, record.columns["Name"]) for record in records] == [(3, 'a\n"b",c'), (5, "d")]
+    assert list(map(str, problems)) == ["line 6, FhirVersion: is none of dstu2, stu3, r4"]
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(A1)", "=", "'=1", "''-x"])
+def test_no_cell_is_a_formula_to_a_spreadsheet(value: str) -> None:
+    file = write_csv([{"PartitionKey": TENANT, "RowKey": "r4", "Name": value}])
+    cell = list(csv.reader(io.StringIO(file.decode("utf-8-sig"))))[1][HEADER.index("Name")]
+    assert cell == f"'{value}"
+    assert read_csv(file)[0][0].columns["Name"] == value
+
+
+@pytest.mark.parametrize("value", ["O'Hara", "'s Hertogenbosch", "''", "a=b", "1-2"])
+def test_other_apostrophes_stay_as_they_are(value: str) -> None:
+    file = write_csv([{"PartitionKey": TENANT, "RowKey": "r4", "Name": value}])
+    assert value.encode() in file
+    assert read_csv(file)[0][0].columns["Name"] == value
+
+
+@given(st.lists(st.text(st.sampled_from("=+-@'\",;\n\r\t é" + string.ascii_letters)), min_size=17, max_size=17))
+def test_what_is_written_is_read_back(values: list[str]) -> None:
+    row: Row = {"PartitionKey": TENANT, "RowKey": "r4", **dict(zip(COLUMNS, values, strict=True))}
+    (record,), problems = read_csv(write_csv([row]))
+    assert (problems, record.line) == ([], 2)
+    assert record.columns == {column: value.strip() for column, value in zip(COLUMNS, values, strict=True)}
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_file_is_read_or_has_problems(content: bytes) -> None:
+    records, problems = read_csv(content)
+    assert records or problems
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (b"", [Problem(1, "", "there is nothing in the file but perhaps a header")]),
+        (b"TenantId,FhirVersion\n\n", [Problem(3, "", "there is nothing in the file but perhaps a header")]),
+        (b"\xff\xfe", [Problem(1, "", "the file is not in UTF-8: save it as CSV UTF-8")]),
+        (
+            lines("TenantId,Acess,BaseUrl,BaseUrl"),
+            [
+                Problem(1, "FhirVersion", "is missing in the first line, which names the columns"),
+                Problem(1, "Acess", "is not a column of the table"),
+                Problem(1, "BaseUrl", "stands twice in the first line"),
+            ],
+        ),
+        (
+            lines("TenantId,RowKey,FhirVersion", f"{TENANT},r4,r4"),
+            [Problem(1, "FhirVersion", "stands twice in the first line")],
+        ),
+        (
+            lines("TenantId,FhirVersion", "contoso,r4", f"{TENANT},r5", f"{TENANT},r4,x", f"{TENANT}"),
+            [
+                Problem(2, "TenantId", "is not a tenant GUID"),
+                Problem(3, "FhirVersion", "is none of dstu2, stu3, r4"),
+                Problem(4, "", "has 3 cells, but the first line names 2 columns"),
+                Problem(5, "", "has 1 cells, but the first line names 2 columns"),
+            ],
+        ),
+        (
+            lines("TenantId,FhirVersion", f"{TENANT},r4", f"{TENANT},stu3", f"{TENANT.upper()},R4"),
+            [Problem(4, "TenantId", "the same tenant and version stand in line 2")],
+        ),
+        (
+            lines("TenantId,FhirVersion", f"{TENANT},r4", f'{OTHER},"r4', "x"),
+            [Problem(3, "", "is no CSV: unexpected end of data")],
+        ),
+    ],
+)
+def test_everything_that_is_wrong_is_said_with_its_line_and_column(file: bytes, said: list[Problem]) -> None:
+    assert list(read_csv(file)[1]) == said

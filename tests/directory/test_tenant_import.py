@@ -1,0 +1,190 @@
+"""Files of tenants' rows, imported into real tables."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from uuid import UUID, uuid4
+
+import pytest
+from azure.data.tables.aio import TableServiceClient
+
+from local.azurite.table_service import TableService
+from shared.azure.tables import Table
+from shared.directory.errors import StoreUnavailable
+from shared.directory.provider import Row
+from shared.directory.tenant_csv import write_csv
+from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
+from shared.directory.tenant_registry import TenantRegistry
+from shared.fhir.versions import FhirVersion
+
+STU3 = FhirVersion.STU3
+BASE_URL = "https://fhir.riverside.example/stu3"
+
+
+@pytest.fixture
+async def service(table_service: TableService) -> AsyncIterator[TableServiceClient]:
+    async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
+        yield service
+
+
+@pytest.fixture
+async def table_name(service: TableServiceClient) -> str:
+    name = f"Tenants{uuid4().hex}"
+    await service.create_table(name)
+    return name
+
+
+@pytest.fixture
+def table(service: TableServiceClient, table_name: str) -> Table:
+    return Table(service, table_name)
+
+
+@pytest.fixture
+def registry(table: Table) -> TenantRegistry:
+    return TenantRegistry(table, local=False)
+
+
+@pytest.fixture
+def importing(registry: TenantRegistry) -> TenantImport:
+    return TenantImport(registry)
+
+
+def tenant(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def file(*rows: Mapping[str, object]) -> bytes:
+    """A file of STU3 rows with the columns of the first."""
+    header = list(rows[0])
+    cells = [[str(row[column]) for column in header] for row in rows]
+    numbered = [[tenant(number), "stu3", *row] for number, row in enumerate(cells)]
+    return "\n".join(",".join(line) for line in [["TenantId", "FhirVersion", *header], *numbered]).encode()
+
+
+def numbers(rows: Iterable[PlannedRow]) -> list[int]:
+    return [UUID(row.record.tenant).int for row in rows]
+
+
+def said(plan: ImportPlan) -> list[str]:
+    return list(map(str, plan.problems))
+
+
+async def carry_out(importing: TenantImport, plan: ImportPlan) -> list[PlannedRow]:
+    written: list[PlannedRow] = []
+    assert await importing.carry_out([*plan.additions, *plan.replacements], written.append) == []
+    return written
+
+
+async def test_new_rows_are_added_with_the_types_of_the_table(importing: TenantImport, table: Table) -> None:
+    plan = await importing.plan(file({"BaseUrl": BASE_URL, "Enabled": "no", "MaxConcurrent": 8}))
+    assert (numbers(plan.additions), plan.replacements, plan.unchanged, said(plan)) == ([0], [], 0, [])
+    assert numbers(await carry_out(importing, plan)) == [0]
+    row = {"PartitionKey": tenant(0), "RowKey": "stu3", "BaseUrl": BASE_URL, "Enabled": False, "MaxConcurrent": 8}
+    assert await table.get(tenant(0), "stu3") == row
+
+
+async def test_doing_it_again_has_nothing_left_to_do(importing: TenantImport) -> None:
+    content = file({"BaseUrl": BASE_URL, "TimeoutSeconds": 2}, {"BaseUrl": BASE_URL, "TimeoutSeconds": ""})
+    await carry_out(importing, await importing.plan(content))
+    again = await importing.plan(content)
+    assert (again.additions, again.replacements, again.unchanged) == ([], [], 2)
+
+
+async def test_what_was_exported_changes_nothing(importing: TenantImport, registry: TenantRegistry) -> None:
+    columns = {"BaseUrl": BASE_URL, "Name": "@Home", "ExtraHeaders": '{"X-Site": "=1"}', "TimeoutSeconds": "2.5"}
+    await registry.set(tenant(1), STU3, columns)
+    await registry.set(tenant(2), STU3, {"BaseUrl": BASE_URL, "Auth": "basic", "AuthSecret": "a", "Enabled": "false"})
+    plan = await importing.plan(write_csv(await registry.rows()))
+    assert (plan.additions, plan.replacements, plan.unchanged, said(plan)) == ([], [], 2, [])
+
+
+async def test_a_row_that_is_there_keeps_the_columns_that_the_file_does_not_have(
+    importing: TenantImport, registry: TenantRegistry
+) -> None:
+    auth = {"Auth": "basic", "AuthSecret": "riverside"}
+    await registry.set(tenant(0), STU3, {"BaseUrl": BASE_URL, "Name": "Old", "MaxConcurrent": "8", **auth})
+    plan = await importing.plan(file({"Name": "New", "MaxConcurrent": ""}))
+    (row,) = plan.replacements
+    assert (plan.additions, row.change.columns) == ([], ("Name", "MaxConcurrent"))
+    await carry_out(importing, plan)
+    provider = await registry.get(tenant(0), STU3)
+    assert provider is not None
+    assert (provider.name, provider.auth.secret, provider.max_concurrent) == ("New", "riverside", 512)
+
+
+async def test_every_line_is_checked_against_the_row_it_will_make(
+    importing: TenantImport, registry: TenantRegistry, table: Table
+) -> None:
+    await registry.set(tenant(3), STU3, {"BaseUrl": BASE_URL, "Auth": "basic", "AuthSecret": "a"})
+    await table.insert({"PartitionKey": f"{{{tenant(4)}}}", "RowKey": "stu3"})
+    await table.insert({"PartitionKey": tenant(4), "RowKey": "stu3"})
+    rows: list[dict[str, object]] = [
+        {"BaseUrl": "ftp://x", "Auth": "", "TimeoutSeconds": 1},
+        {"BaseUrl": BASE_URL, "Auth": "", "TimeoutSeconds": 0},
+        {"BaseUrl": BASE_URL, "Auth": "header", "TimeoutSeconds": 1},
+        {"BaseUrl": BASE_URL, "Auth": "none", "TimeoutSeconds": 1},
+        {"BaseUrl": BASE_URL, "Auth": "", "TimeoutSeconds": 1},
+    ]
+    plan = await importing.plan(file(*rows) + b"\ncontoso,r4,,,")
+    assert said(plan) == [
+        "line 2, BaseUrl: must begin with https://",
+        "line 3, TimeoutSeconds: must be a number of seconds from 0.1 to 220",
+        "line 4, AuthHeader: is needed by Auth=header",
+        "line 5, AuthSecret: is not used by Auth=none: empty it, or set Auth",
+        "line 6, FhirVersion: is the tenant's second row for stu3: remove one",
+        "line 7, TenantId: is not a tenant GUID",
+    ]
+
+
+async def test_a_row_typed_with_odd_keys_is_found_and_put_right(importing: TenantImport, table: Table) -> None:
+    await table.insert({"PartitionKey": f"{{{tenant(0)}}}", "RowKey": "STU3", "BaseUrl": BASE_URL})
+    assert (await importing.plan(file({"BaseUrl": BASE_URL}))).unchanged == 1
+    await carry_out(importing, await importing.plan(file({"BaseUrl": f"{BASE_URL}/x"})))
+    assert [(row["PartitionKey"], row["RowKey"]) async for row in table.scan()] == [(tenant(0), "stu3")]
+
+
+async def test_a_row_that_someone_changed_since_is_left_and_told(
+    importing: TenantImport, registry: TenantRegistry
+) -> None:
+    await registry.set(tenant(0), STU3, {"BaseUrl": BASE_URL})
+    plan = await importing.plan(file(*({"BaseUrl": BASE_URL, "Name": "File"} for _ in range(3))))
+    await registry.set(tenant(0), STU3, {"Name": "Person"})
+    await registry.set(tenant(1), STU3, {"BaseUrl": BASE_URL, "Name": "Person"})
+    written: list[PlannedRow] = []
+    met = await importing.carry_out([*plan.additions, *plan.replacements], written.append)
+    assert (sorted(numbers(met)), numbers(written)) == ([0, 1], [2])
+    names = {provider.name async for _, provider in registry.list() if not isinstance(provider, Exception)}
+    assert names == {"Person", "File"}
+
+
+async def test_an_import_that_a_store_stopped_is_finished_by_the_next(
+    service: TableServiceClient, table_name: str, importing: TenantImport
+) -> None:
+    class Failing(Table):
+        left = 40
+
+        async def insert(self, row: Row) -> None:
+            self.left -= 1
+            if self.left < 0:
+                raise StoreUnavailable("no answer")
+            await super().insert(row)
+
+    content = file(*({"BaseUrl": BASE_URL, "Name": number} for number in range(100)))
+    failing = TenantImport(TenantRegistry(Failing(service, table_name), local=False))
+    written: list[PlannedRow] = []
+    with pytest.raises(StoreUnavailable):
+        await failing.carry_out((await failing.plan(content)).additions, written.append)
+    assert len(written) == 40
+    plan = await importing.plan(content)
+    assert (plan.unchanged, len(plan.additions)) == (40, 60)
+    assert len(await carry_out(importing, plan)) == 60
+    assert (await importing.plan(content)).unchanged == 100
+
+
+async def test_two_imports_at_once_write_every_row_once(importing: TenantImport, registry: TenantRegistry) -> None:
+    content = file(*({"BaseUrl": BASE_URL, "Name": number} for number in range(50)))
+    plans = [await importing.plan(content) for _ in range(2)]
+    written: list[PlannedRow] = []
+    met = await asyncio.gather(*(importing.carry_out(plan.additions, written.append) for plan in plans))
+    assert sorted(numbers(written)) == list(range(50))
+    assert sum(map(len, met)) == 50
+    assert len(await registry.rows()) == 50

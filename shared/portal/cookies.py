@@ -10,10 +10,11 @@ def read_cookies(header: str) -> dict[str, str]:
     return cookies
 
 
-def cookie(name: str, value: str, *, secure: bool, seconds: int | None = None) -> str:
-    """A `Set-Cookie` value for the whole host, out of scripts' reach and never sent from another site's page.
+def cookie(name: str, value: str, *, same_site: str, secure: bool, seconds: int | None = None) -> str:
+    """A `Set-Cookie` value for the whole host, out of scripts' reach.
 
-    `value` is base64url and dots: the host percent-encodes anything else. `seconds` is its life, else the browser's.
+    `value` is base64url and dots: the host percent-encodes anything else. `same_site` is Strict or Lax; `seconds` is
+    the cookie's life, else the browser's.
     """
     age = "" if seconds is None else f"; Max-Age={seconds}"
-    return f"{name}={value}; Path=/; HttpOnly; SameSite=Strict{age}{'; Secure' if secure else ''}"
+    return f"{name}={value}; Path=/; HttpOnly; SameSite={same_site}{age}{'; Secure' if secure else ''}"

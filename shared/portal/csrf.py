@@ -48,7 +48,8 @@ class CsrfToken:
 
     def cookie(self, *, secure: bool) -> str:
         """The `Set-Cookie` value that gives the token to the browser."""
-        return cookie(_cookie_name(secure), self.value, secure=secure)
+        # Not Strict: whoever comes back from signing in would get a new one, and the forms they left open be refused.
+        return cookie(_cookie_name(secure), self.value, same_site="Lax", secure=secure)
 
 
 def _cookie_name(secure: bool) -> str:

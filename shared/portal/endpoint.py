@@ -11,6 +11,7 @@ from shared.azure.tables import CLIENTS, TENANTS, Table
 from shared.azure.vault import Vault
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.directory.refusals import UnknownClient
 from shared.directory.usage import Usage
 from shared.message import Request, Response
 from shared.portal.client_pages import ClientPages
@@ -96,6 +97,8 @@ class _Desk:
             return await self._visit(visit, principal)
         except PortalError as error:
             return self._pages.problem(visit, error)
+        except UnknownClient:  # it was there a moment ago
+            return self._pages.problem(visit, NotFound())
         except StoreConflict:
             return self._pages.problem(visit, Changed())
         except StoreUnavailable as error:

@@ -40,10 +40,15 @@ class Principal:
 
     def may_see(self, client: Client) -> bool:
         """Whether the client is there for this person: all are for an admin, the own ones for an owner."""
-        return self.is_admin or (Role.CLIENT_OWNER in self.roles and client.owner.lower() == self.id)
+        return self.is_admin or (Role.CLIENT_OWNER in self.roles and person_id(client.owner) == self.id)
 
 
 NOBODY = Principal("", "", frozenset())
+
+
+def person_id(user_name: str) -> str:
+    """A user name as it is compared. Only ASCII is folded: a Kelvin sign in lower case would be another one's "k"."""
+    return user_name.lower() if user_name.isascii() else user_name
 
 
 def parse_client_principal(header: str) -> Principal | None:
@@ -64,4 +69,4 @@ def parse_client_principal(header: str) -> Principal | None:
     if provider != "aad" or not id:
         return None
     granted = {value for name, value in claims if name == "roles"}
-    return Principal(id.lower(), first.get("name") or id, frozenset(role for role in Role if role.value in granted))
+    return Principal(person_id(id), first.get("name") or id, frozenset(role for role in Role if role.value in granted))

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from shared.message import Request
 from shared.portal.cookies import cookie, read_cookies
 from shared.portal.pages import ROOT
-from shared.portal.principal import Principal, Role, parse_client_principal
+from shared.portal.principal import Principal, Role, parse_client_principal, person_id
 from shared.settings import Settings, is_loopback
 
 _SESSION = "portal-session"
@@ -45,10 +45,12 @@ def sign_in_for(settings: Settings, environment: Mapping[str, str]) -> SignIn | 
 
     With App Service Authentication on, which sets WEBSITE_AUTH_ENABLED, nobody outside can set the header that says who
     is signed in. With it off the header arrives as the client sent it, so the setting alone opens nothing.
+    On a laptop it never counts.
     """
-    if settings.portal_auth == "entra":
-        return EntraSignIn() if environment.get("WEBSITE_AUTH_ENABLED") == "True" else None
-    return LocalSignIn() if settings.local else None
+    if settings.local:
+        return LocalSignIn()
+    vouched = environment.get("WEBSITE_AUTH_ENABLED") == "True"
+    return EntraSignIn() if settings.portal_auth == "entra" and vouched else None
 
 
 class EntraSignIn:
@@ -90,7 +92,7 @@ class LocalSignIn:
         if not hmac.compare_digest(signature.encode(), self._signature(payload).encode()):
             return None
         name, role, until = json.loads(urlsafe_b64decode(payload + "=="))
-        return Principal(name.lower(), name, frozenset({Role(role)})) if time.time() < until else None
+        return Principal(person_id(name), name, frozenset({Role(role)})) if time.time() < until else None
 
     def url(self, path: str) -> str:
         return f"{ROOT}/sign-in"
@@ -99,11 +101,17 @@ class LocalSignIn:
         """The `Set-Cookie` value that signs a person in for 12 hours."""
         until = int(time.time()) + _SESSION_SECONDS
         payload = _base64url(json.dumps([name, role.value, until]).encode())
-        return cookie(_SESSION, f"{payload}.{self._signature(payload)}", secure=False, seconds=_SESSION_SECONDS)
+        return cookie(
+            _SESSION,
+            f"{payload}.{self._signature(payload)}",
+            same_site="Strict",
+            secure=False,
+            seconds=_SESSION_SECONDS,
+        )
 
     def cookie_of_nobody(self) -> str:
         """The `Set-Cookie` value that signs a person out."""
-        return cookie(_SESSION, "", secure=False, seconds=0)
+        return cookie(_SESSION, "", same_site="Strict", secure=False, seconds=0)
 
     def _signature(self, payload: str) -> str:
         return _base64url(hmac.digest(self._key, payload.encode(), hashlib.sha256))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from azure.data.tables.aio import TableServiceClient
 
@@ -288,10 +289,10 @@ class TenantPages:
             raise Unusable("Edit the row first.") from error
         return provider
 
-    async def _stored_on(self, name: str) -> object:
-        """When the credential of this name was stored; None if there is none that can be used."""
-        secret = await self._vault.get(name)
-        return None if secret is None else secret.properties.created
+    async def _stored_on(self, name: str) -> datetime | None:
+        """When the credential of this name was stored; None if there is none that can be used. Its value isn't read."""
+        versions = await self._vault.versions(name)
+        return versions[0].created if versions and versions[0].usable(datetime.now(UTC)) else None
 
     def _registry(self, row: Row | None) -> TenantRegistry:
         """The registry of this row alone, as it was read, or of none."""
@@ -310,6 +311,7 @@ class TenantPages:
             draft=draft,
             groups=FIELD_GROUPS,
             problems=_sentences(draft.errors),
+            differing=(),
             versions=[(version.value, version.name) for version in FhirVersion],
             path=None,
             unknown={},
@@ -324,6 +326,7 @@ class TenantPages:
             draft=draft,
             groups=FIELD_GROUPS,
             problems=_sentences(draft.errors),
+            differing=_sentences(dict.fromkeys(draft.stored, "was changed")),
             path=_path(visit),
             name=_name(row),
             unknown=unknown,

@@ -40,8 +40,9 @@ async def test_where_nobody_vouches_for_the_header_there_is_no_portal(
                 assert "Set-Cookie" not in page.response.headers
 
 
-async def test_the_header_counts_for_nothing_on_a_laptop(deployment: Deployment) -> None:
-    visitor = in_azure(deployment.application, "Gateway.Admin")
+@pytest.mark.parametrize("portal_auth", ["off", "entra"])
+async def test_the_header_counts_for_nothing_on_a_laptop(azure: Build, portal_auth: str) -> None:
+    visitor = in_azure(azure(portal_auth, True), "Gateway.Admin")
     visitor.headers["host"] = HOST
     assert (await visitor.get("/portal/clients")).location == "/portal/sign-in"
 
@@ -62,16 +63,16 @@ async def test_a_laptops_portal_has_the_machines_names(deployment: Deployment, h
     assert (await visitor.get("/portal/sign-in")).status == 200
 
 
-async def test_entra_lets_people_in_by_their_roles(azure: Build) -> None:
-    application = azure("entra", True)
+async def test_entra_lets_people_in_by_their_roles(remote: Build) -> None:
+    application = remote("entra", True)
     assert (await in_azure(application, "Gateway.ClientOwner").get("/portal/clients")).status == 200
     assert (await in_azure(application, "Gateway.ClientOwner").get("/portal/tenants")).status == 404
     assert (await in_azure(application, "Gateway.Admin").get("/portal/tenants")).status == 200
     assert (await in_azure(application, "Gateway.Admin").get("/portal/sign-in")).status == 404
 
 
-async def test_who_has_no_role_is_told_whom_to_ask(azure: Build) -> None:
-    visitor = in_azure(azure("entra", True), "Another.Role")
+async def test_who_has_no_role_is_told_whom_to_ask(remote: Build) -> None:
+    visitor = in_azure(remote("entra", True), "Another.Role")
     for path in ("/portal/clients", "/portal/tenants", "/portal/nowhere"):
         page = await visitor.get(path)
         assert page.status == 403
@@ -79,8 +80,8 @@ async def test_who_has_no_role_is_told_whom_to_ask(azure: Build) -> None:
     assert (await visitor.post("/portal/clients/new", {"name": "x", "lifetime": "90"})).status == 403
 
 
-async def test_who_is_not_signed_in_is_sent_to_entra_and_back(azure: Build) -> None:
-    visitor = Visitor(azure("entra", True), {"host": AZURE_HOST})
+async def test_who_is_not_signed_in_is_sent_to_entra_and_back(remote: Build) -> None:
+    visitor = Visitor(remote("entra", True), {"host": AZURE_HOST})
     page = await visitor.get("/portal/clients/7?done=x")
     assert page.location == "/.auth/login/aad?post_login_redirect_uri=%2Fportal%2Fclients%2F7"
     page = await visitor.post("/portal/clients/new")
@@ -88,11 +89,11 @@ async def test_who_is_not_signed_in_is_sent_to_entra_and_back(azure: Build) -> N
     assert "/.auth/login/aad" in page.text
 
 
-async def test_cookies_in_azure_are_for_this_host_over_https(azure: Build) -> None:
-    page = await in_azure(azure("entra", True), "Gateway.Admin").get("/portal/clients")
+async def test_cookies_in_azure_are_for_this_host_over_https(remote: Build) -> None:
+    page = await in_azure(remote("entra", True), "Gateway.Admin").get("/portal/clients")
     cookie = page.response.headers["Set-Cookie"]
     assert cookie.startswith("__Host-portal-csrf=")
-    assert cookie.endswith("; Path=/; HttpOnly; SameSite=Strict; Secure")
+    assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
 
 
 async def test_a_session_is_signed(deployment: Deployment) -> None:

@@ -98,7 +98,7 @@ async def test_nothing_is_written_while_one_line_is_wrong(deployment: Deployment
     text = f"PartitionKey,RowKey,BaseUrl,Auth\n{id},stu3,https://a.example,\n{uuid4()},stu3,https://b.example,magic\n"
     page = await admin.upload("/portal/tenants/import", {}, text.encode())
     assert page.status == 422
-    assert '<th scope="row">3</th><td data-label="Column">Auth</td>' in page.text
+    assert '<th scope="row" data-label="Line">3</th><td data-label="Column">Auth</td>' in page.text
     page = await admin.upload("/portal/tenants/import/write", {"text": text, "fingerprint": ""})
     assert page.status == 409
     assert await deployment.tenants.get(id, STU3) is None

@@ -63,3 +63,9 @@ def test_what_names_nobody_is_nobody(text: str) -> None:
 )
 def test_anything_else_is_nobody(text: str) -> None:
     assert parse_client_principal(text) is None
+
+
+def test_a_letter_that_only_looks_the_same_is_another_person() -> None:
+    kelvin = parse_client_principal(header(("preferred_username", "\u212aate@example.com")))
+    assert kelvin is not None
+    assert kelvin.id != "kate@example.com"

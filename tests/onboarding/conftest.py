@@ -1,0 +1,138 @@
+"""The onboarding check against the demo hospitals, whole or with what a test changes in their answers."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import date
+from inspect import isawaitable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.server import create_app
+from local.vault.server import VaultServer
+from shared.azure.vault import Vault
+from shared.directory.provider import Provider
+from shared.directory.tenant_row import parse_provider
+from shared.onboarding.check import check
+from shared.onboarding.part import OnStep
+from shared.onboarding.probe import open_probe
+from shared.onboarding.report import Report
+from shared.settings import Settings
+
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+CREDENTIALS = {
+    "riverside": {"username": "gateway", "password": "p"},
+    "lakeside": {"client_id": "gateway", "client_secret": "s"},
+    "northgate": {"key": "k"},
+}
+_WAYS_IN = {
+    RIVERSIDE: ({"Auth": "basic"}, "gateway:p"),
+    LAKESIDE: (
+        {"Auth": "client_secret_basic", "AuthTokenUrl": "{origin}/oauth2/token", "AuthClientId": "gateway"},
+        "s",
+    ),
+    NORTHGATE: ({"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key", "Batch": "split"}, "k"),
+}
+
+Twist = Callable[[web.Request, Any], Any]
+"""What a test changes in an answer's JSON: in place, or by returning (or awaiting) another body or a whole response."""
+
+
+def type_of(request: web.Request) -> str:
+    """The resource type that a request to Lakeside names, "" for the base itself."""
+    return request.path.removeprefix(LAKESIDE.base_path).strip("/").partition("/")[0]
+
+
+@dataclass
+class Onboarding:
+    """Runs the check; `targets` are the raw targets the server was asked for, `bodies` the bodies beside them."""
+
+    vault: Vault
+    settings: Settings
+    running: AsyncExitStack
+    targets: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+
+    async def start(self, hospital: Hospital, twist: Twist | None = None) -> str:
+        """Starts a hospital and gives its origin."""
+
+        @web.middleware
+        async def change(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            self.targets.append(f"{request.method} {request.raw_path}")
+            self.bodies.append((await request.read()).decode())
+            response = await handler(request)
+            if twist is None or request.path.endswith("/token") or not isinstance(response, web.Response):
+                return response
+            body = json.loads(response.body) if isinstance(response.body, bytes) else None
+            changed = twist(request, body)
+            if isawaitable(changed):
+                changed = await changed
+            if isinstance(changed, web.StreamResponse):
+                return changed
+            return web.json_response(
+                body if changed is None else changed,
+                status=response.status,
+                content_type=response.content_type,
+            )
+
+        app = create_app(hospital, hospital.credential(**CREDENTIALS[hospital.key]), date(2026, 3, 14))
+        app.middlewares.append(change)
+        server = await self.running.enter_async_context(TestServer(app, host="127.0.0.1", access_log=None))
+        return str(server.make_url("/")).rstrip("/")
+
+    async def provider(
+        self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, secret: str | None = None, **columns: object
+    ) -> Provider:
+        """A hospital's row, as the seed would write it, and its credential in the vault (none for "")."""
+        origin = await self.start(hospital, twist)
+        access, value = _WAYS_IN[hospital]
+        name = f"provider-{uuid.uuid4().hex}"
+        if secret != "":
+            await self.vault.set(name, secret or value)
+        row = {
+            "PartitionKey": TENANT,
+            "RowKey": hospital.version.value,
+            "BaseUrl": origin + hospital.base_path,
+            "Name": hospital.name,
+            "AuthSecret": name,
+            **{column: text.format(origin=origin) for column, text in access.items()},
+            **columns,
+        }
+        return parse_provider(row, local=True)
+
+    async def check(
+        self, provider: Provider, patient_id: str | None = None, on_step: OnStep = lambda step: None
+    ) -> Report:
+        """The report on a provider."""
+        async with open_probe(provider, self.vault, self.settings) as probe:
+            return await check(probe, patient_id=patient_id, on_step=on_step)
+
+    async def __call__(
+        self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, patient_id: str | None = None, **columns: Any
+    ) -> Report:
+        """The report on a hospital whose answers a test changes."""
+        return await self.check(await self.provider(hospital, twist, **columns), patient_id)
+
+
+@pytest.fixture
+async def onboarding(vault_server: VaultServer) -> AsyncIterator[Onboarding]:
+    settings = Settings.from_environment(
+        {
+            "PUBLIC_BASE_URL": "https://gateway.example",
+            "KEY_VAULT_URL": vault_server.url,
+            "TABLES_ENDPOINT": "https://tables.example",
+            "LOCAL_VAULT": str(vault_server.folder),
+        }
+    )
+    vault = Vault(settings)
+    async with AsyncExitStack() as running:
+        yield Onboarding(vault, settings, running)
+    await vault.close()

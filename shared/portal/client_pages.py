@@ -9,7 +9,7 @@ from azure.data.tables.aio import TableServiceClient
 from shared.audit import AuditLog
 from shared.azure.tables import CLIENTS, Table, etag_of
 from shared.azure.vault import Vault
-from shared.directory.client import CLIENT_ROW, Client, ClientSecret
+from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client, ClientSecret
 from shared.directory.client_registry import ALL_TENANTS, MOST_LIVE_SECRETS, ClientRegistry, NewSecret
 from shared.directory.errors import StoreConflict
 from shared.directory.provider import Row, RowError
@@ -94,14 +94,13 @@ class ClientPages:
         return self._new_form(visit, {"name": "", "lifetime": "180"})
 
     async def _create(self, visit: Visit) -> Response:
+        name = visit.form.get("name", "")
         try:
-            new = await self._clients.create(
-                visit.form.get("name", ""), visit.principal.id, (), expires=_expiry(visit.form)
-            )
+            new = await self._clients.create(name, visit.principal.id, (), expires=_expiry(visit.form))
         except Refusal as error:
             return self._new_form(visit, visit.form, _sentence(error), _UNPROCESSABLE)
         self._audit_change(visit, "client.create", new.client_id, f"secret {new.secret_id}")
-        return self._secret_page(visit, new, await self._clients.get(new.client_id))
+        return self._secret_page(visit, new, name.strip(), reaches_any=False)
 
     async def _add_secret(self, visit: Visit) -> Response:
         client = await self._own(visit)
@@ -110,7 +109,7 @@ class ClientPages:
         except Refusal as error:
             return await self._client_page(visit, client, _sentence(error), _UNPROCESSABLE)
         self._audit_change(visit, "client.add-secret", client.id, f"secret {new.secret_id}")
-        return self._secret_page(visit, new, client)
+        return self._secret_page(visit, new, client.name, reaches_any=client.tenants != frozenset())
 
     async def _confirm_delete_secret(self, visit: Visit) -> Response:
         client = await self._own(visit)
@@ -200,7 +199,8 @@ class ClientPages:
 
     async def _row(self, visit: Visit) -> Row:
         """The client's row, read before the client is: an ETag that is too old is refused, one too new is not."""
-        row = await self._table.get(visit.parameters["client"], CLIENT_ROW)
+        client_id = visit.parameters["client"]
+        row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
         if row is None:
             raise NotFound
         return row
@@ -225,8 +225,9 @@ class ClientPages:
             problem=problem,
         )
 
-    def _secret_page(self, visit: Visit, new: NewSecret, client: Client) -> Response:
-        return self._pages.page("secret.html", visit, new=new, client=client)
+    def _secret_page(self, visit: Visit, new: NewSecret, name: str, *, reaches_any: bool) -> Response:
+        """The page that shows a secret. It asks no store for anything: what fails now would take the secret along."""
+        return self._pages.page("secret.html", visit, new=new, name=name or new.client_id, reaches_any=reaches_any)
 
     def _new_form(
         self, visit: Visit, values: Mapping[str, str], problem: str | None = None, status: int = 200

@@ -10,6 +10,7 @@ from shared.onboarding.question import Question
 from shared.onboarding.report import SLOW_MILLISECONDS, CallReport, Standing
 
 _REPEATS = 3
+_PATIENCE_MILLISECONDS = 6000  # a call that has taken so long by now has shown what it takes
 
 _STANDINGS = {
     ProblemKind.CREDENTIAL_REFUSED: Standing.REFUSED,
@@ -43,12 +44,15 @@ class Part:
         self._essential: list[Answer] = []
 
     async def ask(self, question: Question, times: int = _REPEATS) -> Answer:
-        """The last answer to a question asked so many times or until it fails, with the median of their times."""
-        answers: list[Answer] = []
-        while len(answers) < times:
-            answers.append(await self._probe.ask(question))
-            if answers[-1].problem is not None:
+        """The last answer to a question asked so many times, with the median of the times it took.
+
+        One that fails, or has taken six seconds in all, is not asked again.
+        """
+        answers = [await self._probe.ask(question)]
+        while len(answers) < times and answers[-1].problem is None:
+            if sum(answer.milliseconds for answer in answers) > _PATIENCE_MILLISECONDS:
                 break
+            answers.append(await self._probe.ask(question))
         last, milliseconds = answers[-1], median(answer.milliseconds for answer in answers)
         call = CallReport(
             question.label, last.problem is None, last.status, last.media_type, milliseconds, len(answers)

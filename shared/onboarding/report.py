@@ -32,7 +32,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """One call, asked `repeats` times unless it failed. `status` is None when no answer came.
+    """One call, made `repeats` times. `status` is None when no answer came.
 
     `milliseconds` is the median (p50); `media_type` is the answer's, without parameters, or "".
     """

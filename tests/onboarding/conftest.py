@@ -31,7 +31,9 @@ CREDENTIALS = {
     "lakeside": {"client_id": "gateway", "client_secret": "s"},
     "northgate": {"key": "k"},
 }
-_WAYS_IN = {
+"""What each hospital asks of its callers, by its key."""
+
+WAYS_IN = {
     RIVERSIDE: ({"Auth": "basic"}, "gateway:p"),
     LAKESIDE: (
         {"Auth": "client_secret_basic", "AuthTokenUrl": "{origin}/oauth2/token", "AuthClientId": "gateway"},
@@ -39,6 +41,7 @@ _WAYS_IN = {
     ),
     NORTHGATE: ({"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key", "Batch": "split"}, "k"),
 }
+"""The columns that say how to get into a hospital, and the value of the secret they need."""
 
 Twist = Callable[[web.Request, Any], Any]
 """What a test changes in an answer's JSON: in place, or by returning (or awaiting) another body or a whole response."""
@@ -93,7 +96,7 @@ class Onboarding:
     ) -> Provider:
         """A hospital's row, as the seed would write it, and its credential in the vault (none for "")."""
         origin = await self.start(hospital, twist)
-        access, value = _WAYS_IN[hospital]
+        access, value = WAYS_IN[hospital]
         name = f"provider-{uuid.uuid4().hex}"
         if secret != "":
             await self.vault.set(name, secret or value)

@@ -112,6 +112,15 @@ async def test_each_call_is_made_thrice_and_told_as_it_ends(onboarding: Onboardi
     assert onboarding.targets.count("GET /stu3/fhir/Coverage/coverage-1001") == 3
 
 
+async def test_a_call_that_has_taken_long_enough_is_not_made_again(
+    onboarding: Onboarding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, "_PATIENCE_MILLISECONDS", 0)
+    report = await onboarding()
+    assert {call.repeats for found in report.resources for call in found.calls} == {1}
+    assert report.verdict is Verdict.LOADS
+
+
 async def test_the_patient_can_be_given(onboarding: Onboarding) -> None:
     report = await onboarding(patient_id="1005")
     assert resource(report, "Patient").entries == 1

@@ -1,0 +1,286 @@
+"""`tenant verify`: plays the app's calls against a provider and tells what the app will make of it."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+
+import click
+
+from admin.command import GlobalOptions, examples, with_session
+from admin.output import Fields, printable
+from admin.session import Session
+from shared.directory.errors import StoreUnavailable
+from shared.directory.provider import Provider, RowError
+from shared.directory.refusals import InvalidTenantId, Refusal
+from shared.directory.tenant_id import parse_tenant_id
+from shared.fhir.versions import FhirVersion
+
+if TYPE_CHECKING:
+    from shared.onboarding.part import OnStep, Step
+    from shared.onboarding.report import FieldReport, Report, ResourceReport
+
+P = ParamSpec("P")
+_NoReport = RowError | StoreUnavailable
+
+_GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+_MOST_AT_ONCE = 8
+_WILL_NOT_LOAD = 1
+
+
+class CouldNotRun(click.ClickException):
+    """The check could not run, whatever kept it: 1 is a verdict's exit code."""
+
+    exit_code = 2
+
+
+def _ends_with_two(function: Callable[P, None]) -> Callable[P, None]:
+    """Makes every error of a command a CouldNotRun."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except click.UsageError:
+            raise
+        except click.ClickException as error:
+            raise CouldNotRun(error.message) from error
+
+    return run
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> FhirVersion | None:
+    return None if value is None else FhirVersion(value)
+
+
+@click.command(
+    epilog=examples(
+        f"admin tenant verify {_GUID} stu3",
+        f"admin --json tenant verify {_GUID} stu3 --patient-id test-1 --strict",
+        "admin tenant verify --all",
+    )
+)
+@click.argument("tenant", required=False)
+@click.argument(
+    "version",
+    type=click.Choice([version.value for version in FhirVersion], case_sensitive=False),
+    required=False,
+    callback=_version,
+)
+@click.option("--all", "everyone", is_flag=True, help="Check every row that is switched on, and print one line each.")
+@click.option("--patient-id", metavar="ID", help="A patient to test with; the first one the server lists unless given.")
+@click.option("--strict", is_flag=True, help="End with 1 when there is any gap.")
+@_ends_with_two
+@with_session
+async def verify(
+    session: Session,
+    tenant: str | None,
+    version: FhirVersion | None,
+    everyone: bool,
+    patient_id: str | None,
+    strict: bool,
+) -> None:
+    """Checks whether the app can work with a tenant's FHIR server.
+
+    Plays the app's calls with the row's own credential, and tells for each resource type what works, how fast, and
+    which fields are there: counts only, no patient's data. Without a version it checks all rows of the tenant.
+
+    Ends with 0 when the app will load, 1 when it will not, 2 when the check could not run.
+    """
+    if everyone == (tenant is not None) or (everyone and patient_id is not None):
+        raise click.UsageError("give either a tenant, with --patient-id if you like, or --all")
+    if tenant is None:
+        code = await _verify_all(session, strict=strict)
+    else:
+        code = await _verify_tenant(session, tenant, version, patient_id, strict=strict)
+    click.get_current_context().exit(code)
+
+
+async def _verify_tenant(
+    session: Session, tenant: str, version: FhirVersion | None, patient_id: str | None, *, strict: bool
+) -> int:
+    from shared.onboarding.question import is_id
+
+    if patient_id is not None and not is_id(patient_id):
+        raise Refusal("--patient-id is not a FHIR id: 1 to 64 letters, digits, hyphens and dots")
+    providers = await _providers(session, tenant, version)
+    reports = []
+    for provider in providers:
+        with _live_table(provider) as on_step:
+            reports.append(await _check(session, provider, patient_id, on_step))
+    if _as_json():
+        items = [_json_fields(report) for report in reports]
+        if version is not None:
+            session.output.record(items[0])
+        else:
+            session.output.records(items, ())
+    else:
+        for number, report in enumerate(reports):
+            if number:
+                click.echo()
+            _print_report(session, report)
+    return max(_exit_code(report, strict=strict) for report in reports)
+
+
+async def _verify_all(session: Session, *, strict: bool) -> int:
+    rows = [(key, found) async for key, found in session.tenants.list() if isinstance(found, RowError) or found.enabled]
+    slots = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    async def checked(found: Provider | RowError, ended: Callable[[], None]) -> "Report | _NoReport":
+        async with slots:
+            try:
+                if isinstance(found, RowError):
+                    return found
+                return await _check(session, found, None, lambda step: None)
+            except StoreUnavailable as error:
+                return error
+            finally:
+                ended()
+
+    with session.output.progress("tenants", len(rows)) as ended:
+        results = await asyncio.gather(*(checked(found, ended) for _, found in rows))
+    fields = _json_fields if _as_json() else _line
+    session.output.records(
+        [
+            _row_problem(key, result) if isinstance(result, _NoReport) else fields(result)
+            for (key, _), result in zip(rows, results, strict=True)
+        ],
+        ("tenant_id", "version", "name", "verdict", "gaps", "slowest_ms", "problem"),
+    )
+    return max((_exit_code(result, strict=strict) for result in results), default=0)
+
+
+async def _providers(session: Session, tenant: str, version: FhirVersion | None) -> list[Provider]:
+    """The tenant's provider for a version, or all of its providers. Raises Refusal or RowError."""
+    if version is not None:
+        provider = await session.tenants.get(tenant, version)
+        if provider is None:
+            raise Refusal(f"tenant {tenant} has no row for {version.value}")
+        return [provider]
+    tenant_id = parse_tenant_id(tenant)
+    if tenant_id is None:
+        raise InvalidTenantId(tenant)
+    rows = [found async for key, found in session.tenants.list() if parse_tenant_id(key[0]) == tenant_id]
+    if not rows:
+        raise Refusal(f"there is no row for tenant {tenant_id}")
+    for row in rows:
+        if isinstance(row, RowError):
+            raise row
+    return [row for row in rows if isinstance(row, Provider)]
+
+
+async def _check(session: Session, provider: Provider, patient_id: str | None, on_step: "OnStep") -> "Report":
+    from shared.onboarding.check import check
+    from shared.onboarding.probe import open_probe
+
+    async with open_probe(provider, session.vault, session.settings) as probe:
+        return await check(probe, patient_id=patient_id, on_step=on_step)
+
+
+def _exit_code(report: "Report | _NoReport", *, strict: bool) -> int:
+    from shared.onboarding.report import Verdict
+
+    if isinstance(report, _NoReport):
+        return CouldNotRun.exit_code
+    if report.verdict is Verdict.LOADS_WITH_GAPS:
+        return _WILL_NOT_LOAD if strict else 0
+    return 0 if report.verdict is Verdict.LOADS else _WILL_NOT_LOAD
+
+
+def _as_json() -> bool:
+    return click.get_current_context().ensure_object(GlobalOptions).json
+
+
+def _json_fields(report: "Report") -> Fields:
+    from shared.onboarding.report import to_json
+    from shared.onboarding.summary import summary
+
+    return {**to_json(report), "summary": summary(report)}
+
+
+def _row_problem(key: tuple[str, str], error: _NoReport) -> Fields:
+    return {"tenant_id": key[0], "version": key[1], "verdict": "could-not-run", "problem": str(error)}
+
+
+def _line(report: "Report") -> Fields:
+    """A report as a line among others: its gaps are counted, and its first problem stands for them."""
+    problem = next((f"{part}: {problem.text}" for part, problem in report.problems()), None)
+    return {
+        "tenant_id": report.tenant,
+        "version": report.version.value,
+        "name": report.name,
+        "verdict": report.verdict.value,
+        "gaps": report.gaps,
+        "slowest_ms": _slowest(report.resources),
+        "problem": problem,
+    }
+
+
+def _print_report(session: Session, report: "Report") -> None:
+    from shared.onboarding.summary import summary
+
+    for sentence in summary(report).splitlines():
+        click.echo(printable(sentence))
+    click.echo()
+    resources = [_resource_fields(resource) for resource in report.resources]
+    session.output.records(resources, tuple(resources[0]))
+    problems = [
+        {"part": part, "call": problem.call, "problem": problem.text, "what_to_do": problem.hint}
+        for part, problem in report.problems()
+    ]
+    if problems:
+        click.echo()
+        session.output.records(problems, tuple(problems[0]))
+
+
+def _resource_fields(resource: "ResourceReport") -> Fields:
+    return {
+        "resource": resource.type,
+        "standing": "not needed" if resource.spare else resource.standing.value,
+        "p50_ms": _slowest([resource]),
+        "answers": ", ".join(sorted({call.media_type for call in resource.calls if call.media_type})),
+        "entries": resource.entries,
+        "total": resource.total,
+        "required": _shares([field for field in resource.fields if field.required]),
+        "recommended": _shares([field for field in resource.fields if not field.required]),
+    }
+
+
+def _slowest(resources: Sequence["ResourceReport"]) -> float | None:
+    times = (call.milliseconds for resource in resources for call in resource.calls if call.works)
+    slowest = max(times, default=None)
+    return None if slowest is None else round(slowest, 1)
+
+
+def _shares(fields: Sequence["FieldReport"]) -> str:
+    """Which fields are not always there, and in how many of the entries they are."""
+    if not any(field.entries for field in fields):
+        return ""
+    partly = [f"{field.path} {field.present}/{field.entries}" for field in fields if field.present < field.entries]
+    return ", ".join(partly) or "all"
+
+
+@contextmanager
+def _live_table(provider: Provider) -> Iterator["OnStep"]:
+    """Shows each call as it ends, a line for each part, on a terminal; the report takes its place."""
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    last: dict[str, tuple[int, Step]] = {}
+    with Live(console=Console(stderr=True, markup=False, emoji=False), transient=True) as live:
+
+        def on_step(step: "Step") -> None:
+            last[step.part] = (last[step.part][0] + 1 if step.part in last else 1, step)
+            table = Table("part", "calls", "last call", "status", "p50 ms", title=printable(provider.name), box=None)
+            for part, (calls, latest) in last.items():
+                call = latest.call
+                table.add_row(part, str(calls), call.call, str(call.status or "none"), f"{call.milliseconds:.0f}")
+            live.update(table)
+
+        yield on_step

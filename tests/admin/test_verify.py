@@ -1,0 +1,200 @@
+"""`python -m admin tenant verify` against the demo hospitals, on real stores."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import pytest
+from aiohttp.test_utils import TestServer
+from click.testing import CliRunner, Result
+
+from admin.cli import cli
+from admin.tenants import tenant
+from admin.verify import verify
+from local.azurite.table_service import TableService
+from local.hospitals.hospital import NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.server import create_app
+from local.vault.server import VaultServer
+from shared.azure.tables import TENANTS, Table, table_service
+from shared.azure.vault import Vault
+from shared.settings import Settings
+from tests.admin.command_line import settings_of
+from tests.onboarding.conftest import CREDENTIALS, WAYS_IN
+
+tenant.add_command(verify)
+
+
+@dataclass
+class Stack:
+    """A table of tenants that begins empty, and hospitals for its rows."""
+
+    environment: dict[str, str]
+    tenants: Table
+    vault: Vault
+    running: AsyncExitStack
+
+    async def row(self, hospital: Hospital, tenant_id: str | None = None, **columns: object) -> str:
+        """A tenant's row for a hospital that is started for it."""
+        app = create_app(hospital, hospital.credential(**CREDENTIALS[hospital.key]))
+        server = await self.running.enter_async_context(TestServer(app, host="127.0.0.1", access_log=None))
+        tenant_id = tenant_id or str(uuid.uuid4())
+        name = f"provider-{uuid.uuid4().hex}"
+        access, secret = WAYS_IN[hospital]
+        await self.vault.set(name, secret)
+        await self.tenants.put(
+            {
+                "PartitionKey": tenant_id,
+                "RowKey": hospital.version.value,
+                "BaseUrl": str(server.make_url(hospital.base_path)),
+                "Name": hospital.name,
+                "AuthSecret": name,
+                **access,
+                **columns,
+            }
+        )
+        return tenant_id
+
+    async def verify(self, *arguments: str) -> Result:
+        """Runs the command in a thread, for the stores and hospitals are served by this one."""
+        words = ["tenant", "verify", *arguments]
+        result = await asyncio.to_thread(CliRunner().invoke, cli, words, env=self.environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+
+@pytest.fixture(scope="module")
+async def tables(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TableService]:
+    service = await TableService.start(tmp_path_factory.mktemp("verify-tables"))
+    yield service
+    await service.stop()
+
+
+@pytest.fixture
+async def stack(tables: TableService, vault_server: VaultServer) -> AsyncIterator[Stack]:
+    environment = settings_of(tables, vault_server)
+    settings = Settings.from_environment(environment)
+    vault = Vault(settings)
+    async with AsyncExitStack() as running, table_service(settings) as service:
+        table = Table(service, TENANTS)
+        await table.create()
+        yield Stack(environment, table, vault, running)
+        async for row in table.scan(["PartitionKey", "RowKey"]):
+            await table.delete(str(row["PartitionKey"]), str(row["RowKey"]))
+    await vault.close()
+
+
+async def test_a_whole_provider_ends_with_0_even_when_strict(stack: Stack) -> None:
+    tenant_id = await stack.row(RIVERSIDE)
+    result = await stack.verify(tenant_id.upper(), "dstu2", "--strict")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == ("Riverside General Hospital (FHIR DSTU2): the app will load, and all that it reads is there.")
+    table = {line.split()[0]: line.split() for line in lines if line}
+    assert table["Observation"][:2] == ["Observation", "works"]
+    assert table["Observation"][3:] == ["application/json+fhir", "10", "yes", "all", "all"]
+
+
+async def test_gaps_end_with_0_and_with_1_when_strict(stack: Stack) -> None:
+    tenant_id = await stack.row(NORTHGATE, Batch="native")
+    result = await stack.verify(tenant_id, "r4")
+    assert result.exit_code == 0
+    assert "set Batch=split in the row" in result.stdout
+    assert (await stack.verify(tenant_id, "r4", "--strict")).exit_code == 1
+
+
+async def test_a_provider_with_which_the_app_will_not_load_ends_with_1(stack: Stack) -> None:
+    tenant_id = await stack.row(RIVERSIDE, AuthSecret="nowhere")
+    result = await stack.verify(tenant_id, "dstu2")
+    assert result.exit_code == 1
+    assert "the app will not load." in result.stdout
+    assert "Key Vault secret nowhere is missing" in result.stdout
+
+
+async def test_json_is_one_report_for_a_version_and_a_list_without(stack: Stack) -> None:
+    tenant_id = await stack.row(RIVERSIDE)
+    await stack.row(NORTHGATE, tenant_id, Enabled=False)
+    one = await stack.verify(tenant_id, "dstu2", "--json")
+    report = json.loads(one.stdout)
+    assert (report["tenant_id"], report["version"], report["verdict"]) == (tenant_id, "dstu2", "loads")
+    assert report["summary"].startswith("Riverside General Hospital (FHIR DSTU2): the app will load")
+    all_rows = json.loads((await stack.verify("--json", tenant_id)).stdout)
+    assert [(found["version"], found["verdict"]) for found in all_rows] == [("dstu2", "loads"), ("r4", "loads")]
+    both = (await stack.verify(tenant_id)).stdout
+    assert both.index("Riverside General Hospital") < both.index("\n\nNorthgate Children's Hospital")
+
+
+async def test_the_patient_to_test_with_can_be_named(stack: Stack) -> None:
+    tenant_id = await stack.row(RIVERSIDE)
+    result = await stack.verify(tenant_id, "dstu2", "--patient-id", "nobody", "--json")
+    patient = json.loads(result.stdout)["resources"][0]
+    assert (result.exit_code, patient["standing"]) == (1, "missing")
+    assert "nobody" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["{tenant}", "r4"], "tenant {tenant} has no row for r4"),
+        (["11111111-2222-4333-8444-555555555555"], "there is no row for tenant 11111111-2222-4333-8444-555555555555"),
+        (["riverside"], "'riverside' is not a tenant ID"),
+        (["{tenant}", "dstu2", "--patient-id", "a/b"], "--patient-id is not a FHIR id"),
+        (["{tenant}", "stu3"], "column Acess: is not a column of this table"),
+        (["{tenant}"], "column Acess: is not a column of this table"),
+        (["{tenant}", "--all"], "give either a tenant"),
+        (["--all", "--patient-id", "1"], "give either a tenant"),
+        ([], "give either a tenant"),
+    ],
+)
+async def test_what_can_not_run_ends_with_2(stack: Stack, arguments: list[str], problem: str) -> None:
+    tenant_id = await stack.row(RIVERSIDE)
+    typed = {"PartitionKey": tenant_id, "RowKey": "stu3", "BaseUrl": "https://fhir.example.com", "Acess": "write"}
+    await stack.tenants.put(typed)
+    result = await stack.verify(*(argument.format(tenant=tenant_id) for argument in arguments))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert problem.format(tenant=tenant_id) in result.stderr
+
+
+async def test_without_settings_or_stores_it_ends_with_2(stack: Stack) -> None:
+    missing = {**stack.environment, "KEY_VAULT_URL": ""}
+    result = await asyncio.to_thread(CliRunner().invoke, cli, ["tenant", "verify", "--all"], env=missing)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "KEY_VAULT_URL is not set" in result.stderr
+
+
+async def test_all_rows_that_are_switched_on_are_a_line_each(stack: Stack) -> None:
+    loads = await stack.row(RIVERSIDE)
+    await stack.row(RIVERSIDE, Enabled=False)
+    result = await stack.verify("--all")
+    assert result.exit_code == 0
+    header, line = result.stdout.splitlines()
+    assert header.split()[:4] == ["tenant", "id", "version", "name"]
+    assert line.split()[:6] == [loads, "dstu2", *RIVERSIDE.name.split(), "loads"]
+
+    gaps = await stack.row(NORTHGATE, Batch="native")
+    assert (await stack.verify("--all")).exit_code == 0
+    assert (await stack.verify("--all", "--strict")).exit_code == 1
+
+    fails = await stack.row(RIVERSIDE, AuthSecret="nowhere")
+    assert (await stack.verify("--all")).exit_code == 1
+
+    wrong = str(uuid.uuid4())
+    await stack.tenants.put({"PartitionKey": wrong, "RowKey": "stu3", "BaseUrl": "ftp://x"})
+    result = await stack.verify("--all", "--json")
+    assert result.exit_code == 2
+    found = {report["tenant_id"]: report for report in json.loads(result.stdout)}
+    assert {tenant_id: report["verdict"] for tenant_id, report in found.items()} == {
+        loads: "loads",
+        gaps: "loads-with-gaps",
+        fails: "does-not-load",
+        wrong: "could-not-run",
+    }
+    assert "column BaseUrl" in found[wrong]["problem"]
+    assert "batch: the app asks by batch, and that fails" in (await stack.verify("--all")).stdout
+
+
+async def test_no_rows_are_nothing_to_fail(stack: Stack) -> None:
+    result = await stack.verify("--all", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])

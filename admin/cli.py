@@ -6,6 +6,7 @@ import click
 
 from admin.clients import client
 from admin.command import examples, global_options, with_session
+from admin.doctor import doctor
 from admin.keys import keys
 from admin.session import Session
 from admin.tenant_files import export_tenants, import_tenants
@@ -59,3 +60,4 @@ cli.add_command(tenant)
 tenant.add_command(import_tenants)
 tenant.add_command(export_tenants)
 cli.add_command(keys)
+cli.add_command(doctor)

@@ -25,7 +25,7 @@ def keys() -> None:
 @with_session
 async def list_keys(session: Session) -> None:
     """Lists the signing keys, the latest to sign first, and what each is used for."""
-    session.output.records(await _states(session), ("kid", "state", "created", "active_from"))
+    session.output.records(await key_states(session), ("kid", "state", "created", "active_from"))
 
 
 @keys.command(epilog=examples("admin keys rotate"))
@@ -51,7 +51,7 @@ async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
     """Disables a key: the tokens it signed stop working within 60 seconds."""
     from shared.oauth.signing_keys import SECRET_NAME
 
-    states = {str(key["kid"]): key["state"] for key in await _states(session)}
+    states = {str(key["kid"]): key["state"] for key in await key_states(session)}
     if kid not in states:
         raise Refusal(f"there is no signing key {kid!r}: see keys list")
     if states[kid] == "signs" and not force:
@@ -62,7 +62,7 @@ async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
     session.output.result({"kid": kid, "retired": True}, f"Key {kid} is retired.")
 
 
-async def _states(session: Session) -> list[Fields]:
+async def key_states(session: Session) -> list[Fields]:
     """Every key and what it does, as the gateway's own key ring has it; the latest to sign first."""
     from shared.oauth.signing_keys import SECRET_NAME, SigningKeys
 

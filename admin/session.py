@@ -39,13 +39,18 @@ class Session:
     vault: "Vault"
     _tables: "TableServiceClient"
 
+    @property
+    def tables_url(self) -> str:
+        """Where the tables are."""
+        return self._tables.url
+
     @cached_property
     def clients(self) -> "ClientRegistry":
         """The clients and their secrets."""
         from shared.azure.tables import CLIENTS
         from shared.directory.client_registry import ClientRegistry
 
-        return ClientRegistry(self._table(CLIENTS), self.vault)
+        return ClientRegistry(self.table(CLIENTS), self.vault)
 
     @cached_property
     def tenants(self) -> "TenantRegistry":
@@ -53,7 +58,7 @@ class Session:
         from shared.azure.tables import TENANTS
         from shared.directory.tenant_registry import TenantRegistry
 
-        return TenantRegistry(self._table(TENANTS), local=self.settings.local)
+        return TenantRegistry(self.table(TENANTS), local=self.settings.local)
 
     @cached_property
     def usage(self) -> "Usage":
@@ -61,21 +66,24 @@ class Session:
         from shared.azure.tables import USAGE
         from shared.directory.usage import Usage
 
-        return Usage(self._table(USAGE))
+        return Usage(self.table(USAGE))
 
     async def create_tables(self) -> tuple[str, ...]:
         """Makes the tables that are not there; returns the names of all."""
         from shared.azure.tables import ALL_TABLES
 
         for name in ALL_TABLES:
-            await self._table(name).create()
+            if not await self.table(name).exists():
+                await self.table(name).create()
+                self.audit("table.create", name)
         return ALL_TABLES
 
     def audit(self, action: str, subject: str, detail: str = "") -> None:
         """One line for a change that was made, by the person who runs the command."""
         AuditLog().change(actor=_actor(), action=action, subject=subject, detail=detail)
 
-    def _table(self, name: str) -> "Table":
+    def table(self, name: str) -> "Table":
+        """One of the tables."""
         from shared.azure.tables import Table
 
         return Table(self._tables, name)
@@ -108,12 +116,17 @@ def read_settings(*, local: bool) -> Settings:
 
     What is asked for this machine never reaches a vault that the environment names.
     """
+    return Settings.from_environment(read_environment(local=local))
+
+
+def read_environment(*, local: bool) -> Mapping[str, str]:
+    """The environment; with `local`, the values of `local.settings.json` before it. Raises SettingError."""
     if not local:
-        return Settings.from_environment()
-    settings = Settings.from_environment({**os.environ, **_local_values()})
-    if not settings.local:
+        return os.environ
+    environment = {**os.environ, **_local_values()}
+    if not environment.get("LOCAL_VAULT", "").strip():
         raise SettingError(f"{_LOCAL_SETTINGS} has no LOCAL_VAULT: start the local stack with make run, which sets it")
-    return settings
+    return environment
 
 
 def _local_values() -> Mapping[str, str]:

@@ -92,12 +92,11 @@ class Vault:
         # Key Vault tells times to the second: of two versions made in one, the one active later is newer.
         return sorted(found, key=lambda version: (version.created, version.active_from), reverse=True)
 
-    async def names(self) -> AsyncIterator[str]:
-        """The names of all secrets that are not deleted."""
+    async def secrets(self) -> AsyncIterator[SecretVersion]:
+        """Every secret that is not deleted, as its latest version has it (but for the version, which is "")."""
         with translated(_STORE):
             async for item in self._client.list_properties_of_secrets():
-                if item.name:
-                    yield item.name
+                yield _version(item)
 
     async def set(
         self,

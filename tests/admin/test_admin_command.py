@@ -52,7 +52,7 @@ async def test_a_missing_setting_is_named(tmp_path: Path) -> None:
         ("{", "can't be read as JSON"),
         ("[]", "can't be read as JSON"),
         ('{"Values": {"CACHE_SECONDS": 5}}', "Values must be an object of texts"),
-        ('{"Values": {}}', "PUBLIC_BASE_URL is not set"),
+        ('{"Values": {"LOCAL_VAULT": "vault"}}', "KEY_VAULT_URL is not set"),
     ],
 )
 async def test_local_settings_that_cannot_be_used_are_one_line(tmp_path: Path, content: str, says: str) -> None:

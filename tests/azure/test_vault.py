@@ -109,7 +109,7 @@ async def test_all_names_are_listed(vault: Vault, name: str) -> None:
     names = {f"{name}-{number}" for number in range(30)}
     for each in names:
         await vault.set(each, "x")
-    assert names <= {found async for found in vault.names()}
+    assert names <= {found.name async for found in vault.secrets()}
 
 
 async def test_usable_is_enabled_and_not_expired(vault: Vault, name: str) -> None:

@@ -8,7 +8,6 @@ that is not certain, or where escapes could hide a base or a name. Both are line
 import json
 import re
 from collections.abc import Callable
-from functools import lru_cache
 
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Position, position_of
@@ -130,10 +129,11 @@ def _local_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
     taken = {start for start, _ in root_urls}
     edits: list[Edit] = []
     done = 0
-    for candidate in _candidates(link_map).finditer(text):
+    for candidate in link_map.starts.finditer(text):
         start, end = candidate.span()
-        if scheme := candidate.lastindex:
-            edits.append((start - len(_SCHEMES[scheme - 1]), end, link_map.target))
+        if text[end] in '/"' and _CERTAIN.match(text, start):
+            scheme = _HTTPS if text[start - 2] == "s" else _HTTP
+            edits.append((start - len(scheme), end, link_map.target))
         elif start >= done:
             start = _string_start(text, done, start)
             done = _string_end(text, start)
@@ -156,10 +156,21 @@ def _local_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
     return edits
 
 
-_SCHEMES = ("https:", "http:")
+_HTTP, _HTTPS = "http:", "https:"
 _URL_NAMES = tuple(name for name, position in ANYWHERE.items() if position is Position.URL)
-# A path of plain segments to the string's end: it can't climb, and without "//" holds no second base.
-_PLAIN_END = r'(?=(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+")'
+# A member that holds one URL, from the URL's "//" to the string's end, with a path of plain segments: such a path can't
+# climb, and without another "//" holds no second base. One pattern for all maps: compiling one costs half a request.
+_CERTAIN = re.compile(
+    "(?:"
+    + "|".join(
+        rf'(?<=[^\\]"{name}":{space}"{scheme})'
+        for name in _URL_NAMES
+        for space in ("", " ")
+        for scheme in (_HTTP, _HTTPS)
+    )
+    + r')//[\w.\-\[\]:]++(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+"',
+    re.ASCII,
+)
 
 
 def _hides(text: str) -> bool:
@@ -167,22 +178,6 @@ def _hides(text: str) -> bool:
     if "\\" in text and _HIDING_ESCAPE.search(text):
         return True
     return "#" in text and _HIDING_REFERENCE.search(text) is not None
-
-
-@lru_cache(maxsize=1024)
-def _candidates(link_map: LinkMap) -> re.Pattern[str]:
-    """Finds each source from its "//" on; the group of a scheme takes part where a link is certain from its bytes.
-
-    The pattern begins with a literal and looks behind for the rest, which lets `re` skip to the next "//" quickly.
-    """
-    certain = "|".join(
-        "(?:"
-        + "|".join(rf'(?<=[^\\]"{name}":{space}"{scheme}//)' for name in _URL_NAMES for space in ("", " "))
-        + ")()"
-        for scheme in _SCHEMES
-    )
-    location = f"(?:{link_map.locations})"
-    return re.compile(rf"//(?={location})(?:(?:{certain}){location}{_PLAIN_END}|{location})", re.ASCII)
 
 
 def _string_start(text: str, floor: int, inside: int) -> int:

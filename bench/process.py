@@ -1,0 +1,99 @@
+"""Processes that are measured: pinned to a core, and ended with the benchmark however that ends."""
+
+import asyncio
+import os
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+PROJECT = Path(__file__).resolve().parents[1]
+_CORES = sorted(os.sched_getaffinity(0))
+LOAD_CORE, SERVER_CORE = _CORES[0], _CORES[-1]
+_START_SECONDS = 20.0
+_STOP_SECONDS = 10.0
+
+
+class ProcessEnded(Exception):
+    """A process ended or did not get ready; the message has its command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that serves on `port` of 127.0.0.1."""
+
+    port: int
+    process: Process
+
+    def cpu_seconds(self) -> float:
+        """The time it has been on a core so far, user and system."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
+    def memory_bytes(self) -> int:
+        """What it holds in memory."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str], port: int, *, core: int, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Starts a command on a core, and yields when it accepts connections on `port`. Raises ProcessEnded."""
+    process = await asyncio.create_subprocess_exec(
+        *on_core(core, command),
+        cwd=PROJECT,
+        env={**os.environ, **(environment or {})},
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    try:
+        await _accepts(process, command, port)
+        yield Running(port, process)
+    finally:
+        await _stop(process)
+
+
+async def output(command: Sequence[str], *, core: int, seconds: float) -> str:
+    """What a command writes that ends by itself within `seconds`. Raises ProcessEnded."""
+    process = await asyncio.create_subprocess_exec(*on_core(core, command), stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    try:
+        written, error = await asyncio.wait_for(process.communicate(), seconds)
+    finally:
+        await _stop(process)
+    if process.returncode != 0:
+        raise ProcessEnded(f"{command[0]}: {error.decode(errors='replace').strip()}")
+    return written.decode()
+
+
+def on_core(core: int, command: Sequence[str]) -> list[str]:
+    """The command as one that runs on a single core and is killed when we die; both keep its process id."""
+    return ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(core), *command]
+
+
+async def _accepts(process: Process, command: Sequence[str], port: int) -> None:
+    deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    while process.returncode is None and asyncio.get_running_loop().time() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.005)
+        else:
+            writer.close()
+            return
+    raise ProcessEnded(f"{' '.join(command)}: did not start")
+
+
+async def _stop(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

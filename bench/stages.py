@@ -1,0 +1,127 @@
+"""Where a request's time goes in the gateway's process, stage by stage."""
+
+import inspect
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+from bench.wrk import Prepared
+from shared import gateway
+from shared.application import Application
+from shared.audit import AuditLog
+from shared.gateway import Gateway
+from shared.message import Request
+from shared.oauth import endpoint
+from shared.oauth.access_token import AccessTokens
+from shared.upstream import exchange
+from shared.upstream.exchange import Exchange
+from shared.upstream.transport import Transport
+
+_WARM_UP = 50
+_ROUNDS = 7
+
+_STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
+    "token verified, client looked up": ((Gateway, "_authenticate"),),
+    "tenant looked up": ((Gateway, "_provider"),),
+    "format negotiated": ((gateway, "negotiate"),),
+    "interaction and policy": ((gateway, "parse"), (gateway, "authorize")),
+    "links mapped up": ((gateway, "_upstream_request"),),
+    "provider's credential": ((Exchange, "_proof"),),
+    "HTTP to the provider (aiohttp)": ((Transport, "send"),),
+    "answer parsed": ((exchange, "judge"),),
+    "answer checked": ((exchange, "check_answer"),),
+    "links of paging": ((Exchange, "_links"),),
+    "links mapped down": ((exchange, "rewrite_body"),),
+    "request parsed": ((endpoint, "parse_token_request"), (endpoint, "parse_scope_request")),
+    "client authenticated": ((endpoint, "authenticate"),),
+    "token signed": ((AccessTokens, "issue"),),
+    "audit line": ((AuditLog, "_write"),),
+}
+_REST = "everything else"
+
+
+async def stages(application: Application, prepared: Prepared, requests: int) -> dict[str, float]:
+    """Microseconds of CPU of one request by stage, one after the other in flight: waiting does not count.
+
+    The median of several rounds of `requests` each; the last stage is what no other one accounts for.
+    """
+    path, _, query = prepared.target.partition("?")
+    headers = {name.lower(): value for name, value in prepared.headers.items()} | {"host": "127.0.0.1"}
+    request = Request(prepared.method, path, query, headers, prepared.body)
+    handler = application.oauth if path.startswith("/oauth2/") else application.gateway
+    with _audit_lines_written():
+        for _ in range(_WARM_UP):
+            response = await handler(request)
+            if response.status != 200:
+                raise ValueError(f"answered {response.status}")
+        rounds: list[dict[str, float]] = []
+        for _ in range(_ROUNDS):
+            spent: dict[str, float] = defaultdict(float)
+            with _timed(spent):
+                began = time.thread_time()
+                for _ in range(requests):
+                    await handler(request)
+                total = time.thread_time() - began
+            spent[_REST] = total - sum(spent.values())
+            rounds.append({stage: seconds / requests * 1e6 for stage, seconds in spent.items()})
+    return {stage: median(each[stage] for each in rounds) for stage in (*_STAGES, _REST) if stage in rounds[0]}
+
+
+@contextmanager
+def _timed(spent: dict[str, float]) -> Iterator[None]:
+    patches = [
+        patch.object(owner, name, _counted(stage, getattr(owner, name), spent))
+        for stage, functions in _STAGES.items()
+        for owner, name in functions
+    ]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in patches:
+            each.stop()
+
+
+def _counted(stage: str, function: Callable[..., Any], spent: dict[str, float]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+
+        async def counted_async(*arguments: Any, **named: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return await function(*arguments, **named)
+            finally:
+                spent[stage] += time.thread_time() - began
+
+        return counted_async
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return function(*arguments, **named)
+        finally:
+            spent[stage] += time.thread_time() - began
+
+    return counted
+
+
+@contextmanager
+def _audit_lines_written() -> Iterator[None]:
+    """As the functions host writes them, but to nowhere."""
+    log = logging.getLogger("gateway.audit")
+    with open("/dev/null", "w") as nowhere:
+        handler = logging.StreamHandler(nowhere)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.propagate = True

@@ -1,0 +1,83 @@
+"""The load: wrk, sending prepared requests over keep-alive connections."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.process import LOAD_CORE, Running, output
+
+_SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request as it goes over the wire; to whom it goes is left open."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def wire(self, port: int) -> bytes:
+        """Its bytes, for the server on `port` of 127.0.0.1."""
+        headers = {"Host": f"127.0.0.1:{port}", **self.headers}
+        if self.method == "POST":
+            headers["Content-Length"] = str(len(self.body))
+        lines = [f"{self.method} {self.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a run of wrk saw. Latencies are milliseconds, CPU microseconds of the server's per request."""
+
+    per_second: float
+    p50: float
+    p99: float
+    cpu: float
+    requests: int
+    refused: int
+
+
+class Refused(Exception):
+    """A server did not answer each request as it should."""
+
+
+async def load(
+    server: Running,
+    requests: Iterable[Prepared],
+    folder: Path,
+    *,
+    connections: int,
+    seconds: float,
+    may_refuse: bool = False,
+) -> Load:
+    """Sends `requests` in turn, over and over, for `seconds`; each of the `connections` waits for its answer.
+
+    Raises Refused for a connection that broke, and unless `may_refuse` for any status of 400 and more.
+    """
+    file = folder / "requests"
+    with file.open("wb") as prepared:
+        for request in requests:
+            wire = request.wire(server.port)
+            prepared.write(b"%d\n%s" % (len(wire), wire))
+    before = server.cpu_seconds()
+    command = [
+        *("wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"),
+        *("--timeout", "20s", "--latency", "--script", str(_SCRIPT)),
+        *(f"http://127.0.0.1:{server.port}/", "--", str(file)),
+    ]
+    written = await output(command, core=LOAD_CORE, seconds=seconds + 60)
+    cpu = server.cpu_seconds() - before
+    seen = json.loads(written.splitlines()[-1])
+    if seen["broken"] or not seen["requests"] or (seen["refused"] and not may_refuse):
+        raise Refused(f"of {seen['requests']} requests {seen['refused']} refused, {seen['broken']} broken")
+    return Load(
+        per_second=seen["requests"] / seen["microseconds"] * 1e6,
+        p50=seen["p50"] / 1000,
+        p99=seen["p99"] / 1000,
+        cpu=cpu / seen["requests"] * 1e6,
+        requests=seen["requests"],
+        refused=seen["refused"],
+    )

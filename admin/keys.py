@@ -48,7 +48,11 @@ async def rotate(session: Session) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_session
 async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
-    """Disables a key: the tokens it signed stop working within 60 seconds."""
+    """Disables a key. The tokens it signed stop working within 60 seconds (CACHE_SECONDS).
+
+    Apps get 401 for them, and ask for new ones. There are none left once the key has not signed for an hour
+    (TOKEN_LIFETIME_SECONDS): until then wait, unless the key is in wrong hands.
+    """
     from shared.oauth.signing_keys import SECRET_NAME
 
     states = {str(key["kid"]): key["state"] for key in await key_states(session)}
@@ -59,7 +63,11 @@ async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
     confirm(f"Retire signing key {kid}? The tokens it signed stop working.", yes=yes)
     await session.vault.disable(SECRET_NAME, kid)
     session.audit("keys.retire", kid)
-    session.output.result({"kid": kid, "retired": True}, f"Key {kid} is retired.")
+    seconds = session.settings.cache_seconds
+    session.output.result(
+        {"kid": kid, "retired": True, "tokens_end_within_seconds": seconds},
+        f"Key {kid} is retired: the tokens it signed stop working within {seconds} seconds.",
+    )
 
 
 async def key_states(session: Session) -> list[Fields]:

@@ -11,6 +11,9 @@ async def states(admin: CommandLine) -> list[str]:
 async def test_init_makes_tables_and_a_key_that_signs_and_does_so_once(new_stack: CommandLine) -> None:
     first = await new_stack("--local", "--json", "init")
     assert first.json["tables"] == ["Tenants", "Clients", "Pages", "Usage"]
+    made = [("table.create", name) for name in first.json["tables"]]
+    audited = [(line["action"], line["subject"]) for line in first.audit]
+    assert audited == [*made, ("keys.rotate", first.json["created_key"])]
     assert await states(new_stack) == ["signs"]
     again = await new_stack("--local", "--json", "init")
     assert (again.json["created_key"], again.audit) == (None, [])
@@ -45,7 +48,7 @@ async def test_the_key_that_signs_is_retired_only_by_force(new_stack: CommandLin
     unasked = await new_stack("--local", "keys", "retire", kid, "--force")
     assert unasked.code == 2
     forced = await new_stack("--local", "--json", "keys", "retire", kid, "--force", "--yes")
-    assert forced.json == {"kid": kid, "retired": True}
+    assert forced.json == {"kid": kid, "retired": True, "tokens_end_within_seconds": 60}
     assert await states(new_stack) == ["signs", "retired"]
 
 
@@ -53,7 +56,7 @@ async def test_a_published_key_can_be_retired(new_stack: CommandLine) -> None:
     assert (await new_stack("--local", "init")).code == 0
     kid = (await new_stack("--local", "--json", "keys", "rotate")).json["kid"]
     retired = await new_stack("--local", "keys", "retire", kid, "--yes")
-    assert retired.stdout == f"Key {kid} is retired.\n"
+    assert retired.stdout == f"Key {kid} is retired: the tokens it signed stop working within 60 seconds.\n"
     assert [(line["action"], line["subject"]) for line in retired.audit] == [("keys.retire", kid)]
     assert sorted(await states(new_stack)) == ["retired", "signs"]
 

@@ -5,6 +5,7 @@ import logging
 import click
 
 from admin.cli import cli
+from admin.completion import VARIABLE
 
 
 class _StandardError(logging.Handler):
@@ -19,7 +20,7 @@ def main() -> None:
     logging.getLogger("gateway.audit").setLevel(logging.INFO)
     # What the SDKs log is in the one line of the error already.
     logging.getLogger("azure").setLevel(logging.CRITICAL)
-    cli(prog_name="python -m admin")
+    cli(prog_name="python -m admin", complete_var=VARIABLE)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import click
 
 from admin.clients import client
 from admin.command import examples, global_options, with_session
+from admin.completion import completion
 from admin.doctor import doctor
 from admin.keys import keys
 from admin.session import Session
@@ -61,3 +62,4 @@ tenant.add_command(import_tenants)
 tenant.add_command(export_tenants)
 cli.add_command(keys)
 cli.add_command(doctor)
+cli.add_command(completion)

@@ -2,7 +2,7 @@
 
 targetScope = 'resourceGroup'
 
-@description('Begins the name of every resource: small letters and digits. With the resource group it decides the host names.')
+@description('Begins the name of every resource: small letters and digits. With the group it decides the host names.')
 @minLength(3)
 @maxLength(10)
 param name string = 'fhirgw'
@@ -11,10 +11,10 @@ param location string = resourceGroup().location
 
 param tags object = {}
 
-@description('The client ID of the portal\'s Entra registration, whose app roles are Gateway.Admin and Gateway.ClientOwner.')
+@description('The client ID of the portal\'s Entra registration, with the app roles of the guide.')
 param portalClientId string
 
-@description('The object ID of the Entra group that runs the command line: may write the directory and the vault. Empty: nobody yet.')
+@description('The object ID of the Entra group that may write directory and vault by the command line. Empty: nobody.')
 param adminGroupId string = ''
 
 @description('Receives the alerts. Empty: alerts are only seen in the Azure portal.')
@@ -22,10 +22,10 @@ param alertEmail string = ''
 
 // The network
 
-@description('Keeps vault, tables and packages off the internet, behind private endpoints, and gives providers one fixed address to let in.')
+@description('Vault, tables and packages are behind private endpoints, and providers see one fixed address.')
 param privateNetwork bool = true
 
-@description('The addresses of the virtual network and of its subnets: at 40 instances the gateway\'s may be as small as a /27.')
+@description('The addresses of the virtual network and of its subnets.')
 param addresses object = {
   network: '10.20.0.0/22'
   gateway: '10.20.0.0/24'
@@ -33,10 +33,10 @@ param addresses object = {
   endpoints: '10.20.1.64/26'
 }
 
-@description('Public IPv4 ranges that reach vault and tables besides, such as an admin\'s. Only asked with privateNetwork.')
+@description('With privateNetwork: public IPv4 ranges that reach vault and tables besides, such as an admin\'s.')
 param adminAddresses array = []
 
-@description('The gateway\'s own host name, once its DNS records are there and it is added to the public app. Empty: azurewebsites.net.')
+@description('The gateway\'s own host name, once it is added to the public app. Empty: one of azurewebsites.net.')
 param customDomain string = ''
 
 // Scale
@@ -140,8 +140,8 @@ module vault 'modules/vault.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     closed: privateNetwork
     allowedAddresses: adminAddresses
-    endpointSubnetId: privateNetwork ? network.outputs.endpointSubnetId : ''
-    dnsZoneId: privateNetwork ? network.outputs.vaultZoneId : ''
+    endpointSubnetId: privateNetwork ? network!.outputs.endpointSubnetId : ''
+    dnsZoneId: privateNetwork ? network!.outputs.vaultZoneId : ''
   }
 }
 
@@ -155,8 +155,8 @@ module directory 'modules/directory.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     closed: privateNetwork
     allowedAddresses: adminAddresses
-    endpointSubnetId: privateNetwork ? network.outputs.endpointSubnetId : ''
-    dnsZoneId: privateNetwork ? network.outputs.tableZoneId : ''
+    endpointSubnetId: privateNetwork ? network!.outputs.endpointSubnetId : ''
+    dnsZoneId: privateNetwork ? network!.outputs.tableZoneId : ''
   }
 }
 
@@ -169,9 +169,9 @@ module gateway 'modules/functionApp.bicep' = {
     tags: tags
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     closed: privateNetwork
-    subnetId: privateNetwork ? network.outputs.gatewaySubnetId : ''
-    endpointSubnetId: privateNetwork ? network.outputs.endpointSubnetId : ''
-    blobZoneId: privateNetwork ? network.outputs.blobZoneId : ''
+    subnetId: privateNetwork ? network!.outputs.gatewaySubnetId : ''
+    endpointSubnetId: privateNetwork ? network!.outputs.endpointSubnetId : ''
+    blobZoneId: privateNetwork ? network!.outputs.blobZoneId : ''
     pythonVersion: pythonVersion
     instanceMemory: instanceMemory
     maximumInstances: maximumInstances
@@ -191,9 +191,9 @@ module portal 'modules/functionApp.bicep' = {
     tags: tags
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     closed: privateNetwork
-    subnetId: privateNetwork ? network.outputs.portalSubnetId : ''
-    endpointSubnetId: privateNetwork ? network.outputs.endpointSubnetId : ''
-    blobZoneId: privateNetwork ? network.outputs.blobZoneId : ''
+    subnetId: privateNetwork ? network!.outputs.portalSubnetId : ''
+    endpointSubnetId: privateNetwork ? network!.outputs.endpointSubnetId : ''
+    blobZoneId: privateNetwork ? network!.outputs.blobZoneId : ''
     pythonVersion: pythonVersion
   }
 }
@@ -346,4 +346,4 @@ output gatewayHostName string = gateway.outputs.hostName
 output domainVerificationId string = gateway.outputs.domainVerificationId
 
 @description('The address that providers see and can let in; empty without privateNetwork, when it changes.')
-output outboundAddress string = privateNetwork ? network.outputs.outboundAddress : ''
+output outboundAddress string = privateNetwork ? network!.outputs.outboundAddress : ''

@@ -9,6 +9,7 @@ param directoryName string
 param readTables array
 param writeTables array
 
+var roleDefinitions = 'Microsoft.Authorization/roleDefinitions'
 var roles = {
   keyVaultSecretsUser: '4633458b-17de-408a-b874-0445c86b69e6'
   keyVaultSecretsOfficer: 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7'
@@ -40,7 +41,7 @@ resource usesVault 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(vault.id, principalId, vaultRoleId)
   scope: vault
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', vaultRoleId)
+    roleDefinitionId: subscriptionResourceId(roleDefinitions, vaultRoleId)
     principalId: principalId
     principalType: 'ServicePrincipal'
   }
@@ -50,7 +51,7 @@ resource readsTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for 
   name: guid(readable[index].id, principalId, roles.storageTableDataReader)
   scope: readable[index]
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataReader)
+    roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataReader)
     principalId: principalId
     principalType: 'ServicePrincipal'
   }
@@ -60,7 +61,7 @@ resource writesTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for
   name: guid(writable[index].id, principalId, roles.storageTableDataContributor)
   scope: writable[index]
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataContributor)
     principalId: principalId
     principalType: 'ServicePrincipal'
   }

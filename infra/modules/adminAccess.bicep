@@ -4,6 +4,7 @@ param groupId string
 param vaultName string
 param directoryName string
 
+var roleDefinitions = 'Microsoft.Authorization/roleDefinitions'
 var roles = {
   keyVaultSecretsOfficer: 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7'
   storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
@@ -21,7 +22,7 @@ resource writesVault 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(vault.id, groupId, roles.keyVaultSecretsOfficer)
   scope: vault
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.keyVaultSecretsOfficer)
+    roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.keyVaultSecretsOfficer)
     principalId: groupId
     principalType: 'Group'
   }
@@ -31,7 +32,7 @@ resource writesTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(directory.id, groupId, roles.storageTableDataContributor)
   scope: directory
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataContributor)
     principalId: groupId
     principalType: 'Group'
   }

@@ -39,7 +39,7 @@ var rules = [
   }
   {
     name: 'slow'
-    description: 'The 95th percentile of the whole time of FHIR requests is too high. Which hop it is, the workbook shows.'
+    description: 'The 95th percentile of FHIR requests\' time is too high. Which hop it is, the workbook shows.'
     severity: 2
     query: loadTextContent('../queries/slow.kql')
     column: 'p95'

@@ -12,8 +12,10 @@ param allowedAddresses array
 param endpointSubnetId string
 param dnsZoneId string
 
+var tableNames = ['Tenants', 'Clients', 'Pages', 'Usage']
+
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
-  // checkov:skip=CKV_AZURE_35:closed unless privateNetwork is off; then the apps have no address a firewall could let in
+  // checkov:skip=CKV_AZURE_35:closed unless privateNetwork is off; then no firewall could tell the apps by address
   // checkov:skip=CKV_AZURE_206:how often it is copied is a parameter
   name: name
   location: location
@@ -41,7 +43,7 @@ resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2024-01-0
   name: 'default'
 }
 
-resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01' = [for table in ['Tenants', 'Clients', 'Pages', 'Usage']: {
+resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01' = [for table in tableNames: {
   parent: tableService
   name: table
 }]

@@ -33,7 +33,7 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
 
 // Each app has an account of its own: who may write an account may replace the code of the app that runs from it.
 resource storage 'Microsoft.Storage/storageAccounts@2024-01-01' = {
-  // checkov:skip=CKV_AZURE_35:closed unless privateNetwork is off; then the app has no address a firewall could let in
+  // checkov:skip=CKV_AZURE_35:closed unless privateNetwork is off; then no firewall could tell the app by address
   // checkov:skip=CKV_AZURE_43:the name is put together in main.bicep, of 22 small letters and digits at most
   // checkov:skip=CKV_AZURE_206:a package can be published again at any time
   name: storageName
@@ -123,7 +123,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_17:clients prove themselves by OAuth, and people by Entra; a demand for a certificate would keep both out
+  // checkov:skip=CKV_AZURE_17:apps prove themselves by OAuth, people by Entra; asking for a certificate keeps both out
   // checkov:skip=CKV_AZURE_212:the plan scales by itself, and from nothing where no instance is kept awake
   // checkov:skip=CKV_AZURE_213:the plan has no health check; alerts.bicep asks from outside
   name: name
@@ -178,6 +178,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
 }
 
 // Publishing takes an Entra token; passwords for it would never expire, and nobody's name would stand on them.
+@batchSize(1)
 resource passwords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = [for way in ['ftp', 'scm']: {
   parent: site
   name: way

@@ -12,7 +12,7 @@ param endpointSubnetId string
 param dnsZoneId string
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
-  // checkov:skip=CKV_AZURE_109:closed unless privateNetwork is off; then the apps have no address a firewall could let in
+  // checkov:skip=CKV_AZURE_109:closed unless privateNetwork is off; then no firewall could tell the apps by address
   name: name
   location: location
   tags: tags

@@ -2,11 +2,9 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -14,15 +12,13 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from admin.cli import cli
 from shared.directory.provider import AuthKind, RowError
 from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider
 from shared.upstream.credentials.private_key_jwt import signed_assertion
+from tests.docs.pages import DOCS, TENANT, Cells, Fence, Table, blocks, broken_links, commands, resolved, tokens
 
-DOCS = Path(__file__).parents[2] / "docs"
 ONBOARDING = DOCS / "onboarding.md"
 INDEX = DOCS / "providers" / "README.md"
 WAYS = DOCS / "providers" / "ways.md"
@@ -31,49 +27,7 @@ SYSTEMS = [page for page in PROVIDERS if page != WAYS]
 PAGES = [ONBOARDING, INDEX, *PROVIDERS]
 
 SECTIONS = ["What to ask for", "The row", "The secret", "Check", "Quirks", "Not published"]
-TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 BARE_ROW = {"PartitionKey": TENANT, "RowKey": "stu3", "BaseUrl": "https://fhir.example.com/stu3"}
-
-Cells = list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    header: Cells
-    rows: list[Cells]
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    language: str
-    text: str
-
-
-def blocks(page: Path) -> Iterator[Table | Fence]:
-    """A page's tables and fenced blocks in their order, with placeholders filled in."""
-    rows: list[Cells] = []
-    for token in tokens(page):
-        match token.type:
-            case "table_open":
-                rows = []
-            case "tr_open":
-                rows.append([])
-            case "inline" if rows:
-                children = token.children or []
-                rows[-1].append(filled("".join(child.content for child in children)))
-            case "table_close":
-                yield Table(rows[0], rows[1:])
-                rows = []
-            case "fence":
-                yield Fence(token.info, filled(token.content))
-
-
-def tokens(page: Path) -> list[Token]:
-    return MarkdownIt("commonmark").enable("table").parse(page.read_text("utf-8"))
-
-
-def filled(text: str) -> str:
-    return re.sub(r"<[a-z][a-z-]*>", lambda found: TENANT if found[0] == "<tenant-id>" else "example", text)
 
 
 def table(page: Path, *header: str) -> list[Cells]:
@@ -91,25 +45,6 @@ def described_row(block: Table | Fence) -> dict[str, str] | None:
     if not isinstance(block, Table) or block.header != ["Column", "Value"]:
         return None
     return dict(block.rows)
-
-
-def commands(block: Table | Fence) -> list[list[str]]:
-    """The arguments of each `python -m admin` in a shell block."""
-    if not isinstance(block, Fence) or block.language != "sh":
-        return []
-    lines = block.text.replace("\\\n", " ").splitlines()
-    return [shlex.split(line)[3:] for line in lines if line.startswith("python -m admin")]
-
-
-def resolved(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> click.Context:
-    """The context in which the command line would run these arguments; a UsageError when it would not."""
-    if not isinstance(command, click.Group):
-        return command.make_context(command.name, list(arguments), parent=parent)
-    context = click.Context(command, parent=parent, info_name=command.name)
-    _, rest, _ = command.make_parser(context).parse_args(list(arguments))
-    _, subcommand, rest = command.resolve_command(context, rest)
-    assert subcommand is not None
-    return resolved(subcommand, rest, context)
 
 
 def written_row(arguments: list[str]) -> Mapping[str, object] | None:
@@ -192,19 +127,7 @@ def test_the_index_lists_every_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
-    links = [link for token in tokens(page) for child in token.children or () if (link := child.attrGet("href"))]
-    for link in map(str, links):
-        path, _, anchor = link.partition("#")
-        target = page.parent / path if path else page
-        assert target.is_file(), link
-        assert not anchor or anchor in anchors(target), link
-
-
-def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives a page's headings."""
-    found = tokens(page)
-    titles = [found[at + 1].content for at, token in enumerate(found) if token.type == "heading_open"]
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    assert broken_links(page) == []
 
 
 def test_the_table_of_columns_has_every_column_of_the_table_and_no_other() -> None:

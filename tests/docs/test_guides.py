@@ -1,0 +1,125 @@
+"""The operator's guides name what is there: commands, files, tests, parameters and columns."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from admin.cli import cli
+from tests.docs.pages import DOCS, Fence, blocks, broken_links, commands, resolved
+from tests.infra.queries import columns, operands
+from tests.infra.templates import INFRA, ROOT
+
+GUIDES = [DOCS / f"{name}.md" for name in ("deployment", "runbook", "security-model", "costs")]
+WITH_COMMANDS = [DOCS / "deployment.md", DOCS / "runbook.md"]
+WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
+
+
+def lines(page: Path, language: str = "sh") -> list[str]:
+    """The lines of a page's blocks in a language, continued ones joined."""
+    text = [block.text for block in blocks(page) if isinstance(block, Fence) and block.language == language]
+    return "\n".join(text).replace("\\\n", " ").splitlines()
+
+
+def missing_targets(text: str, makefile: str) -> set[str]:
+    """What `make` is asked for and has no rule."""
+    asked = {
+        target
+        for line in re.findall(r"^make ([a-z ]+)$|`make ([a-z ]+)`", text, re.M)
+        for target in "".join(line).split()
+    }
+    return asked - set(re.findall(r"^([a-z]+):", makefile, re.M))
+
+
+def missing_tests(text: str) -> set[str]:
+    """Tests that are named and do not exist."""
+    sources = [path.read_text() for pattern in ("test_*.py", "check_*.py") for path in (ROOT / "tests").rglob(pattern)]
+    there = {name for source in sources for name in re.findall(r"^(?:async )?def (test_\w+)", source, re.M)}
+    return set(re.findall(r"`(test_\w+)`", text)) - there
+
+
+def missing_outputs(text: str) -> set[str]:
+    """Outputs of the deployment that are asked for and not given."""
+    given = set(re.findall(r"^output (\w+) ", (INFRA / "main.bicep").read_text(), re.M))
+    return set(re.findall(r"output ([a-z]\w*[A-Z]\w*)", text)) - given
+
+
+def missing_parameters(text: str) -> set[str]:
+    """Parameters, and settings, that a guide speaks of and nobody reads."""
+    given = set(re.findall(r"^param (\w+) ", (INFRA / "main.bicep").read_text(), re.M))
+    spoken = set(re.findall(r"`([a-z]+[A-Z]\w+)`", text))
+    return spoken - given - {"appRoleAssignmentRequired"}
+
+
+@pytest.fixture(autouse=True)
+def secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the guides name: the command line opens them as it parses."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("new-password.txt", "tenants.csv"):
+        Path(name).touch()
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
+def test_every_command_of_the_guides_is_one_that_the_command_line_takes(page: Path) -> None:
+    found = [arguments for block in blocks(page) for arguments in commands(block)]
+    assert found
+    assert page.read_text("utf-8").count("python -m admin") == len(found)
+    for arguments in found:
+        resolved(cli, arguments)
+
+
+def test_a_command_with_an_option_that_is_none_would_be_noticed() -> None:
+    with pytest.raises(click.UsageError):
+        resolved(cli, ["keys", "retire", "example", "--now"])
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_every_command_in_words_exists(page: Path) -> None:
+    for group, command in re.findall(r"`(client|tenant|keys) ([a-z-]+)", page.read_text("utf-8")):
+        assert command in getattr(cli.commands[group], "commands", {}), f"{group} {command}"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_what_the_guides_name_is_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert broken_links(page) == []
+    assert missing_targets(text, (ROOT / "Makefile").read_text()) == set()
+    assert missing_tests(text) == set()
+    assert missing_outputs(text) == set()
+    assert missing_parameters(text) == set()
+
+
+def test_what_is_not_there_would_be_noticed() -> None:
+    assert missing_targets("```sh\nmake test chek\n```\n", "test: x\ncheck: y\n") == {"chek"}
+    assert missing_tests("| x | `test_that_nobody_wrote`, `test_what_is_not_there_would_be_noticed` |") == {
+        "test_that_nobody_wrote"
+    }
+    assert missing_outputs('"$(output portalAdress)" "$(output portalUrl)"') == {"portalAdress"}
+    assert missing_parameters("`cacheSecond` and `cacheSeconds`") == {"cacheSecond"}
+
+
+def test_every_threat_has_an_answer_that_a_test_shows() -> None:
+    text = (DOCS / "security-model.md").read_text("utf-8")
+    rows = text.partition("## Threats")[2].partition("\n## ")[0].strip().splitlines()[4:]
+    assert len(rows) > 20
+    for row in rows:
+        assert "`test_" in row.rpartition(" | ")[2], row
+
+
+def test_queries_use_columns_of_the_audit_query() -> None:
+    queries = "\n".join(lines(DOCS / "runbook.md", "kql")).split("\n\n")
+    audit = [query for text in queries for query in re.findall(r"GatewayAudit\n(?:\|.*\n?)+", text)]
+    assert len(audit) >= 4
+    for query in audit:
+        assert operands(query) <= columns()
+
+
+def test_the_workflow_deploys_as_the_guide_does() -> None:
+    workflow = WORKFLOW.read_text()
+    guide = "\n".join(lines(DOCS / "deployment.md"))
+    for line in re.findall(r"func azure functionapp publish .*|output\(\) \{.*", workflow):
+        assert line.replace('"$RESOURCE_GROUP"', "fhir-gateway") in guide
+    assert missing_outputs(workflow) == set()
+    read = {name for file in INFRA.glob("*.bicepparam") for name in re.findall(r"Variable\('(\w+)'", file.read_text())}
+    assert read <= set(re.findall(r"^      (\w+): ", workflow, re.M))

@@ -1,0 +1,88 @@
+"""Every command that changes something leaves audit lines, and none of them, nor any other, holds a secret."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import click
+
+from admin.cli import cli
+from tests.admin.command_line import Answer, CommandLine
+
+BASE = ("--base-url", "https://fhir.riverside.example/stu3")
+CREDENTIAL = "gateway:p4ss-phrase"
+READS = {
+    "client list",
+    "client show",
+    "completion",
+    "doctor",
+    "keys list",
+    "smoke",
+    "tenant export",
+    "tenant list",
+    "tenant show",
+    "tenant verify",
+}
+
+
+def names(command: click.Command, *path: str) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from names(child, *path, name)
+    else:
+        yield " ".join(path)
+
+
+async def test_every_change_is_audited_without_a_secret(new_stack: CommandLine) -> None:
+    done: dict[str, Answer] = {}
+    secrets = [CREDENTIAL.partition(":")[2]]
+    tenant = str(uuid4())
+
+    async def run(name: str, *arguments: str, stdin: bytes | None = None) -> dict[str, str]:
+        answer = done[name] = await new_stack("--local", "--json", *name.split(), *arguments, stdin=stdin)
+        assert answer.code == 0, answer.stderr
+        fields: dict[str, str] = answer.json
+        if "client_secret" in fields:
+            secrets.append(fields["client_secret"].partition(".")[2])
+        return fields
+
+    key = (await run("init"))["created_key"]
+    await run("keys rotate")
+    await run("keys retire", key, "--force", "--yes")
+    new = await run("client create", "--name", "App", "--owner", "Ada", "--tenants", "*")
+    client = new["client_id"]
+    await run("client add-secret", client)
+    await run("client delete-secret", client, new["secret_id"], "--yes")
+    await run("client set", client, "--name", "Ward app")
+    await run("client disable", client)
+    await run("client enable", client)
+    await run("client delete", client, "--yes")
+    auth = ("--auth", "basic", "--auth-secret", "riverside", "--secret-value-from", "-")
+    await run("tenant set", tenant, "stu3", *BASE, *auth, stdin=CREDENTIAL.encode())
+    await run("tenant disable", tenant, "stu3")
+    await run("tenant enable", tenant, "stu3")
+    file = f'TenantId,FhirVersion,ExtraHeaders\n{tenant},stu3,"{{""X-Site"": ""p4ss-phrase""}}"\n'
+    await run("tenant import", "-", "--replace", stdin=file.encode())
+    await run("tenant remove", tenant, "stu3", "--yes")
+
+    assert set(done) == set(names(cli)) - READS
+    for name, answer in done.items():
+        *_, last = answer.audit
+        action = {"init": "keys.rotate"}.get(name, name.replace(" ", "."))
+        assert (last["actor"], last["action"]) == ("ada", action)
+        subjects = {key, client, f"{tenant}/stu3"}
+        assert last["subject"] in subjects or name == "keys rotate"
+        assert not any(secret in answer.stderr for secret in secrets), name
+        assert "client_secret" in answer.stdout or not any(secret in answer.stdout for secret in secrets), name
+
+
+async def test_what_was_refused_is_not_audited(new_stack: CommandLine) -> None:
+    assert (await new_stack("--local", "init")).code == 0
+    for command in (
+        ["tenant", "set", str(uuid4()), "stu3", "--base-url", "fhir.example"],
+        ["tenant", "remove", str(uuid4()), "stu3", "--yes"],
+        ["client", "delete", str(uuid4()), "--yes"],
+        ["client", "create", "--name", "App", "--owner", "Ada", "--tenants", "contoso"],
+        ["keys", "retire", "abc", "--yes"],
+    ):
+        answer = await new_stack("--local", *command)
+        assert (answer.code, answer.audit) == (1, [])

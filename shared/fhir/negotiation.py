@@ -6,6 +6,7 @@ are spelled as the base's version registers it.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from shared.fhir.errors import FhirError
@@ -65,7 +66,12 @@ def requested_format(query: str, accept: str | None, version: FhirVersion | None
         # A plus sign that the client left as it is means a blank in a query, and still it means a plus sign here.
         format = _SHORT.get(wanted.media) or _MEDIA_TYPES.get(wanted.media.replace(" ", "+"))
         return format if _is_release(wanted, release) else None
-    ranges = [_range(element) for element in _ELEMENT.findall((accept or "")[:_MOST_READ]) if element.strip()]
+    return _accepted((accept or "")[:_MOST_READ], release)
+
+
+@lru_cache(maxsize=256)  # an app sends the same header with every request
+def _accepted(accept: str, release: str | None) -> FhirFormat | None:
+    ranges = [_range(element) for element in _ELEMENT.findall(accept) if element.strip()]
     if not ranges:
         return FhirFormat.JSON
     return _best([wanted for wanted in ranges if _is_release(wanted, release)])

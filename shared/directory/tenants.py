@@ -37,16 +37,13 @@ class NoSuchVersion(TenantError):
 
 @dataclass(frozen=True, slots=True)
 class _TenantRows:
-    """What a tenant's rows say: a provider for a version, or why its row can't be used."""
+    """What a tenant's rows say: a provider for a version, or why its row can't be used.
+
+    `versions` are those whose row is not switched off.
+    """
 
     providers: Mapping[FhirVersion, Provider | RowError]
-
-    def versions(self) -> tuple[FhirVersion, ...]:
-        return tuple(
-            version
-            for version in FhirVersion
-            if (found := self.providers.get(version)) is not None and not _switched_off(found)
-        )
+    versions: tuple[FhirVersion, ...]
 
 
 class Tenants:
@@ -73,9 +70,9 @@ class Tenants:
     async def known(self, tenant: str) -> bool:
         """Whether a row that is switched on names this tenant."""
         rows = await self._rows.get(tenant)
-        if rows is None or not rows.versions():
+        if rows is None or not rows.versions:
             rows = await self._all_rows.get(tenant)
-        return rows is not None and bool(rows.versions())
+        return rows is not None and bool(rows.versions)
 
     async def provider(self, tenant: str, version: FhirVersion) -> Provider:
         """The provider of a tenant for a version.
@@ -83,9 +80,9 @@ class Tenants:
         Raises UnknownTenant, NoSuchVersion, RowError when this very row can't be used, or StoreUnavailable.
         """
         rows = await self._rows.get(tenant)
-        if rows is None or version not in rows.versions():
+        if rows is None or version not in rows.versions:
             rows = await self._all_rows.get(tenant)
-        versions = rows.versions() if rows is not None else ()
+        versions = rows.versions if rows is not None else ()
         if rows is None or not versions:
             raise UnknownTenant
         if version not in versions:
@@ -97,13 +94,13 @@ class Tenants:
 
     async def _load(self, tenant: str) -> _TenantRows | None:
         rows = await self._table.partition(tenant)
-        return _TenantRows(_by_version(rows, local=self._local)) if rows else None
+        return _tenant_rows(rows, local=self._local) if rows else None
 
     async def _load_all(self, tenant: str) -> _TenantRows | None:
         misspelt = (await self._misspelt.get("") or {}).get(tenant, ())
         rows = await self._table.partition(tenant)
         rows += [row for key in misspelt if (row := await self._table.get(*key)) is not None]
-        return _TenantRows(_by_version(rows, local=self._local)) if rows else None
+        return _tenant_rows(rows, local=self._local) if rows else None
 
     async def _load_misspelt(self, _: str) -> _Keys:
         index: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -115,7 +112,7 @@ class Tenants:
         return index
 
 
-def _by_version(rows: Iterable[Row], *, local: bool) -> dict[FhirVersion, Provider | RowError]:
+def _tenant_rows(rows: Iterable[Row], *, local: bool) -> _TenantRows:
     providers: dict[FhirVersion, Provider | RowError] = {}
     for row in rows:
         key = (str(row["PartitionKey"]), str(row["RowKey"]))
@@ -130,7 +127,8 @@ def _by_version(rows: Iterable[Row], *, local: bool) -> dict[FhirVersion, Provid
             providers[version] = parse_provider(row, local=local)
         except RowError as error:
             providers[version] = error
-    return providers
+    on = (version for version in FhirVersion if version in providers and not _switched_off(providers[version]))
+    return _TenantRows(providers, tuple(on))
 
 
 def _switched_off(found: Provider | RowError) -> bool:

@@ -5,6 +5,7 @@ HOST ?= local
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CHECKOV := .checkov/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help run services demo test check format clean
@@ -24,21 +25,29 @@ demo: $(INSTALLED) ## play the app against what runs, and print the charts it ge
 test: $(INSTALLED) ## run all tests
 	$(BIN)/python -m pytest
 
-check: $(INSTALLED) ## run linters and type checks
+check: $(INSTALLED) $(CHECKOV) ## run linters, type checks and the checks of infra/
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/infra/check_*.py tests/docs/check_*.py
 
 format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 clean: ## remove what make installed; the state of the local stack stays
-	rm -rf $(VENV) local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .checkov local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@echo "Installing the requirements into $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# In an environment of its own: it pins what the project's own libraries need newer.
+$(CHECKOV):
+	@echo "Installing checkov into .checkov"
+	@$(PYTHON) -m venv .checkov
+	@.checkov/bin/python -m pip install --quiet --disable-pip-version-check 'checkov>=3.2,<4'
 	@touch $@

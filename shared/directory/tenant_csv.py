@@ -1,4 +1,4 @@
-"""Tenants' rows as CSV (RFC 4180): out, and in again; the columns are those of the table."""
+"""Tenants' rows as CSV (RFC 4180): out, and in again; but for the keys, the columns are those of the table."""
 
 import csv
 import io
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from shared.directory.provider import Row
 from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_version
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, column_text, parse_version
 from shared.fhir.versions import FhirVersion
 
 TENANT_ID, FHIR_VERSION = "TenantId", "FhirVersion"
 HEADER = (TENANT_ID, FHIR_VERSION, *COLUMNS)
 NAME_OF_KEY: Mapping[str, str] = dict(zip(KEY_COLUMNS, HEADER, strict=False))
-"""What a file calls the table's keys. Files from Storage Explorer have the keys themselves: they are read as well."""
+"""What a file calls the table's keys."""
+_MOST_ROWS = 20_000
 
 # A spreadsheet takes such a cell for a formula; the apostrophe before it makes it text, and is not part of the value
 # (owasp.org/www-community/attacks/CSV_Injection). A value that begins with apostrophes gets one more.
@@ -60,7 +61,7 @@ def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
     """The records of a file, and everything that is wrong with it; the values of columns are not looked at.
 
     The first line names the columns: TenantId, FhirVersion, and any others of the table. Semicolons may stand for
-    commas, as in the spreadsheets of half of Europe.
+    commas, as in the spreadsheets of half of Europe. A file has at most 20,000 rows.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -77,10 +78,13 @@ def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
             if not any(map(str.strip, cells)):
                 continue
             if not header:
-                header = [NAME_OF_KEY.get(cell.strip(), cell.strip()) for cell in cells]
+                header = [cell.strip() for cell in cells]
                 problems += _header_problems(line, header)
                 if problems:
                     return (), problems
+            elif len(records) + len(problems) == _MOST_ROWS:
+                problems.append(Problem(line, "", f"a file has at most {_MOST_ROWS} rows: part it"))
+                break
             elif isinstance(found := _record(line, header, cells), Problem):
                 problems.append(found)
             else:
@@ -104,7 +108,7 @@ def _header_problems(line: int, header: Sequence[str]) -> Iterator[Problem]:
             yield Problem(line, column, "is missing in the first line, which names the columns")
     for place, column in enumerate(header):
         if column not in HEADER:
-            yield Problem(line, column[:64], "is not a column of the table")
+            yield Problem(line, column[:64], "is not a column of a tenants' file")
         elif column in header[:place]:
             yield Problem(line, column, "stands twice in the first line")
 
@@ -130,15 +134,7 @@ def _repetitions(records: Iterable[Record]) -> Iterator[Problem]:
 
 
 def _cell(value: object) -> str:
-    match value:
-        case None:
-            text = ""
-        case bool():
-            text = str(value).lower()
-        case float():
-            text = f"{value:g}"
-        case _:
-            text = str(value).strip()
+    text = column_text(value)
     return f"'{text}" if _FORMULA.match(text) else text
 
 

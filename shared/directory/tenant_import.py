@@ -1,9 +1,11 @@
 """Many tenants' rows at once, from a file: all are checked before one is written."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from shared.azure.tables import etag_of
 from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import RowError
 from shared.directory.tenant_csv import NAME_OF_KEY, Problem, Record, read_csv
@@ -33,6 +35,18 @@ class ImportPlan:
     replacements: Sequence[PlannedRow]
     unchanged: int
     problems: Sequence[Problem]
+
+    @property
+    def rows(self) -> Sequence[PlannedRow]:
+        """Everything to write."""
+        return [*self.additions, *self.replacements]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for another plan only if it writes the same over the same rows."""
+        changes = [row.change for row in self.rows]
+        parts = [(sorted(change.row.items()), change.read and etag_of(change.read)) for change in changes]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 class TenantImport:

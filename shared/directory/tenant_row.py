@@ -93,6 +93,15 @@ def parse_version(row_key: object) -> FhirVersion | None:
         return None
 
 
+def column_text(value: object) -> str:
+    """A column's value as a person would type it; "" for None, which a missing column has."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value).strip()
+
+
 def parse_provider(row: Row, *, local: bool) -> Provider:
     """The provider a row describes.
 

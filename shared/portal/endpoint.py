@@ -68,14 +68,15 @@ class _Desk:
     ) -> None:
         self._sign_in = sign_in
         self._pages = Pages(sign_in.sign_out, sign_in.sign_out_method, settings.cache_seconds)
-        tenants = TenantList(Table(tables, TENANTS), local=settings.local)
+        tenants_table = Table(tables, TENANTS)
+        tenants = TenantList(tenants_table, local=settings.local)
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
         self._routes: tuple[Route, ...] = (
             Route("GET", "/", self._start),
             Route("GET", "/static/{name}", self._file, Audience.ANYONE),
             *ConnectPage(settings, self._pages, clients, tenants).routes(),
             *ClientPages(self._pages, tables, vault, usage, tenants, audit).routes(),
-            *TenantPages(settings, self._pages, tables, vault, tenants, audit).routes(),
+            *TenantPages(settings, self._pages, tenants_table, vault, tenants, audit).routes(),
         )
         if isinstance(sign_in, LocalSignIn):
             self._routes += tuple(SignInPage(self._pages, sign_in).routes())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.directory.provider import Access, AuthKind, BatchMode, Row
-from shared.directory.tenant_row import COLUMNS
+from shared.directory.tenant_row import COLUMNS, column_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +153,6 @@ FIELD_GROUPS = (
 def column_texts(row: Row) -> Mapping[str, str]:
     """Every column of a row as its field has it: "" for one that is not there, or says what holds without it."""
     return {column: _field_text(column, column_text(row.get(column))) for column in COLUMNS}
-
-
-def column_text(value: object) -> str:
-    """A column's value as a person would type it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "" if value is None else str(value)
 
 
 def _field_text(column: str, text: str) -> str:

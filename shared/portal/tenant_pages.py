@@ -1,31 +1,32 @@
 """The pages of tenants: which FHIR server belongs to a hospital. For admins only."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from azure.data.tables.aio import TableServiceClient
-
 from shared.audit import AuditLog
-from shared.azure.tables import TENANTS, Table, etag_of
+from shared.azure.tables import Table, etag_of
 from shared.azure.vault import Vault
-from shared.directory.errors import StoreConflict
+from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import Provider, Row, RowError
+from shared.directory.tenant_csv import HEADER, write_csv
 from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
 from shared.directory.tenant_registry import TenantRegistry
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider, parse_version
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, column_text, parse_provider, parse_version
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.portal.errors import Changed, NotFound, Unusable
 from shared.portal.pages import Pages, download, see_other
 from shared.portal.paging import page_of
-from shared.portal.snapshot import Snapshot
-from shared.portal.tenant_csv import HEADER, write_csv
-from shared.portal.tenant_form import FIELD_GROUPS, column_text, column_texts
-from shared.portal.tenant_import import ImportPlan, PlannedRow, TenantImport
+from shared.portal.tenant_form import FIELD_GROUPS, column_texts
 from shared.portal.tenant_list import TenantList
+from shared.portal.tenant_path import tenant_of, tenant_path
 from shared.portal.visit import Audience, Handler, Route, Visit
 from shared.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _MOST_CREDENTIAL_BYTES = 25 * 1024  # of Key Vault
 _UNPROCESSABLE = 422
@@ -50,19 +51,19 @@ class TenantPages:
         self,
         settings: Settings,
         pages: Pages,
-        service: TableServiceClient,
+        table: Table,
         vault: Vault,
         tenants: TenantList,
         audit: AuditLog,
     ) -> None:
         self._settings = settings
         self._pages = pages
-        self._service = service
-        self._table = Table(service, TENANTS)
+        self._table = table
+        self._registry = TenantRegistry(table, local=settings.local)
         self._vault = vault
         self._tenants = tenants
         self._audit = audit
-        self._import = TenantImport(service, local=settings.local)
+        self._import = TenantImport(self._registry)
 
     def routes(self) -> Sequence[Route]:
         """The pages and what their forms do."""
@@ -99,13 +100,13 @@ class TenantPages:
     async def _show(self, visit: Visit) -> Response:
         row = await self._row(visit)
         provider, error = self._understood(row)
-        tenant, version = _key(visit)
+        tenant, version = tenant_of(visit)
         return self._pages.page(
             "tenant.html",
             visit,
             tenant=tenant,
             version=version,
-            path=_path(visit),
+            path=tenant_path(tenant, version),
             texts=column_texts(row),
             groups=FIELD_GROUPS,
             provider=provider,
@@ -119,7 +120,7 @@ class TenantPages:
         return self._new_form(visit, _Draft({**dict.fromkeys(COLUMNS, ""), "PartitionKey": "", "RowKey": version}))
 
     async def _create(self, visit: Visit) -> Response:
-        values = {column: visit.form.get(column, "") for column in HEADER}
+        values = {column: visit.form.get(column, "") for column in (*KEY_COLUMNS, *COLUMNS)}
         tenant, version = parse_tenant_id(values["PartitionKey"]), parse_version(values["RowKey"])
         if tenant is None:
             problem = "is not a GUID such as 72f988bf-86f1-41af-91ab-2d7cd011db47"
@@ -131,13 +132,13 @@ class TenantPages:
             return self._new_form(visit, taken, _CONFLICT)
         columns = {column: values[column] for column in COLUMNS if values[column].strip()}
         try:
-            await self._registry(None).set(tenant, version, columns)
+            await self._set(tenant, version, (), columns)
         except RowError as error:
             return self._new_form(visit, _Draft(values, errors={error.column: error.problem}), _UNPROCESSABLE)
         except StoreConflict:
             return self._new_form(visit, taken, _CONFLICT)
         self._changed(visit, "tenant.set", tenant, version, ", ".join(columns))
-        return see_other(f"/tenants/{tenant}/{version.value}", "saved")
+        return see_other(tenant_path(tenant, version), "saved")
 
     async def _edit(self, visit: Visit) -> Response:
         row = await self._row(visit)
@@ -146,7 +147,7 @@ class TenantPages:
         return self._edit_form(visit, row, _Draft(column_texts(row), etag_of(row), errors))
 
     async def _save(self, visit: Visit) -> Response:
-        tenant, version = _key(visit)
+        tenant, version = tenant_of(visit)
         values = {column: visit.form.get(column, "") for column in COLUMNS}
         row = await self._find(tenant, version)
         if row is None:
@@ -159,7 +160,7 @@ class TenantPages:
         changes = {column: text for column, text in values.items() if text.strip() != stored[column]}
         changes |= dict.fromkeys(_unknown_columns(row), "")
         try:
-            await self._registry(row).set(tenant, version, changes)
+            await self._set(tenant, version, (row,), changes)
         except RowError as error:
             draft = _Draft(values, etag, {error.column: error.problem})
             return self._edit_form(visit, row, draft, _UNPROCESSABLE)
@@ -178,10 +179,10 @@ class TenantPages:
         return await self._switch(visit, enabled=True)
 
     async def _switch(self, visit: Visit, *, enabled: bool) -> Response:
-        tenant, version = _key(visit)
+        tenant, version = tenant_of(visit)
         row = await self._row(visit)
         try:
-            await self._registry(row).set(tenant, version, {"Enabled": str(enabled).lower()})
+            await self._set(tenant, version, (row,), {"Enabled": str(enabled).lower()})
         except RowError as error:
             raise Unusable(f"{error.column} {error.problem}. Edit the row first.") from error
         self._changed(visit, f"tenant.{'enable' if enabled else 'disable'}", tenant, version)
@@ -191,14 +192,14 @@ class TenantPages:
         return self._remove_form(visit, _name(await self._row(visit)))
 
     async def _remove(self, visit: Visit) -> Response:
-        tenant, version = _key(visit)
+        tenant, version = tenant_of(visit)
         name = _name(await self._row(visit))
         typed = visit.form.get("confirmation", "")
         if typed.strip().lower() != name.lower() and parse_tenant_id(typed) != tenant:
             return self._remove_form(
                 visit, name, "What you typed is neither the tenant's name nor its GUID.", _UNPROCESSABLE
             )
-        await TenantRegistry(self._table, local=self._settings.local).remove(tenant, version)
+        await self._registry.remove(tenant, version)
         self._changed(visit, "tenant.remove", tenant, version)
         return see_other("/tenants", "removed")
 
@@ -206,7 +207,7 @@ class TenantPages:
         return self._credential_form(visit, _credential_names(await self._provider(visit)))
 
     async def _store_credential(self, visit: Visit) -> Response:
-        tenant, version = _key(visit)
+        tenant, version = tenant_of(visit)
         names = _credential_names(await self._provider(visit))
         name = visit.form.get("name", "")
         if name not in names:
@@ -240,15 +241,24 @@ class TenantPages:
         if plan.problems or plan.fingerprint != visit.form.get("fingerprint"):
             return self._previewed(visit, content, plan, changed=True)
 
-        def written(row: PlannedRow) -> None:
-            self._changed(visit, "tenant.set", row.record.tenant, row.record.version, ", ".join(row.columns))
+        written: list[PlannedRow] = []
 
-        result = await self._import.carry_out(plan, written)
-        return self._pages.page("tenant_imported.html", visit, result=result)
+        def note(row: PlannedRow) -> None:
+            written.append(row)
+            columns = ", ".join(row.change.columns)
+            self._changed(visit, "tenant.import", row.record.tenant, row.record.version, columns)
+
+        try:
+            met = await self._import.carry_out(plan.rows, note)
+        except StoreUnavailable as error:
+            _log.error("portal: import: %s", error)
+            met = ()
+        return self._pages.page(
+            "tenant_imported.html", visit, written=len(written), planned=len(plan.rows), met=len(met)
+        )
 
     async def _export(self, visit: Visit) -> Response:
-        rows = [row async for row in self._table.scan()]
-        return download("tenants.csv", write_csv(rows), "text/csv; charset=utf-8")
+        return download("tenants.csv", write_csv(await self._registry.rows()), "text/csv; charset=utf-8")
 
     def _previewed(self, visit: Visit, content: bytes, plan: ImportPlan, *, changed: bool) -> Response:
         return self._pages.page(
@@ -272,7 +282,7 @@ class TenantPages:
         return None
 
     async def _row(self, visit: Visit) -> Row:
-        row = await self._find(*_key(visit))
+        row = await self._find(*tenant_of(visit))
         if row is None:
             raise NotFound
         return row
@@ -294,10 +304,11 @@ class TenantPages:
         versions = await self._vault.versions(name)
         return versions[0].created if versions and versions[0].usable(datetime.now(UTC)) else None
 
-    def _registry(self, row: Row | None) -> TenantRegistry:
-        """The registry of this row alone, as it was read, or of none."""
-        rows = () if row is None else (row,)
-        return TenantRegistry(Snapshot(self._service, TENANTS, rows), local=self._settings.local)
+    async def _set(
+        self, tenant: str, version: FhirVersion, rows: Sequence[Row], changes: Mapping[str, str | None]
+    ) -> None:
+        """Changes the row as it was read, or makes one when there was none; StoreConflict when it isn't so any more."""
+        await self._registry.write(self._registry.changed((tenant, version), rows, changes))
 
     def _changed(self, visit: Visit, action: str, tenant: str, version: FhirVersion, detail: str = "") -> None:
         self._tenants.changed()
@@ -333,7 +344,7 @@ class TenantPages:
         )
 
     def _remove_form(self, visit: Visit, name: str, problem: str | None = None, status: int = 200) -> Response:
-        context = {"path": _path(visit), "name": name, "tenant": _key(visit)[0], "problem": problem}
+        context = {"path": _path(visit), "name": name, "tenant": tenant_of(visit)[0], "problem": problem}
         return self._pages.page("tenant_remove.html", visit, status, **context)
 
     def _credential_form(
@@ -343,16 +354,8 @@ class TenantPages:
         return self._pages.page("tenant_credential.html", visit, status, **context)
 
 
-def _key(visit: Visit) -> tuple[str, FhirVersion]:
-    tenant, version = parse_tenant_id(visit.parameters["tenant"]), parse_version(visit.parameters["version"])
-    if tenant is None or version is None:
-        raise NotFound
-    return tenant, version
-
-
 def _path(visit: Visit) -> str:
-    tenant, version = _key(visit)
-    return f"/tenants/{tenant}/{version.value}"
+    return tenant_path(*tenant_of(visit))
 
 
 def _name(row: Row) -> str:

@@ -68,7 +68,7 @@ async def test_nothing_is_written_while_a_line_is_wrong(admin: CommandLine, tena
     assert (await admin("--local", "tenant", "show", tenants[0])).code == 1
     for_people = await admin("--local", "tenant", "import", "-", stdin=b"TenantId,FhirVersion,Acess\n")
     (line,) = [line.split() for line in for_people.stdout.splitlines() if "Acess" in line]
-    assert " ".join(line) == "1 Acess is not a column of the table"
+    assert " ".join(line) == "1 Acess is not a column of a tenants' file"
 
 
 async def test_a_dry_run_says_what_would_be_and_writes_nothing(admin: CommandLine, tenants: tuple[str, str]) -> None:

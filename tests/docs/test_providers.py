@@ -57,11 +57,11 @@ def written_row(arguments: list[str]) -> Mapping[str, object] | None:
 
 
 @pytest.fixture(autouse=True)
-def secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files that the documents keep credentials in: the command line opens them as it parses."""
+def named_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the documents keep credentials and rows in: the command line opens them as it parses."""
     monkeypatch.chdir(tmp_path)
     for page in PAGES:
-        for name in re.findall(r"--secret-value-from (\S+)", page.read_text("utf-8")):
+        for name in re.findall(r"(?:--secret-value-from|tenant import) (\S+)", page.read_text("utf-8")):
             Path(name).touch()
 
 

@@ -238,12 +238,12 @@ async def test_a_csv_file_is_uploaded_checked_and_written(
     def journey() -> None:
         browser.sign_in("Grace", "Gateway.Admin")
         browser.open("/tenants/import")
-        file.write_text("\n".join(["PartitionKey,RowKey,Name,BaseUrl", *lines, "contoso,stu3,,"]))
+        file.write_text("\n".join(["TenantId,FhirVersion,Name,BaseUrl", *lines, "contoso,stu3,,"]))
         browser.one("#file").send_keys(str(file))
         browser.press("Check the file")
         assert "is not a tenant GUID" in browser.text()
         browser.press("Choose the mended file")
-        file.write_text("\n".join(["PartitionKey,RowKey,Name,BaseUrl", *lines]))
+        file.write_text("\n".join(["TenantId,FhirVersion,Name,BaseUrl", *lines]))
         browser.one("#file").send_keys(str(file))
         browser.press("Check the file")
         browser.press("Write 3 rows")
@@ -362,11 +362,11 @@ def pages(browser: Browser, demo_client: str, tenant: str) -> Iterator[str]:
     browser.press("Save")
     yield "tenant-new-wrong"
     browser.open("/tenants/import")
-    browser.fill(text="PartitionKey,RowKey,BaseUrl\ncontoso,stu3,x\n")
+    browser.fill(text="TenantId,FhirVersion,BaseUrl\ncontoso,stu3,x\n")
     browser.press("Check the file")
     yield "import-wrong"
     browser.open("/tenants/import")
-    browser.fill(text=f"PartitionKey,RowKey,Name,BaseUrl\n{uuid4()},r4,Ward,https://fhir.example\n")
+    browser.fill(text=f"TenantId,FhirVersion,Name,BaseUrl\n{uuid4()},r4,Ward,https://fhir.example\n")
     browser.press("Check the file")
     yield "import-preview"
     browser.press("Write 1 row")

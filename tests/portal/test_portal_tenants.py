@@ -262,7 +262,7 @@ async def test_owners_have_no_tenants_pages(deployment: Deployment) -> None:
     for path in forms:
         assert (await owner.post(path, form)).status == 404, path
     for path in ("/portal/tenants/import", "/portal/tenants/import/write"):
-        assert (await owner.upload(path, {}, b"PartitionKey,RowKey\n")).status == 404
+        assert (await owner.upload(path, {}, b"TenantId,FhirVersion\n")).status == 404
     provider = await deployment.tenants.get(id, STU3)
     assert provider is not None
     assert (provider.base_url, provider.enabled) == (BASE, True)

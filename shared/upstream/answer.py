@@ -15,7 +15,11 @@ from shared.fhir.versions import FhirFormat
 from shared.fhir.xml_outline import outline
 from shared.upstream.transport import UpstreamAnswer
 
+# Those that servers use beside UTF-8. Python knows others, and one (punycode) takes minutes for a megabyte.
+_CHARSETS = frozenset({"iso-8859-1", "iso-8859-15", "latin1", "windows-1252", "utf-16", "utf-16le", "utf-16be"})
 _CHARSET = re.compile(r"""(?i)charset\s*=\s*["']?([a-z0-9._-]+)""")
+_SECONDS = re.compile(r"[0-9]{1,6}")
+_CODES = {403: "forbidden", 404: "not-found", 409: "conflict", 410: "not-found", 412: "conflict", 429: "throttled"}
 _ANSWERED_WITH_RESOURCES = frozenset(
     {
         InteractionKind.READ,
@@ -61,6 +65,8 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Fhir
     if not answer.body:
         if status < 300 and interaction.kind in _ANSWERED_WITH_RESOURCES and status != 202:
             raise FhirError(502, "incomplete", "The provider's answer has no body.")
+        if status >= 400:
+            raise _without_outcome(answer)
         return FhirAnswer(status, answer.headers)
     content_type = answer.headers.get("Content-Type", "")
     format = media_type_format(content_type)
@@ -82,21 +88,41 @@ def _utf8(body: bytes, content_type: str) -> bytes:
     charset = _CHARSET.search(content_type)
     if charset is None or charset[1].lower() in ("utf-8", "utf8", "us-ascii"):
         return body
+    if charset[1].lower() not in _CHARSETS:
+        raise _unreadable()
     try:
         return body.decode(charset[1]).encode()
-    except (LookupError, UnicodeError):
-        raise FhirError(502, "exception", "The provider's answer is in a charset that can't be read.") from None
+    except UnicodeError:
+        raise _unreadable() from None
+
+
+def _unreadable() -> FhirError:
+    return FhirError(502, "exception", "The provider's answer is in a charset that can't be read.")
+
+
+def _without_outcome(answer: UpstreamAnswer) -> FhirError:
+    """The provider's refusal in words, where it has none itself."""
+    return FhirError(
+        answer.status,
+        _CODES.get(answer.status, "exception"),
+        f"The provider answered {answer.status} without saying why.",
+        _retry_after(answer),
+    )
 
 
 def _not_fhir(answer: UpstreamAnswer) -> FhirError:
-    retry_after = answer.headers.get("Retry-After", "")
-    headers = {"Retry-After": retry_after} if retry_after.isdigit() else {}
+    headers = _retry_after(answer)
     if answer.status == 429:
         return FhirError(429, "throttled", "The provider is throttling. Try again later.", headers)
     status = 504 if answer.status == 504 else 502
     return FhirError(
         status, "exception", f"The provider answered {answer.status} with something other than FHIR.", headers
     )
+
+
+def _retry_after(answer: UpstreamAnswer) -> dict[str, str]:
+    value = answer.headers.get("Retry-After", "")
+    return {"Retry-After": value} if _SECONDS.fullmatch(value) else {}
 
 
 def _redirect() -> FhirError:

@@ -52,7 +52,7 @@ class Transport:
         self._max_response_bytes = max_response_bytes
         self._session = _session(keep_alive=True)
         # A write must not ride on a kept connection: when the provider has just closed it, nobody can tell whether
-        # the write was taken, and aiohttp would repeat a PUT or DELETE by itself.
+        # the write was taken.
         self._one_shot = _session(keep_alive=False)
 
     @property
@@ -171,7 +171,16 @@ def _session(*, keep_alive: bool) -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         headers={"User-Agent": _USER_AGENT},
         trust_env=False,
+        middlewares=() if keep_alive else (_once,),
     )
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hides from aiohttp that a connection was lost: it would send a PUT or DELETE again by itself."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError from error
 
 
 def _too_large() -> FhirError:

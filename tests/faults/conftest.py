@@ -1,0 +1,55 @@
+"""One instance under the load of other tenants, and the page of what was found."""
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from local.azurite.table_service import TableService
+from tests.faults import hospitals, page
+from tests.faults.bystanders import Bystanders, bystanders
+from tests.faults.stack import App, Host, Stack, app, running
+
+FULL = os.environ.get("FAULTS") == "full"
+
+
+@pytest.fixture(scope="session")
+async def healthy_origin() -> AsyncIterator[str]:
+    async with hospitals.well() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="session")
+async def stack(table_service: TableService, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    folder = tmp_path_factory.mktemp("faults")
+    async with running(folder, table_service, CACHE_SECONDS="1", MAX_RESPONSE_MB="4") as (stack, _, _):
+        yield stack
+
+
+@pytest.fixture(scope="session")
+async def host(stack: Stack) -> AsyncIterator[Host]:
+    """The instance that every fault of a provider is tried on; it may log no error that nobody foresaw."""
+    host = await stack.host()
+    yield host
+    assert host.unexpected() == []
+
+
+@pytest.fixture(scope="session")
+async def own_app(stack: Stack, host: Host) -> AsyncIterator[App]:
+    async with app(stack, host) as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+async def others(stack: Stack, host: Host, healthy_origin: str) -> AsyncIterator[Bystanders]:
+    """Tenants that are served while faults happen to others."""
+    async with app(stack, host) as theirs, bystanders(stack, theirs, healthy_origin, 20 if FULL else 6) as others:
+        yield others
+
+
+@pytest.fixture(scope="session", autouse=True)
+def written_page() -> AsyncIterator[None]:
+    """After a full run, `docs/reliability.md` has what was found."""
+    yield
+    if os.environ.get("WRITE_DOCS"):
+        page.write()

@@ -1,0 +1,114 @@
+"""Every fault of a provider: what its tenant sees, what others see, and what is lost."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+
+from tests.faults import hospitals, page
+from tests.faults.bystanders import Bystanders
+from tests.faults.conftest import FULL
+from tests.faults.provider_faults import FAULTS, PATIENT, Fault, Script, message, says
+from tests.faults.stack import Answer, App, Host, Stack
+
+_REQUESTS = 24 if FULL else 3  # with the write one less than opens the circuit, so that a short run need not wait
+_MOST_MEMORY = 900 * 1_048_576
+
+
+@pytest.fixture(scope="session")
+async def trap() -> AsyncIterator[hospitals.Scripted]:
+    """A server that nothing may ever lead to."""
+    async with hospitals.scripted(says(message(PATIENT))) as trap:
+        yield trap
+
+
+def with_trap(script: Script, trap: hospitals.Scripted) -> Script:
+    """The script with the trap's port where it says so."""
+    port = trap.base_url.split(":")[2].split("/")[0].encode()
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        class Writer:
+            def __getattr__(self, name: str) -> object:
+                return getattr(writer, name)
+
+            def write(self, data: bytes) -> None:
+                writer.write(data.replace(b"{trap}", port))
+
+        await script(reader, Writer())  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
+async def test_a_fault_of_a_provider_is_its_tenants_alone(
+    fault: Fault, stack: Stack, host: Host, own_app: App, others: Bystanders, trap: hospitals.Scripted
+) -> None:
+    async with hospitals.scripted(with_trap(fault.script, trap)) as hospital:
+        columns = {"Access": "write", **fault.columns}
+        tenant = await stack.tenant(hospital.base_url, **columns)
+        await own_app.token(tenant)
+        others.begin()
+
+        answers = await asyncio.gather(*(own_app.fhir(tenant, "Patient/1") for _ in range(_REQUESTS)))
+        await others.served(10)
+
+        assert others.wrong == []
+        for answer in answers:
+            judged(answer, fault, hospital)
+        written = hospital.connections
+        put = await own_app.fhir(
+            tenant, "Patient/1", "PUT", data=PATIENT, headers={"Content-Type": "application/fhir+json"}
+        )
+        assert hospital.connections - written <= 1, "a write was sent twice"
+        assert put.status in fault.statuses | {200, 503}
+        assert trap.connections == 0
+
+        hospital.script = says(message(PATIENT))
+        back = await recovered(own_app, tenant)
+        assert json.loads(back.body) == json.loads(PATIENT)
+        assert memory(host) < _MOST_MEMORY
+        page.note(
+            "faults",
+            f"provider {fault.name}",
+            len(answers) + 1,
+            statuses([*answers, put]),
+            f"{max(answer.seconds for answer in (*answers, put)):.1f}",
+            f"{len(others.seconds)} answers, all right",
+            "nothing",
+        )
+
+
+def judged(answer: Answer, fault: Fault, hospital: hospitals.Scripted) -> None:
+    """Fails unless the answer is the fault's: the right status, an outcome that names nobody, or the breaker's 503."""
+    assert answer.status in fault.statuses | {503}, answer
+    if answer.status == 200:
+        assert json.loads(answer.body)["resourceType"] == "Patient"
+        return
+    assert json.loads(answer.body)["resourceType"] == "OperationOutcome"
+    assert (answer.status == 503) <= ("Retry-After" in answer.headers)
+    shown = answer.body + str(answer.headers).encode()
+    for hidden in (hospital.base_url.split("/")[2], "169.254", "evil.example", "WWW-Authenticate"):
+        assert hidden.encode() not in shown
+    assert "Location" not in answer.headers
+
+
+async def recovered(app: App, tenant: str) -> Answer:
+    """The first good answer: once its provider is well, a tenant is served without anybody's doing."""
+    for _ in range(240):
+        if (answer := await app.fhir(tenant, "Patient/1")).status == 200:
+            return answer
+        await asyncio.sleep(0.25)
+    raise AssertionError(f"not served again: {answer}")
+
+
+def statuses(answers: list[Answer]) -> str:
+    return ", ".join(f"{status} ({count})" for status, count in sorted(Counter(a.status for a in answers).items()))
+
+
+def memory(host: Host) -> int:
+    """The bytes that the instance's process holds."""
+    (functions,) = psutil.Process(host.pid).children()
+    return int(functions.memory_info().rss)

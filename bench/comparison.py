@@ -101,11 +101,17 @@ async def compare(
                 servers.token_proxy(folder, provider, native, await deployment.public_key())
             ),
         }
-        handle = await _page_handle(takers[GATEWAY], await deployment.token(native))
-        cases = _cases(deployment, native, await deployment.token(native), await deployment.token(split), handle)
+        token = await deployment.token(native)
+        further_page = Prepared("GET", await _page_handle(takers[GATEWAY], token), {"Authorization": f"Bearer {token}"})
+        cases = [
+            *_cases(deployment, native, token, await deployment.token(split)),
+            Case("page handle, 22 KB", further_page),
+        ]
+        anyones = next(case for case in cases if case.takers is _ALL)
+        for taker in (FLOOR, NGINX, HAPROXY):
+            await load(takers[taker], [anyones.of(taker)], folder, connections=8, seconds=1)
         for case in cases:
-            for taker in case.takers:
-                await load(takers[taker], [case.of(taker)], folder, connections=8, seconds=1)
+            await load(takers[GATEWAY], [case.request], folder, connections=8, seconds=1)
         found: dict[tuple[str, int, str], list[Load]] = {}
         for _ in range(rounds):
             for case in cases:
@@ -118,7 +124,14 @@ async def compare(
         return Comparison(found, {name: server.memory_bytes() for name, server in takers.items() if name != DIRECT})
 
 
-def _cases(deployment: Deployment, tenant: str, token: str, split_token: str, handle: str) -> list[Case]:
+async def prepared_requests(deployment: Deployment, provider: Running) -> dict[str, Prepared]:
+    """The requests of the cases by name, but for the page handle."""
+    tenant = await deployment.tenant(f"http://127.0.0.1:{provider.port}/fhir")
+    token = await deployment.token(tenant)
+    return {case.name: case.request for case in _cases(deployment, tenant, token, token)}
+
+
+def _cases(deployment: Deployment, tenant: str, token: str, split_token: str) -> list[Case]:
     client_id, client_secret = deployment.client.client_id, deployment.client.client_secret
     bearer = {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"}
     split = {**bearer, "Authorization": f"Bearer {split_token}"}
@@ -150,7 +163,6 @@ def _cases(deployment: Deployment, tenant: str, token: str, split_token: str, ha
         ),
         Case("batch of 7, native", Prepared("POST", "/stu3", {**bearer, **body}, batch), _ALL),
         Case("batch of 7, split", Prepared("POST", "/stu3", {**split, **body}, batch)),
-        Case("page handle, 22 KB", Prepared("GET", handle, bearer)),
     ]
 
 

@@ -1,0 +1,121 @@
+"""`python -m bench [--quick]`: measures everything in one run, and writes docs/performance.md."""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import machine, report, scale, servers
+from bench.cold_start import ColdStart, cold_starts
+from bench.comparison import FLOOR, compare, prepared_requests
+from bench.deployment import Deployment, deployed
+from bench.process import PROJECT, Running
+from bench.results import Results
+from bench.stages import stages
+from shared.application import Application
+
+_DOCUMENT = PROJECT / "docs" / "performance.md"
+_PLOT = PROJECT / "docs" / "performance.svg"
+_STAGED = ("token (post)", "read, 2 KB", "searchset, 22 KB", "searchset, 1 MB")
+_COLD = ("statement", "token (post)", "read, 2 KB")
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """How long to measure: seconds, rounds and numbers of requests; `seconds` are those of a run by itself."""
+
+    connections: tuple[int, ...]
+    rounds: int
+    seconds: int
+    in_flight_seconds: int
+    dead_rounds: int
+    staged: int
+    memory_tenants: int
+    memory_requests: tuple[int, int]
+    cold_rounds: int
+
+
+_FULL = _Effort((1, 32, 256), 3, 5, 20, 5, 400, 10_000, (20_000, 200_000), 7)
+_QUICK = _Effort((1, 32), 1, 1, 4, 1, 100, 1_000, (1_000, 10_000), 2)
+
+
+def main() -> int:
+    """The exit code is 1 when a tool is missing."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two minutes, rough figures, on standard output only")
+    options = parser.parse_args()
+    lacking = machine.missing()
+    if lacking:
+        print(f"Missing: {', '.join(lacking)}. Install with: apt-get install {' '.join(lacking)}", file=sys.stderr)
+        return 1
+    results = asyncio.run(_measure(_QUICK if options.quick else _FULL))
+    print(report.markdown(results))
+    if not options.quick:
+        report.update(_DOCUMENT, _PLOT, results)
+    return 0
+
+
+async def _measure(effort: _Effort) -> Results:
+    busy_before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        async with deployed(folder) as deployment, servers.provider(folder) as provider:
+            _say("side by side")
+            comparison = await compare(
+                deployment, folder, provider, rounds=effort.rounds, seconds=1, connections=effort.connections
+            )
+            _say("stages")
+            staged = await _stages(deployment, provider, effort.staged)
+            _say("cold start")
+            cold = await _cold(deployment, provider, effort.cold_rounds)
+            _say("scale")
+            return Results(
+                machine=machine.describe(),
+                busy_before=busy_before,
+                comparison=comparison,
+                stages=staged,
+                directories=await scale.directories(deployment, folder, provider, rounds=effort.rounds, seconds=1),
+                memory=await scale.memory(
+                    deployment,
+                    folder,
+                    provider,
+                    tenants=effort.memory_tenants,
+                    requests=effort.memory_requests,
+                    seconds=effort.seconds,
+                ),
+                in_flight=await scale.in_flight(deployment, folder, seconds=effort.in_flight_seconds),
+                split_batch=await scale.split_batch(deployment, folder, seconds=effort.seconds),
+                dead_provider=await scale.dead_provider(
+                    deployment, folder, rounds=effort.dead_rounds, seconds=max(effort.seconds, 2)
+                ),
+                cold=cold,
+            )
+
+
+async def _stages(deployment: Deployment, provider: Running, requests: int) -> dict[str, dict[str, float]]:
+    cases = await prepared_requests(deployment, provider)
+    application = Application(deployment.settings)
+    try:
+        return {
+            name: await stages(application, cases[name], requests // 10 if "MB" in name else requests)
+            for name in _STAGED
+        }
+    finally:
+        await application.close()
+
+
+async def _cold(deployment: Deployment, provider: Running, rounds: int) -> dict[str, ColdStart]:
+    cases = await prepared_requests(deployment, provider)
+    first = {FLOOR: (servers.FLOOR, cases[_COLD[0]]), **{name: (PROJECT, cases[name]) for name in _COLD}}
+    return await cold_starts(first, deployment.environment, rounds)
+
+
+def _say(what: str) -> None:
+    print(f"Measuring: {what}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

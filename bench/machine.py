@@ -1,0 +1,40 @@
+"""What the figures were measured on."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+
+TOOLS = ("nginx", "haproxy", "wrk", "taskset", "setpriv")
+_PACKAGES = {"taskset": "util-linux", "setpriv": "util-linux"}
+_LIBRARIES = ("aiohttp", "azure-functions", "cryptography", "orjson", "PyJWT")
+_VERSION = re.compile(r"\d+\.\d+[\d.]*")
+
+
+def missing() -> list[str]:
+    """The Debian packages of the tools that are not installed."""
+    return sorted({_PACKAGES.get(tool, tool) for tool in TOOLS if shutil.which(tool) is None})
+
+
+def describe() -> str:
+    """The machine and the versions, one line of Markdown each."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    tools = ", ".join(f"{name} {_tool_version(name)}" for name in ("nginx", "haproxy", "wrk"))
+    return (
+        f"- {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}\n"
+        f"- Python {platform.python_version()}, {libraries}\n"
+        f"- {tools}\n"
+    )
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as lines:
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _tool_version(name: str) -> str:
+    asked = subprocess.run([name, "-v"], capture_output=True, text=True, check=False, timeout=10)
+    found = _VERSION.search(asked.stdout + asked.stderr)
+    return found[0] if found else "unknown"

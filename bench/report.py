@@ -1,0 +1,169 @@
+"""The results as Markdown and as a plot."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.comparison import FLOOR, GATEWAY, Comparison
+from bench.results import WORKER_FLOOR_MICROSECONDS, Results, goals
+
+_MEASURED = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- end of measured -->)", re.DOTALL)
+_COLOURS = {"floor": "#9aa5b1", "gateway": "#0b69c7", "direct": "#c9b458", "nginx": "#3f9142", "haproxy": "#b44d12"}
+_USED = 0.6  # of an instance's one core, so that a burst finds room
+_RATES = (100, 1_000, 10_000)
+
+
+def update(document: Path, plot: Path, results: Results) -> None:
+    """Puts the results into the document, between its two marks, and the plot beside it."""
+    text = document.read_text()
+    document.write_text(_MEASURED.sub(lambda _: f"\n{markdown(results)}\n", text))
+    plot.write_text(svg(results.comparison))
+
+
+def markdown(results: Results) -> str:
+    """All tables."""
+    comparison = results.comparison
+    parts = [
+        "### Where it was measured\n",
+        results.machine + f"- load average before the run {results.busy_before:.1f}; "
+        f"the rounds of a figure lie {comparison.noise():.0%} apart (the median of all figures)",
+        "\n### Goals\n",
+        _table(
+            ("what", "goal", "measured", ""),
+            [
+                (goal.what, goal.goal, goal.measured, "reached" if goal.reached else "**missed**")
+                for goal in goals(results)
+            ],
+        ),
+        "\n### Side by side\n",
+        _comparison(comparison),
+        "\nMemory at the end: "
+        + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in comparison.memory.items())
+        + ".",
+        "\n### One request by stage\n",
+        _stages(results.stages),
+        "\n### Scale\n",
+        _scale(results),
+        "\n### Cold start\n",
+        _table(
+            ("first request", "process start to first answer", "the first answer alone", "later ones"),
+            [
+                (name, f"{start.total:.0f} ms", f"{start.first:.0f} ms", f"{start.later:.1f} ms")
+                for name, start in results.cold.items()
+            ],
+        ),
+        "\n### Instances\n",
+        _instances(comparison),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def svg(comparison: Comparison) -> str:
+    """Throughput at 32 connections, one group of bars for each case; the scale is logarithmic."""
+    left, width, bar, gap, decades = 150, 640, 13, 12, (1, 5)
+    y, parts = 34, []
+    for case, connections in comparison.cases():
+        if connections != 32:
+            continue
+        takers = [taker for taker in _COLOURS if comparison.has(case, 32, taker)]
+        middle = y + len(takers) * bar / 2 + 4
+        parts.append(f'<text x="{left - 8}" y="{middle:.0f}" text-anchor="end">{case}</text>')
+        for taker in takers:
+            rate = comparison.measured(case, 32, taker).per_second
+            share = (math.log10(max(rate, 10)) - decades[0]) / (decades[1] - decades[0])
+            length = width * share
+            parts.append(f'<rect x="{left}" y="{y}" width="{length:.0f}" height="{bar - 2}" fill="{_COLOURS[taker]}"/>')
+            parts.append(f'<text x="{left + length + 4:.0f}" y="{y + 10}" class="figure">{rate:,.0f}</text>')
+            y += bar
+        y += gap
+    for number, (taker, colour) in enumerate(_COLOURS.items()):
+        x = left + number * 90
+        parts.append(f'<rect x="{x}" y="10" width="11" height="11" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 16}" y="20">{taker}</text>')
+    title = "Requests per second at 32 connections, one core for each server, logarithmic scale"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 80} {y + 20}" role="img">\n'
+        f"<title>{title}</title>\n"
+        "<style>text { font: 12px sans-serif; fill: #1f2933 } .figure { font-size: 10px; fill: #52606d }</style>\n"
+        f'<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(parts) + "\n"
+        f'<text x="{left}" y="{y + 10}" class="figure">{title}</text>\n</svg>\n'
+    )
+
+
+def _comparison(comparison: Comparison) -> str:
+    numbers = list(dict.fromkeys(connections for _, connections in comparison.cases()))
+    head = ["request", "who"]
+    for number in numbers:
+        head += [f"{number}: per s", "p50 ms", "p99 ms"]
+    rows: list[list[str]] = []
+    for case in dict.fromkeys(case for case, _ in comparison.cases()):
+        for taker in _COLOURS:
+            if not comparison.has(case, numbers[0], taker):
+                continue
+            row = [case, f"**{taker}**" if taker == GATEWAY else taker]
+            for number in numbers:
+                cell = comparison.measured(case, number, taker)
+                row += [f"{cell.per_second:,.0f}", f"{cell.p50:.2f}", f"{cell.p99:.1f}"]
+            cpu = comparison.measured(case, 32, taker).cpu
+            rows.append([*row, f"{cpu:,.0f}"])
+    return _table([*head, "CPU µs"], rows)
+
+
+def _stages(stages: dict[str, dict[str, float]]) -> str:
+    names = dict.fromkeys(stage for found in stages.values() for stage in found)
+    rows = [
+        [stage, *(f"{found[stage]:,.0f}" if stage in found else "" for found in stages.values())] for stage in names
+    ]
+    rows.append(["**all**", *(f"**{sum(found.values()):,.0f}**" for found in stages.values())])
+    return _table(["µs of CPU", *stages], rows)
+
+
+def _scale(results: Results) -> str:
+    rows = [
+        (
+            f"directory of {found.tenants:,} tenants",
+            f"{found.busy.cpu:,.0f} µs a read for the ten busiest, {found.spread.cpu:,.0f} µs drawn from all "
+            f"({found.busy.per_second:,.0f}/s and {found.spread.per_second:,.0f}/s)",
+        )
+        for found in results.directories
+    ]
+    in_flight, split, dead = results.in_flight, results.split_batch, results.dead_provider
+    rows += [
+        (
+            "500 in flight, provider of 500 ms",
+            f"{in_flight.per_second:,.0f}/s, p50 {in_flight.p50:.0f} ms, p99 {in_flight.p99:.0f} ms",
+        ),
+        ("split batch, 7 entries of 100 ms", f"p50 {split.p50:.0f} ms, p99 {split.p99:.0f} ms"),
+        (
+            "one dead provider among 50, p99 of the others",
+            f"{_milliseconds(dead.alone)} alone, {_milliseconds(dead.with_dead)} with it",
+        ),
+        *(
+            (
+                f"memory after {requests:,} requests over {results.memory.tenants:,} tenants",
+                f"{size / 1e6:.0f} MB ({results.memory.at_start / 1e6:.0f} MB at the start)",
+            )
+            for requests, size in results.memory.points
+        ),
+    ]
+    return _table(("what", "measured"), rows)
+
+
+def _instances(comparison: Comparison) -> str:
+    rows = []
+    for case in ("token (post)", "read, 2 KB", "searchset, 22 KB", "batch of 7, native", "batch of 7, split"):
+        extra = comparison.measured(case, 32, GATEWAY).cpu - comparison.measured(case, 32, FLOOR).cpu
+        cost = WORKER_FLOOR_MICROSECONDS + extra
+        most = 1e6 / cost * _USED
+        rows.append([case, f"{cost:,.0f} µs", f"{most:,.0f}/s", *(f"{math.ceil(rate / most):,}" for rate in _RATES)])
+    return _table(["request", "CPU, with the real worker", "one instance", *(f"{rate:,}/s" for rate in _RATES)], rows)
+
+
+def _milliseconds(figures: Iterable[float]) -> str:
+    return " / ".join(f"{figure:.0f}" for figure in figures) + " ms"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

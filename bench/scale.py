@@ -1,0 +1,204 @@
+"""Many tenants, slow providers, dead ones, and memory."""
+
+import asyncio
+import random
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import aiohttp
+
+from bench import answers, servers
+from bench.deployment import Deployment
+from bench.process import LOAD_CORE, Running, running
+from bench.tables import connection_string, tenant_id
+from bench.wrk import Load, Prepared, load
+
+DIRECTORIES = (10, 1_000, 100_000)
+PROVIDERS = 50
+BATCH_MILLISECONDS = 100
+IN_FLIGHT = 500
+_BUSY_TENANTS = 10
+_DEAD_PER_SECOND = 20
+_DEAD_TIMEOUT_SECONDS = 2
+_PROVIDER_MILLISECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Reads against a directory of `tenants`: from its ten busiest, and each from another tenant than the last."""
+
+    tenants: int
+    busy: Load
+    spread: Load
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The gateway's memory after so many requests, drawn from so many tenants."""
+
+    tenants: int
+    at_start: int
+    points: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadProvider:
+    """p99 in milliseconds of 49 healthy providers' requests, alone and with the fiftieth dead: each round's."""
+
+    alone: tuple[float, ...]
+    with_dead: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        """With the dead one, as a multiple of alone."""
+        return median(self.with_dead) / median(self.alone)
+
+
+async def directories(
+    deployment: Deployment, folder: Path, provider: Running, *, rounds: int, seconds: int
+) -> list[Directory]:
+    """Cost per request by the directory's size, caches of the busy tenants warm."""
+    found: list[Directory] = []
+    async with _large_directory(deployment, provider) as large, servers.gateway(large.environment) as gateway:
+        busy = await _reads(deployment, range(_BUSY_TENANTS))
+        await load(gateway, busy, folder, connections=32, seconds=seconds)
+        for size in DIRECTORIES:
+            # More than a run can ask for, each tenant once: the runs of a directory are over different tenants.
+            spread = await _reads(deployment, random.sample(range(size), min(size, rounds * seconds * 4_000)))
+            pairs = []
+            for number in range(rounds):
+                part = spread[number::rounds] if size == max(DIRECTORIES) else spread
+                pairs.append(
+                    (
+                        await load(gateway, busy, folder, connections=32, seconds=seconds),
+                        await load(gateway, part, folder, connections=32, seconds=seconds),
+                    )
+                )
+            found.append(Directory(size, *(_middle(loads) for loads in zip(*pairs, strict=True))))
+    return found
+
+
+async def memory(
+    deployment: Deployment, folder: Path, provider: Running, *, tenants: int, requests: Sequence[int], seconds: int
+) -> Memory:
+    """The gateway's memory when it has answered each number of `requests`, from tenants drawn at random."""
+    async with _large_directory(deployment, provider) as large, servers.gateway(large.environment) as gateway:
+        reads = await _reads(deployment, range(tenants))
+        await load(gateway, reads[:1], folder, connections=1, seconds=1)
+        at_start = gateway.memory_bytes()
+        points: list[tuple[int, int]] = []
+        done = 0
+        for target in requests:
+            while done < target:
+                random.shuffle(reads)
+                done += (await load(gateway, reads, folder, connections=32, seconds=seconds)).requests
+            points.append((done, gateway.memory_bytes()))
+        return Memory(tenants, at_start, tuple(points))
+
+
+async def in_flight(deployment: Deployment, folder: Path, *, seconds: int) -> Load:
+    """500 connections at a provider that takes 500 ms for everything."""
+    async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
+        tenant = await deployment.tenant(f"http://127.0.0.1:{slow.port}/500/fhir", MaxConcurrent="1000")
+        request = _read(await deployment.token(tenant))
+        await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=2)
+        return await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds)
+
+
+async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> Load:
+    """One batch at a time, of seven reads that take the provider 100 ms each and that the gateway takes apart."""
+    async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
+        base = f"http://127.0.0.1:{slow.port}/{BATCH_MILLISECONDS}/fhir"
+        token = await deployment.token(await deployment.tenant(base, Batch="split"))
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+        request = Prepared("POST", "/stu3", headers, answers.batch(servers.BATCH_ENTRIES))
+        await load(gateway, [request], folder, connections=1, seconds=1)
+        return await load(gateway, [request], folder, connections=1, seconds=seconds)
+
+
+async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> DeadProvider:
+    """Fifty providers of 20 ms, one of which takes connections and never answers, at a load well below the most."""
+    async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
+        base = f"http://127.0.0.1:{slow.port}/{_PROVIDER_MILLISECONDS}/fhir"
+        healthy = [_read(await deployment.token(await deployment.tenant(base))) for _ in range(PROVIDERS - 1)]
+        await load(gateway, healthy, folder, connections=16, seconds=2)
+        alone: list[float] = []
+        with_dead: list[float] = []
+        with _dead_port() as port:
+            url, timeout = f"http://127.0.0.1:{port}/fhir", str(_DEAD_TIMEOUT_SECONDS)
+            dead = await deployment.token(await deployment.tenant(url, TimeoutSeconds=timeout))
+            for _ in range(rounds):
+                alone.append((await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99)
+                asking = asyncio.create_task(_ask_steadily(gateway, dead))
+                try:
+                    with_dead.append((await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99)
+                finally:
+                    asking.cancel()
+                    await asyncio.wait({asking})
+        return DeadProvider(tuple(alone), tuple(with_dead))
+
+
+def _read(token: str) -> Prepared:
+    return Prepared("GET", "/stu3/Patient/p1", {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"})
+
+
+async def _reads(deployment: Deployment, numbers: Sequence[int]) -> list[Prepared]:
+    return [_read(await deployment.token(tenant_id(number))) for number in numbers]
+
+
+def _middle(loads: Sequence[Load]) -> Load:
+    return sorted(loads, key=lambda each: each.cpu)[len(loads) // 2]
+
+
+async def _ask_steadily(gateway: Running, token: str) -> None:
+    """Sends a read every 50 ms, whether or not the ones before were answered."""
+    url = f"http://127.0.0.1:{gateway.port}/stu3/Patient/p1"
+    asked: set[asyncio.Task[None]] = set()
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+
+        async def ask() -> None:
+            async with session.get(url) as answer:
+                await answer.read()
+
+        try:
+            while True:
+                task = asyncio.create_task(ask())
+                asked.add(task)
+                task.add_done_callback(asked.discard)
+                await asyncio.sleep(1 / _DEAD_PER_SECOND)
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+
+@contextmanager
+def _dead_port() -> Iterator[int]:
+    """A port where connections are made and nobody ever says anything."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1024)
+        yield listener.getsockname()[1]
+
+
+@asynccontextmanager
+async def _slow_provider() -> AsyncIterator[Running]:
+    port = servers.free_port()
+    command = [sys.executable, "-m", "bench.slow_provider", "--port", str(port)]
+    async with running(command, port, core=LOAD_CORE) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _large_directory(deployment: Deployment, provider: Running) -> AsyncIterator[Deployment]:
+    """The deployment with the tables that know any number of tenants."""
+    port = servers.free_port()
+    client = ("--client", deployment.client.client_id, "--secret", deployment.client.secret_id)
+    command = [sys.executable, "-m", "bench.tables", "--port", str(port), "--provider", str(provider.port), *client]
+    async with running(command, port, core=LOAD_CORE):
+        yield deployment.with_tables(connection_string(port))

@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 CHECKOV := .checkov/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test check format clean
+.PHONY: help run services demo test bench check format clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(INSTALLED) ## play the app against what runs, and print the charts it ge
 
 test: $(INSTALLED) ## run all tests
 	$(BIN)/python -m pytest
+
+bench: $(INSTALLED) ## measure everything, twelve minutes (QUICK=1: two); needs nginx, haproxy and wrk
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 check: $(INSTALLED) $(CHECKOV) ## run linters, type checks and the checks of infra/
 	$(BIN)/ruff check

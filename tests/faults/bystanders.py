@@ -23,9 +23,9 @@ class Bystanders:
         self.wrong.clear()
         self.seconds.clear()
 
-    async def served(self, at_least: int) -> None:
+    async def served(self, at_least: int, seconds: float = 60) -> None:
         """Waits until so many requests were served since `begin`."""
-        for _ in range(6000):
+        for _ in range(int(seconds * 100)):
             if len(self.seconds) + len(self.wrong) >= at_least:
                 return
             await asyncio.sleep(0.01)

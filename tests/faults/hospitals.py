@@ -52,6 +52,7 @@ class Scripted:
     script: Script
     base_url: str = ""
     heads: list[bytes] = field(default_factory=list)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def connections(self) -> int:
@@ -66,6 +67,7 @@ async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIt
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             hospital.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            hospital.reached.set()
             await hospital.script(reader, writer)
         writer.close()
 

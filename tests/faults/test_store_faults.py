@@ -1,0 +1,282 @@
+"""Key Vault and Table Storage slow, refusing, silent, gone and back: what known tenants see, and unknown ones."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from local.azurite.table_service import TableService
+from shared.azure.tables import CLIENTS
+from shared.directory.client_registry import ClientRegistry
+from shared.oauth.signing_keys import rotate
+from tests.faults import hospitals, page
+from tests.faults.conftest import FULL
+from tests.faults.provider_faults import PATIENT, message
+from tests.faults.stack import Answer, App, Line, Stack, VaultStandIn, app, running
+
+_OUTAGE_SECONDS = 600 if FULL else 4
+_MODES: tuple[str | int, ...] = ("slow", "hang", "refuse", 403, 429, 500, 503)
+# A short run has one kind of each: an instance that knows nothing waits ten seconds for a store before it says so.
+_CASES = [(store, mode) for store in ("Key Vault", "Table Storage") for mode in _MODES]
+if not FULL:
+    _CASES = [("Key Vault", "hang"), ("Key Vault", 429), ("Table Storage", "refuse"), ("Table Storage", 503)]
+_NAMES = {"slow": "is slow", "hang": "hangs", "refuse": "is gone"}
+
+
+@asynccontextmanager
+async def deployment(
+    folder: Path, tables: TableService, **settings: str
+) -> AsyncIterator[tuple[Stack, VaultStandIn, Line, App]]:
+    async with running(folder, tables, **settings) as (stack, vault, line):
+        host = await stack.host()
+        async with app(stack, host) as own:
+            yield stack, vault, line, own
+        assert host.unexpected() == []
+
+
+def oauth_or_outcome(answer: Answer) -> None:
+    """Fails unless the refusal is a 503 in the right form that says when to come again."""
+    assert answer.status == 503, answer
+    assert answer.headers["Retry-After"] == "5"
+    document = json.loads(answer.body)
+    assert document.get("resourceType") == "OperationOutcome" or document["error"] == "temporarily_unavailable"
+
+
+async def until(app: App, tenant: str, status: int, seconds: float = 60) -> Answer:
+    """The first answer with this status."""
+    for _ in range(int(seconds / 0.25)):
+        if (answer := await app.fhir(tenant, "Patient/1")).status == status:
+            return answer
+        await asyncio.sleep(0.25)
+    raise AssertionError(f"still {answer.status}")
+
+
+@pytest.mark.parametrize(("store", "mode"), _CASES, ids=str)
+async def test_known_tenants_go_on_while_a_store_fails(
+    store: str, mode: str | int, tmp_path: Path, table_service: TableService, healthy_origin: str
+) -> None:
+    async with deployment(tmp_path, table_service, CACHE_SECONDS="1") as (stack, vault, line, own):
+        known, unknown = await stack.tenant(f"{healthy_origin}/known"), await stack.tenant(f"{healthy_origin}/unknown")
+        password = await stack.secret("Bearer x")
+        guarded = await stack.tenant(
+            f"{healthy_origin}/guarded", Auth="header", AuthHeader="X-Key", AuthSecret=password
+        )
+        for tenant in (known, guarded):
+            assert (await own.fhir(tenant, "Patient/1")).status == 200
+        new_client = await stack.client()
+
+        if store == "Key Vault":
+            vault.mode = mode
+        else:
+            line.mode = mode
+        await asyncio.sleep(1.1)
+        answers: list[Answer] = []
+        ends = time.monotonic() + 4
+        while time.monotonic() < ends:
+            own.tokens.pop(known, None)
+            answers += [await own.fhir(known, "Patient/1"), await own.fhir(guarded, "Patient/1")]
+        assert {answer.status for answer in answers} == {200}
+        # What this instance has never seen can't be served, and is told so in time; what is slow is served.
+        cold = await own.ask_token(unknown, new_client)
+        if mode == "slow":
+            assert cold.status in (200, 503)
+        else:
+            oauth_or_outcome(cold)
+
+        vault.mode = line.mode = "pass"
+        assert (await until(own, unknown, 200)).status == 200
+        what = _NAMES.get(str(mode), f"answers {mode}")
+        page.note(
+            "faults",
+            f"{store} {what}",
+            len(answers) + 1,
+            f"known to the instance: 200 ({len(answers)}); unknown: {cold.status} (1)",
+            f"{max(answer.seconds for answer in answers):.1f}; unknown {cold.seconds:.1f}",
+            "the same",
+            "nothing",
+        )
+
+
+async def test_both_stores_gone_and_back(tmp_path: Path, table_service: TableService, healthy_origin: str) -> None:
+    settings = {} if FULL else {"CACHE_SECONDS": "1"}
+    async with deployment(tmp_path, table_service, **settings) as (stack, vault, line, own):
+        tenant = await stack.tenant(f"{healthy_origin}/mark")
+        await until(own, tenant, 200)
+        vault.mode = line.mode = "refuse"
+        answers: list[Answer] = []
+        ends = time.monotonic() + _OUTAGE_SECONDS
+        while time.monotonic() < ends:
+            own.tokens.pop(tenant, None)
+            answers.append(await own.fhir(tenant, "Patient/1"))
+            await asyncio.sleep(0.2)
+        vault.mode = line.mode = "pass"
+        assert {answer.status for answer in answers} == {200}
+        assert (await until(own, await stack.tenant(f"{healthy_origin}/new"), 200)).status == 200
+        page.note(
+            "faults",
+            f"both stores gone for {_OUTAGE_SECONDS} s, and back",
+            len(answers),
+            f"200 ({len(answers)}), with a new token for each",
+            f"{max(answer.seconds for answer in answers):.1f}",
+            "the same",
+            "nothing",
+        )
+
+
+async def test_what_is_known_serves_for_stale_seconds_and_no_longer(
+    tmp_path: Path, table_service: TableService, healthy_origin: str
+) -> None:
+    async with deployment(tmp_path, table_service, CACHE_SECONDS="1", STALE_SECONDS="3") as (stack, vault, line, own):
+        tenant = await stack.tenant(f"{healthy_origin}/mark")
+        assert (await own.fhir(tenant, "Patient/1")).status == 200
+        vault.mode = line.mode = "refuse"
+        await asyncio.sleep(1.1)
+        assert (await own.fhir(tenant, "Patient/1")).status == 200
+        oauth_or_outcome(await until(own, tenant, 503))
+        vault.mode = line.mode = "pass"
+        await until(own, tenant, 200)
+        page.note(
+            "faults", "both stores gone for longer than STALE_SECONDS", "-", "200, then 503", "-", "the same", "nothing"
+        )
+
+
+async def test_a_secret_that_is_known_to_be_revoked_stays_revoked(
+    tmp_path: Path, table_service: TableService, healthy_origin: str
+) -> None:
+    async with deployment(tmp_path, table_service, CACHE_SECONDS="1") as (stack, vault, line, own):
+        tenant = await stack.tenant(f"{healthy_origin}/mark")
+        assert (await own.fhir(tenant, "Patient/1")).status == 200
+        registry = ClientRegistry(stack.table(CLIENTS), stack.vault)
+        await registry.delete_secret(own.client.client_id, own.client.secret_id)
+        await until(own, tenant, 401)
+        vault.mode = line.mode = "refuse"
+        ends = time.monotonic() + 5
+        answers: list[Answer] = []
+        while time.monotonic() < ends:
+            answers += [await own.fhir(tenant, "Patient/1"), await own.ask_token(tenant)]
+        assert {answer.status for answer in answers} == {401}
+        page.note(
+            "faults",
+            "a revoked secret, and both stores gone",
+            len(answers),
+            "401 throughout",
+            "-",
+            "the same",
+            "nothing",
+        )
+
+
+async def test_a_signing_key_is_rotated_and_two_instances_are_out_of_step(
+    tmp_path: Path, table_service: TableService, healthy_origin: str
+) -> None:
+    async with deployment(tmp_path, table_service, CACHE_SECONDS="2") as (stack, _, _, first):
+        tenant = await stack.tenant(f"{healthy_origin}/mark")
+        second = await stack.host()
+        asked = 0
+        async with app(stack, second) as other:
+            await rotate(stack.vault, stack.settings)
+            ends = time.monotonic() + 9  # a key signs four seconds after it was made
+            while time.monotonic() < ends:
+                for signer, verifier in ((first, other), (other, first)):
+                    signer.tokens.pop(tenant, None)
+                    verifier.tokens[tenant] = await signer.token(tenant)
+                    answer = await verifier.fhir(tenant, "Patient/1")
+                    assert answer.status == 200, answer
+                    asked += 1
+            keys = json.loads((await first.request("GET", "/oauth2/keys")).body)["keys"]
+        assert len(keys) == 2
+        page.note(
+            "faults", "signing key rotated, two instances out of step", asked, f"200 ({asked})", "-", "200", "nothing"
+        )
+
+
+async def test_a_row_broken_by_hand_amid_a_request(
+    tmp_path: Path, table_service: TableService, healthy_origin: str
+) -> None:
+    async with deployment(tmp_path, table_service, CACHE_SECONDS="1") as (stack, _, _, own):
+        tenant, other = await stack.tenant(f"{healthy_origin}/mark"), await stack.tenant(f"{healthy_origin}/other")
+        await own.token(tenant)
+        under_way = asyncio.create_task(own.fhir(tenant, "Patient/1?slow=2"))
+        await asyncio.sleep(0.5)
+        await stack.tenant("htp:/oops", tenant=tenant)
+        broken = await until(own, tenant, 500)
+        assert b"BaseUrl" in broken.body
+        assert (await own.fhir(other, "Patient/1")).status == 200
+        assert (await under_way).status == 200
+        await stack.tenant(f"{healthy_origin}/mark", tenant=tenant)
+        await until(own, tenant, 200)
+        page.note(
+            "faults",
+            "a row broken by hand amid a request",
+            "-",
+            "200 for what was under way, then 500 that names the column",
+            "-",
+            "200",
+            "nothing",
+        )
+
+
+async def test_an_instance_killed_amid_a_write_and_started_again(
+    tmp_path: Path, table_service: TableService, healthy_origin: str
+) -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1)
+        writer.write(message(PATIENT))
+        await writer.drain()
+
+    async with deployment(tmp_path, table_service) as (stack, _, _, own), hospitals.scripted(slow) as hospital:
+        tenant = await stack.tenant(hospital.base_url, Access="write")
+        paging = await stack.tenant(f"{healthy_origin}/mark")
+        other = await stack.host()
+        first_page = json.loads((await own.fhir(paging, "Patient?name=x")).body)
+        next_page = first_page["link"][0]["url"].split("/stu3/", 1)[1]
+        await own.token(tenant)
+        headers = {"Content-Type": "application/fhir+json"}
+        write = asyncio.create_task(own.fhir(tenant, "Patient/1", "PUT", data=PATIENT, headers=headers))
+        await asyncio.wait_for(hospital.reached.wait(), 10)
+        await own.host.kill()
+        assert (await write).status == 0
+        async with app(stack, other) as elsewhere:
+            elsewhere.tokens = dict(own.tokens)
+            assert (await elsewhere.fhir(paging, "Patient/1")).status == 200
+        port = int(own.host.url.rsplit(":", 1)[1])
+        own.host = await stack.host(port)
+        # The token and the page handle are still good: nothing that counts was in the process.
+        assert (await own.fhir(paging, next_page)).status == 200
+        assert (await own.fhir(tenant, "Patient/1")).status == 200
+        assert sum(head.startswith(b"PUT") for head in hospital.heads) == 1
+        page.note(
+            "faults",
+            "an instance killed (SIGKILL) amid a write, and started again",
+            4,
+            "its connection ended; then 200 with the same token and page handle",
+            "-",
+            "200 on the other instance",
+            "the answer to the write, which the provider got once",
+        )
+
+
+async def test_clients_that_hang_up_leave_nothing_behind(
+    tmp_path: Path, table_service: TableService, healthy_origin: str
+) -> None:
+    async with deployment(tmp_path, table_service) as (stack, _, _, own):
+        tenant = await stack.tenant(f"{healthy_origin}/mark", MaxConcurrent=2)
+        token = await own.token(tenant)
+        host, port = own.host.url.removeprefix("http://").split(":")
+        for _ in range(20):
+            _, writer = await asyncio.open_connection(host, int(port))
+            head = f"GET /stu3/Patient/1?slow=0.2 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+            writer.write(head.encode())
+            await writer.drain()
+            await asyncio.sleep(0.02)
+            writer.close()
+        await until(own, tenant, 200, 10)
+        answers = await asyncio.gather(*(own.fhir(tenant, "Patient/1") for _ in range(2)))
+        assert [answer.status for answer in answers] == [200, 200]
+        page.note(
+            "faults", "clients that hang up", 20, "200 for the next ones: no slot is left taken", "-", "200", "nothing"
+        )

@@ -1,0 +1,106 @@
+"""What keeps tenants apart, whatever their rows and requests hold."""
+
+import uuid
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.azure.tables import PAGES
+from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth
+from shared.fhir.errors import FhirError
+from shared.fhir.rewriting import LinkMap
+from shared.fhir.versions import FhirVersion
+from shared.upstream.breaker import Breaker
+from shared.upstream.credentials.factory import Credentials
+from shared.upstream.limiter import Limiter
+from shared.upstream.pages import Page, Pages
+from tests.faults.stack import Stack
+
+names = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
+bases = st.builds(lambda host, path: f"https://{host}.example/{path}", names, names)
+tenants = st.uuids().map(str)
+versions = st.sampled_from(FhirVersion)
+
+
+@st.composite
+def providers(draw: st.DrawFn) -> Provider:
+    return Provider(
+        tenant=draw(tenants),
+        version=draw(versions),
+        base_url=draw(bases),
+        name="A hospital",
+        enabled=True,
+        auth=ProviderAuth(AuthKind.BASIC, client_id="gateway", secret=draw(names)),
+        extra_headers=(),
+        batch=BatchMode.NATIVE,
+        access=Access.READ,
+        types=frozenset({"Patient"}),
+        timeout_seconds=None,
+        max_concurrent=1,
+    )
+
+
+@given(bases, bases, names)
+def test_a_link_of_another_provider_is_never_taken_for_one_of_this(own: str, other: str, rest: str) -> None:
+    down = LinkMap((own,), "https://gateway.example/stu3")
+    link = f"{other}/Patient/{rest}"
+    mapped = down.map(link)
+    assert (mapped is not None) == (own == other)
+
+
+@given(bases, names)
+def test_a_gateway_link_leads_to_the_tokens_provider_and_nowhere_else(own: str, rest: str) -> None:
+    up = LinkMap(("https://gateway.example/stu3",), own)
+    mapped = up.map(f"https://gateway.example/stu3/Patient/{rest}")
+    assert mapped == f"{own}/Patient/{rest}"
+    assert up.map(f"https://gateway.example.evil/stu3/Patient/{rest}") is None
+    assert up.map(f"https://gateway.example/stu3evil/Patient/{rest}") is None
+
+
+@given(providers(), providers())
+async def test_tenants_share_no_credential_even_on_one_server(one: Provider, two: Provider) -> None:
+    async def read(name: str) -> str | None:
+        return name
+
+    two = replace(two, base_url=one.base_url, auth=one.auth)
+    async with aiohttp.ClientSession() as session:
+        credentials = Credentials(session, read, lambda name: None)
+        same = (one.tenant, one.version) == (two.tenant, two.version)
+        assert (credentials.of(one) is credentials.of(two)) == same
+
+
+@given(providers(), providers())
+async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Provider) -> None:
+    if one.tenant == two.tenant:
+        return
+    two = replace(two, version=one.version, base_url=one.base_url)
+    limiter, breaker = Limiter(), Breaker()
+    for _ in range(5):
+        with breaker.attempt(one) as attempt:
+            attempt.answered = False
+    with pytest.raises(FhirError), breaker.attempt(one):
+        pass
+    async with limiter.slot(one), limiter.slot(two):
+        with breaker.attempt(two) as attempt:
+            attempt.answered = True
+
+
+@given(owner=st.tuples(tenants, names, st.sampled_from(["fhir", "stu3", "r4"])), data=st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_a_page_is_there_for_exactly_who_got_it(
+    stack: Stack, owner: tuple[str, str, str], data: st.DataObject
+) -> None:
+    pages = Pages(stack.table(PAGES))
+    tenant, client_id, base = owner
+    page = Page(tenant, client_id, base, "Patient", f"https://h.example/{uuid.uuid4()}")
+    handle = await pages.handle(page)
+    assert await pages.page(handle, tenant=tenant, client_id=client_id, base=base) == page
+    which = data.draw(st.sampled_from(["tenant", "client_id", "base"]))
+    asked = {"tenant": tenant, "client_id": client_id, "base": base}
+    asked[which] = {"tenant": str(uuid.uuid4()), "client_id": client_id + "x", "base": "dstu2"}[which]
+    with pytest.raises(FhirError) as refused:
+        await pages.page(handle, **asked)
+    assert refused.value.status == 404

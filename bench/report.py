@@ -103,8 +103,11 @@ def _comparison(comparison: Comparison) -> str:
                 continue
             row = [case, f"**{taker}**" if taker == GATEWAY else taker]
             for number in numbers:
-                cell = comparison.measured(case, number, taker)
-                row += [f"{cell.per_second:,.0f}", f"{cell.p50:.2f}", f"{cell.p99:.1f}"]
+                if comparison.has(case, number, taker):
+                    cell = comparison.measured(case, number, taker)
+                    row += [f"{cell.per_second:,.0f}", f"{cell.p50:.2f}", f"{cell.p99:.1f}"]
+                else:
+                    row += ["", "", ""]
             cpu = comparison.measured(case, 32, taker).cpu
             rows.append([*row, f"{cpu:,.0f}"])
     return _table([*head, "CPU µs"], rows)

@@ -1,0 +1,102 @@
+"""Guessing: made-up clients, secrets, tenants, tokens and handles get one answer each, and memory stays bounded."""
+
+import asyncio
+import json
+import statistics
+import uuid
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from secrets import token_urlsafe
+
+import psutil
+
+from shared.oauth.client_secret import new_client_secret
+from tests.faults import page
+from tests.faults.conftest import FULL
+from tests.faults.stack import Answer, App, Stack
+
+_TRIES = 20_000 if FULL else 400
+_AT_ONCE = 50
+_GROWTH_BYTES = 150 * 1_048_576
+
+
+def memory(app: App) -> int:
+    (functions,) = psutil.Process(app.host.pid).children()
+    return int(functions.memory_info().rss)
+
+
+async def many(ask: Callable[[], object], tries: int = _TRIES) -> list[Answer]:
+    found: list[Answer] = []
+    for _ in range(tries // _AT_ONCE):
+        found += await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))  # type: ignore[call-overload]
+    return found
+
+
+async def test_made_up_clients_and_secrets_get_one_answer(stack: Stack, own_app: App) -> None:
+    tenant = str(uuid.uuid4())
+    own = own_app.client
+
+    def client_id() -> str:
+        return str(uuid.uuid4())
+
+    kinds = {
+        "unknown clients": lambda: replace(own, client_id=client_id(), client_secret=new_client_secret()),
+        "wrong secrets of a known id": lambda: replace(own, client_secret=f"{own.secret_id}.{token_urlsafe(32)}"),
+        "unknown secrets of a known client": lambda: replace(own, client_secret=new_client_secret()),
+        "ids of Key Vault's other secrets": lambda: replace(own, client_id="token-signing", client_secret="key.x"),
+    }
+    before = memory(own_app)
+    bodies: Counter[bytes] = Counter()
+    for name, guess in kinds.items():
+        answers = await many(lambda guess=guess: own_app.ask_token(tenant, guess()), _TRIES // 4)  # type: ignore[misc]
+        assert {answer.status for answer in answers} == {401}
+        bodies.update(answer.body for answer in answers)
+        times = sorted(answer.seconds for answer in answers)
+        figure = f"401, one and the same body; median {statistics.median(times) * 1000:.0f} ms"
+        page.note("attacks", f"guessing: {name}", len(answers), figure)
+    assert len(bodies) == 1
+    assert memory(own_app) - before < _GROWTH_BYTES
+
+
+async def test_made_up_tenants_get_one_answer_and_leave_memory_as_it_is(own_app: App) -> None:
+    before = memory(own_app)
+    answers = await many(lambda: own_app.ask_token(str(uuid.uuid4())))
+    assert {answer.status for answer in answers} == {400}
+    assert {json.loads(answer.body)["error"] for answer in answers} == {"invalid_scope"}
+    assert memory(own_app) - before < _GROWTH_BYTES
+    page.note("attacks", "guessing: tenants", len(answers), f"400; memory {_grown(own_app, before)}")
+
+
+async def test_made_up_tokens_and_kids_get_one_answer_and_leave_memory_as_it_is(own_app: App) -> None:
+    def token() -> str:
+        head = {"alg": "ES256", "typ": "at+jwt", "kid": uuid.uuid4().hex}
+        return ".".join(
+            urlsafe_b64encode(part).decode().rstrip("=") for part in (json.dumps(head).encode(), b"{}", b"s" * 64)
+        )
+
+    before = memory(own_app)
+    answers = await many(
+        lambda: own_app.request("GET", "/stu3/Patient/1", headers={"Authorization": f"Bearer {token()}"})
+    )
+    assert {answer.status for answer in answers} == {401}
+    assert len({answer.body for answer in answers}) == 1
+    assert memory(own_app) - before < _GROWTH_BYTES
+    page.note("attacks", "guessing: tokens with made-up keys", len(answers), f"401; memory {_grown(own_app, before)}")
+
+
+async def test_made_up_handles_get_one_answer_and_leave_memory_as_it_is(
+    stack: Stack, own_app: App, healthy_origin: str
+) -> None:
+    tenant = await stack.tenant(f"{healthy_origin}/guessed")
+    await own_app.token(tenant)
+    before = memory(own_app)
+    answers = await many(lambda: own_app.fhir(tenant, f"_page/{token_urlsafe(24)}"))
+    assert {answer.status for answer in answers} == {404}
+    assert memory(own_app) - before < _GROWTH_BYTES
+    page.note("attacks", "guessing: page handles", len(answers), f"404; memory {_grown(own_app, before)}")
+
+
+def _grown(app: App, before: int) -> str:
+    return f"{(memory(app) - before) / 1_048_576:+.0f} MB"

@@ -1,0 +1,221 @@
+"""Attacks on an instance over raw connections: none reaches a provider outside its base, none gets a 5xx."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+from urllib.parse import quote
+
+import pytest
+
+from tests.faults import hospitals, page
+from tests.faults.provider_faults import PATIENT, message, says
+from tests.faults.stack import App, Stack
+
+
+@dataclass(frozen=True)
+class Target:
+    """A tenant whose provider keeps what it was asked, and the way to attack it."""
+
+    hospital: hospitals.Scripted
+    app: App
+    tenant: str
+    token: str
+
+    async def raw(self, content: bytes) -> tuple[int, bytes]:
+        """The status of the first answer to these bytes (0: none), and all that came until nothing did for a second."""
+        host, port = self.app.host.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(content)
+        answer = b""
+        with suppress(TimeoutError, ConnectionError):
+            while piece := await asyncio.wait_for(reader.read(65_536), 1):
+                answer += piece
+        writer.close()
+        status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
+        return int(status[1]) if status else 0, answer
+
+    def head(self, line: str, *headers: str, host: str = "gateway.example") -> bytes:
+        lines = [f"{line} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {self.token}", *headers]
+        return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+
+    @property
+    def asked(self) -> list[bytes]:
+        """The request lines that reached the provider."""
+        return [head.split(b"\r\n")[0] for head in self.hospital.heads]
+
+
+@pytest.fixture
+async def target(stack: Stack, own_app: App) -> AsyncIterator[Target]:
+    async with hospitals.scripted(says(message(PATIENT))) as hospital:
+        tenant = await stack.tenant(hospital.base_url)
+        yield Target(hospital, own_app, tenant, await own_app.token(tenant))
+
+
+_DOTS = ("..", "%2e%2e", ".%2e", "%252e%252e", "..;", "%c0%ae%c0%ae", "%u002e%u002e", "．．", "..%00", "%2e%2e%09")
+_SLASHES = ("/", "%2f", "%5c", "\\", "%252f", "%c0%af", "//", "/./", "%ef%bc%8f")
+
+
+async def test_no_spelling_of_a_way_up_leads_out_of_the_base(target: Target) -> None:
+    tried = 0
+    for dots, slash in product(_DOTS, _SLASHES):
+        for path in (
+            f"Patient/{dots}{slash}admin",
+            f"{dots}{slash}admin",
+            f"Patient/1{slash}{dots}{slash}{dots}{slash}x",
+        ):
+            line = f"GET /stu3/{path}".encode().decode("latin-1")
+            status, _ = await target.raw(target.head(line))
+            assert status in (0, 200, 400, 403, 404), (path, status)
+            tried += 1
+    for line in target.asked:
+        # What got through is an interaction below the base, spelled without a way up.
+        assert re.fullmatch(rb"GET /fhir/[A-Z][A-Za-z]+(/[A-Za-z0-9.-]+)*(\?\S*)? HTTP/1\.1", line), line
+        assert b".." not in line
+    page.note(
+        "attacks",
+        "path traversal, in ten spellings of dots and nine of slashes",
+        tried,
+        "refused, or an id of its own base",
+    )
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "Content-Length: 5\r\nContent-Length: 50\r\n\r\n{}",
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /stu3/Patient/smuggled HTTP/1.1\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n"
+        "0\r\n\r\nGET /stu3/Patient/smuggled HTTP/1.1\r\n\r\n",
+        "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nGET /stu3/Patient/smuggled HTTP/1.1\r\n\r\n",
+        "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\nGET /stu3/Patient/smuggled HTTP/1.1\r\n\r\n",
+        "Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\nGET /stu3/Patient/smuggled HTTP/1.1\r\n\r\n",
+        "Content-Length: +3\r\n\r\n{}",
+        "Content-Length: 0x3\r\n\r\n{}",
+        "Content-Length: 3, 3\r\n\r\n{}",
+        "Content-Length: 99999999999999999999\r\n\r\n{}",
+        "X: a\r\n b\r\n\r\n",
+        "X: a\nTransfer-Encoding: chunked\r\n\r\n",
+        "X\x00: a\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+    ],
+)
+async def test_no_request_is_smuggled_in_another(target: Target, shape: str) -> None:
+    head = f"POST /stu3/Patient/_search HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {target.token}\r\n{shape}"
+    status, _ = await target.raw(head.encode("latin-1"))
+    assert status < 500
+    assert not [line for line in target.asked if b"smuggled" in line]
+    page.note(
+        "attacks",
+        f"request smuggling: `{shape.split(chr(13))[0].encode('unicode_escape').decode()[:48]}`",
+        1,
+        status or "closed",
+    )
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["evil.example", "127.0.0.1", "169.254.169.254", "gateway.example@evil.example", "gateway.example:99999", "[::1]"],
+)
+async def test_the_host_header_steers_nothing(target: Target, named: str) -> None:
+    headers = (
+        "X-Forwarded-Host: evil.example",
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Original-URL: /admin",
+        "Forwarded: host=evil.example",
+    )
+    status, answer = await target.raw(target.head("GET /stu3/Patient/1", *headers, host=named))
+    assert status in (200, 400)
+    assert b"evil.example" not in answer
+    for head in target.hospital.heads:
+        assert named.encode() not in head or target.hospital.base_url.split("/")[2].startswith(named)
+        assert b"evil" not in head
+        assert b"orwarded" not in head
+    page.note("attacks", f"`Host: {named}`", 1, status)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET http://evil.example/stu3/Patient/1",
+        "GET //evil.example/stu3/Patient/1",
+        "GET /stu3//evil.example/Patient/1",
+        "GET /stu3/http://evil.example/Patient",
+        "GET /stu3/Patient/1@evil.example",
+        "GET /stu3/https:%2f%2fevil.example",
+        "GET /stu3/_page/http%3A%2F%2Fevil.example",
+        "GET /stu3/_page/../../../../evil.example",
+        f"GET /stu3/_page/{quote('AAAA' * 8)}",
+        "GET /stu3?_getpages=http://evil.example",
+        "CONNECT evil.example:443",
+        "TRACE /stu3/Patient/1",
+        "GET /stu3/Patient/1?_format=http://evil.example",
+    ],
+)
+async def test_no_url_in_a_request_is_fetched(target: Target, line: str) -> None:
+    status, answer = await target.raw(target.head(line))
+    assert status < 500
+    assert all(asked.startswith(b"GET /fhir/Patient/1") for asked in target.asked)
+    assert b"Location: " not in answer
+    page.note("attacks", f"SSRF: `{line[:60]}`", 1, status or "closed")
+
+
+_INJECTED = ("a\rX-Evil: 1", "a\nX-Evil: 1", "a\x00b", "\xff\xfe", "%0d%0aX-Evil: 1", "é" * 10, "a" * 7000)
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Request-Id", "X-Correlation-Id", "If-None-Match", "Prefer", "Accept", "traceparent"]
+)
+async def test_no_header_is_injected(target: Target, name: str) -> None:
+    for value in _INJECTED:
+        status, answer = await target.raw(target.head("GET /stu3/Patient/1", f"{name}: {value}"))
+        assert status < 500
+        assert b"\r\nX-Evil" not in answer
+    assert not [head for head in target.hospital.heads if b"\nx-evil" in head.lower()]
+    page.note("attacks", f"header injection by `{name}`", len(_INJECTED), "refused, or sent on as a value")
+
+
+def _batch(count: int, url: str = "Patient/1") -> bytes:
+    entries = [{"request": {"method": "GET", "url": url}}] * count
+    return json.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries}).encode()
+
+
+_HEAD = b'{"resourceType":"Bundle","type":"batch","x":'
+_JSON, _XML = "application/fhir+json", "application/fhir+xml"
+_BUNDLE = b'<Bundle xmlns="http://hl7.org/fhir">'
+_LAUGHS = b'<!DOCTYPE l [<!ENTITY a "lol"><!ENTITY b "&a;&a;">]>'
+_OUTSIDE = b'<!DOCTYPE l SYSTEM "http://evil.example/a.dtd">'
+_ATTRIBUTES = " ".join(f'a{number}="1"' for number in range(100_000)).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "media", "body", "statuses"),
+    [
+        ("a million open brackets", _JSON, b"[" * 1_000_000, {400}),
+        ("objects nested a hundred thousand deep", _JSON, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, {400}),
+        ("a number of a million digits", _JSON, _HEAD + b"9" * 1_000_000 + b"}", {400}),
+        ("a member repeated a hundred thousand times", _JSON, b"{" + b'"a":1,' * 100_000 + b'"a":1}', {400}),
+        ("a batch of a hundred thousand entries", _JSON, _batch(100_000), {413}),
+        ("a batch in a batch", _JSON, _batch(1, ""), {400}),
+        ("twenty-one megabytes", _JSON, b" " * (21 * 1_048_576), {413}),
+        ("a lone surrogate", _JSON, _HEAD + b'"\\ud800"}', {200, 400}),
+        ("entries to another server", _JSON, _batch(3, "https://evil.example/Patient/1"), {400}),
+        ("entries to a way up", _JSON, _batch(3, "../../admin"), {400}),
+        ("entries with a line break", _JSON, _batch(3, "Patient/1\r\nHost: evil"), {400}),
+        ("a billion laughs", _XML, _LAUGHS + _BUNDLE + b"&b;</Bundle>", {400}),
+        ("an external entity", _XML, _OUTSIDE + _BUNDLE + b"</Bundle>", {400}),
+        ("a hundred thousand elements deep", _XML, _BUNDLE + b"<a>" * 100_000, {400}),
+        ("a hundred thousand attributes", _XML, _BUNDLE[:-1] + b" " + _ATTRIBUTES + b"/>", {400}),
+        ("UTF-16", _XML, (_BUNDLE + b"</Bundle>").decode().encode("utf-16"), {400}),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) and " " in value else "",
+)
+async def test_no_body_is_too_much(target: Target, name: str, media: str, body: bytes, statuses: set[int]) -> None:
+    answer = await target.app.fhir(target.tenant, "", "POST", data=body, headers={"Content-Type": media})
+    assert answer.status in statuses
+    assert not [line for line in target.asked if b"evil" in line or b"admin" in line]
+    page.note("attacks", f"a body: {name}", 1, answer.status)

@@ -10,6 +10,7 @@ from admin.completion import completion
 from admin.doctor import doctor
 from admin.keys import keys
 from admin.session import Session
+from admin.smoke import smoke
 from admin.tenant_files import export_tenants, import_tenants
 from admin.tenants import tenant
 
@@ -62,4 +63,5 @@ tenant.add_command(import_tenants)
 tenant.add_command(export_tenants)
 cli.add_command(keys)
 cli.add_command(doctor)
+cli.add_command(smoke)
 cli.add_command(completion)

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from admin.app_client import AppClient, AppError, Timing, read_statement, request_token
 from local import demo_file
-from local.demo.app import App, AppError, Timing, get_token, read_statement
+from local.demo.app import App
 from local.demo.chart import Chart, chart
 from local.demo.render import render
 from local.demo_file import Demo, DemoTenant
@@ -54,18 +55,20 @@ def _visit(console: Console, demo: Demo, tenant: DemoTenant, given: str, family:
         with requests.Session() as session:
             # What is on this machine is not asked for through a proxy.
             session.trust_env = False
-            statement = read_statement(session, tenant.base, note)
-            client = (demo.client_id, demo.client_secret)
-            token = get_token(session, statement.token_url, client, tenant.tenant_id, note)
-            app = App(session, tenant.base, statement.dialect, token, note)
-            found = chart(app.read(given, family))
+            statement = read_statement(session, tenant.base)
+            note(f"statement    FHIR {statement.fhir_version}, token URL {statement.token_url}")
+            credentials = (demo.client_id, demo.client_secret)
+            token = request_token(session, statement.token_url, credentials, tenant.tenant_id)
+            note(f"token        for {tenant.tenant_id}, good for {token.expires_in} s")
+            client = AppClient(session, tenant.base, statement.dialect, token.value)
+            found = chart(App(client, note).read(given, family))
     except requests.ConnectionError:
         raise DemoError(f"{demo.base_url} does not answer. Start it first: make run") from None
     except (AppError, requests.RequestException) as error:
         raise DemoError(f"{tenant.name}: {error}") from None
     _check(found, tenant)
     console.print(render(found, statement.dialect.version, date.today()))
-    return app.timing
+    return client.timing
 
 
 def _check(found: Chart, tenant: DemoTenant) -> None:

@@ -45,21 +45,31 @@ class CommandLine:
         """Writes the folder's `local.settings.json`."""
         (self.folder / "local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": dict(values)}))
 
-    async def __call__(self, *arguments: str, stdin: bytes | None = None, terminal: bytes | None = None) -> Answer:
+    async def __call__(
+        self,
+        *arguments: str,
+        stdin: bytes | None = None,
+        terminal: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Runs a command, with `stdin` piped to it, or with a terminal on which `terminal` is typed."""
         master, slave = os.openpty() if terminal is not None else (-1, -1)
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "admin", *arguments),
                 cwd=self.folder,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_PROJECT), "LOGNAME": "ada"},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_PROJECT), "LOGNAME": "ada", **(environment or {})},
                 stdin=slave if terminal is not None else DEVNULL if stdin is None else PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
+                start_new_session=True,  # a hidden question goes to the terminal the tests run on, if there is one
             )
-            if terminal is not None:
-                os.write(master, terminal)
+            assert process.stderr is not None
+            asked = await process.stderr.read(1) if terminal is not None else b""
+            if asked and terminal is not None:
+                os.write(master, terminal)  # not sooner: what is typed before a hidden question is thrown away
             stdout, stderr = await process.communicate(stdin)
+            stderr = asked + stderr
         finally:
             if terminal is not None:
                 os.close(master)

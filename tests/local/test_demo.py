@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from local.demo.app import PatientRecord, Resource
+from admin.app_client import Resource
+from local.demo.app import PatientRecord
 from local.demo.chart import Chart, chart
 from local.demo.render import render, sparkline
 from local.hospitals.hospital import HOSPITALS, Hospital

@@ -1,0 +1,223 @@
+"""The app's side of the gateway: a client that knows a base URL, its own credentials and a tenant ID."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+
+Resource = dict[str, Any]
+Observe = Callable[[requests.Response], None]
+"""Is shown each answer to a FHIR request."""
+
+_TIMEOUT_SECONDS = 60.0
+_MOST_PAGES = 100
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_OWN_HOPS = ("auth", "directory", "gateway")
+
+
+class AppError(Exception):
+    """What came can't be used; the message says of which call, `status` and `error` what an error answered."""
+
+    def __init__(self, message: str, status: int = 200, error: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the app says differently to the versions of FHIR."""
+
+    version: str
+    media_type: str
+    newest_first: str
+    medication_type: str
+
+    def chart_searches(self, patient: str) -> Mapping[str, str]:
+        """The searches for one patient's chart: a query for each type."""
+        about = urlencode({"patient": patient})
+        return {
+            "Observation": f"{about}&{self.newest_first}&category=vital-signs",
+            "Condition": f"{about}&_count=50",
+            "Encounter": f"{about}&{self.newest_first}&_count=50",
+            "AllergyIntolerance": about,
+            self.medication_type: f"{about}&_count=50",
+            "Coverage": about,
+        }
+
+
+_DIALECTS = {
+    "1.0": Dialect("DSTU2", "application/json+fhir", "_sort:desc=date", "MedicationOrder"),
+    "3.0": Dialect("STU3", "application/fhir+json", "_sort=-date", "MedicationRequest"),
+    "4.0": Dialect("R4", "application/fhir+json", "_sort=-date", "MedicationRequest"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the app takes from a Conformance or CapabilityStatement."""
+
+    fhir_version: str
+    dialect: Dialect
+    token_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token, good for `expires_in` seconds."""
+
+    value: str = field(repr=False)
+    expires_in: int
+
+
+@dataclass(slots=True)
+class Timing:
+    """Milliseconds of the FHIR requests: the app's whole wait, and of each what the gateway calls its own share."""
+
+    waited: float = 0.0
+    own: list[float] = field(default_factory=list)
+
+
+def read_statement(session: requests.Session, base: str) -> Statement:
+    """Which FHIR the base speaks, and where tokens are had: asked without a token. Raises AppError."""
+    answer = session.get(f"{base}/metadata", timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+    statement = _body("statement", answer)
+    version = str(statement.get("fhirVersion"))
+    if version[:3] not in _DIALECTS:
+        raise AppError(f"statement: the fhirVersion {version} is unknown")
+    return Statement(version, _DIALECTS[version[:3]], _token_url(statement))
+
+
+def request_token(session: requests.Session, url: str, client: tuple[str, str], tenant_id: str) -> Token:
+    """An access token for a tenant, by the id and secret of the `client`. Raises AppError."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": client[0],
+        "client_secret": client[1],
+        "scope": tenant_id,
+    }
+    token = _body("token", session.post(url, form, timeout=_TIMEOUT_SECONDS, allow_redirects=False))
+    if not isinstance(token.get("access_token"), str) or str(token.get("token_type")).lower() != "bearer":
+        raise AppError("token: the answer has no bearer token")
+    if not isinstance(token.get("expires_in"), int):
+        raise AppError("token: the answer does not say how long it is good")
+    return Token(token["access_token"], token["expires_in"])
+
+
+class AppClient:
+    """The app with a token, at one FHIR base. Its methods raise AppError."""
+
+    def __init__(
+        self,
+        session: requests.Session,
+        base: str,
+        dialect: Dialect,
+        token: str,
+        observe: Observe = lambda answer: None,
+    ) -> None:
+        self.dialect = dialect
+        self.timing = Timing()
+        self._session = session
+        self._base = base
+        self._headers = {"Accept": dialect.media_type, "Authorization": f"Bearer {token}"}
+        self._observe = observe
+
+    def search_patients(self, criteria: Mapping[str, str]) -> Resource:
+        """The bundle of patients, found by a form."""
+        return self.call("POST", "Patient/_search", form=criteria)
+
+    def batch(self, searches: Mapping[str, str]) -> list[Resource]:
+        """The entries that answer searches in one batch, in their order: a query for each type."""
+        entries = [{"request": {"method": "GET", "url": f"{type}?{query}"}} for type, query in searches.items()]
+        batch = self.call("POST", "", json={"resourceType": "Bundle", "type": "batch", "entry": entries})
+        answers = batch.get("entry", [])
+        if len(answers) != len(searches):
+            raise AppError(f"batch: {len(answers)} of {len(searches)} searches were answered")
+        return list(answers)
+
+    def further_pages(self, bundle: Resource) -> Iterator[Resource]:
+        """The pages after a bundle, to the last."""
+        for _ in range(_MOST_PAGES):
+            following = next_link(bundle)
+            if following is None:
+                return
+            bundle = self.call("GET", following)
+            yield bundle
+        raise AppError(f"next: there is no end after {_MOST_PAGES} pages")
+
+    def call(
+        self, method: str, url: str, form: Mapping[str, str] | None = None, json: Resource | None = None
+    ) -> Resource:
+        """A FHIR request; `url` is below the base, or absolute as links are."""
+        if "://" in url and not url.startswith((f"{self._base}/", f"{self._base}?")):
+            raise AppError(f"{method}: a link leads away from the gateway")
+        target = url if "://" in url else f"{self._base}/{url}".rstrip("/")
+        headers = self._headers | ({"Content-Type": self.dialect.media_type} if json else {})
+        began = time.perf_counter()
+        answer = self._session.request(
+            method, target, data=form, json=json, headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False
+        )
+        self.timing.waited += (time.perf_counter() - began) * 1000
+        self.timing.own.append(_own_share(answer.headers.get("Server-Timing", "")))
+        self._observe(answer)
+        what = target.removeprefix(self._base).strip("/").partition("?")[0].partition("/")[0]
+        return _body(what or f"{method} to the base", answer)
+
+
+def resources(bundle: Resource, type: str) -> list[Resource]:
+    """A bundle's resources of a type."""
+    found = (entry.get("resource", {}) for entry in bundle.get("entry", ()))
+    return [resource for resource in found if resource.get("resourceType") == type]
+
+
+def answered(type: str, entry: Resource) -> Resource:
+    """What a batch's entry holds, the answer to a search for a type. Raises AppError when it is an error."""
+    status = str(entry.get("response", {}).get("status"))
+    if not status.startswith("200"):
+        raise AppError(f"batch: the search for {type} ended with {status}")
+    bundle: Resource = entry["resource"]
+    return bundle
+
+
+def next_link(bundle: Resource) -> str | None:
+    """Where a bundle's next page is, if there is one."""
+    return next((str(link["url"]) for link in bundle.get("link", ()) if link.get("relation") == "next"), None)
+
+
+def _body(call: str, answer: requests.Response) -> Resource:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        text = f"{call}: the answer, of status {answer.status_code}, is not a JSON object"
+        raise AppError(text, answer.status_code)
+    if answer.status_code != 200:
+        text = f"{call}: {answer.status_code} {_reason(body)}".rstrip()
+        raise AppError(text, answer.status_code, str(body.get("error", "")))
+    return body
+
+
+def _reason(body: Resource) -> str:
+    """What an OAuth error (RFC 6749 section 5.2) or an OperationOutcome says."""
+    diagnostics = (issue.get("diagnostics", "") for issue in body.get("issue", ()))
+    return str(body.get("error_description") or body.get("error") or next(diagnostics, ""))
+
+
+def _token_url(statement: Resource) -> str:
+    for rest in statement.get("rest", ()):
+        for extension in rest.get("security", {}).get("extension", ()):
+            for uri in extension.get("extension", ()) if extension.get("url") == _OAUTH_URIS else ():
+                if uri.get("url") == "token":
+                    return str(uri.get("valueUri"))
+    raise AppError("statement: it has no token URL")
+
+
+def _own_share(server_timing: str) -> float:
+    """Milliseconds that were the gateway's own, not the hospital's (W3C Server Timing, section 2)."""
+    hops = re.findall(r"([a-z]+);dur=([0-9.]+)", server_timing)
+    return sum(float(spent) for name, spent in hops if name in _OWN_HOPS)

@@ -1,0 +1,150 @@
+"""`python -m admin smoke`, against the whole stack, and against gateways that are not as they should be."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from local.demo_file import Demo
+from local.stack import Host, running
+from tests.admin.command_line import Answer, CommandLine
+
+STEPS = ["statement", "no token", "token", "wrong secret", "search", "read", "batch", "next page", "addresses"]
+OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+
+
+@pytest.fixture(scope="module")
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
+    """The stack, as it is started on a laptop."""
+    async with running(tmp_path_factory.mktemp("stack"), 0, Host.LOCAL, lambda line: None) as stack:
+        yield stack.demo
+
+
+@pytest.fixture
+def smoke(tmp_path: Path) -> CommandLine:
+    """The command line, where there are no settings."""
+    return CommandLine(tmp_path)
+
+
+def arguments(demo: Demo, version: str, *options: str) -> tuple[str, ...]:
+    tenant = next(tenant for tenant in demo.tenants if tenant.version == version)
+    client = ("--base-url", demo.base_url, "--client-id", demo.client_id)
+    return ("--json", "smoke", *client, "--tenant", tenant.tenant_id, "--base", version, *options)
+
+
+def states(answer: Answer) -> dict[str, str]:
+    return {finding["subject"]: finding["state"] for finding in answer.json}
+
+
+@pytest.mark.parametrize("version", ["dstu2", "stu3", "r4"])
+async def test_a_gateway_that_is_well_passes_every_step(demo: Demo, smoke: CommandLine, version: str) -> None:
+    answer = await smoke(*arguments(demo, version), stdin=f"{demo.client_secret}\n".encode())
+    assert answer.code == 0, answer.stdout
+    assert states(answer) == dict.fromkeys([*STEPS, "Server-Timing"], "ok")
+    assert (answer.stderr, answer.audit) == ("", [])
+
+
+async def test_neither_secret_nor_patient_is_printed(demo: Demo, smoke: CommandLine) -> None:
+    base = ("--family", "Black")
+    answer = await smoke(*arguments(demo, "r4", *base)[1:], environment={"GATEWAY_CLIENT_SECRET": demo.client_secret})
+    assert answer.code == 0, answer.stdout
+    assert "\nok    batch          6 of 6 searches were answered\n" in answer.stdout
+    for text in ("Black", "Ruth", "1001", demo.client_secret.partition(".")[2]):
+        assert text not in answer.stdout + answer.stderr
+
+
+async def test_a_search_that_finds_nobody_is_no_failure(demo: Demo, smoke: CommandLine) -> None:
+    answer = await smoke(*arguments(demo, "r4", "--family", "Nobody"), stdin=demo.client_secret.encode())
+    assert answer.code == 0
+    assert states(answer)["search"] == "warn"
+    assert not {"read", "batch"} & states(answer).keys()
+
+
+async def test_a_secret_that_is_refused_ends_it(demo: Demo, smoke: CommandLine) -> None:
+    answer = await smoke(*arguments(demo, "r4"), stdin=b"abc.def")
+    assert answer.code == 1
+    assert states(answer) == {"statement": "ok", "no token": "ok", "token": "fail"}
+
+
+async def test_a_base_that_the_tenant_does_not_have_fails(demo: Demo, smoke: CommandLine) -> None:
+    answer = await smoke(*arguments(demo, "r4", "--base", "stu3"), stdin=demo.client_secret.encode())
+    assert (answer.code, states(answer)["search"]) == (1, "fail")
+
+
+async def test_the_secret_is_asked_for_on_a_terminal(demo: Demo, smoke: CommandLine) -> None:
+    answer = await smoke(*arguments(demo, "r4"), terminal=f"{demo.client_secret}\n".encode())
+    assert answer.code == 0
+    assert demo.client_secret not in answer.stderr
+
+
+@pytest.mark.parametrize("url", ["http://gateway.example.com", "gateway.example.com", "https://a.example/stu3"])
+async def test_a_secret_goes_only_to_an_https_origin(smoke: CommandLine, url: str) -> None:
+    answer = await smoke("smoke", "--base-url", url, "--client-id", "c", "--tenant", "t", stdin=b"secret")
+    assert (answer.code, answer.stdout) == (2, "")
+
+
+async def test_without_a_secret_it_says_where_to_put_it(smoke: CommandLine) -> None:
+    answer = await smoke("smoke", "--base-url", "https://127.0.0.1:1", "--client-id", "c", "--tenant", "t")
+    assert (answer.code, answer.stdout) == (2, "")
+    assert "GATEWAY_CLIENT_SECRET" in answer.stderr
+
+
+async def test_a_gateway_that_does_not_answer_fails(smoke: CommandLine) -> None:
+    options = ("--base-url", "https://127.0.0.1:1", "--client-id", "c", "--tenant", "t")
+    answer = await smoke("--json", "smoke", *options, stdin=b"secret")
+    assert answer.code == 1
+    assert [(finding["state"], finding["text"]) for finding in answer.json] == [("fail", "no answer (ConnectionError)")]
+
+
+@asynccontextmanager
+async def careless(token_url: str = "") -> AsyncIterator[tuple[str, list[str]]]:
+    """A gateway that lets everyone in, lets addresses out and times nothing; and what it was asked."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        origin = f"http://{request.host}"
+        if request.path == "/r4/metadata":
+            uris = {"url": OAUTH_URIS, "extension": [{"url": "token", "valueUri": token_url or f"{origin}/token"}]}
+            return web.json_response({"fhirVersion": "4.0.1", "rest": [{"security": {"extension": [uris]}}]})
+        if request.path == "/token":
+            return web.json_response({"access_token": "t", "token_type": "Bearer", "expires_in": 60})
+        if request.path == "/r4/Patient/1":
+            return web.json_response({"resourceType": "Patient", "id": "2"})
+        if request.path == "/r4":
+            return web.json_response({"resourceType": "Bundle", "entry": [{"response": {"status": "404"}}] * 6})
+        patient = {
+            "resourceType": "Patient",
+            "id": "1",
+            "link": [{"other": {"reference": "https://third.example/P/1"}}],
+        }
+        entry = {"fullUrl": "https://provider.example/Patient/1", "resource": patient}
+        return web.json_response({"resourceType": "Bundle", "entry": [entry]})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    await runner.cleanup()
+
+
+async def test_a_careless_gateway_fails_every_step_that_it_should(smoke: CommandLine) -> None:
+    async with careless() as (url, _):
+        options = ("--base-url", url, "--client-id", "c", "--tenant", "t", "--base", "r4")
+        answer = await smoke("--json", "smoke", *options, stdin=b"secret")
+    assert answer.code == 1
+    failed = ["no token", "wrong secret", "read", "batch", "addresses", "Server-Timing"]
+    assert [subject for subject, state in states(answer).items() if state == "fail"] == failed
+    texts = {finding["subject"]: finding["text"] for finding in answer.json}
+    assert texts["addresses"] == "links lead elsewhere: provider.example (1)"
+
+
+async def test_the_secret_is_not_sent_to_a_token_url_of_someone_else(smoke: CommandLine) -> None:
+    async with careless() as (other, asked), careless(f"{other}/token") as (url, _):
+        options = ("--base-url", url, "--client-id", "c", "--tenant", "t", "--base", "r4")
+        answer = await smoke("--json", "smoke", *options, stdin=b"secret")
+    assert (answer.code, states(answer), asked) == (1, {"statement": "fail"}, [])

@@ -256,7 +256,7 @@ def _upstream_request(context: RequestContext, request: Request, interaction: In
     elif interaction.kind in (InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH):
         given = _fhir_body(request)
         expected = "Parameters" if interaction.kind is InteractionKind.PATCH else interaction.type
-        if given.document["resourceType"] != expected:
+        if given.document.get("resourceType") != expected:
             raise FhirError(400, "invalid", f"The body must be {expected} here.")
         body = rewrite_body(given.content, given.format, context.upstream_links)
         body_type = context.provider.version.media_type(given.format)

@@ -219,3 +219,11 @@ async def test_no_body_is_too_much(target: Target, name: str, media: str, body: 
     assert answer.status in statuses
     assert not [line for line in target.asked if b"evil" in line or b"admin" in line]
     page.note("attacks", f"a body: {name}", 1, answer.status)
+
+
+@pytest.mark.parametrize("body", [b"<a/>", b"<Patient/>", b'<Patient xmlns="http://evil.example"/>'])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_xml_that_is_not_fhirs_is_a_bad_request(stack: Stack, own_app: App, body: bytes, method: str) -> None:
+    tenant = await stack.tenant("http://127.0.0.1:1/fhir", Access="write")
+    answer = await own_app.fhir(tenant, "Patient/1", method, data=body, headers={"Content-Type": _XML})
+    assert answer.status == 400

@@ -1,8 +1,7 @@
 """Runs the command line, with its audit lines on standard error."""
 
 import logging
-
-import click
+import sys
 
 from admin.cli import cli
 from admin.completion import VARIABLE
@@ -12,7 +11,7 @@ class _StandardError(logging.Handler):
     """Writes to what is standard error at the time: a progress bar puts itself in between."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        sys.stderr.write(f"{self.format(record)}\n")
 
 
 def main() -> None:

@@ -26,7 +26,9 @@ class Output:
         if self._as_json:
             _print_json(fields)
             return
-        lines = {_title(name): value for name, value in fields.items() if value is not None and not _is_records(value)}
+        lines = {
+            _title(name): value for name, value in fields.items() if value not in (None, ()) and not _is_records(value)
+        }
         width = max(map(len, lines), default=0)
         for title, value in lines.items():
             click.echo(f"{title:<{width}}  {_text(value)}")
@@ -60,7 +62,7 @@ class Output:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
+        console = Console(stderr=True, soft_wrap=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)

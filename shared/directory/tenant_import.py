@@ -84,11 +84,12 @@ class TenantImport:
     ) -> Sequence[PlannedRow]:
         """Writes rows of a plan, tells `written` of each, and returns those that someone else was quicker to write.
 
-        A store that fails ends it: what is under way is waited for, and StoreUnavailable is raised.
+        A store that fails ends it, and so does an interruption: what is under way is waited for and told, so that none
+        is written without a trace, and StoreUnavailable or CancelledError is raised.
         """
         waiting = iter(rows)
         conflicts: list[PlannedRow] = []
-        failures: list[StoreUnavailable] = []
+        failures: list[BaseException] = []
 
         async def work() -> None:
             for row in waiting:
@@ -103,7 +104,12 @@ class TenantImport:
                 if failures:
                     return
 
-        await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+        working = asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError as error:
+            failures.append(error)
+            await working
         if failures:
             raise failures[0]
         return conflicts

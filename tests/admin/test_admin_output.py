@@ -79,3 +79,8 @@ def test_notes_go_to_standard_error_and_results_to_standard_output(capsys: pytes
 
 def test_what_steers_a_terminal_is_not_printable() -> None:
     assert printable("Zoë\x1b[31m\n\x9b\u202e") == "Zoë?[31m???"
+
+
+def test_no_records_within_a_record_are_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=False).record({"name": "Care", "secrets": ()})
+    assert capsys.readouterr().out == "name  Care\n"

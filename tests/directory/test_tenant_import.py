@@ -188,3 +188,20 @@ async def test_two_imports_at_once_write_every_row_once(importing: TenantImport,
     assert sorted(numbers(written)) == list(range(50))
     assert sum(map(len, met)) == 50
     assert len(await registry.rows()) == 50
+
+
+async def test_an_interrupted_import_tells_all_that_it_wrote(importing: TenantImport, registry: TenantRegistry) -> None:
+    content = file(*({"BaseUrl": BASE_URL, "Name": number} for number in range(300)))
+    plan = await importing.plan(content)
+    written: list[PlannedRow] = []
+
+    def interrupt_once(row: PlannedRow) -> None:
+        written.append(row)
+        if len(written) == 50:
+            task.cancel()
+
+    task = asyncio.create_task(importing.carry_out(plan.additions, interrupt_once))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert 50 <= len(written) < 300
+    assert {row.record.tenant for row in written} == {row["PartitionKey"] for row in await registry.rows()}

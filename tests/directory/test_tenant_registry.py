@@ -1,5 +1,6 @@
 """Tenants' rows, written to real tables and read back by the gateway's own directory."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -199,3 +200,25 @@ async def test_a_change_that_meets_another_writes_nothing(service: TableServiceC
     found = await registry.get(TENANT, STU3)
     assert found is not None
     assert found.name == "Second"
+
+
+async def test_changes_of_two_people_at_once_are_all_kept_or_told(table: Table) -> None:
+    people = [TenantRegistry(table, local=False) for _ in range(2)]
+    await people[0].set(TENANT, STU3, BASE)
+    changes = ({"Name": "Riverside"}, {"MaxConcurrent": "8"})
+    each = (person.set(TENANT, STU3, change) for person, change in zip(people, changes, strict=True))
+    outcomes = await asyncio.gather(*each, return_exceptions=True)
+    found = await people[0].get(TENANT, STU3)
+    assert found is not None
+    for outcome, kept in zip(outcomes, (found.name == "Riverside", found.max_concurrent == 8), strict=True):
+        assert isinstance(outcome, Provider if kept else StoreConflict)
+
+
+async def test_of_two_people_who_make_the_same_row_the_second_is_told(table: Table) -> None:
+    people = [TenantRegistry(table, local=False) for _ in range(2)]
+    rows = await people[0].rows()
+    made = [person.changed((TENANT, STU3), rows, BASE) for person in people]
+    await people[0].write(made[0])
+    with pytest.raises(StoreConflict):
+        await people[1].write(made[1])
+    assert await keys(table) == [(TENANT, "stu3")]

@@ -21,6 +21,7 @@ from admin.tenants import tenant
         "admin init",
         "admin tenant set 72f988bf-86f1-41af-91ab-2d7cd011db47 stu3 --base-url https://fhir.example.com/stu3",
         "admin client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
+        "admin doctor",
         "admin --local tenant list",
         "admin --json client list",
     ),

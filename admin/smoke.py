@@ -26,6 +26,7 @@ _TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 _CLIENT = "4f1c2a0e-93ad-4a53-9b6c-6f0e8a6d2b11"
 _EXAMPLE = f"admin smoke --base-url https://gateway.example.com --client-id {_CLIENT} --tenant {_TENANT}"
 _TIMEOUT_SECONDS = 60.0
+_OK = 200
 _UNAUTHORIZED = 401
 
 
@@ -106,7 +107,7 @@ class _Visit:
             (False, "batch", self._batch),
             (False, "next page", self._next_page),
         ):
-            finding = self._attempt(name, step)
+            finding = self._attempt(name, step, says_why=needed)
             yield finding
             if needed and finding.state is not State.OK:
                 break
@@ -114,7 +115,8 @@ class _Visit:
             yield self._addresses()
             yield self._server_timing()
 
-    def _attempt(self, name: str, step: Callable[[], Finding]) -> Finding:
+    def _attempt(self, name: str, step: Callable[[], Finding], *, says_why: bool) -> Finding:
+        """Takes a step. Without `says_why` an error is told by its status: its text may speak of the patient."""
         from requests import RequestException
 
         from admin.app_client import AppError
@@ -122,7 +124,8 @@ class _Visit:
         try:
             return step()
         except AppError as error:
-            return Finding(State.FAIL, name, str(error))
+            text = str(error) if says_why or error.status == _OK else f"is answered {error.status}"
+            return Finding(State.FAIL, name, text)
         except RequestException as error:
             return Finding(State.FAIL, name, f"no answer ({type(error).__name__})")
 

@@ -112,7 +112,8 @@ async def careless(token_url: str = "") -> AsyncIterator[tuple[str, list[str]]]:
         if request.path == "/token":
             return web.json_response({"access_token": "t", "token_type": "Bearer", "expires_in": 60})
         if request.path == "/r4/Patient/1":
-            return web.json_response({"resourceType": "Patient", "id": "2"})
+            outcome = {"resourceType": "OperationOutcome", "issue": [{"diagnostics": "Ruth Black is locked"}]}
+            return web.json_response(outcome, status=423)
         if request.path == "/r4":
             return web.json_response({"resourceType": "Bundle", "entry": [{"response": {"status": "404"}}] * 6})
         patient = {
@@ -140,6 +141,7 @@ async def test_a_careless_gateway_fails_every_step_that_it_should(smoke: Command
     failed = ["no token", "wrong secret", "read", "batch", "addresses", "Server-Timing"]
     assert [subject for subject, state in states(answer).items() if state == "fail"] == failed
     texts = {finding["subject"]: finding["text"] for finding in answer.json}
+    assert texts["read"] == "is answered 423"
     assert texts["addresses"] == "links lead elsewhere: provider.example (1)"
 
 

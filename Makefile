@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 CHECKOV := .checkov/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test bench check format clean
+.PHONY: help run services demo test bench faults soak check format clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test: $(INSTALLED) ## run all tests
 
 bench: $(INSTALLED) ## measure everything, twelve minutes (QUICK=1: two); needs nginx, haproxy and wrk
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+faults: $(INSTALLED) ## inject every fault, try every attack, send 100,000 generated requests
+	FAULTS=full $(BIN)/python -m pytest tests/faults tests/isolation tests/attacks tests/fuzz
+
+soak: $(INSTALLED) ## half an hour of mixed load with faults and rotations
+	$(BIN)/python -m tests.soak --minutes 30 --write
 
 check: $(INSTALLED) $(CHECKOV) ## run linters, type checks and the checks of infra/
 	$(BIN)/ruff check

@@ -1,0 +1,194 @@
+"""Faults below HTTP and beside it: names, TLS, token endpoints, and what the breaker and the limits make of them."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trustme
+
+from tests.faults import hospitals, page
+from tests.faults.bystanders import Bystanders
+from tests.faults.provider_faults import PATIENT, answers, message, redirects, repeats, says, says_and_hangs
+from tests.faults.stack import Answer, App, Stack
+from tests.faults.test_provider_faults import recovered, statuses
+
+
+@pytest.fixture
+async def tls() -> AsyncIterator[Callable[..., Awaitable[str]]]:
+    """Starts hospitals behind TLS that no public authority vouches for, and gives their base URLs."""
+    async with contextlib.AsyncExitStack() as running:
+
+        async def start(**certificate: object) -> str:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            trustme.CA().issue_cert("127.0.0.1", **certificate).configure_cert(context)  # type: ignore[arg-type]
+            hospital = await running.enter_async_context(hospitals.scripted(says(message(PATIENT)), context))
+            return hospital.base_url
+
+        yield start
+
+
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[str]:
+    """A port that takes connections, and says nothing to a TLS handshake."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}/fhir"
+
+
+async def seen(app: App, others: Bystanders, tenant: str, fault: str, expected: set[int]) -> list[Answer]:
+    """What a tenant gets whose provider has this fault, after a look at what others got meanwhile."""
+    await app.token(tenant)
+    others.begin()
+    answers = await asyncio.gather(*(app.fhir(tenant, "Patient/1") for _ in range(3)))
+    await others.served(10)
+    assert others.wrong == []
+    assert {answer.status for answer in answers} <= expected
+    assert all(json.loads(answer.body)["resourceType"] == "OperationOutcome" for answer in answers)
+    assert not any(b"127.0.0.1" in answer.body or b"invalid" in answer.body for answer in answers)
+    within = f"{max(answer.seconds for answer in answers):.1f}"
+    served = f"{len(others.seconds)} answers, all right"
+    page.note("faults", fault, len(answers), statuses(answers), within, served, "nothing")
+    return answers
+
+
+async def test_a_certificate_that_nobody_vouches_for(
+    stack: Stack, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
+) -> None:
+    tenant = await stack.tenant(await tls())
+    await seen(own_app, others, tenant, "provider's certificate is of an unknown authority", {502})
+
+
+async def test_a_certificate_that_has_expired(
+    stack: Stack, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
+) -> None:
+    tenant = await stack.tenant(await tls(not_after=datetime.now(UTC) - timedelta(days=1)))
+    await seen(own_app, others, tenant, "provider's certificate has expired", {502})
+
+
+async def test_plain_http_where_tls_should_be(stack: Stack, own_app: App, others: Bystanders) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(message(b"", "400 Bad Request"))
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        tenant = await stack.tenant(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/fhir")
+        await seen(own_app, others, tenant, "provider speaks plain HTTP where TLS should be", {502})
+
+
+async def test_a_handshake_without_an_end(stack: Stack, own_app: App, others: Bystanders) -> None:
+    async with silent() as base_url:
+        tenant = await stack.tenant(base_url, TimeoutSeconds="1")
+        await seen(own_app, others, tenant, "provider hangs in the TLS handshake", {504})
+
+
+async def test_a_name_that_does_not_resolve(stack: Stack, own_app: App, others: Bystanders) -> None:
+    tenant = await stack.tenant("https://no-such-hospital.invalid/fhir", TimeoutSeconds="3")
+    await seen(own_app, others, tenant, "provider's name does not resolve", {502, 504})
+
+
+async def test_a_port_where_nobody_listens(stack: Stack, own_app: App, others: Bystanders) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        tenant = await stack.tenant(f"http://127.0.0.1:{taken.getsockname()[1]}/fhir")
+        await seen(own_app, others, tenant, "provider refuses connections", {502})
+
+
+_TOKEN_FAULTS = {
+    "closes the connection": says(b""),
+    "answers 500": answers(b"{}", "500 Oops", "application/json"),
+    "answers invalid_client": answers(b'{"error":"invalid_client"}', "401 No", "application/json"),
+    "answers HTML": answers(b"<html>", "200 OK", "text/html"),
+    "answers without a token": answers(b'{"token_type":"Bearer"}', "200 OK", "application/json"),
+    "gives a token with a line break": answers(b'{"access_token":"a\\r\\nX: b"}', "200 OK", "application/json"),
+    "redirects to the cloud's metadata": redirects("302 Found", "http://169.254.169.254/"),
+    "sends without end": repeats(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" " * 65_536),
+    "hangs": says_and_hangs(b""),
+}
+
+
+@pytest.mark.parametrize("fault", _TOKEN_FAULTS)
+async def test_a_fault_of_a_token_endpoint(fault: str, stack: Stack, own_app: App, others: Bystanders) -> None:
+    async with hospitals.scripted(_TOKEN_FAULTS[fault]) as endpoint, hospitals.scripted(answers(PATIENT)) as hospital:
+        secret = await stack.secret("s3cret")
+        tenant = await stack.tenant(
+            hospital.base_url,
+            Auth="client_secret_post",
+            AuthTokenUrl=endpoint.base_url,
+            AuthClientId="gateway",
+            AuthSecret=secret,
+            TimeoutSeconds="2",
+        )
+        await seen(own_app, others, tenant, f"provider's token endpoint {fault}", {502, 504})
+        assert hospital.connections == 0
+        endpoint.script = answers(b'{"access_token":"t","expires_in":300}', "200 OK", "application/json")
+        await recovered(own_app, tenant)
+
+
+async def test_a_dead_provider_is_left_alone_and_found_again(stack: Stack, own_app: App, others: Bystanders) -> None:
+    async with hospitals.scripted(says(b"")) as hospital:
+        tenant = await stack.tenant(hospital.base_url)
+        for _ in range(5):
+            assert (await own_app.fhir(tenant, "Patient/1")).status == 502
+        reached = hospital.connections
+        others.begin()
+        refused = [await own_app.fhir(tenant, "Patient/1") for _ in range(20)]
+        await others.served(10)
+        assert {answer.status for answer in refused} == {503}
+        assert all(1 <= int(answer.headers["Retry-After"]) <= 5 for answer in refused)
+        assert hospital.connections == reached
+        assert others.wrong == []
+        hospital.script = answers(PATIENT)
+        await recovered(own_app, tenant)
+        page.note(
+            "faults", "provider fails five times: the circuit opens", 25, "502 (5), then 503 (20) without a connection",
+            f"{max(answer.seconds for answer in refused):.1f}", f"{len(others.seconds)} answers, all right", "nothing",
+        )  # fmt: skip
+
+
+async def test_a_batch_of_large_answers_is_bounded_and_hurts_nobody(
+    stack: Stack, own_app: App, others: Bystanders
+) -> None:
+    large = json.dumps({"resourceType": "Patient", "id": "1", "x": "y" * 1_048_576}).encode()
+    async with hospitals.scripted(answers(large)) as hospital:
+        tenant = await stack.tenant(hospital.base_url, Batch="split")
+        await own_app.token(tenant)
+        others.begin()
+        entries = [{"request": {"method": "GET", "url": "Patient/1"}}] * 40
+        batch = json.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries})
+        answer = await own_app.fhir(tenant, "", "POST", data=batch, headers={"Content-Type": "application/fhir+json"})
+        await others.served(10)
+        assert others.wrong == []
+        assert answer.status == 200
+        assert len(answer.body) < 5 * 1_048_576  # the instance's MAX_RESPONSE_MB is 4
+        found = [entry["response"]["status"] for entry in json.loads(answer.body)["entry"]]
+        assert set(found) == {"200 OK", "502 Bad Gateway"}
+        assert found.count("200 OK") == 3
+        page.note(
+            "faults", "a batch whose forty answers have a megabyte each", 1, "200: three entries 200, the others 502",
+            f"{answer.seconds:.1f}", f"{len(others.seconds)} answers, all right", "nothing",
+        )  # fmt: skip
+
+
+async def test_more_than_memory_may_hold_is_refused_in_time(stack: Stack, own_app: App, others: Bystanders) -> None:
+    """A provider that trickles large answers fills its tenant's share; then its tenant is refused, and nobody else."""
+    body = message(b" " * 3_900_000, length=3_900_001)
+    async with hospitals.scripted(says_and_hangs(body)) as hospital:
+        tenant = await stack.tenant(hospital.base_url, TimeoutSeconds="8")
+        await own_app.token(tenant)
+        others.begin()
+        answers = await asyncio.gather(*(own_app.fhir(tenant, "Patient/1") for _ in range(40)))
+        await others.served(10)
+        assert others.wrong == []
+        refused = [answer for answer in answers if answer.status == 503]
+        assert {answer.status for answer in answers} == {503, 504}
+        assert all("Retry-After" in answer.headers for answer in refused)
+        assert 40 - len(refused) <= 64 // 3.7
+        page.note(
+            "faults", "provider trickles forty large answers at once", 40, statuses(list(answers)),
+            f"{max(answer.seconds for answer in answers):.1f}", f"{len(others.seconds)} answers, all right", "nothing",
+        )  # fmt: skip

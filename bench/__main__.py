@@ -86,7 +86,9 @@ async def _measure(effort: _Effort) -> Results:
                     requests=effort.memory_requests,
                     seconds=effort.seconds,
                 ),
-                in_flight=await scale.in_flight(deployment, folder, seconds=effort.in_flight_seconds),
+                in_flight=await scale.in_flight(
+                    deployment, folder, rounds=min(effort.rounds, 2), seconds=effort.in_flight_seconds
+                ),
                 split_batch=await scale.split_batch(deployment, folder, seconds=effort.seconds),
                 dead_provider=await scale.dead_provider(
                     deployment, folder, rounds=effort.dead_rounds, seconds=max(effort.seconds, 2)

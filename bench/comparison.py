@@ -72,9 +72,16 @@ class Comparison:
         yield from dict.fromkeys((case, connections) for case, connections, _ in self.rounds)
 
     def share(self, case: str, connections: int, taker: str, of: str) -> float:
-        """Throughput of `taker` as a share of `of`'s: the median of the rounds' own ratios."""
+        """Throughput of `taker` as a share of `of`'s, each alone on its core: by the CPU that a request takes.
+
+        The median of the rounds' own ratios. Unlike requests per second it hardly depends on what else runs.
+        """
         pairs = zip(self.rounds[case, connections, taker], self.rounds[case, connections, of], strict=True)
-        return median(mine.per_second / others.per_second for mine, others in pairs)
+        return median(others.cpu / mine.cpu for mine, others in pairs)
+
+    def quickest(self, case: str, connections: int, taker: str) -> float:
+        """The p50 of the round that was disturbed least, in milliseconds."""
+        return min(each.p50 for each in self.rounds[case, connections, taker])
 
     def noise(self) -> float:
         """How much a cell's rounds differ: the median over all cells of (most - least) / median throughput."""

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import aiohttp
 
@@ -55,8 +54,8 @@ class DeadProvider:
 
     @property
     def share(self) -> float:
-        """With the dead one, as a multiple of alone."""
-        return median(self.with_dead) / median(self.alone)
+        """With the dead one, as a multiple of alone, in the rounds that were disturbed least."""
+        return min(self.with_dead) / min(self.alone)
 
 
 async def directories(
@@ -101,13 +100,16 @@ async def memory(
         return Memory(tenants, at_start, tuple(points))
 
 
-async def in_flight(deployment: Deployment, folder: Path, *, seconds: int) -> Load:
-    """500 connections at a provider that takes 500 ms for everything."""
+async def in_flight(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> Load:
+    """500 connections at a provider that takes 500 ms for everything: the round that was disturbed least."""
     async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
         tenant = await deployment.tenant(f"http://127.0.0.1:{slow.port}/500/fhir", MaxConcurrent="1000")
         request = _read(await deployment.token(tenant))
         await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=2)
-        return await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds)
+        measured = [
+            await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds) for _ in range(rounds)
+        ]
+        return max(measured, key=lambda each: each.per_second)
 
 
 async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> Load:

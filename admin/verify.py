@@ -249,8 +249,7 @@ def _resource_fields(resource: "ResourceReport") -> Fields:
 
 
 def _slowest(resources: Sequence["ResourceReport"]) -> float | None:
-    times = (call.milliseconds for resource in resources for call in resource.calls if call.works)
-    slowest = max(times, default=None)
+    slowest = max((resource.slowest for resource in resources if resource.slowest is not None), default=None)
     return None if slowest is None else round(slowest, 1)
 
 

@@ -129,7 +129,7 @@ _ADVICE: Mapping[ProblemKind, tuple[str, str]] = {
     ),
     ProblemKind.NO_PATIENT: (
         "no patient to test with was found",
-        "name a test patient the account may read (--patient-id)",
+        "name a test patient the account may read",
     ),
     ProblemKind.NOT_AMONG_RESULTS: (
         "a search for the test patient's own values does not find it",
@@ -142,11 +142,11 @@ _ADVICE: Mapping[ProblemKind, tuple[str, str]] = {
     ProblemKind.NO_TOTAL: ("the search's answer has no total", "ask the server's owner to send Bundle.total"),
     ProblemKind.NO_ENTRIES: (
         "there is nothing for the test patient, so its fields were not seen",
-        "check the account's rights on this type, or name another patient (--patient-id)",
+        "check the account's rights on this type, or name another patient",
     ),
     ProblemKind.NO_LOCATION: (
         "no encounter of the test patient refers to one",
-        "name another patient (--patient-id), or ask whether encounters have locations",
+        "name another patient, or ask whether encounters have locations",
     ),
     ProblemKind.REFERENCE_ELSEWHERE: (
         "references lead to another server",
@@ -167,7 +167,7 @@ _ADVICE: Mapping[ProblemKind, tuple[str, str]] = {
     ),
     ProblemKind.NO_PAGES: (
         "no search of the test patient has two entries, so no further page was seen",
-        "name a patient with a longer chart (--patient-id)",
+        "name a patient with a longer chart",
     ),
     ProblemKind.BATCH_UNSUPPORTED: (
         "the app asks by batch, and that fails: {detail}",

@@ -87,6 +87,11 @@ class ResourceReport:
     problems: tuple[Problem, ...] = ()
 
     @property
+    def slowest(self) -> float | None:
+        """The time of the slowest call that works, in milliseconds; None when none does."""
+        return max((call.milliseconds for call in self.calls if call.works), default=None)
+
+    @property
     def lacking(self) -> tuple[FieldReport, ...]:
         """The required fields that some of the entries lack."""
         return tuple(field for field in self.fields if field.required and field.present < field.entries)

@@ -52,9 +52,9 @@ def _problems(report: Report) -> Iterator[str]:
 
 def _slow(resources: Iterable[ResourceReport]) -> Iterator[str]:
     slow = [
-        f"{_NAMES[resource.type]} ({max(call.milliseconds for call in resource.calls if call.works) / 1000:.1f} s)"
+        f"{_NAMES[resource.type]} ({resource.slowest / 1000:.1f} s)"
         for resource in resources
-        if resource.standing is Standing.SLOW
+        if resource.standing is Standing.SLOW and resource.slowest is not None
     ]
     if slow:
         yield f"Slow: {', '.join(slow)}."

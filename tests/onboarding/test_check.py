@@ -480,7 +480,7 @@ async def test_a_server_that_lists_no_patients_needs_one_to_be_given(onboarding:
         Verdict.DOES_NOT_LOAD,
         [("Patient", ProblemKind.REFUSED), ("Patient", ProblemKind.NO_PATIENT)],
     )
-    assert "--patient-id" in resource(report, "Patient").problems[1].hint
+    assert resource(report, "Patient").problems[1].hint == "name a test patient the account may read"
     assert (await onboarding(twist=twist, patient_id="1001")).verdict is Verdict.LOADS
 
 

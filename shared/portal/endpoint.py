@@ -12,8 +12,10 @@ from shared.azure.vault import Vault
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.refusals import UnknownClient
+from shared.directory.tenant_registry import TenantRegistry
 from shared.directory.usage import Usage
 from shared.message import Request, Response
+from shared.portal.check_page import CheckPage
 from shared.portal.client_pages import ClientPages
 from shared.portal.connect_page import ConnectPage
 from shared.portal.csrf import CsrfToken, is_same_origin
@@ -70,6 +72,7 @@ class _Desk:
         self._pages = Pages(sign_in.sign_out, sign_in.sign_out_method, settings.cache_seconds)
         tenants_table = Table(tables, TENANTS)
         tenants = TenantList(tenants_table, local=settings.local)
+        registry = TenantRegistry(tenants_table, local=settings.local)
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
         self._routes: tuple[Route, ...] = (
             Route("GET", "/", self._start),
@@ -77,6 +80,7 @@ class _Desk:
             *ConnectPage(settings, self._pages, clients, tenants).routes(),
             *ClientPages(self._pages, tables, vault, usage, tenants, audit).routes(),
             *TenantPages(settings, self._pages, tenants_table, vault, tenants, audit).routes(),
+            *CheckPage(settings, self._pages, registry, vault, audit).routes(),
         )
         if isinstance(sign_in, LocalSignIn):
             self._routes += tuple(SignInPage(self._pages, sign_in).routes())

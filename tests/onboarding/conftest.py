@@ -17,7 +17,7 @@ from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
 from local.vault.server import VaultServer
 from shared.azure.vault import Vault
-from shared.directory.provider import Provider
+from shared.directory.provider import Provider, Row
 from shared.directory.tenant_row import parse_provider
 from shared.onboarding.check import check
 from shared.onboarding.part import OnStep
@@ -94,13 +94,19 @@ class Onboarding:
     async def provider(
         self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, secret: str | None = None, **columns: object
     ) -> Provider:
+        """The provider of a hospital's row."""
+        return parse_provider(await self.row(hospital, twist, secret, **columns), local=True)
+
+    async def row(
+        self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, secret: str | None = None, **columns: object
+    ) -> Row:
         """A hospital's row, as the seed would write it, and its credential in the vault (none for "")."""
         origin = await self.start(hospital, twist)
         access, value = WAYS_IN[hospital]
         name = f"provider-{uuid.uuid4().hex}"
         if secret != "":
             await self.vault.set(name, secret or value)
-        row = {
+        return {
             "PartitionKey": TENANT,
             "RowKey": hospital.version.value,
             "BaseUrl": origin + hospital.base_path,
@@ -109,7 +115,6 @@ class Onboarding:
             **{column: text.format(origin=origin) for column, text in access.items()},
             **columns,
         }
-        return parse_provider(row, local=True)
 
     async def check(
         self, provider: Provider, patient_id: str | None = None, on_step: OnStep = lambda step: None

@@ -30,6 +30,14 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 )
 SEEN_SECONDS = 10  # CACHE_SECONDS is 1 here
+TWICE = """
+const form = document.querySelector("[data-waiting]");
+form.querySelector("button").click();
+setTimeout(() => {
+  form.querySelector("button").click();
+  arguments[0](form.querySelector("progress").checkVisibility());
+}, 500);
+"""
 
 pytestmark = pytest.mark.skipif(
     not (Path(CHROMIUM).exists() and Path(CHROMEDRIVER).exists()),
@@ -217,6 +225,14 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         assert patients.status_code == 200, patients.text
         assert patients.json()["entry"][0]["resource"]["resourceType"] == "Patient"
 
+        # Does all else work that the app does?
+        browser.press("Check this server")
+        assert "<b>New</b> hospital (FHIR R4): the app will load, and all that it reads is there." in browser.text()
+        standings = [row.text.split("\n")[0] for row in browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")]
+        assert any(standing.startswith("Observation works") for standing in standings), standings
+        assert not browser.one("[data-copy]").is_displayed()
+        browser.press("<b>New</b> hospital")
+
         # And off again.
         browser.press("Switch off")
         browser.press("Switch off")
@@ -226,6 +242,37 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         assert app.token(client_id, second, seeded.tenant_id).status_code == 200
 
     await asyncio.to_thread(journey)
+
+
+async def test_a_check_shows_that_it_runs_and_runs_once(stack: tuple[Stack, Path], browser: Browser) -> None:
+    connections = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    def journey() -> None:
+        browser.sign_in("Grace", "Gateway.Admin")
+        browser.open("/tenants/new")
+        browser.fill(PartitionKey=str(uuid4()), RowKey="r4", TimeoutSeconds="2", Enabled="false")
+        browser.fill(BaseUrl=f"http://127.0.0.1:{port}")
+        browser.press("Save")
+        before = browser.one("html").id
+        assert not browser.one("progress").is_displayed()
+        shown = browser.driver.execute_async_script(TWICE)
+        WebDriverWait(browser.driver, 20).until(lambda _: browser.one("html").id != before)
+        assert shown
+        assert "the app will not load." in browser.text()
+
+    async with server:
+        await asyncio.to_thread(journey)
+    # The statement and the list of patients, each asked for once and waited for in vain.
+    assert connections == 2
 
 
 async def test_a_csv_file_is_uploaded_checked_and_written(
@@ -342,6 +389,7 @@ def pages(browser: Browser, demo_client: str, tenant: str) -> Iterator[str]:
         ("tenant-disable", f"{row}/disable"),
         ("tenant-remove", f"{row}/remove"),
         ("tenant-credential", f"{row}/credential"),
+        ("tenant-check", f"{row}/check"),
         ("tenant-import", "/tenants/import"),
         ("not-found", "/nowhere"),
     ):
@@ -361,6 +409,27 @@ def pages(browser: Browser, demo_client: str, tenant: str) -> Iterator[str]:
     browser.fill(PartitionKey="contoso", BaseUrl="https://fhir.example")
     browser.press("Save")
     yield "tenant-new-wrong"
+    browser.open(row)
+    browser.press("Check this server")
+    assert "the app will load, and all" in browser.text()
+    yield "tenant-checked"
+    for details in browser.driver.find_elements(By.TAG_NAME, "summary"):
+        details.click()
+    yield "tenant-checked-all"
+    browser.open(f"{row}/edit")
+    browser.fill(Types="Patient,Observation,Encounter")
+    browser.press("Save")
+    browser.press("Check this server")
+    assert "the app will load, with gaps" in browser.text()
+    yield "tenant-checked-gaps"
+    browser.fill(patient="not an id")
+    browser.press("Check this server")
+    assert "Nothing was checked" in browser.text()
+    yield "tenant-check-wrong"
+    browser.fill(patient="nobody-has-this")
+    browser.press("Check this server")
+    assert "the app will not load" in browser.text()
+    yield "tenant-checked-not-loading"
     browser.open("/tenants/import")
     browser.fill(text="TenantId,FhirVersion,BaseUrl\ncontoso,stu3,x\n")
     browser.press("Check the file")

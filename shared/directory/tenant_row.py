@@ -66,6 +66,8 @@ _MANAGED_HEADERS = frozenset(
 
 # What may stand in the column Auth; the Auth* columns it cannot do without, and those it may have besides.
 _MUTUAL_TLS = "mtls"
+_AZURE_FHIR = ".azurehealthcareapis.com"
+_AUDIENCE = re.compile(r"https://([A-Za-z0-9.-]+)/")
 _AUTH_COLUMNS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     kind: (frozenset(required.split()), frozenset(optional.split()))
     for kind, required, optional in (
@@ -196,6 +198,8 @@ class _RowReader:
             raise self._error("AuthHeader", "is not a header name")
         if header.lower() in _MANAGED_HEADERS - {"authorization", "cookie"}:
             raise self._error("AuthHeader", "is a header that the gateway sets itself")
+        if name == AuthKind.MANAGED_IDENTITY.value:
+            self._check_audience()
         return ProviderAuth(
             kind=AuthKind(name),
             token_url=self._url("AuthTokenUrl") if self._text("AuthTokenUrl") else None,
@@ -206,6 +210,21 @@ class _RowReader:
             key_id=self._text("AuthKeyId") or None,
             certificate=self._secret_name("AuthCertificate"),
         )
+
+    def _check_audience(self) -> None:
+        """The gateway's own identity also opens its vault and tables: its token for these must not go to a provider.
+
+        So the audience is the provider's own host, any of Azure's FHIR services if that is what the provider is, or an
+        application (`api://`), which Azure's own services are not.
+        """
+        scope = self._text("AuthScope")
+        if not scope or scope.startswith("api://"):
+            return
+        audience = _AUDIENCE.match(scope)
+        host, provider = audience[1].lower() if audience else "", urlsplit(self._url("BaseUrl")).hostname or ""
+        of_azure = all(f".{name}".endswith(_AZURE_FHIR) for name in (host, provider))
+        if host != provider and not of_azure:
+            raise self._error("AuthScope", "must be the provider's own, such as <BaseUrl>/.default, or an api:// scope")
 
     def _secret_name(self, column: str) -> str | None:
         name = self._text(column)

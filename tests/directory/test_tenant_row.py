@@ -225,7 +225,7 @@ LEAST: dict[str, dict[str, object]] = {
 ALL: dict[str, object] = {
     "AuthTokenUrl": "https://login.example/token",
     "AuthClientId": "us",
-    "AuthScope": "a b",
+    "AuthScope": "api://a b",
     "AuthHeader": "X-Api-Key",
     "AuthSecret": "their-secret",
     "AuthKeyId": "k1",
@@ -442,3 +442,30 @@ def test_a_whole_number_may_be_a_double(value: object) -> None:
     row = {"PartitionKey": str(UUID(int=0)), "RowKey": "stu3", "BaseUrl": "https://a.example", "MaxConcurrent": value}
     limit = parse_provider(row, local=False).max_concurrent
     assert (limit, type(limit)) == (64, int)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "scope", "allowed"),
+    [
+        ("https://ws-fhir.fhir.azurehealthcareapis.com", "", True),
+        ("https://ws-fhir.fhir.azurehealthcareapis.com", "https://ws-fhir.fhir.azurehealthcareapis.com/.default", True),
+        ("https://ws-fhir.fhir.azurehealthcareapis.com", "https://azurehealthcareapis.com/.default", True),
+        ("https://fhir.example", "https://fhir.example/.default", True),
+        ("https://fhir.example", "api://8c1d/.default", True),
+        ("https://fhir.example", "https://vault.azure.net/.default", False),
+        ("https://fhir.example", "https://storage.azure.com/.default", False),
+        ("https://fhir.example", "https://azurehealthcareapis.com/.default", False),
+        ("https://azurehealthcareapis.com.example", "https://azurehealthcareapis.com/.default", False),
+        ("https://fhir.example", "HTTPS://VAULT.AZURE.NET/.default", False),
+        ("https://fhir.example", "00000003-0000-0000-c000-000000000000/.default", False),
+        ("https://fhir.example", "https://[", False),
+    ],
+)
+def test_the_gateways_own_identity_gets_no_token_for_azure_to_show_to_a_provider(
+    base_url: str, scope: str, allowed: bool
+) -> None:
+    columns = {"BaseUrl": base_url, "Auth": "managed_identity", "AuthScope": scope}
+    if allowed:
+        assert parse(**columns).auth.kind is AuthKind.MANAGED_IDENTITY
+    else:
+        assert wrong(**columns) == "AuthScope"

@@ -102,6 +102,9 @@ class Transport:
             try:
                 answer = await self._exchange(request, tls, take)
             except (aiohttp.ClientConnectionError, OSError) as error:
+                # Frames of its cause hold on to it: a ring that would keep the request's body until a collection.
+                for each in (error, error.__cause__ or error):
+                    each.__traceback__ = None
                 if last or isinstance(error, TimeoutError | aiohttp.ClientSSLError):
                     raise
             else:

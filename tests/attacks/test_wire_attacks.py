@@ -71,10 +71,10 @@ async def test_no_spelling_of_a_way_up_leads_out_of_the_base(target: Target) -> 
             status, _ = await target.raw(target.head(line))
             assert status in (0, 200, 400, 403, 404), (path, status)
             tried += 1
-    for line in target.asked:
+    for asked in target.asked:
         # What got through is an interaction below the base, spelled without a way up.
-        assert re.fullmatch(rb"GET /fhir/[A-Z][A-Za-z]+(/[A-Za-z0-9.-]+)*(\?\S*)? HTTP/1\.1", line), line
-        assert b".." not in line
+        assert re.fullmatch(rb"GET /fhir/[A-Z][A-Za-z]+(/[A-Za-z0-9.-]+)*(\?\S*)? HTTP/1\.1", asked), asked
+        assert b".." not in asked
     page.note(
         "attacks",
         "path traversal, in ten spellings of dots and nine of slashes",

@@ -1,7 +1,7 @@
 """One instance under the load of other tenants, and the page of what was found."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -48,7 +48,7 @@ async def others(stack: Stack, host: Host, healthy_origin: str) -> AsyncIterator
 
 
 @pytest.fixture(scope="session", autouse=True)
-def written_page() -> AsyncIterator[None]:
+def written_page() -> Iterator[None]:
     """After a full run, `docs/reliability.md` has what was found."""
     yield
     if os.environ.get("WRITE_DOCS"):

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
@@ -17,16 +18,20 @@ from tests.faults.provider_faults import Script
 async def well() -> AsyncIterator[str]:
     """The origin of a server where every first path segment is a hospital whose data bear that segment as a mark."""
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.BaseRequest) -> web.Response:
         _, mark, *rest = request.path.split("/")
         base = f"http://{request.host}/{mark}"
-        patient = {"resourceType": "Patient", "id": rest[-1] if rest else "1", "name": [{"family": mark}]}
-        body: dict[str, object] = patient
+        patient: dict[str, Any] = {
+            "resourceType": "Patient",
+            "id": rest[-1] if rest else "1",
+            "name": [{"family": mark}],
+        }
+        body: dict[str, Any] = patient
         if "page" in request.query:
             body = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": {**patient, "id": "2"}}]}
         elif not rest or rest == [""]:
             asked = json.loads(await request.read())
-            entry = {"resource": patient, "response": {"status": "200 OK"}}
+            entry: dict[str, Any] = {"resource": patient, "response": {"status": "200 OK"}}
             body = {"resourceType": "Bundle", "type": "batch-response", "entry": [entry for _ in asked["entry"]]}
         elif len(rest) == 1 or rest[1] == "_search":
             page = {"relation": "next", "url": f"{base}?page={mark}"}

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psutil
 import pytest
@@ -47,7 +48,7 @@ async def test_a_fault_of_a_provider_is_its_tenants_alone(
     fault: Fault, stack: Stack, host: Host, own_app: App, others: Bystanders, trap: hospitals.Scripted
 ) -> None:
     async with hospitals.scripted(with_trap(fault.script, trap)) as hospital:
-        columns = {"Access": "write", **fault.columns}
+        columns: dict[str, Any] = {"Access": "write", **fault.columns}
         tenant = await stack.tenant(hospital.base_url, **columns)
         await own_app.token(tenant)
         others.begin()

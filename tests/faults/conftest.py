@@ -40,7 +40,7 @@ async def own_app(stack: Stack, host: Host) -> AsyncIterator[App]:
         yield own
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def others(stack: Stack, host: Host, healthy_origin: str) -> AsyncIterator[Bystanders]:
     """Tenants that are served while faults happen to others."""
     async with app(stack, host) as theirs, bystanders(stack, theirs, healthy_origin, 20 if FULL else 6) as others:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.faults.stack import App, Host, Stack
 
 _SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
 _OPERATIONS = {found.ok().label: found.ok() for found in _SCHEMA.get_all_operations() if isinstance(found, Ok)}
-_CASES = 100_000 if FULL else 800
+_CASES = int(os.environ.get("FUZZ_CASES", "100000" if FULL else "800"))
 _TOKEN_CASES = _CASES // 50  # few: a failed authentication takes a fifth of a second
 _SECONDS = 30
 

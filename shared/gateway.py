@@ -80,7 +80,7 @@ class Gateway:
         self._exchange = exchange
         self._pages = pages
         self._audit = audit
-        self._load = Load(settings.max_response_bytes)
+        self._load = Load(settings.max_response_bytes, _MAX_BODY_BYTES)
 
     async def __call__(self, request: Request) -> Response:
         base, _, path = request.path.removeprefix("/").partition("/")

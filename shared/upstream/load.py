@@ -37,23 +37,24 @@ class Hold:
 class Load:
     """Counts the bytes of bodies in flight, all tenants' together and each tenant's.
 
-    A process holds at most `most` bytes and a tenant a quarter of that, or as much as one answer may have if that is
-    more: then the answer is 503 with Retry-After. The answers to one request, a batch's entries, may have
-    `max_answer_bytes` together. Bodies are what grows: parsing and mapping cost about eight times an answer's size,
-    but for one answer at a time.
+    A process holds at most `most` bytes and a tenant a quarter of that, or what its one largest request takes if that
+    is more: then the answer is 503 with Retry-After. The answers to one request, a batch's entries, may have
+    `max_answer_bytes` together; a body of more than `max_body_bytes` is refused anyway, and counts for no more.
+    Parsing and mapping cost about eight times an answer's size, but for one answer at a time.
     """
 
-    def __init__(self, max_answer_bytes: int, most: int = _MOST_BYTES) -> None:
+    def __init__(self, max_answer_bytes: int, max_body_bytes: int, most: int = _MOST_BYTES) -> None:
         self.most_of_request = max_answer_bytes
         self._most = most
-        self._most_of_tenant = max(most // 4, max_answer_bytes + _BESIDES_BYTES)
+        self._max_body = max_body_bytes
+        self._most_of_tenant = max(most // 4, max_body_bytes + max_answer_bytes + _BESIDES_BYTES)
         self._taken = 0
         self._by_tenant: Counter[str] = Counter()
 
     @contextmanager
     def request(self, tenant: str, received: int) -> Iterator[Hold]:
         """Holds for a tenant's request with a body of `received` bytes. Raises FhirError (503)."""
-        size = received + _BESIDES_BYTES
+        size = min(received, self._max_body) + _BESIDES_BYTES
         self.take(tenant, size)
         hold = Hold(self, tenant)
         try:

@@ -17,7 +17,7 @@ def refusal(error: pytest.ExceptionInfo[FhirError]) -> tuple[int, str, str | Non
 
 
 def test_a_tenant_has_a_quarter_and_leaves_the_rest_to_others() -> None:
-    load = Load(1 * MB, most=8 * MB)
+    load = Load(1 * MB, 1 * MB, most=8 * MB)
     with ExitStack() as under_way:
         hold = under_way.enter_context(load.request("a", MB // 2))
         hold.take(1 * MB)
@@ -28,7 +28,7 @@ def test_a_tenant_has_a_quarter_and_leaves_the_rest_to_others() -> None:
 
 
 def test_the_process_is_full_before_its_memory_is() -> None:
-    load = Load(1 * MB, most=4 * MB)
+    load = Load(1 * MB, 1 * MB, most=4 * MB)
     with ExitStack() as under_way:
         for tenant in "abcd":
             under_way.enter_context(load.request(tenant, 900 * 1024))
@@ -40,13 +40,18 @@ def test_the_process_is_full_before_its_memory_is() -> None:
 
 
 def test_one_answer_of_the_largest_size_always_has_room() -> None:
-    load = Load(50 * MB, most=64 * MB)
-    with load.request("a", 0) as hold:
+    load = Load(50 * MB, 20 * MB, most=96 * MB)
+    with load.request("a", 20 * MB) as hold:
         hold.take(50 * MB)
 
 
+def test_a_body_that_is_refused_for_its_size_is_not_refused_for_the_load() -> None:
+    with Load(1 * MB, 1 * MB, most=8 * MB).request("a", 100 * MB):
+        pass
+
+
 def test_the_answers_to_one_request_have_the_limit_of_one_together() -> None:
-    load = Load(10 * MB)
+    load = Load(10 * MB, 1 * MB)
     with load.request("a", 0) as hold:
         hold.take(6 * MB)
         with pytest.raises(FhirError) as refused:
@@ -57,7 +62,7 @@ def test_the_answers_to_one_request_have_the_limit_of_one_together() -> None:
 
 
 def test_requests_count_beside_their_bodies() -> None:
-    load = Load(64 * 1024, most=1 * MB)
+    load = Load(64 * 1024, 0, most=1 * MB)
     with ExitStack() as under_way:
         for number in range(16):
             under_way.enter_context(load.request(f"tenant {number}", 0))
@@ -67,7 +72,7 @@ def test_requests_count_beside_their_bodies() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3 * MB), st.lists(st.integers(0, 2 * MB)))))
 def test_whatever_is_refused_no_byte_is_held_at_the_end(requests: list[tuple[str, int, list[int]]]) -> None:
-    load = Load(2 * MB, most=8 * MB)
+    load = Load(2 * MB, 1 * MB, most=8 * MB)
     for _ in range(2):
         with ExitStack() as under_way:
             for tenant, received, answers in requests:

@@ -60,8 +60,8 @@ def markdown(results: Results) -> str:
 
 
 def svg(comparison: Comparison) -> str:
-    """Throughput at 32 connections, one group of bars for each case; the scale is logarithmic."""
-    left, width, bar, gap, decades = 150, 640, 13, 12, (1, 5)
+    """What one core answers, by the CPU of a request: a group of bars for each case, on a logarithmic scale."""
+    left, width, bar, gap, decades = 150, 640, 13, 12, (1.0, 5.3)
     y, parts = 34, []
     for case, connections in comparison.cases():
         if connections != 32:
@@ -70,7 +70,7 @@ def svg(comparison: Comparison) -> str:
         middle = y + len(takers) * bar / 2 + 4
         parts.append(f'<text x="{left - 8}" y="{middle:.0f}" text-anchor="end">{case}</text>')
         for taker in takers:
-            rate = comparison.measured(case, 32, taker).per_second
+            rate = 1e6 / comparison.measured(case, 32, taker).cpu
             share = (math.log10(max(rate, 10)) - decades[0]) / (decades[1] - decades[0])
             length = width * share
             parts.append(f'<rect x="{left}" y="{y}" width="{length:.0f}" height="{bar - 2}" fill="{_COLOURS[taker]}"/>')
@@ -81,7 +81,7 @@ def svg(comparison: Comparison) -> str:
         x = left + number * 90
         parts.append(f'<rect x="{x}" y="10" width="11" height="11" fill="{colour}"/>')
         parts.append(f'<text x="{x + 16}" y="20">{taker}</text>')
-    title = "Requests per second at 32 connections, one core for each server, logarithmic scale"
+    title = "Requests per second that one core answers, by the CPU of each at 32 connections, logarithmic scale"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 80} {y + 20}" role="img">\n'
         f"<title>{title}</title>\n"

@@ -1,0 +1,156 @@
+"""What is logged of requests: enough to see who did what and how it went, and nothing of a patient or a credential."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from shared.message import Request
+from tests.gateway.conftest import Deployment, Provider
+
+MARK = "zzMarkedName"
+FORM = "application/x-www-form-urlencoded"
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def fhir(body: str, status: int = 200, **headers: str) -> Answer:
+    async def answer(request: web.Request) -> web.Response:
+        text = body.replace("BASE", f"http://{request.host}/fhir").replace("MARK", MARK)
+        return web.Response(status=status, text=text, content_type="application/fhir+json", headers=headers)
+
+    return answer
+
+
+async def hang_up(request: web.Request) -> web.Response:
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+ANSWERS: dict[str, Answer] = {
+    "patient": fhir('{"resourceType":"Patient","id":"MARK","name":[{"family":"MARK"}]}', ETag=f'W/"{MARK}"'),
+    "searchset": fhir(
+        '{"resourceType":"Bundle","type":"searchset","link":[{"relation":"next","url":"BASE?_getpages=MARK"}],'
+        '"entry":[{"fullUrl":"BASE/Patient/MARK","resource":{"resourceType":"Patient","id":"MARK"}}]}'
+    ),
+    "other type": fhir('{"resourceType":"Practitioner","id":"MARK"}'),
+    "type that is a name": fhir('{"resourceType":"MARK"}'),
+    "outcome": fhir('{"resourceType":"OperationOutcome","issue":[{"diagnostics":"MARK"}]}', 422),
+    "cut off": fhir('{"resourceType":"Patient","id":"MARK'),
+    "elsewhere": fhir('{"resourceType":"Bundle","link":[{"relation":"next","url":"https://MARK.example/MARK"}]}'),
+    "no URL": fhir('{"resourceType":"Bundle","link":[{"relation":"next","url":"http://[MARK"}]}'),
+    "redirect": fhir("", 302, Location=f"https://{MARK}.example"),
+    "unauthorized": fhir('{"resourceType":"OperationOutcome"}', 401),
+    "server error": fhir("<html>MARK", 500),
+    "hangs up": hang_up,
+}
+
+REQUESTS: tuple[tuple[str, str, str, str], ...] = (
+    ("GET", f"/Patient/{MARK}", "", ""),
+    ("HEAD", f"/Patient/{MARK}", "", ""),
+    ("GET", f"/Patient/{MARK}/_history/{MARK}", "", ""),
+    ("GET", f"/Patient?name={MARK}&_format=xml", "", ""),
+    ("POST", f"/Patient/_search?family={MARK}", f"given={MARK}", FORM),
+    ("POST", "/Patient/_search", f'{{"given":"{MARK}"}}', "application/json"),
+    ("GET", f"/Patient?{MARK}:Practitioner.name={MARK}", "", ""),
+    ("GET", f"/Patient?_include={MARK}", "", ""),
+    ("GET", f"/{MARK}/1", "", ""),
+    ("GET", f"/{MARK.capitalize()}/1", "", ""),
+    ("GET", f"/Patient/{MARK}/${MARK}", "", ""),
+    ("GET", f"/Patient/../{MARK}", "", ""),
+    ("GET", f"/_page/{MARK}", "", ""),
+    ("PUT", f"/Patient/{MARK}", f'{{"resourceType":"Patient","id":"{MARK}"}}', "application/fhir+json"),
+    ("POST", "/Patient", f'{{"resourceType":"{MARK}"}}', "application/fhir+json"),
+    ("POST", "/Patient", f'<Patient xmlns="http://hl7.org/fhir"><id value="{MARK}"/>', "application/fhir+xml"),
+    ("PATCH", f"/Patient/{MARK}", f'[{{"op":"add","path":"/{MARK}"}}]', "application/json-patch+json"),
+    ("DELETE", f"/Patient/{MARK}", "", ""),
+    (
+        "POST",
+        "",
+        '{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Patient?name=MARK"}},'
+        '{"request":{"method":"GET","url":"Practitioner/MARK"}}]}',
+        "application/fhir+json",
+    ),
+)
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Everything that any logger of the process says, as a person sees it with the level turned all the way down."""
+    caplog.set_level(logging.WARNING, logger="azure")  # as the application sets it
+    caplog.set_level(logging.CRITICAL, logger="aiohttp.server")  # the scripted provider's own
+    caplog.set_level(logging.DEBUG, logger="gateway.audit")
+    caplog.set_level(logging.DEBUG)
+    return caplog
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_no_patient_and_no_token_is_in_any_log(
+    deployment: Deployment, provider: Provider, logged: pytest.LogCaptureFixture, answer: str
+) -> None:
+    provider.answer = ANSWERS[answer]
+    secret = await deployment.secret(f"Bearer {MARK}")
+    columns = {"Auth": "header", "AuthHeader": "Authorization", "AuthSecret": secret, "TimeoutSeconds": "5"}
+    tenant = await deployment.tenant(provider.base_url, Access="write", **columns)
+    client = await deployment.client()
+    token = await deployment.token(tenant, client=client)
+    logged.clear()
+    for method, target, body, content_type in REQUESTS:
+        headers = {"Content-Type": content_type} if content_type else {}
+        await deployment.send(
+            method, f"/stu3{target}", token, body.replace("MARK", MARK), If_Match=f'W/"{MARK}"', **headers
+        )
+    said = "\n".join(logging.Formatter().format(record) for record in logged.records)
+    for told in (MARK, MARK.capitalize(), token, token.rpartition(".")[2], client.client_secret, provider.base_url):
+        assert told not in said
+    lines = [json.loads(record.message) for record in logged.records if record.name == "gateway.audit"]
+    assert len(lines) == len(REQUESTS)
+    assert {line["tenant"] for line in lines} == {tenant}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        f"grant_type=client_credentials&client_id={MARK}&client_secret={MARK}&scope={MARK}",
+        f"grant_type={MARK}&client_id={MARK}&client_secret={MARK}",
+        f"{MARK}={MARK}&client_id={MARK}&client_id={MARK}",
+    ],
+)
+async def test_nothing_a_stranger_sends_for_a_token_is_in_any_log(
+    deployment: Deployment, logged: pytest.LogCaptureFixture, form: str
+) -> None:
+    request = Request("POST", "/oauth2/token", f"x={MARK}", {"content-type": FORM}, form.encode())
+    assert (await deployment.application.oauth(request)).status in (400, 401)
+    assert MARK not in "\n".join(logging.Formatter().format(record) for record in logged.records)
+
+
+async def test_a_request_has_one_audit_line_that_tells_what_happened(
+    deployment: Deployment, provider: Provider, logged: pytest.LogCaptureFixture
+) -> None:
+    provider.answer = ANSWERS["patient"]
+    tenant = await deployment.tenant(provider.base_url)
+    client = await deployment.client()
+    token = await deployment.token(tenant, client=client)
+    logged.clear()
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Request_Id="abc", Traceparent=trace)
+    (line,) = [json.loads(record.message) for record in logged.records if record.name == "gateway.audit"]
+    hops = line.pop("ms")
+    assert line == {
+        "event": "fhir",
+        "request": "abc",
+        "client": client.client_id,
+        "secret": client.client_secret.partition(".")[0],
+        "tenant": tenant,
+        "base": "stu3",
+        "interaction": "read",
+        "type": "Patient",
+        "status": 200,
+        "received": 0,
+        "sent": len(answer.body),
+    }
+    assert set(hops) == {"auth", "directory", "credential", "upstream", "gateway"}
+    assert provider.requests[0].headers["traceparent"] == trace

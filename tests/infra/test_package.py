@@ -105,8 +105,18 @@ def test_the_package_holds_all_that_runs() -> None:
     assert unresolved(ROOT, files) == []
 
 
+def is_small(root: Path) -> bool:
+    return sum((root / file).stat().st_size for file in package(root)) < 2_000_000
+
+
 def test_the_package_is_small() -> None:
-    assert sum((ROOT / file).stat().st_size for file in package(ROOT)) < 2_000_000
+    assert is_small(ROOT)
+
+
+def test_a_large_file_would_be_noticed(tmp_path: Path) -> None:
+    (tmp_path / ".funcignore").write_text("")
+    (tmp_path / "recording.json").write_bytes(bytes(2_000_000))
+    assert not is_small(tmp_path)
 
 
 def test_a_file_too_many_or_a_missing_import_would_be_noticed(tmp_path: Path) -> None:

@@ -219,15 +219,35 @@ def test_a_function_that_is_forgotten_would_be_noticed(broken: Break) -> None:
     assert switched_off(infra, "portal") != functions - {"portal_fn"}
 
 
+def table_names(infra: Path) -> tuple[str, ...]:
+    return tuple(re.findall(r"'(\w+)'", text(declaration(infra / "modules/directory.bicep", "tableNames"))))
+
+
 def test_the_directory_has_the_tables_of_the_code() -> None:
-    names = text(declaration(INFRA / "modules/directory.bicep", "tableNames"))
-    assert tuple(re.findall(r"'(\w+)'", names)) == ALL_TABLES
+    assert table_names(INFRA) == ALL_TABLES
+
+
+def test_a_table_that_is_not_made_would_be_noticed(broken: Break) -> None:
+    assert table_names(broken("modules/directory.bicep", "'Pages'", "'Page'")) != ALL_TABLES
+
+
+def public_grants(infra: Path) -> tuple[set[str], set[str], str]:
+    """Which tables the public app may write and which it may read, and what it may do with the vault."""
+    return (
+        tables_of(infra, "gatewayAccess", "writeTables"),
+        tables_of(infra, "gatewayAccess", "readTables"),
+        values(declaration(infra / "main.bicep", "gatewayAccess"))["vaultRole"],
+    )
 
 
 def test_the_public_app_writes_pages_and_usage_alone_and_no_secret() -> None:
-    assert tables_of(INFRA, "gatewayAccess", "writeTables") == {PAGES, USAGE}
-    assert tables_of(INFRA, "gatewayAccess", "readTables") == {TENANTS, CLIENTS}
-    assert values(declaration(INFRA / "main.bicep", "gatewayAccess"))["vaultRole"] == "read"
+    assert public_grants(INFRA) == ({PAGES, USAGE}, {TENANTS, CLIENTS}, "read")
+
+
+def test_a_grant_too_many_to_the_public_app_would_be_noticed(broken: Break) -> None:
+    tables = text(declaration(INFRA / "main.bicep", "gatewayAccess"))
+    infra = broken("main.bicep", tables, tables.replace("'Usage'", "'Usage', 'Tenants'"))
+    assert public_grants(infra)[0] == {PAGES, USAGE, TENANTS}
 
 
 def test_the_portal_writes_tenants_clients_and_secrets() -> None:
@@ -264,9 +284,17 @@ def test_a_key_that_opens_something_would_be_noticed(broken: Break) -> None:
     assert opened_by_keys(infra) == ["directory.bicep: account"]
 
 
+def admin_isolation(infra: Path) -> str | None:
+    return values(declaration(infra / "modules/functionApp.bicep", "site")).get("functionsRuntimeAdminIsolationEnabled")
+
+
 def test_the_hosts_admin_endpoints_are_shut() -> None:
-    site = values(declaration(INFRA / "modules/functionApp.bicep", "site"))
-    assert site["functionsRuntimeAdminIsolationEnabled"] == "true"
+    assert admin_isolation(INFRA) == "true"
+
+
+def test_open_admin_endpoints_would_be_noticed(broken: Break) -> None:
+    line = "functionsRuntimeAdminIsolationEnabled: true"
+    assert admin_isolation(broken("modules/functionApp.bicep", line, line.replace("true", "false"))) == "false"
 
 
 def test_the_audit_query_reads_the_fields_that_are_written(caplog: pytest.LogCaptureFixture) -> None:
@@ -301,12 +329,21 @@ def test_a_column_that_the_audit_query_lacks_would_be_noticed() -> None:
     }
 
 
+def unknown_parameters(infra: Path) -> set[str]:
+    """What parameter files set and `main.bicep` does not take."""
+    names = set(re.findall(r"^param (\w+) ", (infra / "main.bicep").read_text(), re.MULTILINE))
+    files = infra.glob("*.bicepparam")
+    return {name for file in files for name in re.findall(r"^param (\w+) = ", file.read_text(), re.MULTILINE)} - names
+
+
 def test_parameter_files_set_parameters_that_exist() -> None:
     files = sorted(INFRA.glob("*.bicepparam"))
-    names = set(re.findall(r"^param (\w+) ", (INFRA / "main.bicep").read_text(), re.MULTILINE))
     assert [file.name for file in files] == ["main.large.bicepparam", "main.small.bicepparam"]
-    for file in files:
-        lines = file.read_text()
-        assert "using 'main.bicep'" in lines
-        assert set(re.findall(r"^param (\w+) = ", lines, re.MULTILINE)) <= names
+    assert all("using 'main.bicep'" in file.read_text() for file in files)
+    assert unknown_parameters(INFRA) == set()
     assert re.findall(r"^param (\w+) \w+$", (INFRA / "main.bicep").read_text(), re.MULTILINE) == ["portalClientId"]
+
+
+def test_a_parameter_that_does_not_exist_would_be_noticed(broken: Break) -> None:
+    infra = broken("main.small.bicepparam", "using 'main.bicep'", "using 'main.bicep'\nparam cacheSecond = 60")
+    assert unknown_parameters(infra) == {"cacheSecond"}

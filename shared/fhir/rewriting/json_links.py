@@ -127,13 +127,15 @@ def _local_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
     if root_urls is None:
         return None
     taken = {start for start, _ in root_urls}
+    target = link_map.target
     edits: list[Edit] = []
     done = 0
     for candidate in link_map.starts.finditer(text):
         start, end = candidate.span()
-        if text[end] in '/"' and _CERTAIN.match(text, start):
+        # One lookup and one short match, a third of the time of a pattern that looks behind for each member's name.
+        if text.endswith(_URL_MEMBERS, 0, start) and _PLAIN_PATH.match(text, end):
             scheme = _HTTPS if text[start - 2] == "s" else _HTTP
-            edits.append((start - len(scheme), end, link_map.target))
+            edits.append((start - len(scheme), end, target))
         elif start >= done:
             start = _string_start(text, done, start)
             done = _string_end(text, start)
@@ -158,19 +160,16 @@ def _local_edits(text: str, link_map: LinkMap, link_url: LinkUrl | None) -> list
 
 _HTTP, _HTTPS = "http:", "https:"
 _URL_NAMES = tuple(name for name, position in ANYWHERE.items() if position is Position.URL)
-# A member that holds one URL, from the URL's "//" to the string's end, with a path of plain segments: such a path can't
-# climb, and without another "//" holds no second base. One pattern for all maps: compiling one costs half a request.
-_CERTAIN = re.compile(
-    "(?:"
-    + "|".join(
-        rf'(?<=[^\\]"{name}":{space}"{scheme})'
-        for name in _URL_NAMES
-        for space in ("", " ")
-        for scheme in (_HTTP, _HTTPS)
-    )
-    + r')//[\w.\-\[\]:]++(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+"',
-    re.ASCII,
+# How a member that holds one URL begins, up to the URL's "//", after an unescaped character.
+_URL_MEMBERS = tuple(
+    f'{before}"{name}":{space}"{scheme}'
+    for scheme in (_HTTP, _HTTPS)
+    for name in _URL_NAMES
+    for space in ("", " ")
+    for before in "{, \t\n\r"
 )
+# From a base on to the string's end, a path of plain segments: it can't climb, and without "//" holds no second base.
+_PLAIN_PATH = re.compile(r'(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+"', re.ASCII)
 
 
 def _hides(text: str) -> bool:
@@ -211,10 +210,10 @@ def _root_urls(text: str) -> list[tuple[int, int]] | None:
     """Where the strings `link.url` of the outermost object stand, or None when that can't be told from its ends."""
     count = text.count('"link"')
     found = {}
-    if count:
-        for links in (_LEADING_LINKS.match(text), _TRAILING_LINKS.match(text, text.rfind('"link"'))):
-            if links:
-                found[links.start("links")] = links.end("links")
+    if count and (links := _LEADING_LINKS.match(text)):
+        found[links.start("links")] = links.end("links")
+    if len(found) < count and (links := _TRAILING_LINKS.match(text, text.rfind('"link"'))):
+        found[links.start("links")] = links.end("links")
     if len(found) != count:
         return None
     return [

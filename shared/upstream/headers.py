@@ -1,8 +1,8 @@
 """Which headers pass through the gateway. Whatever is not named here does not."""
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping
-from uuid import uuid4
 
 UP = (
     "accept-language",
@@ -36,7 +36,7 @@ _VALUE = re.compile(r"[\x20-\x7e\t]*")
 def request_id(headers: Mapping[str, str]) -> str:
     """The client's `X-Request-Id` if it is one we may echo and log, else a new one."""
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def chosen(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

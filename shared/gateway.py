@@ -9,6 +9,7 @@ from functools import lru_cache
 import orjson
 
 from shared.audit import AuditLog
+from shared.content_coding import encoded
 from shared.directory.clients import Clients
 from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Access, BatchMode, Provider
@@ -89,6 +90,7 @@ class Gateway:
         trace = _Trace(request_id(request.headers), base)
         try:
             response = await self._serve(request, base, version, path, trace)
+            response = await encoded(response, request.headers.get("accept-encoding"))
         except Exception as error:
             format = format_for_errors(request.query, request.headers.get("accept"))
             response = error_response(fhir_error(error), version, format)

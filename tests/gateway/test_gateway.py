@@ -1,6 +1,7 @@
 """What the gateway promises the app: DESIGN.md, "A FHIR request, step by step"."""
 
 import asyncio
+import gzip
 import json
 import socket
 from typing import Any
@@ -36,6 +37,22 @@ async def test_a_read_reaches_the_tenants_provider(deployment: Deployment, provi
     assert answer.headers["Last-Modified"] == "Tue, 03 Nov 2026 08:00:00 GMT"
     assert "X-Powered-By" not in answer.headers
     assert provider.targets == ["/fhir/Patient/1"]
+
+
+async def test_an_answer_is_compressed_anew_for_a_client_that_takes_gzip(
+    deployment: Deployment, provider: Provider
+) -> None:
+    record = {**PATIENT, "managingOrganization": {"reference": f"{provider.base_url}/Organization/1"}, "x": "y" * 3_000}
+    provider.answers(gzip.compress(json.dumps(record).encode()), Content_Encoding="gzip")
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+
+    plain = await deployment.send("GET", "/stu3/Patient/1", token)
+    compressed = await deployment.send("GET", "/stu3/Patient/1", token, Accept_Encoding="gzip")
+
+    assert "Content-Encoding" not in plain.headers
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(compressed.body) == plain.body
+    assert json.loads(plain.body)["managingOrganization"] == {"reference": f"{GATEWAY}/stu3/Organization/1"}
 
 
 async def test_every_hop_has_its_time(deployment: Deployment, provider: Provider) -> None:

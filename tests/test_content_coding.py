@@ -1,0 +1,62 @@
+"""The content coding of answers: who gets gzip, and that it is the same body."""
+
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.content_coding import encoded
+from shared.message import Response
+
+BODY = json.dumps({"resourceType": "Patient", "text": "x" * 5_000}).encode()
+RESPONSE = Response(200, {"Content-Type": "application/fhir+json; charset=utf-8"}, BODY)
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    ["gzip", "gzip, deflate, br", "br;q=1.0, gzip;q=0.8, *;q=0.1", "*", "GZIP ; q=1", "x-gzip", "gzip;q=0.001"],
+)
+async def test_a_client_that_takes_gzip_gets_it(accepted: str) -> None:
+    answer = await encoded(RESPONSE, accepted)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers["Content-Type"] == RESPONSE.headers["Content-Type"]
+    assert len(answer.body) < len(BODY) / 10
+    assert gzip.decompress(answer.body) == BODY
+
+
+@pytest.mark.parametrize(
+    "accepted", [None, "", "identity", "br, deflate", "gzip;q=0", "gzip;q=0.0, *", "*;q=0", "notgzip", "gzip;x=1"]
+)
+async def test_a_client_that_does_not_gets_the_body_as_it_is(accepted: str | None) -> None:
+    answer = await encoded(RESPONSE, accepted)
+    assert answer.body == BODY
+    assert "Content-Encoding" not in answer.headers
+    assert answer.headers["Vary"] == "Accept-Encoding"
+
+
+async def test_what_fits_into_a_packet_stays_as_it_is() -> None:
+    small = Response(404, {}, b"x" * 1_000)
+    assert await encoded(small, "gzip") is small
+
+
+async def test_a_strong_etag_keeps_its_bytes() -> None:
+    tagged = Response(200, {"ETag": '"5"'}, BODY)
+    assert await encoded(tagged, "gzip") is tagged
+    weak = await encoded(Response(200, {"ETag": 'W/"5"'}, BODY), "gzip")
+    assert weak.headers["ETag"] == 'W/"5"'
+    assert weak.headers["Content-Encoding"] == "gzip"
+
+
+async def test_a_large_body_is_compressed_beside_other_requests() -> None:
+    large = b"".join(b'{"value":%d}' % number for number in range(100_000))
+    assert gzip.decompress((await encoded(Response(200, {}, large), "gzip")).body) == large
+
+
+@given(st.text(), st.binary(min_size=0, max_size=4_000))
+async def test_any_header_and_any_body_come_out_whole(accepted: str, body: bytes) -> None:
+    answer = await encoded(Response(200, {}, body), accepted)
+    plain = gzip.decompress(answer.body) if "Content-Encoding" in answer.headers else answer.body
+    assert plain == body

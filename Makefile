@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CHECKOV := .checkov/.installed
+FHIRSTARTER := .fhirstarter/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help run services demo test bench faults soak check format clean
@@ -22,7 +23,7 @@ services: $(INSTALLED) ## start everything but the functions, for func start
 demo: $(INSTALLED) ## play the app against what runs, and print the charts it gets
 	@exec $(BIN)/python -m local demo
 
-test: $(INSTALLED) ## run all tests
+test: $(INSTALLED) $(FHIRSTARTER) ## run all tests
 	$(BIN)/python -m pytest
 
 bench: $(INSTALLED) ## measure everything, twelve minutes (QUICK=1: two); needs nginx, haproxy and wrk
@@ -45,7 +46,7 @@ format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix
 
 clean: ## remove what make installed; the state of the local stack stays
-	rm -rf $(VENV) .checkov local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .checkov .fhirstarter local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@echo "Installing the requirements into $(VENV)"
@@ -59,4 +60,10 @@ $(CHECKOV):
 	@echo "Installing checkov into .checkov"
 	@$(PYTHON) -m venv .checkov
 	@.checkov/bin/python -m pip install --quiet --disable-pip-version-check 'checkov>=3.2,<4'
+	@touch $@
+
+$(FHIRSTARTER): tests/conformance/requirements.txt
+	@echo "Installing fhirstarter into .fhirstarter"
+	@$(PYTHON) -m venv .fhirstarter
+	@.fhirstarter/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

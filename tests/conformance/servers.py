@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ OBSERVATIONS = 120
 _TYPES = ("Location", "Patient", "Encounter", "Condition", "Observation")
 _HERE = Path(__file__).parent
 _HAPI = _HERE / "hapi"
+_FHIRSTARTER = _HERE.parents[1] / ".fhirstarter"
 _START_SECONDS = 60.0
 _AT_ONCE = 8
 
@@ -97,7 +97,7 @@ def releases() -> dict[str, str]:
     return {
         "HAPI FHIR": f"{hapi[1]}, its plain server",
         "Medplum": f"`@medplum/fhir-router` {packages['node_modules/@medplum/fhir-router']['version']}",
-        "fhirstarter": f"{importlib.metadata.version('fhirstarter')} (R4 is R4B)",
+        "fhirstarter": f"{fhirstarter().version} (R4 is R4B)",
     }
 
 
@@ -182,10 +182,19 @@ async def _start_medplum(processes: AsyncExitStack) -> list[str]:
     return [base]
 
 
+def fhirstarter() -> importlib.metadata.Distribution:
+    """fhirstarter's distribution, in an environment of its own. Raises Unavailable where `make test` has made none."""
+    paths = [str(path) for path in _FHIRSTARTER.glob("lib/python*/site-packages")]
+    for found in importlib.metadata.distributions(name="fhirstarter", path=paths):
+        return found
+    raise Unavailable("fhirstarter is not installed: make test installs it")
+
+
 async def _start_fhirstarter(processes: AsyncExitStack, sequence: str) -> list[str]:
+    fhirstarter()
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    command = (sys.executable, str(_HERE / "fhirstarter_server.py"), str(port))
+    command = (str(_FHIRSTARTER / "bin" / "python"), str(_HERE / "fhirstarter_server.py"), str(port))
     await processes.enter_async_context(process(command, f"{base}/metadata", FHIR_SEQUENCE=sequence))
     return [base]
 

@@ -6,10 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CHECKOV := .checkov/.installed
+SUPPLY := .supply/.installed
 FHIRSTARTER := .fhirstarter/.installed
+LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test bench faults soak check format clean
+.PHONY: help run services demo test bench faults soak check format lock clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,20 +38,24 @@ faults: $(INSTALLED) ## inject every fault, try every attack, send 100,000 gener
 soak: $(INSTALLED) ## half an hour of mixed load with faults and rotations
 	$(BIN)/python -m tests.soak --minutes 30 --write
 
-check: $(INSTALLED) $(CHECKOV) ## run linters, type checks and the checks of infra/
+check: $(INSTALLED) $(CHECKOV) ## run linters, type checks and the checks of infra/ and of the supply chain
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/infra/check_*.py tests/docs/check_*.py
+	$(BIN)/python -m pytest tests/infra/check_*.py tests/docs/check_*.py tests/supply/check_*.py
 
 format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-clean: ## remove what make installed; the state of the local stack stays
-	rm -rf $(VENV) .checkov .fhirstarter local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+lock: $(SUPPLY) ## pin what the requirements allow at its newest, with hashes
+	grep -hv '^-r' requirements.txt | $(LOCK) --output-file requirements.lock -
+	grep -hv '^-r' requirements.txt requirements-dev.txt | $(LOCK) --constraints requirements.lock --output-file requirements-dev.lock -
 
-$(INSTALLED): requirements.txt requirements-dev.txt
+clean: ## remove what make installed; the state of the local stack stays
+	rm -rf $(VENV) .checkov .supply .fhirstarter local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(INSTALLED): requirements.txt requirements.lock requirements-dev.txt requirements-dev.lock
 	@echo "Installing the requirements into $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	@$(PYTHON) -m venv $(VENV)
@@ -60,6 +67,13 @@ $(CHECKOV):
 	@echo "Installing checkov into .checkov"
 	@$(PYTHON) -m venv .checkov
 	@.checkov/bin/python -m pip install --quiet --disable-pip-version-check 'checkov>=3.2,<4'
+	@touch $@
+
+# In an environment of its own: what makes locks and audits must not depend on what it locks.
+$(SUPPLY):
+	@echo "Installing uv into .supply"
+	@$(PYTHON) -m venv .supply
+	@.supply/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 	@touch $@
 
 $(FHIRSTARTER): tests/conformance/requirements.txt

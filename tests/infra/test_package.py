@@ -5,14 +5,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pathspec
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.infra.templates import ROOT
+from tests.supply.locks import needed, requirements
 
 FUNCTIONS = {path.parent.name for path in ROOT.glob("*/function.json")}
 
@@ -36,7 +36,7 @@ def package(root: Path) -> list[str]:
 def strays(files: list[str]) -> list[str]:
     """Files that do not run in Azure."""
     runs = re.compile(
-        rf"host\.json|requirements\.txt|shared/.+|({'|'.join(sorted(FUNCTIONS))})/(__init__\.py|function\.json)"
+        rf"host\.json|requirements\.(txt|lock)|shared/.+|({'|'.join(sorted(FUNCTIONS))})/(__init__\.py|function\.json)"
     )
     return [file for file in files if not runs.fullmatch(file)]
 
@@ -67,27 +67,14 @@ def imported(source: Path) -> Iterator[str]:
             yield "." * node.level + (node.module or "")
 
 
-def required_modules(requirements: Path) -> set[str]:
+def required_modules(file: Path) -> set[str]:
     """The top-level modules of what is required, and of what that requires."""
-    waiting = [Requirement(line) for line in requirements.read_text().splitlines() if line and not line.startswith("#")]
-    wanted = set[str]()
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        if name not in wanted:
-            wanted.add(name)
-            needed = [Requirement(line) for line in requires(name) or ()]
-            waiting += [found for found in needed if is_needed(found, requirement.extras or {""})]
+    wanted = needed(requirements(file))
     return {
         module
         for module, distributions in packages_distributions().items()
         if wanted & {canonicalize_name(distribution) for distribution in distributions}
     }
-
-
-def is_needed(requirement: Requirement, extras: set[str]) -> bool:
-    marker = requirement.marker
-    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
 
 
 def test_the_package_holds_only_what_runs() -> None:
@@ -100,7 +87,7 @@ def test_the_package_holds_only_what_runs() -> None:
 
 def test_the_package_holds_all_that_runs() -> None:
     files = package(ROOT)
-    assert {"host.json", "requirements.txt"} <= set(files)
+    assert {"host.json", "requirements.txt", "requirements.lock"} <= set(files)
     assert {f"{name}/{file}" for name in FUNCTIONS for file in ("function.json", "__init__.py")} <= set(files)
     assert unresolved(ROOT, files) == []
 

@@ -38,7 +38,7 @@ faults: $(INSTALLED) ## inject every fault, try every attack, send 100,000 gener
 soak: $(INSTALLED) ## half an hour of mixed load with faults and rotations
 	$(BIN)/python -m tests.soak --minutes 30 --write
 
-check: $(INSTALLED) $(CHECKOV) ## run linters, type checks and the checks of infra/ and of the supply chain
+check: $(INSTALLED) $(CHECKOV) $(SUPPLY) ## run linters, type checks and the checks of infra/ and of the supply chain
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -71,9 +71,9 @@ $(CHECKOV):
 
 # In an environment of its own: what makes locks and audits must not depend on what it locks.
 $(SUPPLY):
-	@echo "Installing uv into .supply"
+	@echo "Installing uv and pip-audit into .supply"
 	@$(PYTHON) -m venv .supply
-	@.supply/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@.supply/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' 'pip-audit>=2.9,<3'
 	@touch $@
 
 $(FHIRSTARTER): tests/conformance/requirements.txt

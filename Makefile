@@ -12,7 +12,7 @@ LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --u
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test bench faults soak check format lock clean
+.PHONY: help run services demo test bench faults soak check format lock sbom clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ lock: $(SUPPLY) ## pin what the requirements allow at its newest, with hashes
 	grep -hv '^-r' requirements.txt | $(LOCK) --output-file requirements.lock -
 	grep -hv '^-r' requirements.txt requirements-dev.txt | $(LOCK) --constraints requirements.lock --output-file requirements-dev.lock -
 
+sbom: $(INSTALLED) $(SUPPLY) ## write the bill of materials and the table of licences
+	$(BIN)/python -m tests.supply.bill_of_materials
+
 clean: ## remove what make installed; the state of the local stack stays
 	rm -rf $(VENV) .checkov .supply .fhirstarter local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -71,9 +74,9 @@ $(CHECKOV):
 
 # In an environment of its own: what makes locks and audits must not depend on what it locks.
 $(SUPPLY):
-	@echo "Installing uv and pip-audit into .supply"
+	@echo "Installing uv, pip-audit and cyclonedx-bom into .supply"
 	@$(PYTHON) -m venv .supply
-	@.supply/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' 'pip-audit>=2.9,<3'
+	@.supply/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' 'pip-audit>=2.9,<3' 'cyclonedx-bom>=7,<8'
 	@touch $@
 
 $(FHIRSTARTER): tests/conformance/requirements.txt

@@ -11,7 +11,7 @@ from tests.docs.pages import DOCS, Fence, blocks, broken_links, commands, resolv
 from tests.infra.queries import columns, operands
 from tests.infra.templates import INFRA, ROOT
 
-GUIDES = [DOCS / f"{name}.md" for name in ("deployment", "runbook", "security-model", "costs")]
+GUIDES = [DOCS / f"{name}.md" for name in ("deployment", "runbook", "security-model", "costs", "supply-chain")]
 WITH_COMMANDS = [DOCS / "deployment.md", DOCS / "runbook.md"]
 WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
 

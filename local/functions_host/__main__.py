@@ -2,28 +2,17 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from local.functions_host.app import create_runner
-from local.functions_host.functions import Function, LoadError, apply_settings, load, read_object
-
-_LEVELS = {
-    "Trace": logging.DEBUG,
-    "Debug": logging.DEBUG,
-    "Information": logging.INFO,
-    "Warning": logging.WARNING,
-    "Error": logging.ERROR,
-    "Critical": logging.CRITICAL,
-    "None": logging.CRITICAL + 1,
-}
+from local.functions_host.functions import LoadedFunction, LoadError, apply_settings, load, read_object
+from local.functions_host.logs import configure_logging
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     root = options.root.resolve()
     try:
-        _configure_logging(read_object(root / "host.json"))
+        configure_logging(read_object(root / "host.json"))
         apply_settings(root)
         functions = load(root, only=options.only, without=options.without)
         asyncio.new_event_loop().run_until_complete(_serve(functions, options.port))
@@ -53,19 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _configure_logging(host: dict[str, Any]) -> None:
-    """Logs to stderr at the levels of `host.json`, whose categories are the loggers' names."""
-    levels = {"default": "Information"} | host.get("logging", {}).get("logLevel", {})
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    for category, level in levels.items():
-        if level not in _LEVELS:
-            raise LoadError(f"host.json: logLevel of {category} must be one of {', '.join(_LEVELS)}")
-        logging.getLogger(None if category == "default" else category).setLevel(_LEVELS[level])
-    # It would log the lines of a malformed request as they are, with what must not be in a log.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-
-
-async def _serve(functions: Sequence[Function], port: int) -> None:
+async def _serve(functions: Sequence[LoadedFunction], port: int) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

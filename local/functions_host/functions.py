@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,24 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """An HTTP function. `methods` are upper case; `main` takes the request as the argument named `trigger`."""
+    """An HTTP function as its `function.json` has it. `methods` are upper case.
+
+    `entry_point` of `script` takes the request as the argument named `trigger`.
+    """
 
     name: str
     methods: tuple[str, ...]
     route: Route
-    main: Callable[..., Any]
     trigger: str
+    script: Path
+    entry_point: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFunction(Function):
+    """A function whose script is imported: `main` is its entry point."""
+
+    main: Callable[..., Any]
     is_async: bool
 
 
@@ -52,8 +63,17 @@ def apply_settings(root: Path) -> None:
         os.environ.setdefault(name, value)
 
 
-def load(root: Path, only: Collection[str] = (), without: Collection[str] = ()) -> list[Function]:
-    """The HTTP functions below `root` in the order in which the host tries them, imported with `root` on the path.
+def load(root: Path, only: Collection[str] = (), without: Collection[str] = ()) -> list[LoadedFunction]:
+    """The functions that `find` finds, imported with `root` on the path. Raises LoadError."""
+    found = find(root, only, without)
+    if str(root) not in sys.path[:1]:
+        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    return [_load(function) for function in found]
+
+
+def find(root: Path, only: Collection[str] = (), without: Collection[str] = ()) -> list[Function]:
+    """The HTTP functions below `root` in the order in which the host tries them.
 
     `only` and `without` select by name. A function whose `AzureWebJobs.<name>.Disabled` is set in the environment is
     left out. Raises LoadError, also for what the host would refuse or serve differently.
@@ -64,20 +84,17 @@ def load(root: Path, only: Collection[str] = (), without: Collection[str] = ()) 
     unknown = {*only, *without} - {folder.name for folder in folders}
     if unknown:
         raise LoadError(f"no such function: {', '.join(sorted(unknown))}")
-    if str(root) not in sys.path[:1]:
-        sys.path.insert(0, str(root))
-    importlib.invalidate_caches()
     functions: list[Function] = []
     for folder in folders:
         if folder.name in without or (only and folder.name not in only) or _is_disabled(folder.name):
             continue
-        function = _load_function(folder, prefix)
+        function = _read_function(folder, prefix)
         if function is not None:
             functions.append(function)
     return functions
 
 
-def _load_function(folder: Path, prefix: str) -> Function | None:
+def _read_function(folder: Path, prefix: str) -> Function | None:
     name = folder.name
     config = read_object(folder / "function.json")
     bindings = config.get("bindings", [])
@@ -91,15 +108,30 @@ def _load_function(folder: Path, prefix: str) -> Function | None:
         raise LoadError(f"{name}: a binding of type http named $return is missing")
     if not trigger.get("methods"):
         raise LoadError(f"{name}: methods are missing")
-    main = _import_main(folder, config.get("scriptFile", "__init__.py"), config.get("entryPoint", "main"))
-    if list(inspect.signature(main).parameters) != [trigger["name"]]:
-        raise LoadError(f"{name}: the entry point must take exactly one argument, {trigger['name']}")
     return Function(
         name=name,
         methods=tuple(method.upper() for method in trigger["methods"]),
         route=_parse_route(name, prefix, trigger.get("route") or name),
-        main=main,
         trigger=trigger["name"],
+        script=_script(folder, config.get("scriptFile", "__init__.py")),
+        entry_point=config.get("entryPoint", "main"),
+    )
+
+
+def _script(folder: Path, name: str) -> Path:
+    path = folder / name
+    if path.parent != folder or not path.is_file():
+        raise LoadError(f"{folder.name}: scriptFile is not in the function's folder: {name}")
+    return path
+
+
+def _load(function: Function) -> LoadedFunction:
+    main = _import_main(function)
+    if list(inspect.signature(main).parameters) != [function.trigger]:
+        raise LoadError(f"{function.name}: the entry point must take exactly one argument, {function.trigger}")
+    return LoadedFunction(
+        **{field.name: getattr(function, field.name) for field in fields(function)},
+        main=main,
         is_async=inspect.iscoroutinefunction(main),
     )
 
@@ -113,11 +145,8 @@ def _parse_route(name: str, prefix: str, route: str) -> Route:
         raise LoadError(f"{name}: {error}") from None
 
 
-def _import_main(folder: Path, script: str, entry_point: str) -> Callable[..., Any]:
-    name = folder.name
-    path = folder / script
-    if path.parent != folder or not path.is_file():
-        raise LoadError(f"{name}: scriptFile is not in the function's folder: {script}")
+def _import_main(function: Function) -> Callable[..., Any]:
+    name, path = function.name, function.script
     module_name = name if path.stem == "__init__" else f"{name}.{path.stem}"
     try:
         module = importlib.import_module(module_name)
@@ -125,9 +154,9 @@ def _import_main(folder: Path, script: str, entry_point: str) -> Callable[..., A
         raise LoadError(f"{name}: {type(error).__name__}: {error}") from error
     if module.__file__ is None or Path(module.__file__).resolve() != path.resolve():
         raise LoadError(f"{name}: another module has this name: {module.__file__}")
-    main = getattr(module, entry_point, None)
+    main = getattr(module, function.entry_point, None)
     if not callable(main):
-        raise LoadError(f"{name}: {script} has no function {entry_point}")
+        raise LoadError(f"{name}: {path.name} has no function {function.entry_point}")
     return main  # type: ignore[no-any-return]
 
 

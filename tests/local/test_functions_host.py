@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from local.functions_host import Function, LoadError, apply_settings, create_app, create_runner, load
+from local.functions_host import LoadedFunction, LoadError, apply_settings, create_app, create_runner, load
 
 PROJECT = Path(__file__).parents[2]
 ECHO = """
@@ -63,7 +63,7 @@ def answering(expression: str) -> str:
 
 
 @asynccontextmanager
-async def serving(functions: list[Function]) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
+async def serving(functions: list[LoadedFunction]) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     runner = create_runner(functions)
     await runner.setup()
     try:

@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from bench import servers
-from bench.process import PROJECT, SERVER_CORE, on_core
+from bench.cores import SERVER_CORE, on_core
+from bench.process import PROJECT
 from bench.wrk import Prepared
 
 _START_SECONDS = 20.0

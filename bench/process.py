@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
+from bench.cores import on_core
+
 PROJECT = Path(__file__).resolve().parents[1]
-_CORES = sorted(os.sched_getaffinity(0))
-LOAD_CORE, SERVER_CORE = _CORES[0], _CORES[-1]
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 
@@ -23,37 +24,45 @@ class ProcessEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process that serves on `port` of 127.0.0.1."""
+    """What serves on `port` of 127.0.0.1, and the process of it that is measured."""
 
     port: int
-    process: Process
+    process: psutil.Process
 
     def cpu_seconds(self) -> float:
         """The time it has been on a core so far, user and system."""
-        times = psutil.Process(self.process.pid).cpu_times()
+        times = self.process.cpu_times()
         return times.user + times.system
 
     def memory_bytes(self) -> int:
         """What it holds in memory."""
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+        return int(self.process.memory_info().rss)
 
 
 @asynccontextmanager
 async def running(
-    command: Sequence[str], port: int, *, core: int, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    port: int,
+    *,
+    core: int,
+    environment: Mapping[str, str] | None = None,
+    errors: int | IO[bytes] = DEVNULL,
 ) -> AsyncIterator[Running]:
-    """Starts a command on a core, and yields when it accepts connections on `port`. Raises ProcessEnded."""
+    """Starts a command on a core, and yields when it accepts connections on `port`. Raises ProcessEnded.
+
+    `errors` is where its standard error goes.
+    """
     process = await asyncio.create_subprocess_exec(
         *on_core(core, command),
         cwd=PROJECT,
         env={**os.environ, **(environment or {})},
         stdin=DEVNULL,
         stdout=DEVNULL,
-        stderr=DEVNULL,
+        stderr=errors,
     )
     try:
         await _accepts(process, command, port)
-        yield Running(port, process)
+        yield Running(port, psutil.Process(process.pid))
     finally:
         await _stop(process)
 
@@ -68,11 +77,6 @@ async def output(command: Sequence[str], *, core: int, seconds: float) -> str:
     if process.returncode != 0:
         raise ProcessEnded(f"{command[0]}: {error.decode(errors='replace').strip()}")
     return written.decode()
-
-
-def on_core(core: int, command: Sequence[str]) -> list[str]:
-    """The command as one that runs on a single core and is killed when we die; both keep its process id."""
-    return ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(core), *command]
 
 
 async def _accepts(process: Process, command: Sequence[str], port: int) -> None:

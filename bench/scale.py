@@ -12,8 +12,9 @@ from pathlib import Path
 import aiohttp
 
 from bench import answers, servers
+from bench.cores import LOAD_CORE
 from bench.deployment import Deployment
-from bench.process import LOAD_CORE, Running, running
+from bench.process import Running, running
 from bench.tables import connection_string, tenant_id
 from bench.wrk import Load, Prepared, load
 

@@ -1,15 +1,20 @@
-"""What takes part: the provider, what a user could build instead, and the functions host with either app."""
+"""What takes part: provider, what a user could build instead, and both apps in the local host and the real worker."""
 
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 from bench import answers
-from bench.process import LOAD_CORE, PROJECT, SERVER_CORE, Running, running
+from bench.cores import LOAD_CORE, SERVER_CORE
+from bench.process import PROJECT, Running, running
 
 FLOOR = PROJECT / "bench" / "floor"
+WORKER_PYTHON = PROJECT / ".functions-worker" / "bin" / "python"
+"""In the environment of the real worker, which `make` installs."""
 BATCH_ENTRIES = 7
 _FUNCTIONS = ("metadata_fn", "token_fn", "fhir_proxy_fn")
 
@@ -133,7 +138,7 @@ async def token_proxy(folder: Path, provider: Running, tenant: str, public_key: 
 
 @asynccontextmanager
 async def gateway(environment: Mapping[str, str]) -> AsyncIterator[Running]:
-    """The gateway in the functions host, one process."""
+    """The gateway in the local functions host, one process."""
     port = free_port()
     async with running(host_command(PROJECT, port), port, core=SERVER_CORE, environment=environment) as server:
         yield server
@@ -141,16 +146,39 @@ async def gateway(environment: Mapping[str, str]) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def floor() -> AsyncIterator[Running]:
-    """A function that does nothing in the functions host, one process."""
+    """A function that does nothing in the local functions host, one process."""
     port = free_port()
     async with running(host_command(FLOOR, port), port, core=SERVER_CORE) as server:
         yield server
 
 
+@asynccontextmanager
+async def in_worker(
+    root: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    more: Iterable[str] = (),
+    errors: int | IO[bytes] = DEVNULL,
+) -> AsyncIterator[Running]:
+    """An app in the real Functions worker, whose process is the one that is measured: its host is with the load.
+
+    `more` are functions besides those that are measured; `errors` is where the host's log goes.
+    """
+    port = free_port()
+    command = [str(WORKER_PYTHON), "-m", "bench.functions_worker", "--port", str(port), "--root", str(root)]
+    command += ["--worker-core", str(SERVER_CORE), *_only(root, more)]
+    async with running(command, port, core=LOAD_CORE, environment=environment, errors=errors) as host:
+        (worker,) = host.process.children()
+        yield Running(port, worker)
+
+
 def host_command(root: Path, port: int) -> list[str]:
-    """The functions host on an app's folder."""
-    only = [argument for name in _FUNCTIONS if (root / name).is_dir() for argument in ("--only", name)]
-    return [sys.executable, "-m", "local.functions_host", "--port", str(port), "--root", str(root), *only]
+    """The local functions host on an app's folder."""
+    return [sys.executable, "-m", "local.functions_host", "--port", str(port), "--root", str(root), *_only(root)]
+
+
+def _only(root: Path, more: Iterable[str] = ()) -> list[str]:
+    return [argument for name in (*_FUNCTIONS, *more) if (root / name).is_dir() for argument in ("--only", name)]
 
 
 @asynccontextmanager

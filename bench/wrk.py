@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.process import LOAD_CORE, Running, output
+from bench.cores import LOAD_CORE
+from bench.process import Running, output
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 

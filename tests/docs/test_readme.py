@@ -55,7 +55,8 @@ def test_defaults_are_those_of_the_table(name: str) -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     required = set()
-    for file in ("requirements.txt", "requirements-dev.txt", "tests/conformance/requirements.txt"):
+    own_environments = ("tests/conformance/requirements.txt", "bench/functions_worker/requirements.txt")
+    for file in ("requirements.txt", "requirements-dev.txt", *own_environments):
         for line in (ROOT / file).read_text().splitlines():
             if found := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line):
                 required.add(found[0].lower())

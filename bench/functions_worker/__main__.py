@@ -1,0 +1,123 @@
+"""`python -m bench.functions_worker --port 8080 --root DIR --worker-core 1`: serves an app folder in the real worker.
+
+Needs an environment with what stands in requirements.txt beside this file.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc
+from aiohttp import web
+from azure.functions import HttpRequest
+
+from bench.cores import on_core
+from bench.functions_worker import messages
+from bench.functions_worker.channel import WorkerChannel, WorkerError
+from bench.functions_worker.protocol import protos
+from bench.functions_worker.worker import SCRIPT_ROOT
+from local.functions_host import front
+from local.functions_host.functions import Function, LoadError, apply_settings, find, read_object
+from local.functions_host.logs import configure_logging
+
+_UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+
+
+def main() -> int:
+    """Serves until SIGINT or SIGTERM, or until the worker ends; the exit code is 1 when a function can't be loaded."""
+    options = _parser().parse_args()
+    root = options.root.resolve()
+    try:
+        configure_logging(read_object(root / "host.json"))
+        apply_settings(root)
+        asyncio.run(_serve(root, find(root, only=options.only), options.port, options.worker_core))
+    except (LoadError, WorkerError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.functions_worker", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
+    parser.add_argument("--root", type=Path, required=True, help="the app's folder, with host.json")
+    parser.add_argument("--only", action="append", default=[], metavar="FUNCTION", help="serve this one (repeatable)")
+    parser.add_argument("--worker-core", type=int, required=True, help="the core on which the worker runs alone")
+    return parser
+
+
+async def _serve(root: Path, functions: Sequence[Function], port: int, worker_core: int) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    channel = WorkerChannel()
+
+    async def invoke(function: Function, request: HttpRequest) -> web.Response:
+        return messages.answer(request, await channel.invoke(function, request))
+
+    async with _listening(channel) as channel_port, _worker(root, channel_port, worker_core) as worker:
+        ended = asyncio.create_task(worker.wait())
+        await _unless_ended(ended, _load(channel, functions))
+        runner = front.create_runner(front.create_app(functions, invoke))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            await _unless_ended(ended, stopped.wait())
+        finally:
+            await runner.cleanup()
+
+
+async def _load(channel: WorkerChannel, functions: Sequence[Function]) -> None:
+    for function in functions:
+        await channel.load(function)
+
+
+async def _unless_ended(ended: "asyncio.Task[int]", work: Coroutine[Any, Any, object]) -> None:
+    """Waits for `work`; raises WorkerError when the worker ends before."""
+    working = asyncio.create_task(work)
+    await asyncio.wait({ended, working}, return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        working.cancel()
+        raise WorkerError(f"the worker ended with {ended.result()}")
+    working.result()
+
+
+@asynccontextmanager
+async def _listening(channel: WorkerChannel) -> AsyncIterator[int]:
+    """The port on which the worker finds the channel."""
+    server = grpc.aio.server(options=_UNLIMITED)
+    protos.add_FunctionRpcServicer_to_server(channel, server)
+    port: int = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(grace=None)
+
+
+@asynccontextmanager
+async def _worker(root: Path, port: int, core: int) -> AsyncIterator[Process]:
+    command = [sys.executable, "-m", "bench.functions_worker.worker", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workerId", str(uuid4()), "--requestId", str(uuid4()), "--grpcMaxMessageLength", "2147483647"]
+    process = await asyncio.create_subprocess_exec(
+        *on_core(core, command), env={**os.environ, SCRIPT_ROOT: str(root)}, stdin=DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        # It does not end by itself when the stream does.
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

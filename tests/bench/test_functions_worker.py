@@ -1,0 +1,243 @@
+"""The project's functions run in the real Functions worker, and answer there as they do in the local functions host."""
+
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from bench import answers, servers
+from bench.deployment import PUBLIC_BASE_URL, Deployment, deployed
+from bench.process import PROJECT, ProcessEnded, Running
+
+# CI installs it, and must not pass without it.
+pytestmark = pytest.mark.skipif(
+    not servers.WORKER_PYTHON.exists() and "CI" not in os.environ,
+    reason="the real worker is not installed: make .functions-worker/.installed",
+)
+
+_EACH_OWN = {"Date", "X-Request-Id", "Server-Timing"}
+
+
+class Provider:
+    """A FHIR server that answers everything with a Patient, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.asked: list[tuple[str, str, bytes]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append((request.method, request.raw_path, await request.read()))
+        body = answers.searchset if "Observation" in request.path else answers.patient
+        return web.Response(body=body(self.base_url), content_type="application/fhir+json")
+
+
+@pytest.fixture(scope="module")
+async def provider() -> AsyncIterator[Provider]:
+    provider = Provider()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", provider.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    provider.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/fhir"
+    yield provider
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="module")
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    async with deployed(tmp_path_factory.mktemp("deployment")) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("host") / "log"
+
+
+@pytest.fixture(scope="module")
+async def worker(deployment: Deployment, log: Path) -> AsyncIterator[Running]:
+    with log.open("wb") as errors:
+        async with servers.in_worker(
+            PROJECT, deployment.environment, more=("health_fn", "portal_fn"), errors=errors
+        ) as worker:
+            yield worker
+
+
+@pytest.fixture(scope="module")
+async def local(deployment: Deployment) -> AsyncIterator[Running]:
+    async with servers.gateway(deployment.environment) as local:
+        yield local
+
+
+@pytest.fixture(scope="module")
+async def tenant(deployment: Deployment, provider: Provider) -> str:
+    return await deployment.tenant(provider.base_url)
+
+
+@pytest.fixture(scope="module")
+async def bearer(deployment: Deployment, tenant: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {await deployment.token(tenant)}"}
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().splitlines()
+
+
+async def ask(
+    server: Running, target: str, method: str = "GET", **options: Any
+) -> tuple[aiohttp.ClientResponse, bytes]:
+    url = URL(f"http://127.0.0.1:{server.port}{target}", encoded=True)
+    async with aiohttp.ClientSession() as session, session.request(method, url, **options) as response:
+        return response, await response.read()
+
+
+async def test_the_statement_names_the_token_endpoint(worker: Running) -> None:
+    response, body = await ask(worker, "/stu3/metadata")
+    assert (response.status, response.content_type) == (200, "application/fhir+json")
+    assert json.loads(body)["resourceType"] == "CapabilityStatement"
+    assert f"{PUBLIC_BASE_URL}/oauth2/token".encode() in body
+
+
+async def test_a_token_reads_a_patient_whose_links_lead_to_the_gateway(
+    worker: Running, deployment: Deployment, tenant: str, provider: Provider
+) -> None:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": deployment.client.client_id,
+        "client_secret": deployment.client.client_secret,
+        "scope": tenant,
+    }
+    response, body = await ask(worker, "/oauth2/token", "POST", data=form)
+    assert response.status == 200, body
+    bearer = {"Authorization": f"Bearer {json.loads(body)['access_token']}"}
+    response, body = await ask(worker, "/stu3/Patient/p1", headers=bearer)
+    assert response.status == 200
+    assert json.loads(body) == json.loads(answers.patient(f"{PUBLIC_BASE_URL}/stu3"))
+    assert provider.asked[-1][:2] == ("GET", "/fhir/Patient/p1")
+
+
+async def test_without_a_token_nothing_is_read(worker: Running) -> None:
+    response, body = await ask(worker, "/stu3/Patient/p1")
+    assert response.status == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    assert json.loads(body)["resourceType"] == "OperationOutcome"
+
+
+async def test_a_query_arrives_byte_for_byte(worker: Running, bearer: dict[str, str], provider: Provider) -> None:
+    query = "date=ge2026-01-01&date=lt2026-02-01&code=http%3A%2F%2Floinc.org%7C8867-4,8310-5&_sort=-date&patient=p+1"
+    response, body = await ask(worker, f"/stu3/Observation?{query}", headers=bearer)
+    assert response.status == 200, body
+    assert provider.asked[-1] == ("GET", f"/fhir/Observation?{query}", b"")
+
+
+async def test_a_body_arrives_byte_for_byte(worker: Running, bearer: dict[str, str], provider: Provider) -> None:
+    body = b"date=ge2026-01-01&date=lt2026-02-01&code=%C3%A4+%2B"
+    headers = {**bearer, "Content-Type": "application/x-www-form-urlencoded"}
+    response, _ = await ask(worker, "/stu3/Observation/_search", "POST", headers=headers, data=body)
+    assert response.status == 200
+    assert provider.asked[-1] == ("POST", "/fhir/Observation/_search", body)
+
+
+async def test_an_answer_says_what_each_hop_took(worker: Running, bearer: dict[str, str]) -> None:
+    response, _ = await ask(worker, "/stu3/Patient/p1", headers={**bearer, "X-Request-Id": "from-the-app.1"})
+    assert response.headers["X-Request-Id"] == "from-the-app.1"
+    hops = [hop.partition(";dur=")[0] for hop in response.headers["Server-Timing"].split(", ")]
+    assert hops == ["auth", "directory", "credential", "upstream", "gateway"]
+
+
+async def test_the_host_gets_the_audit_line(worker: Running, bearer: dict[str, str], log: Path) -> None:
+    await ask(worker, "/stu3/Patient/p1", headers={**bearer, "X-Request-Id": "to-be-found"})
+    # It was sent before the answer, in the same stream.
+    line = next(line for line in lines(log) if "to-be-found" in line)
+    assert json.loads(line.removeprefix("INFO gateway.audit: "))["event"] == "fhir"
+
+
+async def test_the_other_functions_load_too(worker: Running) -> None:
+    response, body = await ask(worker, "/health")
+    assert (response.status, json.loads(body)["status"]) == (200, "ok")
+    response, body = await ask(worker, "/portal/")
+    assert (response.status, response.content_type) == (200, "text/html")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/stu3/metadata", 200),
+        ("HEAD", "/stu3/metadata", 200),
+        ("OPTIONS", "/stu3/Patient/p1", 204),
+        ("GET", "/stu3/Patient/p1", 200),
+        ("HEAD", "/stu3/Patient/p1", 200),
+        ("DELETE", "/stu3/Patient/p1", 403),
+        ("GET", "/oauth2/keys", 200),
+        ("POST", "/oauth2/token", 400),
+        ("GET", "/nowhere", 404),
+    ],
+)
+async def test_the_local_host_answers_as_the_real_worker(
+    worker: Running, local: Running, bearer: dict[str, str], method: str, target: str, status: int
+) -> None:
+    found = []
+    for server in (worker, local):
+        response, body = await ask(server, target, method, headers=bearer)
+        headers = {name: value for name, value in response.headers.items() if name.title() not in _EACH_OWN}
+        found.append((response.status, headers, body))
+    assert found[0] == found[1]
+    assert found[0][0] == status
+    assert found[0][2] != b"" or method == "HEAD" or status in (204, 404)
+
+
+async def test_an_answer_of_any_size_passes_and_a_failure_has_none(tmp_path: Path) -> None:
+    for name, statement in (
+        ("echo_fn", "return func.HttpResponse(req.get_body())"),
+        ("failing_fn", "raise ValueError"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(
+            f"import azure.functions as func\n\n\nasync def main(req: func.HttpRequest):\n    {statement}\n"
+        )
+        declared = (servers.FLOOR / "floor_fn" / "function.json").read_text().replace("{*path}", name)
+        (tmp_path / name / "function.json").write_text(declared)
+    (tmp_path / "host.json").write_bytes((servers.FLOOR / "host.json").read_bytes())
+    async with servers.in_worker(tmp_path) as worker:
+        sent = bytes(range(256)) * 40_000
+        _, body = await ask(worker, "/echo_fn", "POST", data=sent)
+        assert body == sent
+        response, body = await ask(worker, "/failing_fn")
+        assert (response.status, body) == (500, b"")
+
+
+async def test_a_wrong_setting_stops_the_app_with_a_line_that_names_it(deployment: Deployment, tmp_path: Path) -> None:
+    environment = {**deployment.environment, "PUBLIC_BASE_URL": ""}
+    with (tmp_path / "log").open("wb") as errors, pytest.raises(ProcessEnded):
+        async with servers.in_worker(PROJECT, environment, errors=errors):
+            pass
+    assert any("PUBLIC_BASE_URL" in line for line in lines(tmp_path / "log"))
+
+
+async def test_the_worker_does_not_outlive_its_host() -> None:
+    async with servers.in_worker(servers.FLOOR) as worker:
+        response, body = await ask(worker, "/")
+        assert (response.status, body) == (200, b"ok")
+        host = worker.process.parent()
+        assert host is not None
+        host.kill()
+        assert psutil.wait_procs([worker.process], timeout=5)[1] == []
+
+
+def test_the_messages_are_those_of_the_fast_protobuf() -> None:
+    code = (
+        "from bench.functions_worker.protocol import protos\n"
+        "from google.protobuf.internal import api_implementation\n"
+        "print(protos.StreamingMessage.DESCRIPTOR.full_name, api_implementation.Type())"
+    )
+    done = subprocess.run([servers.WORKER_PYTHON, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["AzureFunctionsRpcMessages.StreamingMessage", "upb"]

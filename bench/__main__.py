@@ -45,11 +45,14 @@ _QUICK = _Effort((1, 32), 1, 1, 4, 1, 100, 1_000, (1_000, 10_000), 2)
 def main() -> int:
     """The exit code is 1 when a tool is missing."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two minutes, rough figures, on standard output only")
+    parser.add_argument("--quick", action="store_true", help="three minutes, rough figures, on standard output only")
     options = parser.parse_args()
     lacking = machine.missing()
     if lacking:
         print(f"Missing: {', '.join(lacking)}. Install with: apt-get install {' '.join(lacking)}", file=sys.stderr)
+        return 1
+    if not servers.WORKER_PYTHON.exists():
+        print("Missing: the Functions worker. Install it with: make .functions-worker/.installed", file=sys.stderr)
         return 1
     results = asyncio.run(_measure(_QUICK if options.quick else _FULL))
     print(report.markdown(results))

@@ -12,13 +12,17 @@ import aiohttp
 
 from bench import answers, servers
 from bench.deployment import Deployment
-from bench.process import Running
+from bench.process import PROJECT, Running
 from bench.wrk import Load, Prepared, load
 
 FLOOR, GATEWAY, DIRECT, NGINX, HAPROXY = "floor", "gateway", "direct", "nginx", "haproxy"
+WORKER_FLOOR, WORKER_GATEWAY = "floor (worker)", "gateway (worker)"
 CONNECTIONS = (1, 32, 256)
-_ALL = (FLOOR, GATEWAY, DIRECT, NGINX, HAPROXY)
+_IN_WORKER = (WORKER_FLOOR, WORKER_GATEWAY)
 _OURS = (FLOOR, GATEWAY)
+_OTHERS = (DIRECT, NGINX, HAPROXY)
+# Shares are taken at 32, added latency at 1: more would only measure how long the line is.
+_WORKER_CONNECTIONS = (1, 32)
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -30,6 +34,12 @@ class Case:
     request: Prepared
     takers: tuple[str, ...] = _OURS
     most: int = max(CONNECTIONS)
+
+    def takers_at(self, connections: int) -> tuple[str, ...]:
+        """Who is measured at this number of connections."""
+        if connections > self.most:
+            return ()
+        return tuple(taker for taker in self.takers if taker not in _IN_WORKER or connections in _WORKER_CONNECTIONS)
 
     def of(self, taker: str) -> Prepared:
         """The request as `taker` gets it: the provider has no token and its own base."""
@@ -103,6 +113,8 @@ async def compare(
         takers = {
             FLOOR: await started.enter_async_context(servers.floor()),
             GATEWAY: await started.enter_async_context(servers.gateway(deployment.environment)),
+            WORKER_FLOOR: await started.enter_async_context(servers.in_worker(servers.FLOOR)),
+            WORKER_GATEWAY: await started.enter_async_context(servers.in_worker(PROJECT, deployment.environment)),
             DIRECT: provider,
             NGINX: await started.enter_async_context(servers.reverse_proxy(folder, provider)),
             HAPROXY: await started.enter_async_context(
@@ -115,16 +127,17 @@ async def compare(
             *_cases(deployment, native, token, await deployment.token(split)),
             Case("page handle, 22 KB", further_page),
         ]
-        anyones = next(case for case in cases if case.takers is _ALL)
-        for taker in (FLOOR, NGINX, HAPROXY):
+        anyones = next(case for case in cases if NGINX in case.takers)
+        for taker in (FLOOR, WORKER_FLOOR, NGINX, HAPROXY):
             await load(takers[taker], [anyones.of(taker)], folder, connections=8, seconds=1)
         for case in cases:
-            await load(takers[GATEWAY], [case.request], folder, connections=8, seconds=1)
+            for taker in {GATEWAY, WORKER_GATEWAY}.intersection(case.takers):
+                await load(takers[taker], [case.request], folder, connections=8, seconds=1)
         found: dict[tuple[str, int, str], list[Load]] = {}
         for _ in range(rounds):
             for case in cases:
-                for number in filter(case.most.__ge__, connections):
-                    for taker in case.takers:
+                for number in connections:
+                    for taker in case.takers_at(number):
                         measured = await load(
                             takers[taker], [case.of(taker)], folder, connections=number, seconds=seconds
                         )
@@ -150,8 +163,8 @@ def _cases(deployment: Deployment, tenant: str, token: str, split_token: str) ->
     batch = answers.batch(servers.BATCH_ENTRIES)
     search = b"patient=p1&category=vital-signs&_sort=-date"
     return [
-        Case("statement", Prepared("GET", "/stu3/metadata", {"Accept": "application/fhir+json"})),
-        Case("token (post)", Prepared("POST", "/oauth2/token", {"Content-Type": _FORM}, post)),
+        Case("statement", Prepared("GET", "/stu3/metadata", {"Accept": "application/fhir+json"}), _OURS + _IN_WORKER),
+        Case("token (post)", Prepared("POST", "/oauth2/token", {"Content-Type": _FORM}, post), _OURS + _IN_WORKER),
         Case(
             "token (basic)",
             Prepared(
@@ -160,18 +173,27 @@ def _cases(deployment: Deployment, tenant: str, token: str, split_token: str) ->
                 {"Content-Type": _FORM, "Authorization": f"Basic {basic}"},
                 urlencode(form).encode(),
             ),
+            _OURS + _IN_WORKER,
         ),
-        Case("read, 2 KB", Prepared("GET", "/stu3/Patient/p1", bearer), _ALL),
-        Case("searchset, 22 KB", Prepared("GET", f"/stu3/Observation?{search.decode()}", bearer), _ALL),
+        Case("read, 2 KB", Prepared("GET", "/stu3/Patient/p1", bearer), _OURS + _IN_WORKER + _OTHERS),
+        Case(
+            "searchset, 22 KB",
+            Prepared("GET", f"/stu3/Observation?{search.decode()}", bearer),
+            _OURS + _IN_WORKER + _OTHERS,
+        ),
         # More at once for one tenant than the gateway holds: it refuses the rest, as it should.
-        Case("searchset, 1 MB", Prepared("GET", "/stu3/Patient?_count=480", bearer), _ALL, most=32),
+        Case("searchset, 1 MB", Prepared("GET", "/stu3/Patient?_count=480", bearer), _OURS + _OTHERS, most=32),
         Case(
             "POST _search, 22 KB",
             Prepared("POST", "/stu3/Observation/_search", {**bearer, "Content-Type": _FORM}, search),
-            _ALL,
+            _OURS + _OTHERS,
         ),
-        Case("batch of 7, native", Prepared("POST", "/stu3", {**bearer, **body}, batch), _ALL),
-        Case("batch of 7, split", Prepared("POST", "/stu3", {**split, **body}, batch)),
+        Case(
+            "batch of 7, native",
+            Prepared("POST", "/stu3", {**bearer, **body}, batch),
+            _OURS + _IN_WORKER + _OTHERS,
+        ),
+        Case("batch of 7, split", Prepared("POST", "/stu3", {**split, **body}, batch), _OURS + _IN_WORKER),
     ]
 
 

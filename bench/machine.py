@@ -7,9 +7,12 @@ import shutil
 import subprocess
 from importlib.metadata import version
 
+from bench.servers import WORKER_PYTHON
+
 TOOLS = ("nginx", "haproxy", "wrk", "taskset", "setpriv")
 _PACKAGES = {"taskset": "util-linux", "setpriv": "util-linux"}
 _LIBRARIES = ("aiohttp", "azure-functions", "cryptography", "orjson", "PyJWT")
+_WORKER_LIBRARIES = ("azure-functions-worker", "grpcio", "protobuf")
 _VERSION = re.compile(r"\d+\.\d+[\d.]*")
 
 
@@ -25,6 +28,7 @@ def describe() -> str:
     return (
         f"- {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}\n"
         f"- Python {platform.python_version()}, {libraries}\n"
+        f"- in the worker's environment {_worker_versions()}\n"
         f"- {tools}\n"
     )
 
@@ -32,6 +36,12 @@ def describe() -> str:
 def _processor() -> str:
     with open("/proc/cpuinfo") as lines:
         return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _worker_versions() -> str:
+    code = f"from importlib.metadata import version; print(*map(version, {_WORKER_LIBRARIES}))"
+    asked = subprocess.run([WORKER_PYTHON, "-c", code], capture_output=True, text=True, check=True, timeout=10)
+    return ", ".join(map(" ".join, zip(_WORKER_LIBRARIES, asked.stdout.split(), strict=True)))
 
 
 def _tool_version(name: str) -> str:

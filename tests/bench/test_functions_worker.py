@@ -215,6 +215,21 @@ async def test_an_answer_of_any_size_passes_and_a_failure_has_none(tmp_path: Pat
         assert (response.status, body) == (500, b"")
 
 
+async def test_the_worker_has_no_line_of_its_own_for_a_request(deployment: Deployment, tmp_path: Path) -> None:
+    for name in ("shared", "metadata_fn"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    host = json.loads((PROJECT / "host.json").read_bytes())
+    host["logging"]["logLevel"]["default"] = "Information"
+    (tmp_path / "host.json").write_text(json.dumps(host))
+    with (tmp_path / "log").open("wb") as errors:
+        async with servers.in_worker(tmp_path, deployment.environment, errors=errors) as worker:
+            response, _ = await ask(worker, "/stu3/metadata")
+            assert response.status == 200
+    log = (tmp_path / "log").read_text()
+    assert "Received FunctionLoadRequest" in log
+    assert "Received FunctionInvocationRequest" not in log
+
+
 async def test_a_wrong_setting_stops_the_app_with_a_line_that_names_it(deployment: Deployment, tmp_path: Path) -> None:
     environment = {**deployment.environment, "PUBLIC_BASE_URL": ""}
     with (tmp_path / "log").open("wb") as errors, pytest.raises(ProcessEnded):

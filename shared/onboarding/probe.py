@@ -1,6 +1,7 @@
 """The way to a provider for the check: the gateway's own transport, credential and judgement, without a client."""
 
 import asyncio
+import json
 import re
 import ssl
 import time
@@ -144,7 +145,7 @@ class Probe:
                 check_answer(judged.document, self._permissions)
             except FhirError as error:
                 return ProblemKind.OTHER_TYPES, error.diagnostics.rstrip("."), {}
-        return None, "", judged.document
+        return None, "", json.loads(judged.body)
 
 
 @asynccontextmanager

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from shared.fhir import json_outline, xml_outline
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import media_type_format
 from shared.fhir.versions import FhirFormat
-from shared.fhir.xml_outline import outline
 from shared.upstream.transport import UpstreamAnswer
 
 # Those that servers use beside UTF-8. Python knows others, and one (punycode) takes minutes for a megabyte.
@@ -36,8 +34,8 @@ _ANSWERED_WITH_RESOURCES = frozenset(
 class FhirAnswer:
     """An answer that may go on to the client.
 
-    `format` is None when there is no body. `document` is for judging the body only: parsing JSON loses how numbers were
-    written, and of XML it is no more than the outline. The body is UTF-8.
+    `format` is None when there is no body. `document` is for judging the body only: it is no more than the outline of
+    its resources and links. The body is UTF-8.
     """
 
     status: int
@@ -74,8 +72,8 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Fhir
         raise _not_fhir(answer)
     body = _utf8(answer.body, content_type)
     try:
-        document = outline(body).document if format is FhirFormat.XML else orjson.loads(body)
-    except (orjson.JSONDecodeError, FhirError):
+        document = xml_outline.outline(body).document if format is FhirFormat.XML else json_outline.outline(body)
+    except (ValueError, FhirError):
         raise FhirError(502, "incomplete", "The provider's answer was cut off, or is malformed.") from None
     if not isinstance(document, dict) or not isinstance(document.get("resourceType"), str):
         raise _not_fhir(answer)

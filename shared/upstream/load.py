@@ -40,7 +40,7 @@ class Load:
     A process holds at most `most` bytes and a tenant a quarter of that, or what its one largest request takes if that
     is more: then the answer is 503 with Retry-After. The answers to one request, a batch's entries, may have
     `max_answer_bytes` together; a body of more than `max_body_bytes` is refused anyway, and counts for no more.
-    Parsing and mapping cost about eight times an answer's size, but for one answer at a time.
+    Judging and mapping cost about five times an answer's size, but for one answer at a time.
     """
 
     def __init__(self, max_answer_bytes: int, max_body_bytes: int, most: int = _MOST_BYTES) -> None:

@@ -21,6 +21,8 @@ def rewrite_form(text: str, link_map: LinkMap) -> str:
     is written as the old one was: raw, or percent-encoded. A value with "|" is a token's system and code, or a
     canonical and its version, and stays, as does everything else. The same object when nothing matched.
     """
+    if "//" not in text and "%" not in text:
+        return text  # most have neither, and no base can be spelled without
     edits: list[Edit] = []
     for value in _VALUE.finditer(text):
         for alternative in _ALTERNATIVE.finditer(text, *value.span(1)):

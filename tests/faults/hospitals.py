@@ -32,7 +32,11 @@ async def well() -> AsyncIterator[str]:
         elif not rest or rest == [""]:
             asked = json.loads(await request.read())
             entry: dict[str, Any] = {"resource": patient, "response": {"status": "200 OK"}}
-            body = {"resourceType": "Bundle", "type": "batch-response", "entry": [entry for _ in asked["entry"]]}
+            body = {
+                "resourceType": "Bundle",
+                "type": "batch-response",
+                "entry": [entry for _ in asked.get("entry", ())],
+            }
         elif len(rest) == 1 or rest[1] == "_search":
             page = {"relation": "next", "url": f"{base}?page={mark}"}
             entry = {"fullUrl": f"{base}/Patient/1", "resource": {**patient, "id": "1"}}

@@ -7,7 +7,7 @@ _PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 _HEADS = {
     "faults": ("Fault", "Requests", "Seen by this tenant", "Within (s)", "Seen by others", "Lost"),
     "attacks": ("Attack", "Tried", "Outcome"),
-    "fuzzing": ("Surface", "Cases", "5xx", "Found"),
+    "fuzzing": ("Surface", "Cases", "Different", "2xx, 3xx", "4xx", "5xx", "Wrong"),
     "soak": ("Figure", "Value"),
 }
 

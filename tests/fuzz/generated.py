@@ -1,5 +1,7 @@
 """Requests of the published HTTP surface (`docs/openapi.yaml`), valid and not, generated in processes of their own."""
 
+import math
+import random
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,133 +49,78 @@ def _quoted(text: str | bytes) -> str:
     return "$'" + "".join(chr(c) if 32 <= c < 127 and chr(c) not in "\\'" else f"\\x{c:02x}" for c in raw) + "'"
 
 
-# Hypothesis likes the least and repeats itself: what is rare must not be zero.
-_SOMETIMES, _SELDOM = (
-    st.integers(0, 3).map(lambda number: number == 2),
-    st.integers(0, 9).map(lambda number: number == 6),
-)
-_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 _MEDIA = ("*/*", "application/fhir+json", "application/fhir+xml;q=0.5, text/html", "application/json+fhir", "image/png")
-_HEADERS: dict[str, st.SearchStrategy[str]] = {
-    "Accept": st.sampled_from(_MEDIA) | _TEXT,
-    "Content-Type": st.sampled_from((*_MEDIA, "application/x-www-form-urlencoded", "application/json-patch+json")),
-    "Content-Encoding": st.sampled_from(("identity", "gzip")),
-    "If-None-Match": st.sampled_from(("*", 'W/"1"')) | _TEXT,
-    "If-None-Exist": st.sampled_from(("identifier=x", "_has:Group:member:name=x")) | _TEXT,
-    "If-Match": _TEXT,
-    "If-Modified-Since": st.sampled_from(("Thu, 01 Jan 1970 00:00:00 GMT", "never")),
-    "Prefer": st.sampled_from(("return=minimal", "respond-async")) | _TEXT,
-    "X-Request-Id": _TEXT,
-    "X-Forwarded-Host": st.just("evil.example"),
-    "X-HTTP-Method-Override": st.sampled_from(("DELETE", "GET")),
-    "Cookie": _TEXT,
-    "Range": st.sampled_from(("bytes=0-", "bytes=5-1")),
-    "Origin": st.just("https://app.example"),
-    "traceparent": _TEXT,
+_HEADERS: dict[str, tuple[str, ...]] = {
+    "Accept": _MEDIA,
+    "Content-Type": (*_MEDIA, "application/x-www-form-urlencoded", "application/json-patch+json"),
+    "Content-Encoding": ("identity", "gzip"),
+    "If-None-Match": ("*", 'W/"1"'),
+    "If-None-Exist": ("identifier=x", "_has:Group:member:name=x"),
+    "If-Match": ('W/"1"', "1"),
+    "If-Modified-Since": ("Thu, 01 Jan 1970 00:00:00 GMT", "never"),
+    "Prefer": ("return=minimal", "respond-async"),
+    "X-Request-Id": ("1", '"><script>'),
+    "X-Forwarded-Host": ("evil.example",),
+    "X-HTTP-Method-Override": ("DELETE", "GET"),
+    "Cookie": ("a=b",),
+    "Range": ("bytes=0-", "bytes=5-1"),
+    "Origin": ("https://app.example",),
+    "traceparent": ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",),
 }
-_MORE_HEADERS = st.lists(st.sampled_from(sorted(_HEADERS)), max_size=3, unique=True).flatmap(
-    lambda names: st.fixed_dictionaries({name: _HEADERS[name] for name in names})
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
+_QUERIES = (
+    "_format=xml",
+    "_format=json",
+    "_count=5",
+    "_include=*",
+    "page=x",
+    "_summary=true",
+    "&&=",
+    "%00",
+    "_id:not=1",
 )
-_METHODS = st.sampled_from(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"))
-_QUERIES = st.lists(
-    st.sampled_from(("_format=xml", "_format=json", "_count=5", "_include=*", "page=x", "_summary=true", "&&=", "%00"))
-    | st.text("abc_:.%=&;+|~[]", max_size=20),
-    max_size=2,
-).map("&".join)
-_TYPES = st.sampled_from(("Patient", "Patient", "Patient", "Observation", "Condition", "Bundle", "Group"))
+_TYPES = ("Patient", "Patient", "Patient", "Observation", "Condition", "Bundle", "Group")
 _AIMS = {
-    "base": st.sampled_from(("stu3", "fhir", "r4")),
+    "base": ("stu3", "fhir", "r4"),
     "type": _TYPES,
-    "id": st.sampled_from(("1", "1", "a.b-c", "../1")),
-    "handle": st.just("known-handle"),
+    "id": ("1", "1", "a.b-c", "../1"),
+    "handle": ("known-handle",),
 }
-_URLS = st.sampled_from(
-    ("Patient/1", "Patient/1", "Patient?name=x", "Observation?_include=*", "", "../x", "https://evil.example/")
-)
-_ENTRIES = st.fixed_dictionaries(
-    {"request": st.fixed_dictionaries({"method": st.just("GET") | _METHODS, "url": _URLS | _TEXT})},
-    optional={"resource": st.fixed_dictionaries({"resourceType": _TYPES}), "fullUrl": _TEXT},
-)
-_BUNDLES = st.fixed_dictionaries(
-    {
-        "resourceType": st.just("Bundle"),
-        "type": st.sampled_from(("batch", "batch", "batch", "transaction", "searchset")),
-        "entry": st.lists(_ENTRIES, max_size=4),
-    }
-)
-_GRANTS = st.fixed_dictionaries(
-    {
-        "grant_type": st.sampled_from(("client_credentials", "client_credentials", "password")),
-        "client_id": st.sampled_from(("known-client", "known-client", "another")),
-        "client_secret": st.sampled_from(("known-secret", "known-secret", "another")),
-        "scope": st.sampled_from(("known-tenant", "known-tenant system/Patient.read", "known-tenant openid")) | _TEXT,
-    }
-)
-
-
-@cache
-def _cases(label: str) -> st.SearchStrategy[Generated]:
-    operation = OPERATIONS[label]
-    # Nothing can be wrong with a request that takes no parameters: those have valid cases alone.
-    modes = [GenerationMode.POSITIVE]
-    if "{" in label or operation.body:
-        modes.append(GenerationMode.NEGATIVE)
-    strategies = [operation.as_strategy(generation_mode=mode) for mode in modes]
-
-    @st.composite
-    def cases(draw: st.DrawFn) -> Generated:
-        case = draw(st.one_of(strategies))
-        if not draw(_SOMETIMES):
-            _aim(draw, case, label)
-        kwargs = case.as_transport_kwargs(base_url="http://gateway")
-        asked = requests.Request(**{**kwargs, "cookies": None}).prepare()
-        headers = {name: value for name, value in asked.headers.items() if name not in _OWN}
-        method, url = str(asked.method), urlsplit(str(asked.url))
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        if "{" not in label or draw(_SOMETIMES):
-            headers |= draw(_MORE_HEADERS)
-            if draw(_SOMETIMES):
-                method = draw(_METHODS)
-            if more := draw(_QUERIES):
-                target += ("&" if url.query else "?") + more
-        if draw(_SELDOM):
-            headers["Authorization"] = asked.headers.get("Authorization", "Bearer ")
-        body = asked.body or b""
-        return Generated(method, target, tuple(headers.items()), body.encode() if isinstance(body, str) else body)
-
-    return cases()
+_URLS = ("Patient/1", "Patient/1", "Patient?name=x", "Observation?_include=*", "", "../x", "https://evil.example/")
+_GRANT = {
+    "grant_type": ("client_credentials", "client_credentials", "client_credentials", "password"),
+    "client_id": ("known-client", "known-client", "known-client", "another"),
+    "client_secret": ("known-secret", "known-secret", "known-secret", "another"),
+    "scope": ("known-tenant", "known-tenant", "known-tenant system/Patient.read", "known-tenant openid", ""),
+}
 
 
 # What the sender has of its own, and what names the tool.
 _OWN = ("Authorization", "Connection", "Content-Length", "Accept-Encoding", "User-Agent", "X-Schemathesis-TestCaseId")
 
 
-def _aim(draw: st.DrawFn, case: Any, label: str) -> None:
-    """Puts a case where it can reach the tenant's provider: most generated types, ids and bodies are no FHIR."""
-    wanted = {
-        "base": st.sampled_from(("stu3", "stu3", "fhir", "r4")),
-        "type": _TYPES,
-        "handle": st.just("known-handle"),
-    }
-    wanted["id"] = st.sampled_from(("1", "a.b-c", "../1", "1%2f2"))
-    for name, strategy in wanted.items():
-        if f"{{{name}}}" in label:
-            case.path_parameters = {**(case.path_parameters or {}), name: draw(strategy)}
-    if label == "POST /oauth2/token":
-        case.body = draw(_GRANTS)
-        case.media_type = draw(st.sampled_from(("application/json", "application/x-www-form-urlencoded")))
-    elif label == "POST /{base}":
-        case.body, case.media_type = draw(_BUNDLES), "application/fhir+json"
-    elif label in ("POST /{base}/{type}", "PUT /{base}/{type}/{id}") and isinstance(case.body, dict):
-        case.body = {**case.body, "resourceType": case.path_parameters["type"]}
-
-
 def generate(label: str, count: int, number: int) -> list[Generated]:
-    """`count` requests of one operation, the same ones for the same `number`."""
-    found: list[Generated] = []
+    """`count` different requests of one operation, the same ones for the same `number`.
+
+    A third is as the document has it, valid or not, where there are so many. The rest are these in variations, most of
+    them aimed to reach the tenant's provider: few of the others get so far.
+    """
+    chance = random.Random(f"{label} {number}")
+    cases = _documented(label, math.ceil(count / 3), number)
+    found = dict.fromkeys(map(_prepared, cases))
+    while len(found) < count:
+        case = _copied(label, chance.choice(cases))
+        if chance.random() < 0.8:
+            _aim(chance, case, label)
+        found[_varied(chance, _prepared(case))] = None
+    return list(found)[:count]
+
+
+def _documented(label: str, count: int, number: int) -> list[Any]:
+    found: list[Any] = []
 
     @seed(number)
-    @given(_cases(label))
+    @given(_strategy(label))
     @settings(
         max_examples=count,
         deadline=None,
@@ -181,8 +128,78 @@ def generate(label: str, count: int, number: int) -> list[Generated]:
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate,),
     )
-    def keep(case: Generated) -> None:
+    def keep(case: Any) -> None:
         found.append(case)
 
     keep()
     return found
+
+
+@cache
+def _strategy(label: str) -> st.SearchStrategy[Any]:
+    operation = OPERATIONS[label]
+    modes = [GenerationMode.POSITIVE]
+    if "{" in label or operation.body:  # nothing can be wrong with a request that takes no parameters
+        modes.append(GenerationMode.NEGATIVE)
+    return st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes])
+
+
+def _copied(label: str, case: Any) -> Any:
+    parts = ("method", "path_parameters", "headers", "query", "body", "media_type")
+    return OPERATIONS[label].Case(**{part: getattr(case, part) for part in parts})
+
+
+def _aim(chance: random.Random, case: Any, label: str) -> None:
+    for name, values in _AIMS.items():
+        if f"{{{name}}}" in label:
+            case.path_parameters = {**(case.path_parameters or {}), name: chance.choice(values)}
+    case.query = {name: value for name, value in (case.query or {}).items() if name != "_format"}
+    if label == "POST /oauth2/token":
+        case.body = {name: chance.choice(values) for name, values in _GRANT.items()} | {"x": _text(chance)}
+        case.media_type = chance.choice(("application/json", "application/x-www-form-urlencoded"))
+    elif label == "POST /{base}":
+        case.body, case.media_type = _bundle(chance), "application/fhir+json"
+    elif label in ("POST /{base}/{type}", "PUT /{base}/{type}/{id}"):
+        own = case.body if isinstance(case.body, dict) else {}
+        case.body = {**own, "resourceType": case.path_parameters["type"]}
+        case.media_type = "application/fhir+json"
+
+
+def _bundle(chance: random.Random) -> dict[str, Any]:
+    def entry() -> dict[str, Any]:
+        method = chance.choice(_METHODS) if chance.random() < 0.3 else "GET"
+        entry = {"request": {"method": method, "url": chance.choice((*_URLS, _text(chance)))}, "fullUrl": _text(chance)}
+        return entry | ({} if method == "GET" else {"resource": {"resourceType": chance.choice(_TYPES)}})
+
+    type = chance.choice(("batch", "batch", "batch", "transaction", "searchset"))
+    return {"resourceType": "Bundle", "type": type, "entry": [entry() for _ in range(chance.randrange(5))]}
+
+
+def _prepared(case: Any) -> Generated:
+    kwargs = case.as_transport_kwargs(base_url="http://gateway")
+    asked = requests.Request(**{**kwargs, "cookies": None}).prepare()
+    headers = tuple((name, value) for name, value in asked.headers.items() if name not in _OWN)
+    url, body = urlsplit(str(asked.url)), asked.body or b""
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return Generated(str(asked.method), target, headers, body.encode() if isinstance(body, str) else body)
+
+
+def _varied(chance: random.Random, case: Generated) -> Generated:
+    """The case with what the document says nothing of: headers, now and then another method, more in its query."""
+    headers = dict(case.headers)
+    for name in chance.sample(sorted(_HEADERS), chance.choice((0, 1, 1, 2, 3))):
+        headers[name] = chance.choice(_HEADERS[name]) if chance.random() < 0.8 else _text(chance)
+    if chance.random() < 0.05:
+        headers["Authorization"] = f"Bearer {_text(chance)}"
+    more = "&".join(chance.choice((*_QUERIES, _encoded(chance))) for _ in range(chance.choice((0, 0, 1, 1, 2))))
+    mark = ("&" if "?" in case.target else "?") if more else ""
+    method = chance.choice(_METHODS) if chance.random() < 0.1 else case.method
+    return Generated(method, case.target + mark + more, tuple(headers.items()), case.body)
+
+
+def _text(chance: random.Random) -> str:
+    return "".join(chr(chance.randrange(32, 127)) for _ in range(chance.randrange(30)))
+
+
+def _encoded(chance: random.Random) -> str:
+    return "".join(chance.choice("abcN_:.%=&;+|~[]0") for _ in range(chance.randrange(20)))

@@ -10,7 +10,7 @@ import orjson
 
 from shared.fhir.versions import FhirFormat, FhirVersion
 
-_DECLARATION = re.compile(rb"\s*<\?xml[^>]*\?>\s*")
+_DECLARATION = re.compile(rb"<\?xml\s[^>]*+>\s*+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _json_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
 
 
 def _xml_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
-    resource, outcome = (_DECLARATION.sub(b"", body, count=1) for body in _places(answer, version))
+    resource, outcome = map(_without_declaration, _places(answer, version))
     entry = f"<fullUrl value={quoteattr(answer.full_url)}/>" if answer.full_url is not None else ""
     response = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _response(answer))
     parts = [b"<entry>", entry.encode()]
@@ -65,6 +65,12 @@ def _xml_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
     if outcome:
         parts += [b"<outcome>", outcome, b"</outcome>"]
     return b"".join((*parts, b"</response></entry>"))
+
+
+def _without_declaration(body: bytes) -> bytes:
+    """The document without its XML declaration, which stands at the very beginning or not at all (XML 1.0, 2.8)."""
+    found = _DECLARATION.match(body)
+    return body[found.end() :] if found else body
 
 
 def _places(answer: EntryAnswer, version: FhirVersion) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ from shared.fhir.errors import FhirError
 _FHIR = "http://hl7.org/fhir"
 _DEEPEST = 1000
 _TAG = re.compile(rb"""</?(?P<name>[^\s/>]+)(?P<attributes>(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*/?>""")
-_ATTRIBUTE_NAME = re.compile(rb"""([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')""")
+_ATTRIBUTE_NAME = re.compile(rb"""\s([^\s=]++)\s*+=\s*+(?:"[^"]*+"|'[^']*+')""")
 _CHILDREN = frozenset({("entry", "request"), ("entry", "resource"), ("entry", "response"), ("response", "outcome")})
 _REQUEST = ("method", "url", "ifNoneMatch", "ifModifiedSince", "ifMatch", "ifNoneExist")
 

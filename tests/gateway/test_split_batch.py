@@ -167,6 +167,21 @@ async def test_a_batch_in_xml_is_answered_in_xml(deployment: Deployment, provide
     assert provider.requests[0].headers["Accept"] == "application/fhir+xml"
 
 
+async def test_space_in_an_entrys_xml_holds_up_nobody(deployment: Deployment, provider: Provider) -> None:
+    """Two million characters: looking for a declaration from each of them on would take an hour."""
+    resource = f'<Patient xmlns="http://hl7.org/fhir">{" " * 2_000_000}<!-- <?xml version="1.0"?> --></Patient>'
+    provider.answers(resource, content_type="application/fhir+xml")
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    body = (
+        '<Bundle xmlns="http://hl7.org/fhir"><type value="batch"/>'
+        '<entry><request><method value="GET"/><url value="Patient/1"/></request></entry></Bundle>'
+    )
+    xml = "application/fhir+xml"
+    answer = await deployment.send("POST", "/stu3", token, body, content_type=xml, accept=xml)
+    assert answer.status == 200
+    assert resource.encode() in answer.body
+
+
 async def test_an_answer_in_another_format_than_the_batchs_does_not_get_into_it(
     deployment: Deployment, provider: Provider
 ) -> None:

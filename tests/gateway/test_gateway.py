@@ -444,6 +444,18 @@ async def test_no_content_and_not_modified_pass(deployment: Deployment, provider
     assert (answer.status, answer.body) == (204, b"")
 
 
+@pytest.mark.parametrize("status", [200, 202, 204, 404, 409, 412])
+async def test_a_delete_comes_back_with_the_providers_status(
+    deployment: Deployment, provider: Provider, status: int
+) -> None:
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "conflict"}]}
+    provider.answers(b"" if status == 204 else outcome, status=status)
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    answer = await deployment.send("DELETE", "/stu3/Patient/1", token)
+    assert answer.status == status
+    assert answer.body == b"" if status == 204 else json.loads(answer.body) == outcome
+
+
 async def test_a_compressed_answer_is_passed_on_readable(deployment: Deployment, provider: Provider) -> None:
     async def answer(request: web.Request) -> web.Response:
         response = web.json_response(PATIENT, content_type="application/fhir+json")

@@ -154,11 +154,11 @@ def retry_after_seconds(value: str | None) -> float:
     """Retry-After in seconds from now (RFC 9110 section 10.2.3); 0 when there is none or it can't be read."""
     if value is None:
         return 0.0
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 

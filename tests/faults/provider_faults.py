@@ -165,7 +165,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "sends without end", repeats(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" " * 65_536), _BAD
     ),
-    Fault("announces forty megabytes", says_and_hangs(message(b"", length=_LARGE)), _BAD, _SLOW),
+    Fault("announces forty megabytes", says_and_hangs(message(b"", length=_LARGE)), _BAD),
     Fault("sends a header of a megabyte", says(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 1_048_576 + b"\r\n\r\n"), _BAD),
     Fault("sends headers without end", repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n" * 4096), _BAD | _LATE, _SLOW),
     Fault("sends a status line of a megabyte", says(b"HTTP/1.1 200 " + b"a" * 1_048_576), _BAD),
@@ -244,6 +244,12 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "answers 429 without end",
         throttles("9" * 400),
+        frozenset({429}),
+    ),
+    Fault("answers 429 with a Retry-After that is no number", throttles("²"), frozenset({429})),
+    Fault(
+        "answers 429 with a Retry-After in a time zone there is not",
+        throttles("Mon, 01 Jan 2024 00:00:00 +99999999999999999999"),
         frozenset({429}),
     ),
     Fault("answers 500 with an outcome", answers(OUTCOME, "500 Oops"), frozenset({500})),

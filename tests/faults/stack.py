@@ -30,7 +30,7 @@ from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _CLIENT_SECONDS = 60.0
 
 

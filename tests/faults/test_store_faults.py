@@ -217,7 +217,7 @@ async def test_an_instances_clock_is_off(
     environment = clock_off_by(seconds)
     async with deployment(tmp_path, table_service) as (stack, _, _, right):
         tenant = await stack.tenant(f"{healthy_origin}/mark")
-        async with app(stack, await stack.host(**environment)) as off:
+        async with app(stack, await stack.host(0, **environment)) as off:
             token = await off.token(tenant)
             claims = json.loads(b64decode(token.split(".")[1] + "=="))
             assert abs(claims["iat"] - time.time() - seconds) < 30

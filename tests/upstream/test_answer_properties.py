@@ -1,0 +1,127 @@
+"""Whatever a provider sends is FHIR that may go on, or one refusal: nothing else comes of judging it."""
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from shared.fhir.batch import batch_entries, bundle_kind
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import Interaction, InteractionKind
+from shared.fhir.paging import absolute, bundle_links, same_site
+from shared.upstream.answer import judge
+from shared.upstream.transport import UpstreamAnswer, retry_after_seconds
+
+_BODIES = st.binary(max_size=60) | st.sampled_from(
+    (
+        b'{"resourceType":"Patient"}',
+        b'{"resourceType":1}',
+        b"[]",
+        b'<Patient xmlns="http://hl7.org/fhir"/>',
+        b"<a>",
+        b"{",
+    )
+)
+_MEDIA = st.sampled_from(("application/fhir+json", "application/fhir+xml", "text/html", "")) | st.text(max_size=20)
+_CHARSETS = st.sampled_from(("", ";charset=utf-8", "; charset='utf-16'", ";charset=punycode", ";charset=x;charset=y"))
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ("resourceType", "type", "entry", "link", "url", "relation", "request", "method", "resource")
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+T = TypeVar("T")
+
+
+def value_or_refusal(call: Callable[[], T]) -> T | FhirError:
+    try:
+        return call()
+    except FhirError as refusal:
+        return refusal
+
+
+@given(
+    status=st.integers(100, 999),
+    body=_BODIES,
+    media=_MEDIA,
+    charset=_CHARSETS,
+    retry_after=st.text(max_size=10),
+    kind=st.sampled_from(InteractionKind),
+    method=st.sampled_from(("GET", "HEAD", "POST", "DELETE")),
+)
+def test_any_answer_is_fhir_or_a_refusal(
+    status: int, body: bytes, media: str, charset: str, retry_after: str, kind: InteractionKind, method: str
+) -> None:
+    headers = CIMultiDict({"Content-Type": media + charset, "Retry-After": retry_after})
+    interaction = Interaction(kind, "Patient", type="Patient")
+    judged = value_or_refusal(lambda: judge(UpstreamAnswer(status, headers, body), interaction, method))
+    if isinstance(judged, FhirError):
+        assert 400 <= judged.status < 600
+        return
+    assert judged.status not in (401, 407)
+    assert judged.status == 304 or not 300 <= judged.status < 400
+    assert (judged.format is None) == (judged.body == b"")
+    if judged.format is not None:
+        assert isinstance(judged.document["resourceType"], str)
+
+
+@given(st.text(max_size=40) | st.integers().map(str) | st.datetimes().map(str))
+@example("\u00b2")
+@example("9" * 400)
+@example("Mon, 01 Jan 2024 00:00:00 +99999999999999999999")
+@example("Mon, 01 Jan 0001 00:00:00 +2359")
+def test_any_retry_after_is_a_time_to_wait(value: str) -> None:
+    seconds = retry_after_seconds(value)
+    assert seconds >= 0
+    assert not math.isnan(seconds)
+
+
+@given(st.text(max_size=60), st.sampled_from(("https://h.example/fhir", "http://h.example:8080/fhir")))
+@example("https://[", "https://h.example/fhir")
+@example("//evil.example/x", "https://h.example/fhir")
+@example("https://h.example@evil.example/", "https://h.example/fhir")
+def test_any_link_is_on_the_providers_host_or_it_is_not(link: str, base: str) -> None:
+    target = value_or_refusal(lambda: absolute(link, f"{base}/Patient"))
+    if isinstance(target, FhirError):
+        assert target.status == 502
+        return
+    assert isinstance(same_site(target, base), bool)
+    assert not same_site("https://evil.example/fhir", base)
+
+
+@given(_JSON)
+def test_any_document_has_links_or_none(document: object) -> None:
+    found = list(bundle_links(document if isinstance(document, dict) else {}))
+    assert all(isinstance(relation, str) and isinstance(url, str) for relation, url in found)
+
+
+@given(_JSON)
+@example({"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": "Patient/1"}}]})
+def test_any_document_is_a_batch_or_refused(document: object) -> None:
+    if not isinstance(document, dict):
+        return
+    kind = value_or_refusal(lambda: bundle_kind(document))
+    entries = value_or_refusal(lambda: batch_entries(document, ("https://gateway.example/stu3",)))
+    for found in (kind, entries):
+        assert not isinstance(found, FhirError) or found.status in (400, 413)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h.example/", "https://h.example.evil/", "https://user@h.example/", "https://h.example:0/"]
+)
+def test_another_site_is_not_the_same(url: str) -> None:
+    assert not same_site(url, "https://h.example/fhir")

@@ -69,7 +69,8 @@ async def soak(seconds: float, *, write: bool) -> int:
         await own.session.close()
         peers = {int(url.rsplit(":", 1)[1]): name for url, name in ((vault.url, "Key Vault"), (origin, "a provider"))}
         left = await _left_open(process, peers)
-        figures = _figures(seconds, found, samples, process, host, counts, left)
+        busy = await _busy_milliseconds(process)
+        figures = _figures(seconds, found, samples, process, host, counts, left, busy)
         return _judge(figures, found, samples, host, [*failed, *left], write=write)
 
 
@@ -139,10 +140,10 @@ def _figures(
     host: Host,
     counts: dict[str, int],
     left: list[str],
+    busy: int,
 ) -> dict[str, object]:
     times = sorted(found.seconds)
     middle, end = _trend(samples)
-    busy = _busy_milliseconds(process)
     return {
         "minutes": f"{seconds / 60:.0f}",
         "requests of the other tenants": len(times) + len(found.wrong),
@@ -169,9 +170,9 @@ def _trend(samples: list[int]) -> tuple[float, float]:
     return start, start + slope * (len(half) - 1)
 
 
-def _busy_milliseconds(process: psutil.Process) -> int:
+async def _busy_milliseconds(process: psutil.Process) -> int:
     before = sum(process.cpu_times()[:2])
-    time.sleep(10)
+    await asyncio.sleep(10)
     return round((sum(process.cpu_times()[:2]) - before) * 1000)
 
 

@@ -82,7 +82,7 @@ async def target(stack: Stack, host: Host, own_app: App, healthy_origin: str) ->
     left = await until_closed(host, connections) if FULL else connections  # kept connections end within half a minute
     assert left <= connections
     assert host.unexpected() == []
-    figure = f"memory {grown / 1_048_576:+.0f} MB, connections {left - connections:+d}"
+    figure = f"memory {grown / 1_048_576:+.0f} MB{', no connection more than before' if FULL else ''}"
     page.note("fuzzing", "left in the instance afterwards", *("-",) * 5, figure)
 
 

@@ -30,5 +30,6 @@ async def respond(request: func.HttpRequest, handler: Handler) -> func.HttpRespo
     Path and query are taken from the URL as they stand: `params` joins repeated parameters and drops empty ones.
     """
     url = urlsplit(request.url)
-    response = await handler(Request(request.method, url.path, url.query, request.headers, request.get_body()))
+    headers = dict(request.headers)  # theirs takes ten times as long to say that one is missing
+    response = await handler(Request(request.method, url.path, url.query, headers, request.get_body()))
     return func.HttpResponse(response.body, status_code=response.status, headers=response.headers)

@@ -301,5 +301,5 @@ async def app(stack: Stack, host: Host, tenants: str = "*") -> AsyncIterator[App
     """An app with a new client, on one instance."""
     timeout = aiohttp.ClientTimeout(total=_CLIENT_SECONDS)
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield App(host, await stack.client(tenants), session)

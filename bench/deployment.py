@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -56,6 +57,13 @@ class Deployment:
         """An access token for a tenant, known to the directory or not."""
         token, _ = await self._tokens.issue(Grant(self.client.client_id, self.client.secret_id, tenant, ()))
         return token
+
+    def token_form(self, tenant: str) -> bytes:
+        """The body of a token request for a tenant, with the client's secret in it."""
+        form = {"grant_type": "client_credentials", "scope": tenant}
+        return urlencode(
+            {**form, "client_id": self.client.client_id, "client_secret": self.client.client_secret}
+        ).encode()
 
     async def public_key(self) -> bytes:
         """The key that verifies the tokens, PEM."""

@@ -144,7 +144,8 @@ def _scale(results: Results) -> str:
         (
             f"directory of {found.tenants:,} tenants",
             f"{found.busy.cpu:,.0f} µs a read for the ten busiest, {found.spread.cpu:,.0f} µs drawn from all "
-            f"({found.busy.per_second:,.0f}/s and {found.spread.per_second:,.0f}/s)",
+            f"({found.busy.per_second:,.0f}/s and {found.spread.per_second:,.0f}/s); "
+            f"{found.tokens.cpu:,.0f} µs a token for one drawn from all",
         )
         for found in results.directories
     ]

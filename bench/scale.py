@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from bench import answers, servers
+from bench.comparison import FORM
 from bench.cores import LOAD_CORE
 from bench.deployment import Deployment
 from bench.process import Running, running
@@ -30,11 +31,15 @@ _PROVIDER_MILLISECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Reads against a directory of `tenants`: from its ten busiest, and each from another tenant than the last."""
+    """Requests against a directory of `tenants`.
+
+    Reads from its ten busiest, reads each from another tenant than the last, and token requests each for another one.
+    """
 
     tenants: int
     busy: Load
     spread: Load
+    tokens: Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +73,15 @@ async def directories(
         busy = await _reads(deployment, range(_BUSY_TENANTS))
         await load(gateway, busy, folder, connections=32, seconds=seconds)
         for size in DIRECTORIES:
-            # More than a run can ask for, each tenant once: the runs of a directory are over different tenants.
-            spread = await _reads(deployment, random.sample(range(size), min(size, rounds * seconds * 4_000)))
-            pairs = []
-            for number in range(rounds):
-                part = spread[number::rounds] if size == max(DIRECTORIES) else spread
-                pairs.append(
-                    (
-                        await load(gateway, busy, folder, connections=32, seconds=seconds),
-                        await load(gateway, part, folder, connections=32, seconds=seconds),
-                    )
-                )
-            found.append(Directory(size, *(_middle(loads) for loads in zip(*pairs, strict=True))))
+            # More than a run can ask for, each tenant once; in a large directory each run has tenants of its own.
+            parts = 2 * rounds
+            drawn = random.sample(range(size), min(size, parts * seconds * 4_000))
+            own = [drawn[part::parts] if size == max(DIRECTORIES) else drawn for part in range(parts)]
+            runs = []
+            for read, token in zip(own[::2], own[1::2], strict=True):
+                sent = busy, await _reads(deployment, read), _token_requests(deployment, token)
+                runs.append([await load(gateway, each, folder, connections=32, seconds=seconds) for each in sent])
+            found.append(Directory(size, *(_middle(loads) for loads in zip(*runs, strict=True))))
     return found
 
 
@@ -152,6 +154,11 @@ def _read(token: str) -> Prepared:
 
 async def _reads(deployment: Deployment, numbers: Sequence[int]) -> list[Prepared]:
     return [_read(await deployment.token(tenant_id(number))) for number in numbers]
+
+
+def _token_requests(deployment: Deployment, numbers: Sequence[int]) -> list[Prepared]:
+    headers = {"Content-Type": FORM}
+    return [Prepared("POST", "/oauth2/token", headers, deployment.token_form(tenant_id(number))) for number in numbers]
 
 
 def _middle(loads: Sequence[Load]) -> Load:

@@ -97,6 +97,7 @@ async def _faults(stack: Stack, own: App, counts: dict[str, int]) -> None:
             hospital = await parts.enter_async_context(hospitals.scripted(_WELL))
             hospitals_of.append((fault, hospital, await stack.tenant(hospital.base_url, **fault.columns)))
         while True:
+            own.tokens.clear()  # a key leaves the ring six rotations later, here after a quarter of an hour
             for fault, hospital, tenant in hospitals_of:
                 before = await own.fhir(tenant, "Patient/1")
                 hospital.script = fault.script

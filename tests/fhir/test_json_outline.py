@@ -107,22 +107,22 @@ def judged(document: Any) -> Any:
     if not isinstance(document, dict):
         return document
     kept = {name: document[name] for name in ("resourceType", "type") if name in document}
-    for name in ("link", "entry"):
+    for name, part in (("link", _link), ("entry", _entry)):
         if isinstance(document.get(name), list):
-            kept[name] = [_part(item) for item in document[name]]
+            kept[name] = [part(item) if isinstance(item, dict) else item for item in document[name]]
         elif name in document:
             kept[name] = document[name]
     return kept
 
 
-def _part(item: Any) -> Any:
-    if not isinstance(item, dict):
-        return item
-    kept = {name: item[name] for name in ("relation", "url") if name in item}
-    if "resource" in item:
-        kept["resource"] = judged(item["resource"])
-    if isinstance(item.get("response"), dict):
-        kept["outcome"] = judged(item["response"].get("outcome"))
+def _link(link: dict[str, Any]) -> dict[str, Any]:
+    return {name: link[name] for name in ("relation", "url") if name in link}
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    kept = {"resource": judged(entry["resource"])} if "resource" in entry else {}
+    if isinstance(entry.get("response"), dict):
+        kept["outcome"] = judged(entry["response"].get("outcome"))
     return kept
 
 

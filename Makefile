@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## play the app against what runs, and print the charts it ge
 test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests
 	$(BIN)/python -m pytest
 
-bench: $(INSTALLED) $(WORKER) ## measure everything, fourteen minutes (QUICK=1: three); needs nginx, haproxy and wrk
+bench: $(INSTALLED) $(WORKER) ## measure everything, a quarter of an hour (QUICK=1: three); needs nginx, haproxy and wrk
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 faults: $(INSTALLED) ## inject every fault, try every attack, send 100,000 generated requests

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from secrets import token_urlsafe
 
-import psutil
-
 from shared.oauth.client_secret import new_client_secret
 from tests.faults import page
 from tests.faults.conftest import FULL
@@ -21,11 +19,6 @@ _TRIES = 20_000 if FULL else 400
 _AT_ONCE = 50
 _REFUSAL_SECONDS = 0.2  # refusals are answered at whole steps of it, so another kind of time is half a step off
 _GROWTH_BYTES = 150 * 1_048_576
-
-
-def memory(app: App) -> int:
-    (functions,) = psutil.Process(app.host.pid).children()
-    return int(functions.memory_info().rss)
 
 
 async def many(ask: Callable[[], object]) -> list[Answer]:
@@ -48,7 +41,7 @@ async def test_made_up_clients_and_secrets_get_one_answer(stack: Stack, own_app:
         "unknown secrets of a known client": lambda: replace(own, client_secret=new_client_secret()),
         "ids of Key Vault's other secrets": lambda: replace(own, client_id="token-signing", client_secret="key.x"),
     }
-    before = memory(own_app)
+    before = own_app.host.memory()
     answers: dict[str, list[Answer]] = {name: [] for name in kinds}
     for _ in range(_TRIES // _AT_ONCE):
         # Mixed, so that whatever else slows the machine down slows all kinds alike.
@@ -64,15 +57,15 @@ async def test_made_up_clients_and_secrets_get_one_answer(stack: Stack, own_app:
     for name, found in answers.items():
         figure = f"401, one and the same body; median {medians[name] * 1000:.0f} ms"
         page.note("attacks", f"guessing: {name}", len(found), figure)
-    assert memory(own_app) - before < _GROWTH_BYTES
+    assert own_app.host.memory() - before < _GROWTH_BYTES
 
 
 async def test_made_up_tenants_get_one_answer_and_leave_memory_as_it_is(own_app: App) -> None:
-    before = memory(own_app)
+    before = own_app.host.memory()
     answers = await many(lambda: own_app.ask_token(str(uuid.uuid4())))
     assert {answer.status for answer in answers} == {400}
     assert {json.loads(answer.body)["error"] for answer in answers} == {"invalid_scope"}
-    assert memory(own_app) - before < _GROWTH_BYTES
+    assert own_app.host.memory() - before < _GROWTH_BYTES
     page.note("attacks", "guessing: tenants", len(answers), f"400; memory {_grown(own_app, before)}")
 
 
@@ -83,13 +76,13 @@ async def test_made_up_tokens_and_kids_get_one_answer_and_leave_memory_as_it_is(
             urlsafe_b64encode(part).decode().rstrip("=") for part in (json.dumps(head).encode(), b"{}", b"s" * 64)
         )
 
-    before = memory(own_app)
+    before = own_app.host.memory()
     answers = await many(
         lambda: own_app.request("GET", "/stu3/Patient/1", headers={"Authorization": f"Bearer {token()}"})
     )
     assert {answer.status for answer in answers} == {401}
     assert len({answer.body for answer in answers}) == 1
-    assert memory(own_app) - before < _GROWTH_BYTES
+    assert own_app.host.memory() - before < _GROWTH_BYTES
     page.note("attacks", "guessing: tokens with made-up keys", len(answers), f"401; memory {_grown(own_app, before)}")
 
 
@@ -98,12 +91,12 @@ async def test_made_up_handles_get_one_answer_and_leave_memory_as_it_is(
 ) -> None:
     tenant = await stack.tenant(f"{healthy_origin}/guessed")
     await own_app.token(tenant)
-    before = memory(own_app)
+    before = own_app.host.memory()
     answers = await many(lambda: own_app.fhir(tenant, f"_page/{token_urlsafe(24)}"))
     assert {answer.status for answer in answers} == {404}
-    assert memory(own_app) - before < _GROWTH_BYTES
+    assert own_app.host.memory() - before < _GROWTH_BYTES
     page.note("attacks", "guessing: page handles", len(answers), f"404; memory {_grown(own_app, before)}")
 
 
 def _grown(app: App, before: int) -> str:
-    return f"{(memory(app) - before) / 1_048_576:+.0f} MB"
+    return f"{(app.host.memory() - before) / 1_048_576:+.0f} MB"

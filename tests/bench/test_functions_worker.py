@@ -110,13 +110,8 @@ async def test_the_statement_names_the_token_endpoint(worker: Running) -> None:
 async def test_a_token_reads_a_patient_whose_links_lead_to_the_gateway(
     worker: Running, deployment: Deployment, tenant: str, provider: Provider
 ) -> None:
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": deployment.client.client_id,
-        "client_secret": deployment.client.client_secret,
-        "scope": tenant,
-    }
-    response, body = await ask(worker, "/oauth2/token", "POST", data=form)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    response, body = await ask(worker, "/oauth2/token", "POST", data=deployment.token_form(tenant), headers=form)
     assert response.status == 200, body
     bearer = {"Authorization": f"Bearer {json.loads(body)['access_token']}"}
     response, body = await ask(worker, "/stu3/Patient/p1", headers=bearer)

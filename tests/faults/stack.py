@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -74,9 +75,14 @@ class Host:
         raise AssertionError(f"the functions did not start: see {log}")
 
     @property
-    def pid(self) -> int:
-        """The leash's; the functions' process is its child."""
-        return self._process.pid
+    def functions(self) -> psutil.Process:
+        """The process of the functions, a child of the leash."""
+        (functions,) = psutil.Process(self._process.pid).children()
+        return functions
+
+    def memory(self) -> int:
+        """The bytes that the functions' process holds."""
+        return int(self.functions.memory_info().rss)
 
     async def kill(self) -> None:
         """Ends it as a crash would: nothing is closed, nobody is told."""

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.faults import hospitals, page
@@ -70,7 +69,7 @@ async def test_a_fault_of_a_provider_is_its_tenants_alone(
         hospital.script = says(message(PATIENT))
         back = await recovered(own_app, tenant)
         assert json.loads(back.body) == json.loads(PATIENT)
-        assert memory(host) < _MOST_MEMORY
+        assert host.memory() < _MOST_MEMORY
         page.note(
             "faults",
             f"provider {fault.name}",
@@ -107,9 +106,3 @@ async def recovered(app: App, tenant: str) -> Answer:
 
 def statuses(answers: list[Answer]) -> str:
     return ", ".join(f"{status} ({count})" for status, count in sorted(Counter(a.status for a in answers).items()))
-
-
-def memory(host: Host) -> int:
-    """The bytes that the instance's process holds."""
-    (functions,) = psutil.Process(host.pid).children()
-    return int(functions.memory_info().rss)

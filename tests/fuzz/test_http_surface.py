@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-import psutil
 import pytest
 from yarl import URL
 
@@ -66,7 +65,7 @@ async def target(stack: Stack, host: Host, own_app: App, healthy_origin: str) ->
     known = dict(
         zip(KNOWN, (own_app.client.client_id, own_app.client.client_secret, tenant, handle), strict=True),
     )
-    before, connections = memory(host), open_connections(host)
+    before, connections = host.memory(), len(host.functions.net_connections())
     beside = asyncio.create_task(serve_another(own_app, other))
     yield Target(
         host,
@@ -77,7 +76,7 @@ async def target(stack: Stack, host: Host, own_app: App, healthy_origin: str) ->
     beside.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beside
-    grown = memory(host) - before
+    grown = host.memory() - before
     assert grown < _GROWTH_BYTES
     left = await until_closed(host, connections) if FULL else connections  # kept connections end within half a minute
     assert left <= connections
@@ -206,24 +205,13 @@ async def serve_another(app: App, tenant: str) -> None:
         await asyncio.sleep(0.5)
 
 
-def memory(host: Host) -> int:
-    """The bytes that the instance's process holds."""
-    (functions,) = psutil.Process(host.pid).children()
-    return int(functions.memory_info().rss)
-
-
-def open_connections(host: Host) -> int:
-    (functions,) = psutil.Process(host.pid).children()
-    return len(functions.net_connections())
-
-
 async def until_closed(host: Host, most: int) -> int:
     """The connections that are open once no more than `most` are, or after twice the time that idle ones are kept."""
     for _ in range(60):
-        if open_connections(host) <= most:
+        if len(host.functions.net_connections()) <= most:
             break
         await asyncio.sleep(0.5)
-    return open_connections(host)
+    return len(host.functions.net_connections())
 
 
 def test_every_method_of_every_public_function_is_in_the_document() -> None:

@@ -49,7 +49,7 @@ async def soak(seconds: float, *, write: bool) -> int:
         )
         origin = await parts.enter_async_context(hospitals.well())
         host = await stack.host()
-        process = psutil.Process(host.pid).children()[0]
+        process = host.functions
         theirs, own = [await parts.enter_async_context(app(stack, host)) for _ in range(2)]
         samples: list[int] = []
         counts = {"faults": 0, "secrets": 0, "keys": 0, "outages": 0}

@@ -48,7 +48,7 @@ async def test_a_tenant_is_added_in_any_spelling_of_its_id(deployment: Deploymen
     assert provider is not None
     assert (provider.base_url, provider.auth.secret) == (BASE, "x")
     assert BASE in (await admin.get(path_of(id))).text
-    assert id in (await admin.get("/portal/tenants")).text
+    assert f'"{path_of(id)}"' in (await admin.get(f"/portal/tenants?q={id}")).text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""A FHIR body as policy reads it: the resources it holds, and of Bundles the envelope around them.
+
+`json_document.read` and `xml_document.read` make one of the bytes, in both directions. They refuse what two readers
+could read differently, so that what is judged here is what the other side reads.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from shared.fhir.errors import FhirError
+
+T = TypeVar("T")
+
+# Work that pauses: each `yield` is a place where other requests may be served. The value comes at the end.
+Steps = Generator[None, None, T]
+
+MAX_DEPTH = 250  # of elements or objects inside each other; the deepest of the official examples has 30
+MAX_BUNDLE_DEPTH = 8  # of Bundles inside each other; a batch's answer has two
+
+
+class Unreadable(FhirError):
+    """A body that is malformed, or that two readers could read differently; the status is 400.
+
+    The message says what is wrong, and never shows the body's text.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(400, "structure", f"The body can't be read: {problem}.")
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A `Bundle.link` that has a URL. `start` and `end` are where the URL's written form stands in the body.
+
+    They are byte offsets, without the quotes around it; `url` is the URL itself, with all escapes undone.
+    """
+
+    relation: str
+    url: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource, from byte `start` to before byte `end` of the body; `bundle` is what it holds if it is a Bundle.
+
+    `declarations` are the namespaces that XML declares around it and that it needs when it stands alone, by prefix
+    ("" for the default one).
+    """
+
+    type: str
+    start: int
+    end: int
+    bundle: "Bundle | None" = None
+    declarations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of a Bundle. `request` holds the strings among the members of `entry.request`, by their names.
+
+    `outcome` is what stands in `entry.response.outcome`.
+    """
+
+    full_url: str | None = None
+    request: Mapping[str, str] | None = None
+    resource: Resource | None = None
+    outcome: Resource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The envelope of a Bundle. `type` is "" where it has none."""
+
+    type: str
+    links: tuple[Link, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+def run(steps: Steps[T]) -> T:
+    """The value of `steps`, without pauses."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

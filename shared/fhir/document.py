@@ -62,12 +62,13 @@ class Resource:
 class Entry:
     """An entry of a Bundle. `request` holds the strings among the members of `entry.request`, by their names.
 
-    `outcome` is what stands in `entry.response.outcome`.
+    `status` is `entry.response.status`, or "" where there is none; `outcome` is `entry.response.outcome`.
     """
 
     full_url: str | None = None
     request: Mapping[str, str] | None = None
     resource: Resource | None = None
+    status: str = ""
     outcome: Resource | None = None
 
 

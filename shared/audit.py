@@ -14,11 +14,24 @@ class AuditLog:
     """
 
     def token_request(
-        self, *, client_id: str, secret_id: str, tenant: str, status: int, error: str, milliseconds: float
+        self,
+        *,
+        request_id: str,
+        client_id: str,
+        secret_id: str,
+        tenant: str,
+        status: int,
+        error: str,
+        milliseconds: float,
     ) -> None:
-        """A token request and its outcome; `client_id` is empty unless the client authenticated."""
+        """A token request and its outcome.
+
+        `client_id` is one that the directory knows: the client's that authenticated or, with the error
+        invalid_client, the one that was claimed. `secret_id` is empty unless the client authenticated.
+        """
         self._write(
             event="token",
+            request=request_id,
             client=client_id,
             secret=secret_id,
             tenant=tenant,

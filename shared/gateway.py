@@ -23,7 +23,7 @@ from shared.fhir.outcome import error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form, rewrite_json
 from shared.fhir.versions import FhirFormat, FhirVersion
-from shared.message import Request, Response
+from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
 from shared.oauth.bearer import bearer_token, invalid_token
 from shared.settings import Settings
@@ -31,7 +31,6 @@ from shared.upstream.batch import perform_split
 from shared.upstream.context import RequestContext
 from shared.upstream.exchange import PAGE_SEGMENT, Exchange, FhirRequest
 from shared.upstream.failure import fhir_error
-from shared.upstream.headers import request_id
 from shared.upstream.hops import AUTH, DIRECTORY, Hops, server_timing
 from shared.upstream.load import Hold, Load
 from shared.upstream.pages import Pages

@@ -1,7 +1,11 @@
 """An HTTP request and its response, free of any server's types: what `shared` takes in and gives back."""
 
+import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,10 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The client's `X-Request-Id` if it is one we may echo and log, else a new one."""
+    given = headers.get("x-request-id", "")
+    # Unique, no secret: asking the kernel for it would let other threads of the worker take over meanwhile.
+    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"

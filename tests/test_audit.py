@@ -20,9 +20,12 @@ def _at_info(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_token_request_is_one_line_of_json(caplog: pytest.LogCaptureFixture) -> None:
-    AuditLog().token_request(client_id="c", secret_id="s", tenant="t", status=200, error="", milliseconds=1.26)
+    AuditLog().token_request(
+        request_id="r", client_id="c", secret_id="s", tenant="t", status=200, error="", milliseconds=1.26
+    )
     assert line(caplog) == {
         "event": "token",
+        "request": "r",
         "client": "c",
         "secret": "s",
         "tenant": "t",

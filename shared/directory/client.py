@@ -42,6 +42,11 @@ class Client:
     enabled: bool
     secrets: tuple[ClientSecret, ...]
 
+    @property
+    def only_tenant(self) -> str | None:
+        """The tenant of a client that may reach one alone."""
+        return next(iter(self.tenants)) if self.tenants is not None and len(self.tenants) == 1 else None
+
     def may_reach(self, tenant: str) -> bool:
         """Whether the client may ask for tokens for this tenant."""
         return self.tenants is None or tenant in self.tenants

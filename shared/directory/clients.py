@@ -32,6 +32,10 @@ class Clients:
         client = await self._clients.get(client_id)
         return client if client is not None and client.enabled else None
 
+    async def known(self, client_id: str) -> bool:
+        """Whether there is such a client, enabled or not. Raises StoreUnavailable."""
+        return CLIENT_ID.fullmatch(client_id) is not None and await self._clients.get(client_id) is not None
+
     async def secret(self, client_id: str, secret_id: str) -> tuple[Client, Secret] | None:
         """An enabled client together with the stored hash of one of its live secrets; None when there is no such pair.
 

@@ -1,4 +1,8 @@
-"""The authorization server's HTTP side: `POST oauth2/token` (RFC 6749 section 3.2) and `GET oauth2/keys`."""
+"""The authorization server's HTTP side.
+
+`POST oauth2/token` (RFC 6749 section 3.2), `GET oauth2/keys`, and `oauth2/authorize` (section 3.1), which the
+definition of a statement's `oauth-uris` in R4 asks for: nobody signs in here, so it refuses every response type.
+"""
 
 import asyncio
 import logging
@@ -12,7 +16,7 @@ from shared.directory.clients import Clients
 from shared.directory.errors import StoreUnavailable
 from shared.directory.tenants import Tenants
 from shared.directory.usage import Usage
-from shared.message import Request, Response
+from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant
 from shared.oauth.client_authentication import authenticate
 from shared.oauth.client_secret import secret_id_of
@@ -21,13 +25,15 @@ from shared.oauth.errors import (
     InvalidClient,
     InvalidScope,
     MethodNotAllowed,
+    NotFound,
     OAuthError,
     ServerError,
     TemporarilyUnavailable,
+    UnsupportedResponseType,
 )
 from shared.oauth.scope_request import parse_scope_request
 from shared.oauth.signing_keys import SigningKeys
-from shared.oauth.token_request import parse_token_request
+from shared.oauth.token_request import claimed_client_id, parse_token_request
 
 # Failed authentications are answered at whole steps of this time, so that the time tells nothing about what failed.
 _REFUSAL_SECONDS = 0.2
@@ -60,9 +66,15 @@ class OAuthEndpoint:
 
     async def _answer(self, request: Request) -> Response:
         began = time.monotonic()
-        keys = request.path.rstrip("/").lower().endswith("/keys")
         try:
-            return await (self._published_keys(request) if keys else self._token(request))
+            match request.path.strip("/").lower():
+                case "oauth2/token":
+                    return await self._token(request)
+                case "oauth2/keys":
+                    return await self._published_keys(request)
+                case "oauth2/authorize":
+                    return _refused_authorization(request)
+            raise NotFound("there is token, keys and authorize here, and nothing else")
         except OAuthError as error:
             if isinstance(error, InvalidClient):
                 await asyncio.sleep(_REFUSAL_SECONDS - (time.monotonic() - began) % _REFUSAL_SECONDS)
@@ -86,7 +98,8 @@ class OAuthEndpoint:
             asked = parse_token_request(request)
             client = await authenticate(self._clients, asked.client_id, asked.client_secret)
             client_id, secret_id = client.id, secret_id_of(asked.client_secret)
-            tenant, scopes = parse_scope_request(asked.scope)
+            scope = asked.scope.strip() or client.only_tenant or ""
+            tenant, scopes = parse_scope_request(scope)
             if not client.may_reach(tenant) or not await self._tenants.known(tenant):
                 raise InvalidScope("the scope must name one tenant that this client may reach")
             grant = Grant(client.id, secret_id, tenant, scopes)
@@ -94,12 +107,17 @@ class OAuthEndpoint:
             status, error = 200, ""
         except OAuthError as refused:
             status, error = refused.status, refused.error
+            if isinstance(
+                refused, InvalidClient
+            ):  # whose answer waits: for the others the time would tell who is known
+                client_id = await self._known(claimed_client_id(request))
             raise
         except StoreUnavailable:
             status, error = TemporarilyUnavailable.status, TemporarilyUnavailable.error
             raise
         finally:
             self._audit.token_request(
+                request_id=request_id(request.headers),
                 client_id=client_id,
                 secret_id=secret_id,
                 tenant=tenant,
@@ -108,10 +126,21 @@ class OAuthEndpoint:
                 milliseconds=(time.monotonic() - began) * 1000,
             )
         self._usage.used(client.id, secret_id)
-        answer: dict[str, object] = {"token_type": "Bearer", "access_token": token, "expires_in": lifetime}
-        if grant.scope() != asked.scope:
-            answer["scope"] = grant.scope()
+        answer = {
+            "token_type": "Bearer",
+            "access_token": token,
+            "expires_in": lifetime,
+            # As it was asked for: requests-oauthlib takes a GUID in other letters for another scope, and fails.
+            "scope": " ".join(scope.split()),
+        }
         return Response(200, {"Content-Type": "application/json", **NO_STORE}, orjson.dumps(answer))
+
+    async def _known(self, client_id: str) -> str:
+        """The id if it is a client's, else "": what else stands in its place may be a secret."""
+        try:
+            return client_id if await self._clients.known(client_id) else ""
+        except StoreUnavailable:
+            return ""
 
     async def _published_keys(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -121,3 +150,14 @@ class OAuthEndpoint:
         ring = await self._keys.ring()
         headers = {"Content-Type": "application/json", "Cache-Control": "public, max-age=60"}
         return Response(200, headers, orjson.dumps(ring.jwks()))
+
+
+def _refused_authorization(request: Request) -> Response:
+    """Never a redirect: no client has registered where to (section 4.1.2.1)."""
+    if request.method == "OPTIONS":
+        return Response(204, {"Allow": "GET, HEAD, POST, OPTIONS"})
+    if request.method not in ("GET", "HEAD", "POST"):
+        raise MethodNotAllowed("nobody can sign in here", {"Allow": "GET, HEAD, POST, OPTIONS"})
+    raise UnsupportedResponseType(
+        "nobody signs in here: an app gets its token by client_credentials at the token endpoint"
+    )

@@ -1,4 +1,4 @@
-"""OAuth errors of the token endpoint (RFC 6749 section 5.2)."""
+"""OAuth errors of the token endpoint (RFC 6749 section 5.2) and the authorization endpoint (section 4.1.2.1)."""
 
 from collections.abc import Mapping
 
@@ -38,6 +38,12 @@ class MethodNotAllowed(InvalidRequest):
     status = 405
 
 
+class NotFound(InvalidRequest):
+    """There is no such endpoint."""
+
+    status = 404
+
+
 class LengthRequired(InvalidRequest):
     """A body without Content-Length, which the Functions host can lose."""
 
@@ -59,6 +65,12 @@ class UnsupportedGrantType(OAuthError):
     """Anything but client_credentials."""
 
     error = "unsupported_grant_type"
+
+
+class UnsupportedResponseType(OAuthError):
+    """Anything, at the authorization endpoint."""
+
+    error = "unsupported_response_type"
 
 
 class InvalidScope(OAuthError):

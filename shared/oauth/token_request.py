@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from shared.message import Request
-from shared.oauth.errors import InvalidClient, InvalidRequest, LengthRequired, UnsupportedGrantType
+from shared.oauth.errors import InvalidClient, InvalidRequest, LengthRequired, OAuthError, UnsupportedGrantType
 
 MAX_BODY_BYTES = 16_384
 _FORM = "application/x-www-form-urlencoded"
@@ -38,13 +38,27 @@ def parse_token_request(request: Request) -> TokenRequest:
     """
     _refuse_parameters_in_url(request.query)
     parameters = _parameters(request)
-    client_id, client_secret = _credentials(request.headers.get("authorization"), parameters)
+    client_id, client_secret = _credentials(_authorization(request), parameters)
     grant_type = parameters.get("grant_type")
     if grant_type is None:
         raise InvalidRequest("grant_type is missing")
     if grant_type != "client_credentials":
         raise UnsupportedGrantType("grant_type must be client_credentials")
     return TokenRequest(client_id, client_secret, parameters.get("scope", ""))
+
+
+def claimed_client_id(request: Request) -> str:
+    """The client that a refused request says it comes from; "" where that can't be read. It proves nothing."""
+    try:
+        authorization = _authorization(request)
+        return _basic(authorization)[0] if authorization else _parameters(request).get("client_id", "")
+    except OAuthError:
+        return ""
+
+
+def _authorization(request: Request) -> str | None:
+    """The header `authorization`; one that is empty, as some clients send it, counts as absent."""
+    return request.headers.get("authorization", "").strip() or None
 
 
 def _refuse_parameters_in_url(query: str) -> None:
@@ -54,13 +68,15 @@ def _refuse_parameters_in_url(query: str) -> None:
 
 
 def _parameters(request: Request) -> dict[str, str]:
-    if "transfer-encoding" in request.headers and "content-length" not in request.headers:
-        raise LengthRequired("send a Content-Length")
+    if not request.body and "transfer-encoding" in request.headers and "content-length" not in request.headers:
+        # What the Functions host makes of a body that was sent in chunks (azure-functions-host#7930).
+        raise LengthRequired("the body came empty, as it was sent in chunks: send it whole, with a Content-Length")
     if len(request.body) > MAX_BODY_BYTES:
         raise InvalidRequest("the body is too large")
     media_type, _, options = request.headers.get("content-type", "").partition(";")
     charset = re.search(r'(?i)charset\s*=\s*"?([^\s";]+)', options)
-    if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+    # The media types have no such parameter, and ASCII reads the same in what clients name there.
+    if charset and charset[1].lower() not in ("utf-8", "utf8") and not request.body.isascii():
         raise InvalidRequest("the body must be UTF-8")
     match media_type.strip().lower():
         case "application/x-www-form-urlencoded":
@@ -130,7 +146,7 @@ def _credentials(authorization: str | None, parameters: dict[str, str]) -> tuple
 
 
 def _basic(authorization: str) -> tuple[str, str]:
-    scheme, _, encoded = authorization.strip().partition(" ")
+    scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         raise InvalidClient
     try:

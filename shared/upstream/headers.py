@@ -1,6 +1,5 @@
 """Which headers pass through the gateway. Whatever is not named here does not."""
 
-import random
 import re
 from collections.abc import Iterable, Mapping
 
@@ -29,15 +28,7 @@ DOWN = (
     "Content-Language",
 )
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
-
-
-def request_id(headers: Mapping[str, str]) -> str:
-    """The client's `X-Request-Id` if it is one we may echo and log, else a new one."""
-    given = headers.get("x-request-id", "")
-    # Unique, no secret: asking the kernel for it would let other threads of the worker take over meanwhile.
-    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def chosen(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

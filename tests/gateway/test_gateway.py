@@ -218,6 +218,24 @@ async def test_a_bad_token_is_invalid(deployment: Deployment) -> None:
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
 
 
+@pytest.mark.parametrize("header", ["{}", "Token {}", "Bearer:{}", "Bearer={}", "JWT {}"])
+async def test_a_token_without_bearer_is_told_so(deployment: Deployment, header: str) -> None:
+    token = await deployment.token(await deployment.tenant("https://hospital.example"))
+    answer = await deployment.send("GET", "/stu3/Patient/1", authorization=header.format(token))
+    told = outcome(answer.body)["diagnostics"]
+    assert (answer.status, "Authorization: Bearer [token]" in told) == (401, True)
+    assert answer.headers["WWW-Authenticate"] == (
+        f'Bearer realm="fhir", error="invalid_token", error_description="{told}"'
+    )
+
+
+@pytest.mark.parametrize("authorization", ["", " ", "Basic YTpi", "Digest username=a"])
+async def test_other_credentials_are_none(deployment: Deployment, authorization: str) -> None:
+    answer = await deployment.send("GET", "/stu3/Patient/1", authorization=authorization)
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="fhir"')
+    assert "Bearer" in outcome(answer.body)["diagnostics"]
+
+
 async def test_a_token_opens_only_its_tenants_bases(deployment: Deployment, provider: Provider) -> None:
     provider.answers(PATIENT)
     tenant = await deployment.tenant(provider.base_url, "dstu2")

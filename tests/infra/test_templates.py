@@ -300,8 +300,8 @@ def test_open_admin_endpoints_would_be_noticed(broken: Break) -> None:
 def test_the_audit_query_reads_the_fields_that_are_written(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "gateway.audit")
     hops = dict.fromkeys((AUTH, DIRECTORY, CREDENTIAL, UPSTREAM, GATEWAY), 1.0)
-    who = {"client_id": "c", "secret_id": "s", "tenant": "t"}
-    what = {"request_id": "r", "base": "stu3", "interaction": "read", "type": "Patient"}
+    who = {"request_id": "r", "client_id": "c", "secret_id": "s", "tenant": "t"}
+    what = {"base": "stu3", "interaction": "read", "type": "Patient"}
     AuditLog().token_request(**who, status=200, error="", milliseconds=1.0)
     AuditLog().fhir_request(**who, **what, status=200, received=0, sent=1, hops=hops)
     AuditLog().change(actor="a", action="client.create", subject="c")

@@ -170,7 +170,7 @@ def granted(response: Response) -> dict[str, Any]:
     headers = {name.lower(): value for name, value in response.headers.items()}
     assert headers == {"content-type": "application/json", "cache-control": "no-store", "pragma": "no-cache"}
     body: dict[str, Any] = json.loads(response.body)
-    assert set(body) - {"scope"} == {"access_token", "token_type", "expires_in"}
+    assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
     assert body["token_type"] == "Bearer"
     assert type(body["expires_in"]) is int
     return body

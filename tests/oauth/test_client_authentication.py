@@ -188,26 +188,34 @@ async def test_a_client_that_is_switched_off_ends_and_comes_back(server: Instanc
     await until(lambda: is_granted(server, client, tenant), "a client that is on is served")
 
 
-async def test_what_is_audited_names_the_client_only_once_it_is_authenticated(
+async def test_what_is_audited_names_a_client_that_is_known_and_a_secret_that_is_right(
     server: Instance, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client, tenant = await server.client(), await server.tenant()
+    client, off, tenant = await server.client(), await server.client(Enabled=False), await server.tenant()
     wrong = dataclasses.replace(client, client_secret=f"{client.secret_id}.{'A' * 43}")
     with caplog.at_level(logging.INFO, "gateway.audit"):
         await server.ask(client, tenant)
         await server.ask(client, "nonsense")
         await server.ask(wrong, tenant)
-        await server.send("\0")
+        await server.send("grant_type=client_credentials", authorization=wrong.basic())
+        await server.send(f"client_id={off.client_id}")
+        await server.ask(Credentials("client-that-is-unknown", "secret"), tenant)
+        await server.ask(Credentials(wrong.client_secret, ""), tenant)
+        await server.send("\0", x_request_id="its-own")
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.audit"]
     told = [(line["client"], line["secret"], line["tenant"], line["status"], line["error"]) for line in lines]
     assert told == [
         (client.client_id, client.secret_id, tenant, 200, ""),
         (client.client_id, client.secret_id, "", 400, "invalid_scope"),
-        ("", "", "", 401, "invalid_client"),
-        ("", "", "", 401, "invalid_client"),
+        (client.client_id, "", "", 401, "invalid_client"),
+        (client.client_id, "", "", 401, "invalid_client"),
+        (off.client_id, "", "", 401, "invalid_client"),
+        *[("", "", "", 401, "invalid_client")] * 3,
     ]
-    assert client.client_secret not in caplog.text
-    assert "nonsense" not in caplog.text
+    assert len({line["request"] for line in lines}) == len(lines)
+    assert lines[-1]["request"] == "its-own"
+    for sent in (client.client_secret, wrong.client_secret, "nonsense", "unknown"):
+        assert sent not in caplog.text
 
 
 async def test_a_hash_is_replaced_by_a_new_version(server: Instance) -> None:

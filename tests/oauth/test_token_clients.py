@@ -86,11 +86,20 @@ async def test_authlib(
 
 
 @pytest.mark.parametrize("in_body", [False, True])
-async def test_requests_oauthlib(
-    server: Instance, endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, in_body: bool
+@pytest.mark.parametrize("spelling", ["{}", "{{{}}}"])
+async def test_requests_oauthlib_which_fails_when_it_gets_another_scope_than_it_asked_for(
+    server: Instance,
+    endpoint: Endpoint,
+    client: Credentials,
+    wrong: Credentials,
+    tenant: str,
+    in_body: bool,
+    spelling: str,
 ) -> None:
+    scope = [spelling.format(tenant.upper()), "system/Patient.read", "system/Patient.rs"]
+
     def fetch(who: Credentials) -> dict[str, Any]:
-        with OAuth2Session(client=BackendApplicationClient(who.client_id, scope=[tenant])) as session:
+        with OAuth2Session(client=BackendApplicationClient(who.client_id, scope=scope)) as session:
             return dict(
                 session.fetch_token(
                     f"{endpoint.url}/token",

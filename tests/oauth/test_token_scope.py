@@ -1,5 +1,7 @@
 """What a token may be asked for: one tenant, and the SMART system scopes that narrow it."""
 
+import json
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -24,17 +26,15 @@ async def tenant(server: Instance) -> str:
 
 
 async def scope_of(server: Instance, client: Credentials, scope: str) -> str:
-    """What was granted: `scope`, unless the answer says otherwise (section 5.1)."""
-    return str(granted(await server.ask(client, scope)).get("scope", scope))
+    """What the token grants, in the gateway's spelling; the answer tells it in the client's (section 5.1)."""
+    answer = granted(await server.ask(client, scope))
+    assert answer["scope"] == " ".join(scope.split())
+    return (await server.application.tokens.verify(answer["access_token"])).scope()
 
 
-async def test_the_scope_is_told_only_when_it_differs_from_what_was_asked(
-    server: Instance, client: Credentials, tenant: str
-) -> None:
-    assert "scope" not in granted(await server.ask(client, tenant))
-    assert "scope" not in granted(await server.ask(client, f"{tenant} system/Patient.read"))
-    for spelling in (tenant.upper(), f"{{{tenant}}}", f"{{{tenant.upper()}}}", f" {tenant}  ", f"{tenant} {tenant}"):
-        assert granted(await server.ask(client, spelling))["scope"] == tenant
+async def test_the_tenant_is_told_as_it_was_asked_for(server: Instance, client: Credentials, tenant: str) -> None:
+    for spelling in (tenant, tenant.upper(), f"{{{tenant}}}", f" {{{tenant.upper()}}}  ", f"{tenant} {tenant.upper()}"):
+        assert await scope_of(server, client, spelling) == tenant
 
 
 async def test_smart_system_scopes_are_granted_as_they_were_asked_for(
@@ -48,6 +48,39 @@ async def test_smart_system_scopes_are_granted_as_they_were_asked_for(
 async def test_scopes_that_mean_the_same_are_granted_once(server: Instance, client: Credentials, tenant: str) -> None:
     asked = f"{tenant} system/Patient.read system/Patient.rs system/Patient.read system/Encounter.read"
     assert await scope_of(server, client, asked) == f"{tenant} system/Patient.read system/Encounter.read"
+
+
+@pytest.mark.parametrize("scope", [{}, {"scope": ""}, {"scope": " "}])
+async def test_without_a_scope_a_client_gets_the_one_tenant_that_it_may_reach(
+    server: Instance, tenant: str, scope: dict[str, str]
+) -> None:
+    client = await server.client(tenants=f"{{{tenant.upper()}}}")
+    form = {name: value for name, value in client.form("").items() if name != "scope"} | scope
+    assert granted(await server.send(urlencode(form)))["scope"] == tenant
+
+
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ("", "missing"),
+        ("system/Patient.read system/*.rs", "SMART scopes only"),
+        (f"{GUID} {OTHER}", "several tenants"),
+        (f"{GUID} {OTHER} system/Patient.read", "several tenants"),
+        ("contoso.example", "GUID"),
+        (GUID[:-1], "GUID"),
+        (f"https://hospital.example/{GUID}", "GUID"),
+        (f"api://{GUID}/.default", "GUID"),
+        ("contoso system/Patient.read", "GUID"),
+        (f"{GUID} openid", "SMART system scopes only"),
+        (f"{GUID} " + "system/Patient.read " * 100, "too long"),
+    ],
+)
+async def test_a_scope_that_names_no_tenant_rightly_is_told_what_to_do(
+    server: Instance, client: Credentials, scope: str, told: str
+) -> None:
+    answer = await server.ask(client, scope)
+    assert refused(answer) == (400, "invalid_scope")
+    assert told in json.loads(answer.body)["error_description"]
 
 
 @pytest.mark.parametrize(
@@ -80,12 +113,9 @@ async def test_one_answer_to_every_tenant_that_can_not_be_had(server: Instance, 
     mine, theirs = await server.tenant(), await server.tenant()
     confined = await server.client(tenants=mine)
     reaches_nobody = await server.client(tenants="")
+    only_off = await server.client(tenants=off)
     answers = {
-        "none": await server.ask(client, ""),
-        "none, but SMART scopes": await server.ask(client, "system/Patient.read"),
-        "several": await server.ask(client, f"{mine} {theirs}"),
-        "malformed": await server.ask(client, mine[:-1]),
-        "name, not GUID": await server.ask(client, "contoso.example"),
+        "the only one, and off": await server.ask(only_off, ""),
         "of switched-off rows only": await server.ask(client, off),
         "not the client's": await server.ask(confined, theirs),
         "not the client's, and unknown": await server.ask(confined, OTHER),

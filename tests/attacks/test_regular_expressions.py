@@ -23,6 +23,8 @@ _HEADER, _BODY = 8_192, 20_000
 # Only these see bodies; everything else sees no more than a URL, a header, a form's field or a row's column.
 _OF_BODIES = (
     "shared.fhir.xml_outline",
+    "shared.fhir.xml_parser",
+    "shared.fhir.charsets",
     "shared.fhir.xml_writer",
     "shared.fhir.rewriting",
     "shared.fhir.batch_response",

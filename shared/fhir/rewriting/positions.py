@@ -1,6 +1,6 @@
 """Where FHIR puts links: the elements of DSTU2, STU3 and R4 whose values a gateway has to rewrite."""
 
-from enum import Enum
+from enum import Enum, IntEnum
 
 
 class Position(Enum):
@@ -41,3 +41,12 @@ def position_of(name: str, parent: str) -> Position | None:
         # Only `OperationOutcome.issue.details` is a CodeableConcept of that name.
         return Position.TEXT if parent == "details" else None
     return ANYWHERE.get(name)
+
+
+class Place(IntEnum):
+    """A place in XML where a link may stand."""
+
+    URL = 0  # `value` of a FHIR element, one URL
+    TEXT = 1  # `value` of a FHIR element, running text
+    XHTML = 2  # `href` and `src`
+    CRITERIA = 3  # `value` of a `reference` with a query

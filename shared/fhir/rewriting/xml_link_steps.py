@@ -1,0 +1,151 @@
+"""Links in FHIR XML, rewritten in the bytes of the body."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable
+from functools import lru_cache
+from html import escape
+from io import BytesIO
+from itertools import islice
+
+from shared.fhir.document import Resource, Steps, Unreadable
+from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.rewriting.positions import Place, Position
+from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling
+from shared.fhir.rewriting.values import LINK_ATTRIBUTES, escaped_edits
+from shared.fhir.xml_parser import attribute_spans, inherited
+
+MAX_LINK = 1_000_000  # bytes of a value that holds a link
+MAX_REFERENCES = 10_000  # of characters (`&#10;`) in a value that holds a link
+MAX_CRITERIA = 1_000
+
+_FHIR_NAMES = frozenset({b"value"})
+_XHTML_NAMES = frozenset(name.encode() for name in LINK_ATTRIBUTES)
+_SLICE = 1_000  # places between two pauses
+_ATTRIBUTES = r"""(?:\s++(?!(?:value|href|src)[\s=])[^\s=]++\s*+=\s*+(?:"[^"]*+"|'[^']*+'))*+"""
+
+
+def rewrite_xml_steps(
+    body: bytes, document: Resource, link_map: LinkMap, replaced: Iterable[tuple[int, int, str]] = ()
+) -> Steps[bytes]:
+    """`body`, or a resource in it as a document of its own, with its links mapped and all else byte for byte.
+
+    `document` is what `xml_document.read` made of the body, or a resource in that. Each of `replaced` is a byte span of
+    the body, as in a `Link`, and the URL that is written there instead. Gives the same object when there is nothing to
+    do. Raises Unreadable.
+    """
+    edits = _Edits(body, link_map)
+    start, end = 0, len(body)
+    if document.declarations:
+        start, end = document.start, document.end
+        at, declarations = inherited(body, document)
+        edits.copied = start
+        edits.write(at, at, declarations)
+    # A "<" stands for itself only where a tag begins.
+    own = sorted(((body.rfind(b"<", 0, span[0]), *span) for span in replaced), reverse=True)
+    for count, place in enumerate(islice(document.places, bisect_left(document.places, start << 2), None)):
+        if count % _SLICE == 0:
+            yield
+        tag = place >> 2
+        if tag >= end:
+            break
+        is_replaced = False
+        while own and own[-1][0] <= tag:
+            is_replaced = own[-1][0] == tag
+            edits.replace(*own.pop()[1:])
+        if not is_replaced:
+            edits.map(tag, Place(place & 3))
+    while own:
+        edits.replace(*own.pop()[1:])
+    return edits.result(end)
+
+
+def read_references(body: bytes, resource: Resource) -> Steps[list[str]]:
+    """The values of all the elements `reference` in the resource that hold criteria (`Practitioner?name=x`), decoded.
+
+    Raises Unreadable for more than MAX_CRITERIA.
+    """
+    found: list[str] = []
+    places = resource.places
+    for count, place in enumerate(islice(places, bisect_left(places, resource.start << 2), None)):
+        if count % _SLICE == 0:
+            yield
+        if place >> 2 >= resource.end:
+            break
+        if place & 3 == Place.CRITERIA:
+            if len(found) == MAX_CRITERIA:
+                raise Unreadable(f"it has more than {MAX_CRITERIA} references with criteria")
+            start, end = next(span for name, *span in attribute_spans(body, place >> 2) if name == b"value")
+            if end - start > MAX_LINK:
+                raise Unreadable("it has a very long reference")
+            found.append(Spelling.read(body[start:end].decode(), XML_REFERENCE).text)
+    return found
+
+
+class _Edits:
+    """Writes a body out anew, with edits that come in the order in which they stand."""
+
+    def __init__(self, body: bytes, link_map: LinkMap) -> None:
+        self.copied = 0
+        self._body = body
+        self._link_map = link_map
+        self._plain = _plain_link(link_map.starts.pattern)
+        self._target = link_map.target.encode()
+        self._written: BytesIO | None = None
+        self._references = MAX_REFERENCES + len(body) // 100
+
+    def write(self, start: int, end: int, text: bytes) -> None:
+        if self._written is None:
+            self._written = BytesIO()
+        self._written.write(memoryview(self._body)[self.copied : start])
+        self._written.write(text)
+        self.copied = end
+
+    def replace(self, start: int, end: int, url: str) -> None:
+        self.write(start, end, escape(url).encode())
+
+    def result(self, end: int) -> bytes:
+        if self._written is None:
+            return self._body
+        self.write(end, end, b"")
+        return self._written.getvalue()
+
+    def map(self, tag: int, place: Place) -> None:
+        """Maps the links in the start tag at `tag`."""
+        if place is not Place.TEXT and (plain := self._plain.match(self._body, tag)):
+            if plain[2]:
+                self.write(*plain.span(2), self._target)
+            return
+        names = _XHTML_NAMES if place is Place.XHTML else _FHIR_NAMES
+        position = Position.TEXT if place is Place.TEXT else Position.URL
+        for name, start, end in attribute_spans(self._body, tag):
+            if name in names:
+                for edit_start, edit_end, text in self._value_edits(position, start, end):
+                    self.write(edit_start, edit_end, text.encode("latin-1"))
+
+    def _value_edits(self, position: Position, start: int, end: int) -> list[Edit]:
+        # As Latin-1 one character is one byte.
+        raw = self._body[start:end].decode("latin-1")
+        references = raw.count("&")
+        # Only a reference by number can hide a character of a base.
+        if "&#" not in raw and not self._link_map.starts.search(raw):
+            return []
+        if references:
+            self._references -= references + 4
+        if len(raw) > MAX_LINK or references > MAX_REFERENCES or self._references < 0:
+            raise Unreadable("it has links in very long or very much escaped text")
+        return escaped_edits(position, raw, XML_REFERENCE, start, self._link_map)
+
+
+@lru_cache(maxsize=64)
+def _plain_link(starts: str) -> re.Pattern[bytes]:
+    """Matches a start tag with one value that is a link, in which nothing is escaped but "&".
+
+    Group 2 is the base, if it begins with one that is to be mapped.
+    """
+    base = f"(?i:https?):{starts}"
+    plain = r"""(?:[^"'&%\\/\t\n\r]++|/(?!\.)|&amp;)*+"""
+    value = rf"""(["'])(?:({base})(?=[/?#"']){plain}|(?!{base})[^"'&]*+)\1"""
+    attributes = _ATTRIBUTES
+    pattern = rf"<[^\s/>]++{attributes}\s++(?:value|href|src)\s*+=\s*+{value}{attributes}\s*+/?>"
+    return re.compile(pattern.encode(), re.ASCII)

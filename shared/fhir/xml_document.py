@@ -1,0 +1,367 @@
+"""FHIR XML as policy reads it (FHIR, XML representation), refused where two readers could read it differently."""
+
+import re
+from array import array
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.fhir.document import MAX_BUNDLE_DEPTH, MAX_DEPTH, Bundle, Entry, Link, Resource, Steps, Unreadable
+from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Place, Position, position_of
+from shared.fhir.rewriting.values import LINK_ATTRIBUTES
+from shared.fhir.xml_parser import Parser, attribute_spans, inherited
+
+MAX_DECLARATIONS = 16  # of namespaces in scope; real bodies have up to five
+MAX_PREFIXES = 4  # of those for FHIR and XHTML: each resource that is taken out of a Bundle has to declare them anew
+MAX_SCOPES = 64  # different sets of declarations
+MAX_ATTRIBUTES = 32  # of an element
+MIN_BYTES_PER_PART = 64  # an entry or a link of a Bundle takes several times that in memory
+FREE_PARTS = 1_000
+
+_FHIR = "http://hl7.org/fhir"
+_XHTML = "http://www.w3.org/1999/xhtml"
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_RESERVED = {"xml": "http://www.w3.org/XML/1998/namespace", "xmlns": "http://www.w3.org/2000/xmlns/"}
+_SPACE = " \t\r\n"
+_RESOURCE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
+
+_REQUEST = frozenset({"method", "url", "ifNoneMatch", "ifModifiedSince", "ifMatch", "ifNoneExist"})
+# The elements of the envelope with those of their children that are strings, then the children that are no strings.
+_STRINGS = {
+    "Bundle": frozenset({"type"}),
+    "link": frozenset({"relation", "url"}),
+    "entry": frozenset({"fullUrl"}),
+    "request": _REQUEST,
+    "response": frozenset({"status", "location", "etag", "lastModified"}),
+}
+_OBJECTS = frozenset({("Bundle", "link"), ("Bundle", "entry"), ("entry", "request"), ("entry", "response")})
+_CONTAINERS = frozenset({("entry", "resource"), ("response", "outcome")})
+_CODES = frozenset({"type", "relation", "method"})
+_REPEATED = frozenset({"entry", "link", "extension", "modifierExtension"})
+_SPELLINGS = {
+    name.casefold(): name for name in {child for _, child in _OBJECTS | _CONTAINERS}.union(*_STRINGS.values())
+}
+_DIV = "xhtml:div"  # as the name of a narrative's root, which is the only one outside FHIR's namespace
+_OPENING = frozenset({_DIV, "contained"})
+_LINKING = BY_PARENT.union(ANYWHERE) - {"div"}
+
+
+def read(body: bytes) -> Steps[Resource]:
+    """The resource in `body`, as JSON would have it.
+
+    Raises Unreadable for: other namespaces than FHIR's and XHTML's, XHTML elsewhere than in the `div` of a narrative,
+    attributes with a prefix (but `xsi:schemaLocation` on the root and `xml:lang` in XHTML), text between FHIR elements,
+    document types, processing instructions; in the envelope of a Bundle also what is repeated or in another case.
+    """
+    reader = _Reader(body)
+    yield from reader.parser.parse()
+    root: Resource = reader.root.values["resource"]
+    return root
+
+
+def content(body: bytes, resource: Resource) -> bytes:
+    """The resource as a document of its own: its own bytes, with the namespaces declared that it inherits."""
+    at, written = inherited(body, resource)
+    return body[resource.start : at] + written + body[at : resource.end]
+
+
+class _Scope:
+    """The namespaces declared at a place, by prefix, and what the names of elements mean there.
+
+    `fhir` and `xhtml` are the local names by the names as written, in FHIR's part and within a `div`.
+    """
+
+    def __init__(self, uris: dict[str, str]) -> None:
+        self.uris = uris
+        self.needed = {prefix: uri for prefix, uri in uris.items() if uri in (_FHIR, _XHTML)}
+        self.fhir: dict[str, str] = {}
+        self.xhtml: dict[str, str] = {}
+        self.inner: dict[tuple[str, ...], _Scope] = {}
+
+
+@dataclass(slots=True)
+class _Frame:
+    """An open element whose direct children or end matter. `depth` is the number of open elements with itself."""
+
+    kind: str  # of _STRINGS, or "container", "contained", "resource", "div", "scope"
+    name: str
+    depth: int
+    around: _Scope
+    start: int = -1
+    seen: set[str] = field(default_factory=set)
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class _Reader:
+    """Follows the parser: `_path` has the names of the open elements, `_frames` those that matter."""
+
+    def __init__(self, body: bytes) -> None:
+        self._scope = _Scope({"xml": _RESERVED["xml"]})
+        self.root = _Frame("container", "", 0, self._scope)
+        self.parser = Parser(body, self._start, self._end, self._text)
+        self._body = body
+        self._frames = [self.root]
+        self._watched = 0  # depth of the innermost frame
+        self._path: list[str] = []
+        self._scopes = self._parts = 0
+        self._plain: set[str] = set()  # names of attributes in XHTML that have no meaning here
+        self._places = array("Q")
+
+    def _text(self, text: str) -> None:
+        if text.strip(_SPACE):
+            raise Unreadable("it has text between its elements")
+
+    def _start(self, written: str, attributes: list[str]) -> None:
+        depth = len(self._path)
+        if depth >= MAX_DEPTH:
+            raise Unreadable(f"it is nested deeper than {MAX_DEPTH} elements")
+        outer = self._scope
+        value = None
+        if attributes:
+            if attributes[0] == "value" and len(attributes) == 2:
+                value = attributes[1]
+            else:
+                value = self._attributes(attributes, in_xhtml=False)
+        scope = self._scope
+        name = scope.fhir.get(written) or self._resolve(written)
+        kind = self._child(name, attributes, value) if depth == self._watched else None
+        if kind is None and name in _OPENING:
+            kind = self._opening(name)
+        if scope is not outer:
+            kind = kind or "scope"
+        if kind is not None:
+            start = self.parser.position if kind in ("resource", "Bundle") else -1
+            self._frames.append(_Frame(kind, name, depth + 1, outer, start))
+            self._watched = depth + 1
+        if value is not None and name in _LINKING:
+            self._note(name, value)
+        self._path.append(name)
+
+    def _start_xhtml(self, written: str, attributes: list[str]) -> None:
+        depth = len(self._path)
+        if depth >= MAX_DEPTH:
+            raise Unreadable(f"it is nested deeper than {MAX_DEPTH} elements")
+        outer = self._scope
+        if attributes:
+            self.parser.attributes += len(attributes) >> 1
+            if not self._plain.issuperset(attributes[::2]):
+                self._attributes(attributes, in_xhtml=True)
+        if written not in self._scope.xhtml:
+            self._resolve_xhtml(written)
+        if self._scope is not outer:
+            self._frames.append(_Frame("scope", written, depth + 1, outer))
+            self._watched = depth + 1
+        self._path.append(written)
+
+    def _end(self, written: str) -> None:
+        self._path.pop()
+        if len(self._path) < self._watched:
+            self._close(self._frames.pop(), written)
+            self._watched = self._frames[-1].depth
+
+    def _attributes(self, attributes: list[str], *, in_xhtml: bool) -> str | None:
+        """Judges the attributes, puts their declarations into force, and gives that called `value`."""
+        if len(attributes) > 2 * MAX_ATTRIBUTES:
+            raise Unreadable(f"it has an element with more than {MAX_ATTRIBUTES} attributes")
+        self.parser.attributes += 0 if in_xhtml else len(attributes) >> 1
+        value = None
+        declared: list[str] = []
+        prefixed: list[str] = []
+        for name, text in zip(attributes[::2], attributes[1::2], strict=True):
+            if name == "value":
+                value = text
+            elif name == "xmlns" or name.startswith("xmlns:"):
+                declared += (name[6:], text)
+            elif ":" in name:
+                prefixed.append(name)
+            elif in_xhtml:
+                if name not in LINK_ATTRIBUTES:
+                    self._plain.add(name)
+                elif text[:4].lower() == "http":
+                    self._places.append(self.parser.position << 2 | Place.XHTML)
+        if declared:
+            self._declare(tuple(declared))
+        if prefixed and not self._may_stand(prefixed, in_xhtml=in_xhtml):
+            raise Unreadable("it has an attribute with a prefix")
+        return value
+
+    def _may_stand(self, prefixed: list[str], *, in_xhtml: bool) -> bool:
+        if in_xhtml:
+            return prefixed == ["xml:lang"]
+        prefix, _, name = prefixed[0].partition(":")
+        is_hint = name == "schemaLocation" and self._scope.uris.get(prefix) == _XSI
+        return is_hint and len(prefixed) == 1 and not self._path
+
+    def _declare(self, declared: tuple[str, ...]) -> None:
+        outer = self._scope
+        inner = outer.inner.get(declared)
+        if inner is None:
+            new = dict(zip(declared[::2], declared[1::2], strict=True))
+            if any(
+                prefix in _RESERVED or uri in _RESERVED.values() or (prefix and not uri) for prefix, uri in new.items()
+            ):
+                raise Unreadable("it declares a namespace that can't be declared")
+            uris = outer.uris | new
+            inner = outer if uris == outer.uris else _Scope(uris)
+            self._scopes += 1
+            if self._scopes > MAX_SCOPES or len(uris) > MAX_DECLARATIONS + 1 or len(inner.needed) > MAX_PREFIXES:
+                raise Unreadable("it has more declarations of namespaces than a resource needs")
+            outer.inner[declared] = inner
+        if inner is not outer:
+            self.parser.attributes += 8  # it costs as much
+            self._scope = inner
+
+    def _uri_and_name(self, written: str) -> tuple[str | None, str]:
+        prefix, _, name = written.rpartition(":")
+        return self._scope.uris.get(prefix), name
+
+    def _resolve(self, written: str) -> str:
+        uri, name = self._uri_and_name(written)
+        if uri == _XHTML and name == "div":
+            name = _DIV
+        elif uri != _FHIR or name == "div":
+            raise Unreadable("it has an element outside FHIR's namespace")
+        self._scope.fhir[written] = name
+        return name
+
+    def _resolve_xhtml(self, written: str) -> None:
+        uri, name = self._uri_and_name(written)
+        if uri != _XHTML:
+            raise Unreadable("it has an element outside XHTML's namespace in a narrative")
+        self._scope.xhtml[written] = name
+
+    def _opening(self, name: str) -> str:
+        """The kind of frame of what is judged wherever it stands: a narrative, and a contained resource."""
+        if name != _DIV:
+            return "contained"
+        if not self._path or self._path[-1] != "text":
+            raise Unreadable("it has XHTML outside a narrative")
+        self.parser.handle(self._start_xhtml)
+        self.parser.hear(False)
+        return "div"
+
+    def _child(self, name: str, attributes: list[str], value: str | None) -> str | None:
+        """Reads a child of the innermost frame, and gives the kind of frame that it needs itself."""
+        within = self._frames[-1]
+        if within.kind in ("container", "contained"):
+            return self._resource(within, name, attributes)
+        strings = _STRINGS.get(within.kind)
+        if strings is None:
+            return None
+        if _SPELLINGS.get(name.casefold(), name) != name:
+            raise Unreadable("it has an element of a Bundle in another spelling")
+        if name in within.seen and name not in _REPEATED:
+            raise Unreadable("it has an element of a Bundle twice that may stand once")
+        within.seen.add(name)
+        place = (within.kind, name)
+        if name in strings:
+            self._check_attributes(attributes)
+            if value is not None:
+                self._string(within, name, value)
+        elif place in _OBJECTS:
+            self._check_attributes(attributes)
+            self._count_part()
+            return name
+        elif place in _CONTAINERS:
+            self._check_attributes(attributes)
+            return "container"
+        return None
+
+    def _string(self, within: _Frame, name: str, value: str) -> None:
+        if within.kind == "response":
+            return
+        if self.parser.is_cut:
+            raise Unreadable("it has a very long value in a Bundle's own elements")
+        # Some readers trim a code.
+        if name in _CODES and (value.strip() != value or not value.isprintable()):
+            raise Unreadable("it has a code with white space around it")
+        within.values[name] = value
+        if within.kind == "link" and name == "url":
+            within.values["span"] = next(
+                (start, end)
+                for attribute, start, end in attribute_spans(self._body, self.parser.position)
+                if attribute == b"value"
+            )
+
+    def _resource(self, within: _Frame, name: str, attributes: list[str]) -> str | None:
+        if within.seen:
+            raise Unreadable("it has two resources where one may stand")
+        within.seen.add(name)
+        if not _RESOURCE_NAME.fullmatch(name) or (name != "Bundle" and name.casefold() == "bundle"):
+            raise Unreadable("it has something else where a resource may stand")
+        if within.kind == "contained":
+            return None
+        if name == "Bundle":
+            self._check_attributes(attributes)
+            if sum(frame.kind == "Bundle" for frame in self._frames) == MAX_BUNDLE_DEPTH:
+                raise Unreadable(f"it has more than {MAX_BUNDLE_DEPTH} Bundles inside each other")
+            return "Bundle"
+        return "resource"
+
+    def _check_attributes(self, attributes: list[str]) -> None:
+        for name in attributes[::2]:
+            if name not in ("value", "id", "xmlns") and ":" not in name:
+                raise Unreadable("it has an attribute in a Bundle's own elements that FHIR has not")
+
+    def _count_part(self) -> None:
+        self._parts += 1
+        if self._parts > FREE_PARTS + self.parser.position / MIN_BYTES_PER_PART:
+            raise Unreadable("it has more entries and links than a Bundle of its length has")
+
+    def _close(self, frame: _Frame, written: str) -> None:
+        self._scope = frame.around
+        values = frame.values
+        within = self._frames[-1].values
+        match frame.kind:
+            case "div":
+                self.parser.handle(self._start)
+                self.parser.hear(True)
+            case "resource" | "Bundle":
+                within["resource"] = self._made(frame, written)
+            case "container":
+                if not frame.seen:
+                    raise Unreadable("it has no resource where one must stand")
+                within[frame.name] = values["resource"]
+            case "contained":
+                if not frame.seen:
+                    raise Unreadable("it has no resource where one must stand")
+            case "request":
+                within["request"] = values
+            case "response":
+                within["outcome"] = values.get("outcome")
+            case "link":
+                if "url" in values:
+                    link = Link(values.get("relation", ""), values["url"], *values["span"])
+                    within.setdefault("links", []).append(link)
+            case "entry":
+                entry = Entry(
+                    values.get("fullUrl"), values.get("request"), values.get("resource"), values.get("outcome")
+                )
+                within.setdefault("entries", []).append(entry)
+
+    def _made(self, frame: _Frame, written: str) -> Resource:
+        values = frame.values
+        bundle = None
+        if frame.kind == "Bundle":
+            bundle = Bundle(values.get("type", ""), tuple(values.get("links", ())), tuple(values.get("entries", ())))
+        # For an empty element the parser stands behind it, before its container's end: no container is called as it.
+        end = self.parser.position
+        if self._body.startswith(f"</{written}".encode(), end):
+            end = self._body.index(b">", end) + 1
+        return Resource(frame.name, frame.start, end, bundle, frame.around.needed, self._places)
+
+    def _note(self, name: str, value: str) -> None:
+        """Remembers where a link may stand, for the rewriting."""
+        is_url = value[:4].lower() == "http"
+        if name == "reference" and "?" in value:
+            place = Place.CRITERIA
+        elif name in BY_PARENT or not is_url:
+            position = position_of(name, self._path[-1] if self._path else "")
+            if position is Position.TEXT and ("//" in value or self.parser.is_cut):
+                place = Place.TEXT
+            elif position is Position.URL and is_url:
+                place = Place.URL
+            else:
+                return
+        else:
+            place = Place.TEXT if ANYWHERE[name] is Position.TEXT else Place.URL
+        self._places.append(self.parser.position << 2 | place)

@@ -272,6 +272,7 @@ module portalSettings 'modules/settings.bicep' = {
       'AzureWebJobs.fhir_proxy_fn.Disabled': 'true'
       'AzureWebJobs.health_fn.Disabled': 'true'
       'AzureWebJobs.metadata_fn.Disabled': 'true'
+      'AzureWebJobs.root_fn.Disabled': 'true'
       'AzureWebJobs.token_fn.Disabled': 'true'
     })
   }

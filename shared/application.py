@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shared.oauth.endpoint import OAuthEndpoint
     from shared.oauth.signing_keys import SigningKeys
     from shared.portal.endpoint import PortalEndpoint
+    from shared.root import RootEndpoint
     from shared.upstream.credentials.factory import Credentials
     from shared.upstream.pages import Pages
     from shared.upstream.transport import Transport
@@ -91,6 +92,13 @@ class Application:
 
         tenants = self._table(TENANTS)
         return HealthEndpoint({"key_vault": self.signing_keys.check, "tables": lambda: tenants.get("health", "health")})
+
+    @cached_property
+    def root(self) -> "RootEndpoint":
+        """What is outside the FHIR bases."""
+        from shared.root import RootEndpoint
+
+        return RootEndpoint(self.settings.public_base_url, self.settings.default_fhir_version)
 
     @cached_property
     def vault(self) -> "Vault":

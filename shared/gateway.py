@@ -22,7 +22,7 @@ from shared.fhir.negotiation import media_type_format, negotiate
 from shared.fhir.outcome import error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form, rewrite_json
-from shared.fhir.versions import FhirFormat, FhirVersion
+from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
 from shared.oauth.bearer import bearer_token, invalid_token
@@ -85,14 +85,17 @@ class Gateway:
     async def __call__(self, request: Request) -> Response:
         base, _, path = request.path.removeprefix("/").partition("/")
         base = base.lower()
-        version = self._settings.default_fhir_version if base == "fhir" else FhirVersion(base)
+        bases = fhir_bases(self._settings.default_fhir_version)
+        version = bases.get(base)
         trace = _Trace(request_id(request.headers), base)
         try:
+            if version is None:
+                raise FhirError(404, "not-found", f"There is no such FHIR base; there are {', '.join(bases)}.")
             response = await self._serve(request, base, version, path, trace)
             response = await encoded(response, request.headers.get("accept-encoding"))
         except Exception as error:
             format = format_for_errors(request.query, request.headers.get("accept"))
-            response = error_response(fhir_error(error), version, format)
+            response = error_response(fhir_error(error), version or self._settings.default_fhir_version, format)
         hops = trace.hops.milliseconds()
         self._record(trace, request, response, hops)
         headers = {**response.headers, "X-Request-Id": trace.request_id, "Server-Timing": server_timing(hops)}

@@ -14,7 +14,7 @@ _TIMEOUT_SECONDS = 5.0
 
 
 class HealthEndpoint:
-    """Answers `GET health`: 200 when every store answers, 503 when one does not, and which.
+    """Answers `GET health`: 200 when every store answers, 503 when one does not, and which; 405 other methods.
 
     The stores are asked at most every five seconds, every second while one fails, whoever calls: the endpoint is open
     to all.
@@ -27,6 +27,8 @@ class HealthEndpoint:
         self._results: dict[str, str] = {}
 
     async def __call__(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, {"Allow": "GET, HEAD", "Cache-Control": "no-store"})
         async with self._lock:
             if time.monotonic() - self._checked_at > _REMEMBERED_SECONDS[self._healthy()]:
                 found = await asyncio.gather(*map(self._check, self._checks.values()))

@@ -37,6 +37,11 @@ async def test_it_is_ok_when_every_store_answers() -> None:
     assert (head.status, head.body) == (200, b"")
 
 
+async def test_it_is_only_read() -> None:
+    response = await HealthEndpoint({})(Request("POST", "/health"))
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
 async def test_a_store_that_fails_is_named_without_the_reason() -> None:
     broken = Store()
     broken.error = StoreUnavailable("https://inner.example answered 403")

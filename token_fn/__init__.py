@@ -1,4 +1,4 @@
-"""POST oauth2/token and GET oauth2/keys."""
+"""POST oauth2/token, GET oauth2/keys, and oauth2/authorize, which refuses."""
 
 import azure.functions as func
 

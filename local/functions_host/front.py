@@ -71,7 +71,7 @@ def create_app(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaita
             return web.Response(status=500)
 
     app = web.Application(client_max_size=MAX_BODY)
-    app.router.add_route("*", "/{path:.*}", handle)
+    app.router.add_route("*", r"/{path:[\s\S]*}", handle)  # a line break is a character of a path as any
     return app
 
 

@@ -9,6 +9,8 @@ _FLAGS = re.IGNORECASE | re.ASCII
 # Braces inside a parameter are doubled; a slash may stand there too, as part of a regex.
 _SEGMENT = re.compile(r"\{(?P<parameter>(?:[^{}]|\{\{|\}\})*+)\}|(?P<literal>[^/{}?]+)")
 _PARAMETER = re.compile(r"(?P<star>\*?)(?P<name>[^/{}?*:=]+)(?::(?P<constraint>.+))?", re.DOTALL)
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_ANCHORS = {r"\z": r"\Z", r"\Z": r"(?=\n?\Z)"}  # .NET's and Python's; `$` matches before a last line break in both
 _CONSTRAINT = re.compile(r"(?P<kind>\w*)(?:\((?P<argument>.*)\))?", re.DOTALL)
 
 
@@ -109,7 +111,7 @@ def _parse_constraint(text: str, template: str) -> re.Pattern[str]:
     if "):" in parts["argument"] or ")=" in parts["argument"]:
         raise RouteError(f"')' before ':' or '=' ends a constraint early, {text!r}: {template}")
     try:
-        return re.compile(parts["argument"], _FLAGS)
+        return re.compile(_ESCAPE.sub(lambda escape: _ANCHORS.get(escape[0], escape[0]), parts["argument"]), _FLAGS)
     except re.error as error:
         raise RouteError(f"not a regular expression, {text!r} ({error}): {template}") from None
 

@@ -12,7 +12,7 @@ from shared.fhir.negotiation import content_type, negotiate
 from shared.fhir.outcome import error_response, format_for_errors
 from shared.fhir.smart_configuration import smart_configuration
 from shared.fhir.statement import statement
-from shared.fhir.versions import FhirFormat, FhirVersion
+from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.fhir.xml_writer import to_xml
 from shared.message import Request, Response
 
@@ -54,9 +54,10 @@ class DocumentEndpoint:
         """`public_base_url` is the gateway's origin; `portal_url` is a statement's `register` and `manage`, if any."""
         self._public_base_url = public_base_url
         self._token_url = f"{public_base_url}/oauth2/token"
+        self._authorize_url = f"{public_base_url}/oauth2/authorize"
         self._portal_url = portal_url
         self._default_version = default_version
-        self._versions = {"fhir": default_version, **{version.value: version for version in FhirVersion}}
+        self._versions = fhir_bases(default_version)
         self._documents: dict[tuple[str, FhirFormat | None], _Document] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -94,8 +95,9 @@ class DocumentEndpoint:
 
     def _render_statement(self, base: str, format: FhirFormat) -> _Document:
         version = self._versions[base]
+        base_url = f"{self._public_base_url}/{base}"
         resource = statement(
-            version, f"{self._public_base_url}/{base}", self._token_url, self._portal_url, self._portal_url
+            version, base_url, self._token_url, self._authorize_url, self._portal_url, self._portal_url
         )
         body = to_xml(resource) if format is FhirFormat.XML else orjson.dumps(resource)
         return _complete(body, content_type(version, format), {"Vary": "Accept"})

@@ -4,6 +4,7 @@ The app reads it without a token, takes `fhirVersion` to know which version to s
 `oauth-uris` extension (SMART App Launch 1.0, "Declaring support for OAuth2 endpoints").
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from shared.fhir.interface import INTERFACE, READ_INTERACTIONS, ResourceInterface
@@ -11,7 +12,7 @@ from shared.fhir.versions import FhirFormat, FhirVersion
 
 SOFTWARE_NAME = "FHIR interop gateway"
 SOFTWARE_VERSION = "1.0.0"
-STATEMENT_DATE = "2026-11-23"
+STATEMENT_DATE = "2026-11-26"
 """When what the statement says last changed. Not the time of the answer: the same statement has the same ETag."""
 
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
@@ -21,13 +22,15 @@ def statement(
     version: FhirVersion,
     base_url: str,
     token_url: str,
+    authorize_url: str,
     register_url: str | None = None,
     manage_url: str | None = None,
 ) -> dict[str, Any]:
     """The statement of the base at `base_url`, its elements in the order of the specification, as XML needs them.
 
-    `token_url` is where the app gets its access tokens; `register_url` and `manage_url` are pages where a person
-    gets an account and keeps its secrets, left out where there are none.
+    `token_url` is where the app gets its access tokens. R4's `oauth-uris` must have `authorize_url` too, although
+    nobody signs in there. `register_url` and `manage_url` are pages where a person gets an account and keeps its
+    secrets, left out where there are none.
     """
     dstu2 = version is FhirVersion.DSTU2
     head: dict[str, Any] = {
@@ -44,19 +47,24 @@ def statement(
     }
     if version is not FhirVersion.R4:
         head["acceptUnknown"] = "no"  # it speaks for every provider at once, so it promises the least
+    uris = {
+        **({"authorize": authorize_url} if version is FhirVersion.R4 else {}),
+        "token": token_url,
+        "register": register_url,
+        "manage": manage_url,
+    }
     head["format"] = [*(version.media_type(format) for format in FhirFormat), *(format.value for format in FhirFormat)]
     rest: dict[str, Any] = {
         "mode": "server",
         "documentation": "Every search takes _count, and _sort where a date is declared, as far as the provider does.",
-        "security": _security(version, token_url, register_url, manage_url),
+        "security": _security(version, uris),
         "resource": [_resource(resource) for resource in INTERFACE[version]],
         **({"transactionMode": "batch"} if dstu2 else {"interaction": [{"code": "batch"}]}),
     }
     return {**head, "rest": [rest]}
 
 
-def _security(version: FhirVersion, token_url: str, register_url: str | None, manage_url: str | None) -> dict[str, Any]:
-    uris = {"token": token_url, "register": register_url, "manage": manage_url}
+def _security(version: FhirVersion, uris: Mapping[str, str | None]) -> dict[str, Any]:
     authority = "http://terminology.hl7.org/CodeSystem" if version is FhirVersion.R4 else "http://hl7.org/fhir"
     return {
         "extension": [

@@ -34,4 +34,9 @@ class FhirVersion(Enum):
         return f"application/fhir+{format.value}"
 
 
+def fhir_bases(default: FhirVersion) -> dict[str, FhirVersion]:
+    """The version that each base speaks, by the base's segment in a URL; `/fhir` speaks the deployment's default."""
+    return {"fhir": default, **{version.value: version for version in FhirVersion}}
+
+
 _NUMBERS = {FhirVersion.DSTU2: "1.0.2", FhirVersion.STU3: "3.0.2", FhirVersion.R4: "4.0.1"}

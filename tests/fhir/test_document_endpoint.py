@@ -35,8 +35,9 @@ async def test_each_base_has_its_own_statement(base: str) -> None:
     assert response.status == 200
     assert document["fhirVersion"] == NUMBERS[base]
     assert document["implementation"]["url"] == f"{GATEWAY}/{base}"
-    (token,) = document["rest"][0]["security"]["extension"][0]["extension"]
-    assert token == {"url": "token", "valueUri": f"{GATEWAY}/oauth2/token"}
+    uris = document["rest"][0]["security"]["extension"][0]["extension"]
+    assert {"url": "token", "valueUri": f"{GATEWAY}/oauth2/token"} in uris
+    assert ({"url": "authorize", "valueUri": f"{GATEWAY}/oauth2/authorize"} in uris) == (base == "r4")
 
 
 async def test_the_portal_stands_in_the_statement_where_there_is_one() -> None:
@@ -45,6 +46,7 @@ async def test_the_portal_stands_in_the_statement_where_there_is_one() -> None:
 
     uris = document["rest"][0]["security"]["extension"][0]["extension"]
     assert {uri["url"]: uri["valueUri"] for uri in uris} == {
+        "authorize": f"{GATEWAY}/oauth2/authorize",
         "token": f"{GATEWAY}/oauth2/token",
         "register": "https://portal.test/portal",
         "manage": "https://portal.test/portal",

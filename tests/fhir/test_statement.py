@@ -13,7 +13,8 @@ from shared.fhir.statement import SOFTWARE_VERSION, statement
 from shared.fhir.versions import FhirVersion
 from shared.fhir.xml_writer import to_xml
 
-BASE, TOKEN, PORTAL = "https://gateway.test/stu3", "https://gateway.test/oauth2/token", "https://portal.test/portal"
+BASE, PORTAL = "https://gateway.test/stu3", "https://portal.test/portal"
+TOKEN, AUTHORIZE = "https://gateway.test/oauth2/token", "https://gateway.test/oauth2/authorize"
 MODELS: dict[FhirVersion, Any] = {FhirVersion.STU3: Stu3CapabilityStatement, FhirVersion.R4: R4CapabilityStatement}
 
 # Conformance 1.0.2 in the order of its StructureDefinition, as far as the gateway uses it.
@@ -43,7 +44,7 @@ def oauth_uris(document: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.parametrize("version", MODELS)
 def test_it_is_a_valid_capability_statement_in_the_order_of_the_specification(version: FhirVersion) -> None:
-    document = statement(version, BASE, TOKEN, PORTAL, PORTAL)
+    document = statement(version, BASE, TOKEN, AUTHORIZE, PORTAL, PORTAL)
     parsed = MODELS[version].model_validate(document)
 
     assert parsed.model_dump(mode="json", by_alias=True, exclude_none=True) == document
@@ -51,11 +52,11 @@ def test_it_is_a_valid_capability_statement_in_the_order_of_the_specification(ve
 
 
 def test_the_capability_statement_satisfies_the_python_client() -> None:
-    fhirclient.CapabilityStatement(statement(FhirVersion.R4, BASE, TOKEN), strict=True)
+    fhirclient.CapabilityStatement(statement(FhirVersion.R4, BASE, TOKEN, AUTHORIZE), strict=True)
 
 
 def test_dstu2_has_a_conformance_with_everything_that_1_0_2_requires() -> None:
-    document = statement(FhirVersion.DSTU2, BASE, TOKEN)
+    document = statement(FhirVersion.DSTU2, BASE, TOKEN, AUTHORIZE)
     (rest,) = document["rest"]
 
     assert list(document) == DSTU2_ORDER
@@ -71,7 +72,7 @@ def test_dstu2_has_a_conformance_with_everything_that_1_0_2_requires() -> None:
 
 @pytest.mark.parametrize("version", [FhirVersion.STU3, FhirVersion.R4])
 def test_batch_is_declared_as_an_interaction_since_stu3(version: FhirVersion) -> None:
-    (rest,) = statement(version, BASE, TOKEN)["rest"]
+    (rest,) = statement(version, BASE, TOKEN, AUTHORIZE)["rest"]
 
     assert rest["interaction"] == [{"code": "batch"}]
     assert "transactionMode" not in rest
@@ -86,7 +87,7 @@ def test_batch_is_declared_as_an_interaction_since_stu3(version: FhirVersion) ->
     ],
 )
 def test_version_and_formats_are_spelled_as_the_version_does(version: FhirVersion, number: str, json: str) -> None:
-    document = statement(version, BASE, TOKEN)
+    document = statement(version, BASE, TOKEN, AUTHORIZE)
 
     assert document["fhirVersion"] == number
     assert document["format"] == [json, json.replace("json", "xml"), "json", "xml"]
@@ -101,23 +102,24 @@ def test_version_and_formats_are_spelled_as_the_version_does(version: FhirVersio
     ],
 )
 def test_security_is_smart_on_fhir_in_the_versions_code_system(version: FhirVersion, system: str) -> None:
-    (service,) = statement(version, BASE, TOKEN)["rest"][0]["security"]["service"]
+    (service,) = statement(version, BASE, TOKEN, AUTHORIZE)["rest"][0]["security"]["service"]
 
     assert service["coding"] == [{"system": system, "code": "SMART-on-FHIR"}]
 
 
 def test_oauth_uris_hold_the_token_url_and_the_pages_that_exist() -> None:
-    assert oauth_uris(statement(FhirVersion.STU3, BASE, TOKEN)) == {"token": TOKEN}
-    assert oauth_uris(statement(FhirVersion.STU3, BASE, TOKEN, PORTAL, PORTAL + "/secrets")) == {
+    assert oauth_uris(statement(FhirVersion.STU3, BASE, TOKEN, AUTHORIZE)) == {"token": TOKEN}
+    assert oauth_uris(statement(FhirVersion.STU3, BASE, TOKEN, AUTHORIZE, PORTAL, PORTAL + "/secrets")) == {
         "token": TOKEN,
         "register": PORTAL,
         "manage": PORTAL + "/secrets",
     }
+    assert oauth_uris(statement(FhirVersion.R4, BASE, TOKEN, AUTHORIZE)) == {"authorize": AUTHORIZE, "token": TOKEN}
 
 
 @pytest.mark.parametrize("version", FhirVersion)
 def test_it_declares_what_the_interface_has_read_only(version: FhirVersion) -> None:
-    resources = statement(version, BASE, TOKEN)["rest"][0]["resource"]
+    resources = statement(version, BASE, TOKEN, AUTHORIZE)["rest"][0]["resource"]
 
     assert [resource["type"] for resource in resources] == [resource.type for resource in INTERFACE[version]]
     assert {interaction["code"] for resource in resources for interaction in resource["interaction"]} == {

@@ -70,7 +70,9 @@ def test_members_are_written_as_fhir_has_them(members: dict[str, Any], written: 
 
 @pytest.mark.parametrize("version", FhirVersion)
 def test_a_statement_keeps_its_order_and_values(version: FhirVersion) -> None:
-    document = statement(version, "https://gateway.test/fhir", "https://gateway.test/oauth2/token")
+    document = statement(
+        version, "https://gateway.test/fhir", "https://gateway.test/token", "https://gateway.test/authorize"
+    )
     root = parse(document)
 
     names = [child.tag.removeprefix(HL7) for child in root]
@@ -78,7 +80,7 @@ def test_a_statement_keeps_its_order_and_values(version: FhirVersion) -> None:
     assert root.tag == HL7 + document["resourceType"]
     uri = root.find(f"{HL7}rest/{HL7}security/{HL7}extension/{HL7}extension[@url='token']/{HL7}valueUri")
     assert uri is not None
-    assert uri.get("value") == "https://gateway.test/oauth2/token"
+    assert uri.get("value") == "https://gateway.test/token"
 
 
 def test_it_agrees_with_another_writer() -> None:

@@ -221,5 +221,5 @@ def test_every_method_of_every_public_function_is_in_the_document() -> None:
         if file.parent.name == "portal_fn":
             continue
         place = trigger["route"].split("/")[0]
-        assert place.startswith("{base:") or any(f"/{place}" in label for label in OPERATIONS), place
+        assert place.startswith(("{base:", "{first:")) or any(f"/{place}" in label for label in OPERATIONS), place
         assert set(trigger["methods"]) - methods <= {"head", "options"}

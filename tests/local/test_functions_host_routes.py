@@ -1,14 +1,15 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.functions_host.functions import find
 from local.functions_host.routes import RouteError, parse_route
 
-METADATA = parse_route(r"{base:regex(^(fhir|dstu2|stu3|r4)$)}/{document:regex(^(metadata|\.well-known)$)}/{name?}")
-PROXY = parse_route(r"{base:regex(^(fhir|dstu2|stu3|r4)$)}/{type:regex(^(?!(metadata|\.well-known)$).*)?}/{*rest}")
-TOKEN = parse_route("oauth2/{endpoint:regex(^(token|keys)$)}")
-PORTAL = parse_route("portal/{*path}")
-HEALTH = parse_route("health")
+ROUTES = {function.name: function.route for function in find(Path(__file__).parents[2])}
+METADATA, PROXY, TOKEN = ROUTES["metadata_fn"], ROUTES["fhir_proxy_fn"], ROUTES["token_fn"]
+PORTAL, HEALTH, ROOT = ROUTES["portal_fn"], ROUTES["health_fn"], ROUTES["root_fn"]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ def test_the_statement_and_the_smart_configuration_are_the_metadata_functions(
         ("/r4/Patient/a//b", {"base": "r4", "type": "Patient", "rest": "a//b"}),
         ("/r4/a%2Fb/1", {"base": "r4", "type": "a%2Fb", "rest": "1"}),
         ("/r4/a\nb/c\nd", {"base": "r4", "type": "a\nb", "rest": "c\nd"}),
+        ("/r4/metadata\n", {"base": "r4", "type": "metadata\n"}),
     ],
 )
 def test_everything_else_below_a_base_is_the_proxys(path: str, values: dict[str, str]) -> None:
@@ -60,17 +62,61 @@ def test_everything_else_below_a_base_is_the_proxys(path: str, values: dict[str,
         "/",
         "/fhirs/Patient",
         "/xfhir",
+        "/dſtu2/Patient",
+        "/fhir\n/Patient",
+        "/r5/metadata",
+        "/Patient/1",
+        "/oauth2\n/token",
+    ],
+)
+def test_what_is_not_below_a_base_is_the_roots(path: str) -> None:
+    assert [name for name, route in ROUTES.items() if route.match(path) is not None] == ["root_fn"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
         "//fhir",
         "/r4//Patient",
         "/r4//",
         "/r4/Patient//",
         "/r4/Patient//1",
-        "/dſtu2/Patient",
+        "/portal//x",
+        "/oauth2",
+        "/oauth2/token\n",
+        "/health/x",
+        "/admin/host/status",
+        "/Admin",
+        "/runtime/webhooks",
     ],
 )
-def test_what_is_not_below_a_base_or_has_an_empty_segment_is_nobodys(path: str) -> None:
-    assert PROXY.match(path) is None
-    assert METADATA.match(path) is None
+def test_what_is_the_hosts_own_or_has_an_empty_segment_is_nobodys(path: str) -> None:
+    assert [name for name, route in ROUTES.items() if route.match(path) is not None] == []
+
+
+segments = st.sampled_from(
+    [
+        "fhir",
+        "R4",
+        "dstu2",
+        "oauth2",
+        "token",
+        "authorize",
+        "health",
+        "portal",
+        "metadata",
+        ".well-known",
+        "admin",
+        "Patient",
+    ]
+) | st.text(max_size=3)
+
+
+@given(
+    st.lists(st.tuples(segments, st.sampled_from(["", "\n", "\r", " ", "/"])).map("".join), max_size=4).map("/".join)
+)
+def test_no_path_is_two_functions(path: str) -> None:
+    assert len([name for name, route in ROUTES.items() if route.match(f"/{path}") is not None]) < 2
 
 
 def test_a_required_parameter_must_be_there() -> None:
@@ -98,6 +144,16 @@ def test_a_literal_is_the_whole_path() -> None:
 
 def test_a_constraint_is_searched_for_and_anchors_are_its_own_affair() -> None:
     assert parse_route("{x:regex(b)}").match("/abc") == {"x": "abc"}
+
+
+def test_the_end_of_a_text_is_dotnets() -> None:
+    assert [parse_route(rf"{{x:regex(^a{end})}}").match("/a\n") is not None for end in ("$", r"\Z", r"\z", r"\\z")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert parse_route(r"{x:regex(^a\\z)}").match("/a\\z") is not None
 
 
 def test_braces_of_a_regex_are_doubled_and_a_slash_may_stand_in_it() -> None:

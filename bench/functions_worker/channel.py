@@ -12,6 +12,7 @@ from azure.functions import HttpRequest
 from bench.functions_worker import messages
 from bench.functions_worker.protocol import protos
 from local.functions_host.functions import Function
+from local.functions_host.logs import running
 
 _LEVELS = {
     protos.RpcLog.Critical: logging.CRITICAL,
@@ -33,6 +34,7 @@ class WorkerChannel:
         self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
         self._initialized: Future[None] = asyncio.get_running_loop().create_future()
         self._answers: dict[str, Future[Any]] = {}
+        self._invoked: dict[str, str] = {}
 
     async def load(self, function: Function) -> None:
         """Waits for the worker, and has it import a function. Raises WorkerError."""
@@ -43,8 +45,12 @@ class WorkerChannel:
     async def invoke(self, function: Function, request: HttpRequest) -> Any:
         """The `RpcHttp` that a loaded function returns. Raises WorkerError."""
         invocation = uuid4()
+        self._invoked[str(invocation)] = function.name
         invocation_request = messages.invocation_request(function, invocation, request)
-        response = await self._ask(str(invocation), invocation_request=invocation_request)
+        try:
+            response = await self._ask(str(invocation), invocation_request=invocation_request)
+        finally:
+            del self._invoked[str(invocation)]
         _check(response.result)
         return response.return_value.http
 
@@ -80,8 +86,16 @@ class WorkerChannel:
                 case "invocation_response":
                     self._answered(message.invocation_response.invocation_id, message.invocation_response)
                 case "rpc_log":
-                    log = message.rpc_log
-                    logging.getLogger(log.category).log(_LEVELS.get(log.level, logging.DEBUG), "%s", log.message)
+                    self._log(message.rpc_log)
+
+    def _log(self, log: Any) -> None:
+        function = None
+        if log.log_category == protos.RpcLog.User:
+            function = self._invoked.get(log.invocation_id)
+            if function is None:
+                return  # the host drops what is logged while nothing is invoked
+        running.set(function)
+        logging.getLogger(log.category).log(_LEVELS.get(log.level, logging.DEBUG), "%s", log.message)
 
     def _answered(self, id: str, response: Any) -> None:
         # Nobody waits for it any more when the client has gone.

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from local.functions_host import front
 from local.functions_host.functions import LoadedFunction
+from local.functions_host.logs import running
 
 
 def create_app(functions: Sequence[LoadedFunction]) -> web.Application:
@@ -26,6 +27,7 @@ def create_runner(functions: Sequence[LoadedFunction]) -> web.AppRunner:
 
 
 async def _invoke(function: LoadedFunction, request: HttpRequest) -> web.Response:
+    running.set(function.name)
     call = {function.trigger: request}
     result = await function.main(**call) if function.is_async else await asyncio.to_thread(function.main, **call)
     return _response(request.method, result)

@@ -588,17 +588,20 @@ async def test_logs_go_to_stderr_at_the_levels_of_the_host_file(tmp_path: Path) 
         import logging
         async def main(req):
             logging.getLogger("audit").info("an audit line")
-            logging.getLogger("azure").info("a quiet line")
+            logging.getLogger("audit").debug("a quiet line")
             return ""
     """
-    add_function(tmp_path, "logging", code, "logging")
+    name = add_function(tmp_path, "logging", code, "logging")
+    add_function(tmp_path, "quiet", code, "quiet")
     host = json.loads((tmp_path / "host.json").read_text())
-    host["logging"] = {"logLevel": {"default": "Warning", "audit": "Information"}}
+    levels = {"default": "Warning", f"Function.{name}.User": "Information", "audit": "Information"}
+    host["logging"] = {"logLevel": levels}
     (tmp_path / "host.json").write_text(json.dumps(host))
     async with command(tmp_path) as process, aiohttp.ClientSession() as session:
         _, base = await started(process)
-        async with session.get(f"{base}/logging?name=ruth") as response:
-            assert response.status == 200
+        for route in ("logging?name=ruth", "quiet"):
+            async with session.get(f"{base}/{route}") as response:
+                assert response.status == 200
         process.terminate()
         _, errors = await process.communicate()
         assert errors == b"INFO audit: an audit line\n"

@@ -79,7 +79,7 @@ def _local_vault(environment: Mapping[str, str]) -> Path | None:
     folder = environment.get("LOCAL_VAULT", "").strip()
     if not folder:
         return None
-    if "WEBSITE_INSTANCE_ID" in environment:
+    if "WEBSITE_SITE_NAME" in environment:
         raise SettingError("LOCAL_VAULT is for a laptop: remove it from the app's settings")
     if not is_loopback(urlsplit(_origin(environment, "KEY_VAULT_URL")).hostname):
         raise SettingError("LOCAL_VAULT needs a KEY_VAULT_URL on this machine, such as https://127.0.0.1:8443")

@@ -175,7 +175,7 @@ def test_with_a_stand_in_vault_too_a_malformed_vault_is_named(url: str) -> None:
 
 
 def test_the_stand_in_vault_is_refused_in_azure() -> None:
-    assert error(LAPTOP | {"WEBSITE_INSTANCE_ID": "0"}).startswith("LOCAL_VAULT ")
+    assert error(LAPTOP | {"WEBSITE_SITE_NAME": "0"}).startswith("LOCAL_VAULT ")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "::1"])

@@ -2,6 +2,9 @@
 
 targetScope = 'resourceGroup'
 
+import { addressPlan } from 'modules/network.bicep'
+import { accessRule } from 'modules/functionApp.bicep'
+
 @description('Begins the name of every resource: small letters and digits. With the group it decides the host names.')
 @minLength(3)
 @maxLength(10)
@@ -9,7 +12,7 @@ param name string = 'fhirgw'
 
 param location string = resourceGroup().location
 
-param tags object = {}
+param tags { *: string } = {}
 
 @description('The client ID of the portal\'s Entra registration, with the app roles of the guide.')
 param portalClientId string
@@ -26,23 +29,32 @@ param alertEmail string = ''
 param privateNetwork bool = true
 
 @description('The addresses of the virtual network and of its subnets.')
-param addresses object = {
+param addresses addressPlan = {
   network: '10.20.0.0/22'
   gateway: '10.20.0.0/24'
   portal: '10.20.1.0/26'
   endpoints: '10.20.1.64/26'
 }
 
-@description('With privateNetwork: public IPv4 ranges that reach vault and tables besides, such as an admin\'s.')
-param adminAddresses array = []
+@description('Public IPv4 ranges, such as an admin\'s, that get past a closed network and past a closed front.')
+param adminAddresses string[] = []
 
-@description('The gateway\'s own host name, once it is added to the public app. Empty: one of azurewebsites.net.')
+@description('The ID of the Azure Front Door that alone may reach the public app. Empty: it is open, or see frontAddresses.')
+param frontDoorId string = ''
+
+@description('The public IPv4 ranges of a firewall of your own that alone may reach the public app.')
+param frontAddresses string[] = []
+
+@description('Origins of browser apps, such as https://app.example.com: the platform answers their preflights.')
+param allowedOrigins string[] = []
+
+@description('The gateway\'s own host name, once its front, or the public app itself, has it. Empty: one of azurewebsites.net.')
 param customDomain string = ''
 
 // Scale
 
 @allowed(['3.11', '3.12', '3.13'])
-param pythonVersion string = '3.12'
+param pythonVersion string = '3.13'
 
 @allowed([512, 2048, 4096])
 param instanceMemory int = 2048
@@ -83,6 +95,9 @@ param slowMilliseconds int = 5000
 @description('Asks the gateway for its health from three places, every five minutes.')
 param healthProbe bool = true
 
+@description('Nobody reaches the host\'s own /admin endpoints. Publishing asks for them: false whenever somebody publishes.')
+param adminIsolation bool = false
+
 // The gateway's settings: the README's table says what each is
 
 @allowed(['dstu2', 'stu3', 'r4'])
@@ -110,6 +125,37 @@ param maxResponseMB int = 50
 
 var suffix = take(uniqueString(resourceGroup().id), 6)
 
+// Every name that more than one module needs is made here: what-if sees nothing of a resource whose name, or the name of
+// what it belongs to, another module puts out.
+var gatewayName = '${name}-${suffix}'
+var portalName = '${name}-portal-${suffix}'
+var vaultName = '${name}-kv-${suffix}'
+var directoryName = toLower('${name}dir${suffix}')
+var applicationInsightsName = '${name}-insights'
+
+var fronted = !empty(frontDoorId) || !empty(frontAddresses)
+var ownName = fronted && empty(customDomain) ? fail('customDomain must be the host name of what stands before the app') : customDomain
+
+// A service tag lets in everybody's Front Door: the header, which Front Door itself sets, says whose it is.
+var frontDoor accessRule[] = empty(frontDoorId) ? [] : [
+  {
+    name: 'front-door'
+    priority: 100
+    action: 'Allow'
+    tag: 'ServiceTag'
+    ipAddress: 'AzureFrontDoor.Backend'
+    headers: { 'x-azure-fdid': [frontDoorId] }
+  }
+]
+
+var frontRules accessRule[] = [for (range, index) in concat(frontAddresses, adminAddresses): {
+  name: 'address-${index}'
+  priority: 200 + index
+  action: 'Allow'
+  tag: 'Default'
+  ipAddress: range
+}]
+
 module monitoring 'modules/monitoring.bicep' = {
   name: 'monitoring'
   params: {
@@ -117,6 +163,7 @@ module monitoring 'modules/monitoring.bicep' = {
     location: location
     tags: tags
     retentionDays: logRetentionDays
+    applicationInsightsName: applicationInsightsName
   }
 }
 
@@ -134,7 +181,7 @@ module network 'modules/network.bicep' = if (privateNetwork) {
 module vault 'modules/vault.bicep' = {
   name: 'vault'
   params: {
-    name: '${name}-kv-${suffix}'
+    name: vaultName
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
@@ -148,7 +195,7 @@ module vault 'modules/vault.bicep' = {
 module directory 'modules/directory.bicep' = {
   name: 'directory'
   params: {
-    name: toLower('${name}dir${suffix}')
+    name: directoryName
     location: location
     tags: tags
     redundancy: directoryRedundancy
@@ -163,11 +210,11 @@ module directory 'modules/directory.bicep' = {
 module gateway 'modules/functionApp.bicep' = {
   name: 'gateway'
   params: {
-    name: '${name}-${suffix}'
+    name: gatewayName
     storageName: toLower('${name}app${suffix}')
     location: location
     tags: tags
-    applicationInsightsName: monitoring.outputs.applicationInsightsName
+    applicationInsightsName: applicationInsightsName
     closed: privateNetwork
     subnetId: privateNetwork ? network!.outputs.gatewaySubnetId : ''
     endpointSubnetId: privateNetwork ? network!.outputs.endpointSubnetId : ''
@@ -179,59 +226,68 @@ module gateway 'modules/functionApp.bicep' = {
     perInstanceConcurrency: perInstanceConcurrency
     zoneRedundant: zoneRedundant
     updateStrategy: updateStrategy
+    adminIsolation: adminIsolation
+    allowedOrigins: allowedOrigins
+    callers: fronted ? concat(frontDoor, frontRules) : []
   }
+  dependsOn: [monitoring]
 }
 
 module portal 'modules/functionApp.bicep' = {
   name: 'portal'
   params: {
-    name: '${name}-portal-${suffix}'
+    name: portalName
     storageName: toLower('${name}portal${suffix}')
     location: location
     tags: tags
-    applicationInsightsName: monitoring.outputs.applicationInsightsName
+    applicationInsightsName: applicationInsightsName
     closed: privateNetwork
     subnetId: privateNetwork ? network!.outputs.portalSubnetId : ''
     endpointSubnetId: privateNetwork ? network!.outputs.endpointSubnetId : ''
     blobZoneId: privateNetwork ? network!.outputs.blobZoneId : ''
     pythonVersion: pythonVersion
+    adminIsolation: adminIsolation
   }
+  dependsOn: [monitoring]
 }
 
 module gatewayAccess 'modules/access.bicep' = {
   name: 'gatewayAccess'
   params: {
-    principalId: gateway.outputs.principalId
-    vaultName: vault.outputs.name
+    identityName: gatewayName
+    vaultName: vaultName
     vaultRole: 'read'
-    directoryName: directory.outputs.name
+    directoryName: directoryName
     readTables: ['Tenants', 'Clients']
     writeTables: ['Pages', 'Usage']
   }
+  dependsOn: [gateway, vault, directory]
 }
 
 module portalAccess 'modules/access.bicep' = {
   name: 'portalAccess'
   params: {
-    principalId: portal.outputs.principalId
-    vaultName: vault.outputs.name
+    identityName: portalName
+    vaultName: vaultName
     vaultRole: 'write'
-    directoryName: directory.outputs.name
+    directoryName: directoryName
     readTables: ['Usage']
     writeTables: ['Tenants', 'Clients']
   }
+  dependsOn: [portal, vault, directory]
 }
 
 module adminAccess 'modules/adminAccess.bicep' = if (!empty(adminGroupId)) {
   name: 'adminAccess'
   params: {
     groupId: adminGroupId
-    vaultName: vault.outputs.name
-    directoryName: directory.outputs.name
+    vaultName: vaultName
+    directoryName: directoryName
   }
+  dependsOn: [vault, directory]
 }
 
-var publicBaseUrl = 'https://${empty(customDomain) ? gateway.outputs.hostName : customDomain}'
+var publicBaseUrl = 'https://${empty(ownName) ? gateway.outputs.hostName : ownName}'
 
 var settings = {
   PUBLIC_BASE_URL: publicBaseUrl
@@ -243,37 +299,37 @@ var settings = {
   STALE_SECONDS: string(staleSeconds)
   UPSTREAM_TIMEOUT_SECONDS: string(upstreamTimeoutSeconds)
   MAX_RESPONSE_MB: string(maxResponseMB)
+  // The host itself answers what is larger with a bare 500: a megabyte above what the code refuses with a reason.
+  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(21 * 1024 * 1024)
 }
+
+// Both apps get the same package.
+var publicFunctions = ['fhir_proxy_fn', 'health_fn', 'metadata_fn', 'root_fn', 'token_fn']
+var closedFunctions = ['portal_fn']
+
+func switchedOff(functions string[]) { *: string } => toObject(functions, f => 'AzureWebJobs.${f}.Disabled', f => 'true')
 
 module gatewaySettings 'modules/settings.bicep' = {
   name: 'gatewaySettings'
   params: {
-    siteName: gateway.outputs.name
+    siteName: gatewayName
     hostSettings: gateway.outputs.hostSettings
-    applicationInsightsName: monitoring.outputs.applicationInsightsName
-    settings: union(settings, {
-      PORTAL_AUTH: 'off'
-      'AzureWebJobs.portal_fn.Disabled': 'true'
-    })
+    applicationInsightsName: applicationInsightsName
+    settings: union(settings, switchedOff(closedFunctions), { PORTAL_AUTH: 'off' })
   }
 }
 
 module portalSettings 'modules/settings.bicep' = {
   name: 'portalSettings'
   params: {
-    siteName: portal.outputs.name
+    siteName: portalName
     hostSettings: portal.outputs.hostSettings
-    applicationInsightsName: monitoring.outputs.applicationInsightsName
-    settings: union(settings, {
+    applicationInsightsName: applicationInsightsName
+    settings: union(settings, switchedOff(publicFunctions), {
       PORTAL_AUTH: 'entra'
       // Entra sign-in proves the app by its managed identity: there is no client secret to keep.
       OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: portal.outputs.clientId
       WEBSITE_AUTH_AAD_ALLOWED_TENANTS: tenant().tenantId
-      'AzureWebJobs.fhir_proxy_fn.Disabled': 'true'
-      'AzureWebJobs.health_fn.Disabled': 'true'
-      'AzureWebJobs.metadata_fn.Disabled': 'true'
-      'AzureWebJobs.root_fn.Disabled': 'true'
-      'AzureWebJobs.token_fn.Disabled': 'true'
     })
   }
 }
@@ -281,19 +337,20 @@ module portalSettings 'modules/settings.bicep' = {
 module signIn 'modules/signIn.bicep' = {
   name: 'signIn'
   params: {
-    siteName: portal.outputs.name
+    siteName: portalName
     clientId: portalClientId
   }
   dependsOn: [portalSettings]
 }
 
-module domain 'modules/customDomain.bicep' = if (!empty(customDomain)) {
+module domain 'modules/customDomain.bicep' = if (!empty(customDomain) && !fronted) {
   name: 'domain'
   params: {
-    siteName: gateway.outputs.name
+    siteName: gatewayName
     location: location
     hostName: customDomain
   }
+  dependsOn: [gatewaySettings]
 }
 
 module alerts 'modules/alerts.bicep' = {
@@ -304,10 +361,11 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     email: alertEmail
     workspaceId: monitoring.outputs.workspaceId
-    applicationInsightsName: monitoring.outputs.applicationInsightsName
+    applicationInsightsName: applicationInsightsName
     vaultId: vault.outputs.id
     slowMilliseconds: slowMilliseconds
-    probedUrl: healthProbe ? '${publicBaseUrl}/health' : ''
+    healthProbe: healthProbe
+    publicBaseUrl: publicBaseUrl
   }
 }
 
@@ -331,8 +389,8 @@ output keyVaultUrl string = vault.outputs.url
 output tablesEndpoint string = directory.outputs.tablesEndpoint
 
 @description('The apps to publish to.')
-output gatewayAppName string = gateway.outputs.name
-output portalAppName string = portal.outputs.name
+output gatewayAppName string = gatewayName
+output portalAppName string = portalName
 
 output portalUrl string = 'https://${portal.outputs.hostName}/portal'
 

@@ -1,13 +1,11 @@
 // What one app may do: read or write the vault, and read or write tables, each for itself.
 
-param principalId string
+param identityName string
 param vaultName string
-
-@allowed(['read', 'write'])
-param vaultRole string
+param vaultRole 'read' | 'write'
 param directoryName string
-param readTables array
-param writeTables array
+param readTables string[]
+param writeTables string[]
 
 var roleDefinitions = 'Microsoft.Authorization/roleDefinitions'
 var roles = {
@@ -19,50 +17,55 @@ var roles = {
 
 var vaultRoleId = vaultRole == 'write' ? roles.keyVaultSecretsOfficer : roles.keyVaultSecretsUser
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: identityName
+}
+
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
   name: vaultName
 }
 
-resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2024-01-01' existing = {
+resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' existing = {
   name: '${directoryName}/default'
 }
 
-resource readable 'Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01' existing = [for table in readTables: {
+resource readable 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' existing = [for table in readTables: {
   parent: tableService
   name: table
 }]
 
-resource writable 'Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01' existing = [for table in writeTables: {
+resource writable 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' existing = [for table in writeTables: {
   parent: tableService
   name: table
 }]
 
+// The names are made of resource IDs, which what-if knows; what the identity is in Entra is known once it is made.
 resource usesVault 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault.id, principalId, vaultRoleId)
+  name: guid(vault.id, identity.id, vaultRoleId)
   scope: vault
   properties: {
     roleDefinitionId: subscriptionResourceId(roleDefinitions, vaultRoleId)
-    principalId: principalId
+    principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
   }
 }
 
 resource readsTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (table, index) in readTables: {
-  name: guid(readable[index].id, principalId, roles.storageTableDataReader)
+  name: guid(readable[index].id, identity.id, roles.storageTableDataReader)
   scope: readable[index]
   properties: {
     roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataReader)
-    principalId: principalId
+    principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
   }
 }]
 
 resource writesTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (table, index) in writeTables: {
-  name: guid(writable[index].id, principalId, roles.storageTableDataContributor)
+  name: guid(writable[index].id, identity.id, roles.storageTableDataContributor)
   scope: writable[index]
   properties: {
     roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataContributor)
-    principalId: principalId
+    principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
   }
 }]

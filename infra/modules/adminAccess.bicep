@@ -10,11 +10,11 @@ var roles = {
   storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 }
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
   name: vaultName
 }
 
-resource directory 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
+resource directory 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: directoryName
 }
 

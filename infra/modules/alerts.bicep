@@ -2,15 +2,17 @@
 
 param name string
 param location string
-param tags object
+param tags { *: string }
 param email string
 param workspaceId string
 param applicationInsightsName string
 param vaultId string
 param slowMilliseconds int
 
-@description('Asked every five minutes; empty: never.')
-param probedUrl string
+param publicBaseUrl string
+
+@description('The gateway is asked for its health every five minutes.')
+param healthProbe bool
 
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {
   name: applicationInsightsName
@@ -30,7 +32,7 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
 var rules = [
   {
     name: 'server-errors'
-    description: 'More than 5 % of FHIR requests ended in 5xx.'
+    description: 'More than 5 % of FHIR requests ended in 5xx. Runbook: Requests end in 5xx.'
     severity: 1
     query: loadTextContent('../queries/serverErrors.kql')
     column: 'percent'
@@ -39,7 +41,7 @@ var rules = [
   }
   {
     name: 'slow'
-    description: 'The 95th percentile of FHIR requests\' time is too high. Which hop it is, the workbook shows.'
+    description: 'The 95th percentile of FHIR requests\' time is too high. Runbook: Latency is up.'
     severity: 2
     query: loadTextContent('../queries/slow.kql')
     column: 'p95'
@@ -48,7 +50,7 @@ var rules = [
   }
   {
     name: 'provider-failures'
-    description: 'More than 20 % of a tenant\'s requests could not be served by its provider.'
+    description: 'More than 20 % of a tenant\'s requests could not be served by its provider. Runbook: A provider is down.'
     severity: 2
     query: loadTextContent('../queries/providerFailures.kql')
     column: 'percent'
@@ -57,7 +59,7 @@ var rules = [
   }
   {
     name: 'token-failures'
-    description: 'More than 20 % of token requests were refused: an app with a wrong secret, or somebody who guesses.'
+    description: 'More than 20 % of token requests were refused. Runbook: Token requests are refused.'
     severity: 2
     query: loadTextContent('../queries/tokenFailures.kql')
     column: 'percent'
@@ -66,7 +68,7 @@ var rules = [
   }
 ]
 
-resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = [for rule in rules: {
+resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [for rule in rules: {
   name: '${name}-${rule.name}'
   location: location
   tags: tags
@@ -98,12 +100,12 @@ resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = [for r
   }
 }]
 
-resource throttling 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+resource throttling 'Microsoft.Insights/metricAlerts@2026-01-01' = {
   name: '${name}-vault-throttling'
   location: 'global'
   tags: tags
   properties: {
-    description: 'Key Vault answered 429: known secrets serve on from memory, new ones may fail.'
+    description: 'Key Vault answered 429. Runbook: The vault throttles.'
     severity: 1
     enabled: true
     scopes: [vaultId]
@@ -129,7 +131,7 @@ resource throttling 'Microsoft.Insights/metricAlerts@2018-03-01' = {
 }
 
 // An app that does not start writes no audit line, so somebody has to ask it from outside.
-resource probe 'Microsoft.Insights/webtests@2022-06-15' = if (!empty(probedUrl)) {
+resource probe 'Microsoft.Insights/webtests@2022-06-15' = if (healthProbe) {
   name: '${name}-health'
   location: location
   tags: union(tags, { 'hidden-link:${applicationInsights.id}': 'Resource' })
@@ -143,17 +145,17 @@ resource probe 'Microsoft.Insights/webtests@2022-06-15' = if (!empty(probedUrl))
     Timeout: 30
     RetryEnabled: true
     Locations: [{ Id: 'us-va-ash-azr' }, { Id: 'emea-nl-ams-azr' }, { Id: 'apac-sg-sin-azr' }]
-    Request: { RequestUrl: probedUrl, HttpVerb: 'GET', ParseDependentRequests: false }
+    Request: { RequestUrl: '${publicBaseUrl}/health', HttpVerb: 'GET', ParseDependentRequests: false }
     ValidationRules: { ExpectedHttpStatusCode: 200, SSLCheck: true, SSLCertRemainingLifetimeCheck: 14 }
   }
 }
 
-resource unhealthy 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(probedUrl)) {
+resource unhealthy 'Microsoft.Insights/metricAlerts@2026-01-01' = if (healthProbe) {
   name: '${name}-unhealthy'
   location: 'global'
   tags: tags
   properties: {
-    description: 'Two places or more did not get a 200 from the gateway\'s health endpoint.'
+    description: 'Two places or more did not get a 200 from the gateway\'s health endpoint. Runbook: The gateway does not answer.'
     severity: 0
     enabled: true
     scopes: [probe.id, applicationInsights.id]

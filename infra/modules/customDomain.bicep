@@ -4,18 +4,18 @@ param siteName string
 param location string
 param hostName string
 
-resource site 'Microsoft.Web/sites@2024-11-01' existing = {
+resource site 'Microsoft.Web/sites@2025-03-01' existing = {
   name: siteName
 }
 
-resource certificate 'Microsoft.Web/sites/certificates@2024-11-01' = {
+resource certificate 'Microsoft.Web/sites/certificates@2025-03-01' = {
   parent: site
   name: replace(hostName, '.', '-')
   location: location
   properties: { canonicalName: hostName }
 }
 
-resource binding 'Microsoft.Web/sites/hostNameBindings@2024-11-01' = {
+resource binding 'Microsoft.Web/sites/hostNameBindings@2025-03-01' = {
   parent: site
   name: hostName
   properties: {

@@ -2,21 +2,19 @@
 
 param name string
 param location string
-param tags object
+param tags { *: string }
 param redundancy string
 param workspaceId string
 
 @description('Reached by its private endpoint and from `allowedAddresses` alone.')
 param closed bool
-param allowedAddresses array
+param allowedAddresses string[]
 param endpointSubnetId string
 param dnsZoneId string
 
 var tableNames = ['Tenants', 'Clients', 'Pages', 'Usage']
 
-resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
-  // checkov:skip=CKV_AZURE_35:closed unless privateNetwork is off; then no firewall could tell the apps by address
-  // checkov:skip=CKV_AZURE_206:how often it is copied is a parameter
+resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name
   location: location
   tags: tags
@@ -38,12 +36,12 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   }
 }
 
-resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2024-01-01' = {
+resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' = {
   parent: account
   name: 'default'
 }
 
-resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01' = [for table in tableNames: {
+resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = [for table in tableNames: {
   parent: tableService
   name: table
 }]
@@ -74,5 +72,4 @@ module endpoint 'privateEndpoint.bicep' = if (closed) {
   }
 }
 
-output name string = account.name
 output tablesEndpoint string = 'https://${account.name}.table.${environment().suffixes.storage}'

@@ -1,10 +1,21 @@
 // A function app on a Flex Consumption plan of its own, with its identity and its package. What its code reads is
 // written by settings.bicep.
 
+@export()
+@description('Callers by service tag or IPv4 range, and what a header of theirs has to say.')
+type accessRule = {
+  name: string
+  priority: int
+  action: 'Allow'
+  tag: 'Default' | 'ServiceTag'
+  ipAddress: string
+  headers: { *: string[] }?
+}
+
 param name string
 param storageName string
 param location string
-param tags object
+param tags { *: string }
 param applicationInsightsName string
 param pythonVersion string
 
@@ -20,22 +31,26 @@ param alwaysReadyInstances int = 0
 param perInstanceConcurrency int = 100
 param zoneRedundant bool = false
 param updateStrategy string = 'Recreate'
+param adminIsolation bool = false
+
+@description('Origins whose pages may call the app from a browser: the platform itself answers preflights.')
+param allowedOrigins string[] = []
+
+@description('Who reaches the app, if not everybody.')
+param callers accessRule[] = []
 
 var packages = 'packages'
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: name
   location: location
   tags: tags
 }
 
 // Each app has an account of its own: who may write an account may replace the code of the app that runs from it.
-resource storage 'Microsoft.Storage/storageAccounts@2024-01-01' = {
-  // checkov:skip=CKV_AZURE_35:closed unless privateNetwork is off; then no firewall could tell the app by address
-  // checkov:skip=CKV_AZURE_43:the name is put together in main.bicep, of 22 small letters and digits at most
-  // checkov:skip=CKV_AZURE_206:a package can be published again at any time
+resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: storageName
   location: location
   tags: tags
@@ -56,7 +71,7 @@ resource storage 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   }
 }
 
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
   parent: storage
   name: 'default'
   properties: {
@@ -64,7 +79,7 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
   }
 }
 
-resource container 'Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01' = {
+resource container 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
   parent: blobs
   name: packages
   properties: { publicAccess: 'None' }
@@ -108,9 +123,7 @@ resource publishesTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01'
   }
 }
 
-resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_225:zone redundancy is a parameter: it takes two instances that never sleep
-  // checkov:skip=CKV_AZURE_212:the plan scales by itself
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: name
   location: location
   tags: tags
@@ -122,10 +135,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
   }
 }
 
-resource site 'Microsoft.Web/sites@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_17:apps prove themselves by OAuth, people by Entra; asking for a certificate keeps both out
-  // checkov:skip=CKV_AZURE_212:the plan scales by itself, and from nothing where no instance is kept awake
-  // checkov:skip=CKV_AZURE_213:the plan has no health check; alerts.bicep asks from outside
+resource site 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
   tags: tags
@@ -139,11 +149,12 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
     httpsOnly: true
     clientAffinityEnabled: false
     virtualNetworkSubnetId: closed ? subnetId : null
+    // The service takes the next two; its published types lack them.
     // The host's own /admin endpoints are answered to nobody, not even with its master key.
-    #disable-next-line BCP037
-    functionsRuntimeAdminIsolationEnabled: true
+    #disable-next-line BCP037 // not in the types
+    functionsRuntimeAdminIsolationEnabled: adminIsolation
     // A certificate for a custom domain can be bound only to an app that was made with this.
-    #disable-next-line BCP037
+    #disable-next-line BCP037 // not in the types
     siteScopedCertificatesEnabled: true
     siteConfig: {
       minTlsVersion: '1.2'
@@ -151,6 +162,11 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
       http20Enabled: true
       ftpsState: 'Disabled'
       remoteDebuggingEnabled: false
+      cors: { allowedOrigins: allowedOrigins, supportCredentials: false }
+      ipSecurityRestrictions: callers
+      ipSecurityRestrictionsDefaultAction: empty(callers) ? 'Allow' : 'Deny'
+      scmIpSecurityRestrictionsUseMain: false
+      scmIpSecurityRestrictionsDefaultAction: 'Allow'
     }
     functionAppConfig: {
       deployment: {
@@ -170,7 +186,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
         alwaysReady: alwaysReadyInstances > 0 ? [{ name: 'http', instanceCount: alwaysReadyInstances }] : []
         triggers: { http: { perInstanceConcurrency: perInstanceConcurrency } }
       }
-      #disable-next-line BCP037
+      #disable-next-line BCP037 // a preview, not in the types
       siteUpdateStrategy: { type: updateStrategy }
     }
   }
@@ -178,19 +194,24 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
 }
 
 // Publishing takes an Entra token; passwords for it would never expire, and nobody's name would stand on them.
-@batchSize(1)
-resource passwords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = [for way in ['ftp', 'scm']: {
+resource ftpPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: site
-  name: way
+  name: 'ftp'
   properties: { allow: false }
-}]
+}
 
-output name string = site.name
+resource scmPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: site
+  name: 'scm'
+  properties: { allow: false }
+  dependsOn: [ftpPasswords] // one at a time
+}
+
 output hostName string = site.properties.defaultHostName
 output domainVerificationId string = site.properties.customDomainVerificationId
 output principalId string = identity.properties.principalId
 output clientId string = identity.properties.clientId
-output hostSettings object = {
+output hostSettings { *: string } = {
   AzureWebJobsStorage__blobServiceUri: storage.properties.primaryEndpoints.blob
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identity.properties.clientId

@@ -2,10 +2,11 @@
 
 param name string
 param location string
-param tags object
+param tags { *: string }
 param retentionDays int
+param applicationInsightsName string
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   name: '${name}-logs'
   location: location
   tags: tags
@@ -20,7 +21,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
 }
 
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' = {
-  name: '${name}-insights'
+  name: applicationInsightsName
   location: location
   tags: tags
   kind: 'web'
@@ -34,7 +35,7 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' = {
 
 // Audit lines are the messages of log records, in JSON. `gateway` is the hop that no other accounts for, so the hops'
 // sum is the whole time; a token request has one time only.
-resource audit 'Microsoft.OperationalInsights/workspaces/savedSearches@2020-08-01' = {
+resource audit 'Microsoft.OperationalInsights/workspaces/savedSearches@2025-07-01' = {
   parent: workspace
   name: 'gateway-audit'
   properties: {
@@ -47,4 +48,3 @@ resource audit 'Microsoft.OperationalInsights/workspaces/savedSearches@2020-08-0
 }
 
 output workspaceId string = workspace.id
-output applicationInsightsName string = applicationInsights.name

@@ -1,25 +1,38 @@
 // The virtual network: a subnet for each app, one for private endpoints, their names, and one address outward.
 
+@export()
+@description('The IPv4 ranges of the virtual network and of its subnets: those of Functions apps take a /27 at least.')
+type addressPlan = {
+  network: string
+  gateway: string
+  portal: string
+  endpoints: string
+}
+
 param name string
 param location string
-param tags object
-param addresses object
+param tags { *: string }
+param addresses addressPlan
 param zoneRedundant bool
 
-resource address 'Microsoft.Network/publicIPAddresses@2023-11-01' = {
-  name: '${name}-outbound'
+// A Standard NAT gateway stands in one zone, a StandardV2 one in all of the region's. Neither turns into the other, nor do
+// their addresses: each has a name of its own.
+var natSku = zoneRedundant ? 'StandardV2' : 'Standard'
+var natSuffix = zoneRedundant ? '-zones' : ''
+
+resource address 'Microsoft.Network/publicIPAddresses@2025-05-01' = {
+  name: '${name}-outbound${natSuffix}'
   location: location
   tags: tags
-  sku: { name: 'Standard' }
-  zones: zoneRedundant ? ['1', '2', '3'] : []
+  sku: { name: natSku }
   properties: { publicIPAllocationMethod: 'Static' }
 }
 
-resource nat 'Microsoft.Network/natGateways@2023-11-01' = {
-  name: '${name}-nat'
+resource nat 'Microsoft.Network/natGateways@2025-05-01' = {
+  name: '${name}-nat${natSuffix}'
   location: location
   tags: tags
-  sku: { name: 'Standard' }
+  sku: { name: natSku }
   properties: {
     idleTimeoutInMinutes: 4
     publicIpAddresses: [{ id: address.id }]
@@ -27,7 +40,7 @@ resource nat 'Microsoft.Network/natGateways@2023-11-01' = {
 }
 
 // Nothing has to come in but what the apps ask of the endpoints, and the platform's own traffic.
-resource endpointRules 'Microsoft.Network/networkSecurityGroups@2023-11-01' = {
+resource endpointRules 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
   name: '${name}-endpoints'
   location: location
   tags: tags
@@ -63,7 +76,7 @@ resource endpointRules 'Microsoft.Network/networkSecurityGroups@2023-11-01' = {
   }
 }
 
-resource network 'Microsoft.Network/virtualNetworks@2023-11-01' = {
+resource network 'Microsoft.Network/virtualNetworks@2025-05-01' = {
   name: '${name}-network'
   location: location
   tags: tags
@@ -104,13 +117,13 @@ var zoneNames = [
   'privatelink.blob.${environment().suffixes.storage}'
 ]
 
-resource dnsZones 'Microsoft.Network/privateDnsZones@2020-06-01' = [for zone in zoneNames: {
+resource dnsZones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in zoneNames: {
   name: zone
   location: 'global'
   tags: tags
 }]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2020-06-01' = [for (zone, index) in zoneNames: {
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, index) in zoneNames: {
   parent: dnsZones[index]
   name: '${name}-network'
   location: 'global'

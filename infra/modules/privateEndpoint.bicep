@@ -2,7 +2,7 @@
 
 param name string
 param location string
-param tags object
+param tags { *: string }
 param targetId string
 
 @description('The part of the target that is meant: vault, table or blob.')
@@ -10,7 +10,7 @@ param part string
 param subnetId string
 param dnsZoneId string
 
-resource endpoint 'Microsoft.Network/privateEndpoints@2023-11-01' = {
+resource endpoint 'Microsoft.Network/privateEndpoints@2025-05-01' = {
   name: name
   location: location
   tags: tags
@@ -28,7 +28,7 @@ resource endpoint 'Microsoft.Network/privateEndpoints@2023-11-01' = {
   }
 }
 
-resource names 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2023-11-01' = {
+resource names 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-05-01' = {
   parent: endpoint
   name: 'default'
   properties: {

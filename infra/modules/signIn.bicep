@@ -3,11 +3,11 @@
 param siteName string
 param clientId string
 
-resource site 'Microsoft.Web/sites@2024-11-01' existing = {
+resource site 'Microsoft.Web/sites@2025-03-01' existing = {
   name: siteName
 }
 
-resource signIn 'Microsoft.Web/sites/config@2024-11-01' = {
+resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: site
   name: 'authsettingsV2'
   properties: {

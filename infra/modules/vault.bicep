@@ -2,17 +2,16 @@
 
 param name string
 param location string
-param tags object
+param tags { *: string }
 param workspaceId string
 
 @description('Reached by its private endpoint and from `allowedAddresses` alone.')
 param closed bool
-param allowedAddresses array
+param allowedAddresses string[]
 param endpointSubnetId string
 param dnsZoneId string
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
-  // checkov:skip=CKV_AZURE_109:closed unless privateNetwork is off; then no firewall could tell the apps by address
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
   name: name
   location: location
   tags: tags
@@ -59,5 +58,4 @@ module endpoint 'privateEndpoint.bicep' = if (closed) {
 }
 
 output id string = vault.id
-output name string = vault.name
 output url string = 'https://${vault.name}${environment().suffixes.keyvaultDns}'

@@ -8,8 +8,8 @@ import pytest
 
 from admin.cli import cli
 from tests.docs.pages import DOCS, Fence, blocks, broken_links, commands, resolved
+from tests.infra.bicep import INFRA, ROOT
 from tests.infra.queries import columns, operands
-from tests.infra.templates import INFRA, ROOT
 
 GUIDES = [DOCS / f"{name}.md" for name in ("deployment", "runbook", "security-model", "costs", "supply-chain")]
 WITH_COMMANDS = [DOCS / "deployment.md", DOCS / "runbook.md"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from tests.infra.templates import INFRA, ROOT, parameters
+from tests.infra.bicep import ROOT
 from tests.supply.locks import LOCK, pins
 
 VERSIONS = ("3.11", "3.12", "3.13")
@@ -67,7 +67,3 @@ def test_a_requirement_without_a_wheel_would_be_noticed(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pycrypto==2.6.1\n")
     with pytest.raises(subprocess.CalledProcessError):
         wheels(tmp_path / "requirements.txt", VERSIONS[0])
-
-
-def test_the_template_offers_the_versions_that_are_checked() -> None:
-    assert parameters(INFRA / "main.bicep")["pythonVersion"].allowed == VERSIONS

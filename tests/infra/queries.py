@@ -2,7 +2,7 @@
 
 import re
 
-from tests.infra.templates import INFRA
+from tests.infra.bicep import INFRA
 
 
 def columns() -> set[str]:

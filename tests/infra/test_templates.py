@@ -1,56 +1,61 @@
-"""The templates are Bicep, and agree with the code that they deploy."""
+"""What is deployed agrees with the code: the kept snapshots, the queries, and the host's settings."""
 
 import json
+import logging
 import re
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from local.functions_host.logs import Levels
 from shared.audit import AuditLog
-from shared.azure.tables import ALL_TABLES, CLIENTS, PAGES, TENANTS, USAGE
-from shared.settings import SettingError, Settings
+from shared.azure.tables import ALL_TABLES
+from shared.gateway import _MAX_BODY_BYTES as MAX_BODY_BYTES
+from shared.settings import Settings
 from shared.upstream.hops import AUTH, CREDENTIAL, DIRECTORY, GATEWAY, UPSTREAM
-from tests.infra.conftest import Break
+from tests.infra.bicep import INFRA, ROOT, SIZES, SNAPSHOTS, resources
 from tests.infra.queries import columns, operands
-from tests.infra.templates import (
-    INFRA,
-    ROOT,
-    Parameter,
-    declaration,
-    parameters,
-    syntax_errors,
-    templates,
-    text,
-    tree,
-    values,
-)
+
+FUNCTIONS = {path.parent.name for path in ROOT.glob("*/function.json")}
+CLOSED = {"portal_fn"}
 
 # Microsoft's identifiers of built-in roles (Azure built-in roles, "Security", "Storage", "Monitor").
 ROLES = {
-    "keyVaultSecretsUser": "4633458b-17de-408a-b874-0445c86b69e6",
-    "keyVaultSecretsOfficer": "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
-    "storageTableDataReader": "76199698-9eea-4c19-bc75-cec21354c6b6",
-    "storageTableDataContributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
-    "blobDataOwner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
-    "monitoringMetricsPublisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+    "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
+    "76199698-9eea-4c19-bc75-cec21354c6b6": "Storage Table Data Reader",
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
 }
 
 OF_A_LAPTOP = {"LOCAL_VAULT", "TABLES_CONNECTION_STRING"}
-SET_BY_THE_PLATFORM = {"WEBSITE_INSTANCE_ID", "WEBSITE_AUTH_ENABLED", "IDENTITY_ENDPOINT"}
+SET_BY_THE_PLATFORM = {"WEBSITE_SITE_NAME", "WEBSITE_AUTH_ENABLED", "IDENTITY_ENDPOINT"}
 READ_BY_THE_PLATFORM = re.compile(
     r"AzureWebJobs.+|APPLICATIONINSIGHTS_.+|OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID|WEBSITE_AUTH_AAD_ALLOWED_TENANTS"
+    r"|FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 )
 
 
-def given_settings(infra: Path, app: str) -> set[str]:
-    """The names of all settings that an app gets."""
-    main = infra / "main.bicep"
-    own = values(declaration(main, f"{app}Settings")).keys() - {"name", "params", "siteName", "hostSettings"}
-    own -= {"applicationInsightsName", "settings"}
-    common = values(declaration(main, "settings")).keys()
-    host = values(declaration(infra / "modules/functionApp.bicep", "hostSettings")).keys()
-    environment = values(declaration(infra / "modules/settings.bicep", "environmentSettings")).keys()
-    return own | common | host | environment - {"parent", "name", "properties"}
+def deployed(size: str, old: str = "", new: str = "") -> list[dict[str, Any]]:
+    """The resources of a kept snapshot; with a text of it replaced, to see a check fail."""
+    text = (SNAPSHOTS / f"{size}.json").read_text()
+    assert old in text
+    return resources(text.replace(old, new))
+
+
+def of_type(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The resources of a type, without its `Microsoft.`."""
+    return [resource for resource in found if resource["type"] == f"Microsoft.{kind}"]
+
+
+def settings_of(found: list[dict[str, Any]], app: str) -> dict[str, str]:
+    """The environment of the code in one of the two apps."""
+    pattern = {"gateway": r"fhirgw-[^-]+/appsettings", "portal": r"fhirgw-portal-[^-]+/appsettings"}[app]
+    [settings] = [
+        config["properties"] for config in of_type(found, "Web/sites/config") if re.fullmatch(pattern, config["name"])
+    ]
+    return dict(settings)
 
 
 def read_settings() -> set[str]:
@@ -60,12 +65,12 @@ def read_settings() -> set[str]:
     return {name for source in sources for pair in re.findall(asked, source) for name in pair if name}
 
 
-def settings_errors(infra: Path) -> list[str]:
+def settings_errors(found: list[dict[str, Any]]) -> list[str]:
     """Settings that are read and not given, or given and not read."""
     wanted = read_settings() - OF_A_LAPTOP - SET_BY_THE_PLATFORM
     errors = []
     for app in ("gateway", "portal"):
-        given = given_settings(infra, app)
+        given = settings_of(found, app).keys()
         errors += [f"{app}: {name} is not given" for name in sorted(wanted - given)]
         errors += [
             f"{app}: nothing reads {name}"
@@ -75,107 +80,59 @@ def settings_errors(infra: Path) -> list[str]:
     return errors
 
 
-def environment(infra: Path, **changed: str) -> dict[str, str]:
-    """The environment of the code with every parameter at its default, but for those changed, by setting."""
-    defaults = parameters(infra / "main.bicep")
-    settings = values(declaration(infra / "main.bicep", "settings"))
-    read = {"PUBLIC_BASE_URL": "https://g.example", "KEY_VAULT_URL": "https://v.example"}
-    read["TABLES_ENDPOINT"] = "https://t.example"
-    for setting, value in settings.items():
-        name = parameter_of(value)
-        if name in defaults:
-            read[setting] = defaults[name].default
-    return read | changed
-
-
-def parameter_of(value: str) -> str:
-    return value.removeprefix("string(").removesuffix(")")
-
-
-def setting_parameters(infra: Path) -> dict[str, Parameter]:
-    """The parameters that are settings of the code, by the setting's name."""
-    defaults = parameters(infra / "main.bicep")
-    settings = values(declaration(infra / "main.bicep", "settings"))
-    return {name: defaults[parameter_of(value)] for name, value in settings.items() if parameter_of(value) in defaults}
-
-
-def range_errors(infra: Path) -> list[str]:
-    """Values that a template lets through and the code refuses, or the other way round."""
-    errors = []
-    for name, parameter in setting_parameters(infra).items():
-        good: list[str] = [*parameter.allowed]
-        bad: list[str] = []
-        if parameter.least is not None and parameter.most is not None:
-            good += [str(parameter.least), str(parameter.most)]
-            bad += [str(parameter.least - 1), str(parameter.most + 1)]
-        errors += [f"{name}={value} is refused" for value in good if not takes(infra, name, value)]
-        errors += [f"{name}={value} is taken" for value in bad if takes(infra, name, value)]
-        if not good:
-            errors.append(f"{name} has no range")
-    return errors
-
-
-def takes(infra: Path, name: str, value: str) -> bool:
-    try:
-        Settings.from_environment(environment(infra, **{name: value}))
-    except SettingError:
-        return False
-    return True
-
-
-def role_errors(infra: Path) -> list[str]:
-    """Roles under a wrong name or identifier, and identifiers that stand for no role."""
-    errors = []
-    for template in templates(infra):
-        source = template.read_text()
-        identifiers = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", source)
-        named = dict(re.findall(r"(\w+)(?: =|:) '([0-9a-f-]{36})'", source))
-        errors += [f"{template.name}: {name}" for name, found in named.items() if ROLES.get(name) != found]
-        errors += [f"{template.name}: {found}" for found in identifiers if found not in named.values()]
-    return errors
-
-
-def switched_off(infra: Path, app: str) -> set[str]:
+def grants(found: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """Who may do what to which resource."""
     return {
-        found[1]
-        for name, value in values(declaration(infra / "main.bicep", f"{app}Settings")).items()
-        if (found := re.fullmatch(r"AzureWebJobs\.(\w+)\.Disabled", name)) and value == "true"
+        (
+            next(iter(re.findall(r"userAssignedIdentities/([^']+)'", who)), "admins").replace(
+                "fhirgw-portal", "portal"
+            ),
+            assignment["id"].split("/providers/Microsoft.Authorization/")[0].rpartition("/")[2],
+            ROLES[assignment["properties"]["roleDefinitionId"].rpartition("/")[2]],
+        )
+        for assignment in of_type(found, "Authorization/roleAssignments")
+        for who in [assignment["properties"]["principalId"]]
     }
 
 
-def tables_of(infra: Path, access: str, kind: str) -> set[str]:
-    return set(re.findall(r"'(\w+)'", values(declaration(infra / "main.bicep", access))[kind]))
-
-
-@pytest.mark.parametrize("template", templates(INFRA), ids=lambda path: path.stem)
-def test_every_template_is_bicep(template: Path) -> None:
-    assert syntax_errors(template) == []
-
-
-def test_a_syntax_error_would_be_noticed(broken: Break) -> None:
-    infra = broken("main.bicep", "module vault 'modules/vault.bicep' = {", "module vault 'modules/vault.bicep' {")
-    assert syntax_errors(infra / "main.bicep")
-
-
-def test_every_module_and_file_that_is_named_is_there_and_no_other() -> None:
-    named = {
-        (template.parent / name).resolve()
-        for template in templates(INFRA)
-        for pair in re.findall(r"^module \w+ '(.+?)'|loadTextContent\('(.+?)'\)", template.read_text(), re.MULTILINE)
-        for name in pair
-        if name
+def opened_by_keys(found: list[dict[str, Any]]) -> list[str]:
+    """What a key or a password opens, where there should be Entra alone."""
+    shut = {
+        "Storage/storageAccounts": ("allowSharedKeyAccess", False),
+        "Insights/components": ("DisableLocalAuth", True),
+        "Web/sites/basicPublishingCredentialsPolicies": ("allow", False),
+        "KeyVault/vaults": ("enableRbacAuthorization", True),
     }
-    there = {path for path in INFRA.rglob("*") if path.suffix in (".bicep", ".kql") or path.name == "workbook.json"}
-    assert named == there - {INFRA / "main.bicep"}
+    opened = [
+        resource["name"]
+        for kind, (name, wanted) in shut.items()
+        for resource in of_type(found, kind)
+        if resource["properties"].get(name) is not wanted
+    ]
+    workspaces = of_type(found, "OperationalInsights/workspaces")
+    return opened + [item["name"] for item in workspaces if not item["properties"]["features"]["disableLocalAuth"]]
+
+
+def in_one_zone(found: list[dict[str, Any]]) -> list[str]:
+    """What a zone that fails takes along."""
+    skus = {
+        "Network/natGateways": {"StandardV2"},
+        "Network/publicIPAddresses": {"StandardV2"},
+        "Storage/storageAccounts": {"Standard_ZRS", "Standard_GZRS"},
+    }
+    found_in_one = [
+        item["name"] for kind, good in skus.items() for item in of_type(found, kind) if item["sku"]["name"] not in good
+    ]
+    plans = of_type(found, "Web/serverfarms")
+    return found_in_one + [plan["name"] for plan in plans if not plan["properties"]["zoneRedundant"]]
 
 
 def test_every_setting_that_the_code_reads_is_given_and_no_other() -> None:
-    assert settings_errors(INFRA) == []
+    assert [error for size in SIZES for error in settings_errors(deployed(size))] == []
 
 
-def test_a_missing_or_useless_setting_would_be_noticed(broken: Break) -> None:
-    infra = broken("main.bicep", "  STALE_SECONDS: string(staleSeconds)", "  STALE_SECOND: string(staleSeconds)")
-    assert settings_errors(infra) == [
+def test_a_missing_or_useless_setting_would_be_noticed() -> None:
+    assert settings_errors(deployed("small", '"STALE_SECONDS"', '"STALE_SECOND"')) == [
         f"{app}: {problem}"
         for app in ("gateway", "portal")
         for problem in ("STALE_SECONDS is not given", "nothing reads STALE_SECOND")
@@ -183,118 +140,120 @@ def test_a_missing_or_useless_setting_would_be_noticed(broken: Break) -> None:
 
 
 def test_defaults_are_those_of_the_code() -> None:
-    needed = ("PUBLIC_BASE_URL", "KEY_VAULT_URL", "TABLES_ENDPOINT")
-    given = environment(INFRA)
-    assert len(given) > len(needed)
-    assert Settings.from_environment(given) == Settings.from_environment({name: given[name] for name in needed})
+    own = {"PUBLIC_BASE_URL": "https://g.example", "KEY_VAULT_URL": "https://v.example"}
+    own["TABLES_ENDPOINT"] = "https://t.example"
+    given = settings_of(deployed("small"), "gateway") | own
+    assert Settings.from_environment(given) == Settings.from_environment(own)
 
 
-def test_templates_take_what_the_code_takes() -> None:
-    assert range_errors(INFRA) == []
+def test_the_host_takes_a_little_more_than_the_code_so_that_the_code_refuses() -> None:
+    for app in ("gateway", "portal"):
+        limit = int(settings_of(deployed("small"), app)["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"])
+        assert MAX_BODY_BYTES < limit <= MAX_BODY_BYTES + 1_048_576
 
 
-def test_a_range_that_the_code_does_not_take_would_be_noticed(broken: Break) -> None:
-    infra = broken("main.bicep", "@maxValue(220)", "@maxValue(230)")
-    assert range_errors(infra) == ["UPSTREAM_TIMEOUT_SECONDS=230 is refused"]
+@pytest.mark.parametrize(("app", "runs"), [("gateway", FUNCTIONS - CLOSED), ("portal", CLOSED)])
+def test_each_function_runs_in_one_of_the_two_apps(app: str, runs: set[str]) -> None:
+    switches = settings_of(deployed("small"), app)
+    off = {name.split(".")[1] for name, value in switches.items() if name.endswith(".Disabled") and value == "true"}
+    assert off == FUNCTIONS - runs
 
 
-def test_roles_are_the_built_in_ones_that_their_names_say() -> None:
-    assert role_errors(INFRA) == []
+@pytest.mark.parametrize("size", SIZES)
+def test_the_directory_has_the_tables_of_the_code(size: str) -> None:
+    tables = of_type(deployed(size), "Storage/storageAccounts/tableServices/tables")
+    assert sorted(table["name"].rpartition("/")[2] for table in tables) == sorted(ALL_TABLES)
 
 
-def test_a_wrong_role_would_be_noticed(broken: Break) -> None:
-    infra = broken("modules/access.bicep", ROLES["keyVaultSecretsUser"], ROLES["keyVaultSecretsOfficer"])
-    assert role_errors(infra) == ["access.bicep: keyVaultSecretsUser"]
+@pytest.mark.parametrize("size", SIZES)
+def test_everybody_may_do_what_they_need_and_no_more(size: str) -> None:
+    """The public app writes no secret, no tenant and no client."""
+    found = deployed(size)
+    suffix = of_type(found, "KeyVault/vaults")[0]["name"].rpartition("-")[2]
+    gateway, portal = f"fhirgw-{suffix}", f"portal-{suffix}"
+    vault, directory = f"fhirgw-kv-{suffix}", f"fhirgwdir{suffix}"
+    assert grants(found) == {
+        *(
+            (app, f"fhirgw{kind}{suffix}", "Storage Blob Data Owner")
+            for app, kind in ((gateway, "app"), (portal, "portal"))
+        ),
+        *((app, "fhirgw-insights", "Monitoring Metrics Publisher") for app in (gateway, portal)),
+        (gateway, vault, "Key Vault Secrets User"),
+        *((gateway, table, "Storage Table Data Reader") for table in ("Tenants", "Clients")),
+        *((gateway, table, "Storage Table Data Contributor") for table in ("Pages", "Usage")),
+        (portal, vault, "Key Vault Secrets Officer"),
+        (portal, "Usage", "Storage Table Data Reader"),
+        *((portal, table, "Storage Table Data Contributor") for table in ("Tenants", "Clients")),
+        ("admins", vault, "Key Vault Secrets Officer"),
+        ("admins", directory, "Storage Table Data Contributor"),
+    }
 
 
-def test_each_function_runs_in_one_of_the_two_apps() -> None:
-    functions = {path.parent.name for path in ROOT.glob("*/function.json")}
-    assert switched_off(INFRA, "gateway") == {"portal_fn"}
-    assert switched_off(INFRA, "portal") == functions - {"portal_fn"}
+@pytest.mark.parametrize("size", SIZES)
+def test_what_if_can_name_every_role_assignment(size: str) -> None:
+    names = [assignment["name"] for assignment in of_type(deployed(size), "Authorization/roleAssignments")]
+    assert [name for name in names if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", name)] == []
 
 
-def test_a_function_that_is_forgotten_would_be_noticed(broken: Break) -> None:
-    infra = broken("main.bicep", "'AzureWebJobs.health_fn.Disabled'", "'AzureWebJobs.heath_fn.Disabled'")
-    functions = {path.parent.name for path in ROOT.glob("*/function.json")}
-    assert switched_off(infra, "portal") != functions - {"portal_fn"}
+@pytest.mark.parametrize("size", SIZES)
+def test_no_key_or_password_opens_anything(size: str) -> None:
+    assert opened_by_keys(deployed(size)) == []
 
 
-def table_names(infra: Path) -> tuple[str, ...]:
-    return tuple(re.findall(r"'(\w+)'", text(declaration(infra / "modules/directory.bicep", "tableNames"))))
+def test_a_key_that_opens_something_would_be_noticed() -> None:
+    shared = '"allowSharedKeyAccess": '
+    assert len(opened_by_keys(deployed("small", f"{shared}false", f"{shared}true"))) == 3
 
 
-def test_the_directory_has_the_tables_of_the_code() -> None:
-    assert table_names(INFRA) == ALL_TABLES
+def test_what_is_promised_across_zones_stands_in_no_single_one() -> None:
+    # The portal keeps nothing, and has no instance that is always awake.
+    assert [name for name in in_one_zone(deployed("large")) if "portal" not in name] == []
 
 
-def test_a_table_that_is_not_made_would_be_noticed(broken: Break) -> None:
-    assert table_names(broken("modules/directory.bicep", "'Pages'", "'Page'")) != ALL_TABLES
-
-
-def public_grants(infra: Path) -> tuple[set[str], set[str], str]:
-    """Which tables the public app may write and which it may read, and what it may do with the vault."""
-    return (
-        tables_of(infra, "gatewayAccess", "writeTables"),
-        tables_of(infra, "gatewayAccess", "readTables"),
-        values(declaration(infra / "main.bicep", "gatewayAccess"))["vaultRole"],
+def test_what_stands_in_one_zone_would_be_noticed() -> None:
+    assert {"fhirgw-nat-zones", "fhirgw-outbound-zones"} <= set(
+        in_one_zone(deployed("large", '"StandardV2"', '"Standard"'))
     )
 
 
-def test_the_public_app_writes_pages_and_usage_alone_and_no_secret() -> None:
-    assert public_grants(INFRA) == ({PAGES, USAGE}, {TENANTS, CLIENTS}, "read")
+@pytest.mark.parametrize("size", SIZES)
+def test_the_hosts_admin_endpoints_are_open_to_its_key_while_somebody_publishes(size: str) -> None:
+    """Core Tools asks for /admin/host/status, and takes the 403 of an isolated host for a publication that failed."""
+    sites = of_type(deployed(size), "Web/sites")
+    assert [site["properties"]["functionsRuntimeAdminIsolationEnabled"] for site in sites] == [False, False]
 
 
-def test_a_grant_too_many_to_the_public_app_would_be_noticed(broken: Break) -> None:
-    tables = text(declaration(INFRA / "main.bicep", "gatewayAccess"))
-    infra = broken("main.bicep", tables, tables.replace("'Usage'", "'Usage', 'Tenants'"))
-    assert public_grants(infra)[0] == {PAGES, USAGE, TENANTS}
-
-
-def test_the_portal_writes_tenants_clients_and_secrets() -> None:
-    assert tables_of(INFRA, "portalAccess", "writeTables") == {TENANTS, CLIENTS}
-    assert tables_of(INFRA, "portalAccess", "readTables") == {USAGE}
-    assert values(declaration(INFRA / "main.bicep", "portalAccess"))["vaultRole"] == "write"
-
-
-def opened_by_keys(infra: Path) -> list[str]:
-    """What a key or a password opens, where there should be Entra alone."""
-    shut = {
-        "Microsoft.Storage/storageAccounts@": ("allowSharedKeyAccess", "false"),
-        "Microsoft.Insights/components@": ("DisableLocalAuth", "true"),
-        "Microsoft.OperationalInsights/workspaces@": ("disableLocalAuth", "true"),
-        "Microsoft.Web/sites/basicPublishingCredentialsPolicies@": ("allow", "false"),
-        "Microsoft.KeyVault/vaults@": ("enableRbacAuthorization", "true"),
+def test_every_alert_names_the_section_of_the_runbook_that_answers_it() -> None:
+    found = deployed("large")
+    alerts = of_type(found, "Insights/scheduledQueryRules") + of_type(found, "Insights/metricAlerts")
+    assert {alert["name"].removeprefix("fhirgw-") for alert in alerts} == {
+        *("server-errors", "slow", "provider-failures", "token-failures", "vault-throttling", "unhealthy"),
     }
-    found = []
-    for template in templates(infra):
-        for node in tree(template).children:
-            for kind, (name, wanted) in shut.items():
-                made = node.type == "resource_declaration" and " existing =" not in text(node)
-                if made and kind in text(node.named_children[1]) and values(node).get(name) != wanted:
-                    found.append(f"{template.name}: {text(node.named_children[0])}")
-    return found
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+    for alert in alerts:
+        [section] = re.findall(r" Runbook: (.+)\.$", alert["properties"]["description"])
+        assert section in headings
 
 
-def test_no_key_or_password_opens_anything() -> None:
-    assert opened_by_keys(INFRA) == []
+@pytest.mark.parametrize(
+    ("category", "level"),
+    [
+        *((f"Function.{name}.User", "INFO") for name in sorted(FUNCTIONS)),  # what the code writes
+        *((f"Function.{name}", "WARNING") for name in sorted(FUNCTIONS)),  # "Executing" and "Executed"
+        ("Host.Results", "WARNING"),
+        ("Host.Triggers.Http", "WARNING"),
+        ("Microsoft.Azure.WebJobs.Script.Workers.Rpc", "WARNING"),
+    ],
+)
+def test_a_request_writes_one_line(category: str, level: str) -> None:
+    host = json.loads((ROOT / "host.json").read_text())
+    assert logging.getLevelName(Levels(host).level(category)) == level
 
 
-def test_a_key_that_opens_something_would_be_noticed(broken: Break) -> None:
-    infra = broken("modules/directory.bicep", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true")
-    assert opened_by_keys(infra) == ["directory.bicep: account"]
-
-
-def admin_isolation(infra: Path) -> str | None:
-    return values(declaration(infra / "modules/functionApp.bicep", "site")).get("functionsRuntimeAdminIsolationEnabled")
-
-
-def test_the_hosts_admin_endpoints_are_shut() -> None:
-    assert admin_isolation(INFRA) == "true"
-
-
-def test_open_admin_endpoints_would_be_noticed(broken: Break) -> None:
-    line = "functionsRuntimeAdminIsolationEnabled: true"
-    assert admin_isolation(broken("modules/functionApp.bicep", line, line.replace("true", "false"))) == "false"
+def test_every_query_is_used() -> None:
+    """Every query beside the templates is a resource's."""
+    text = "".join(path.read_text() for path in INFRA.rglob("*.bicep"))
+    assert [path.name for path in INFRA.glob("queries/*.kql") if f"/{path.name}'" not in text] == []
 
 
 def test_the_audit_query_reads_the_fields_that_are_written(caplog: pytest.LogCaptureFixture) -> None:
@@ -327,23 +286,3 @@ def test_a_column_that_the_audit_query_lacks_would_be_noticed() -> None:
         "state",
         "upstraem",
     }
-
-
-def unknown_parameters(infra: Path) -> set[str]:
-    """What parameter files set and `main.bicep` does not take."""
-    names = set(re.findall(r"^param (\w+) ", (infra / "main.bicep").read_text(), re.MULTILINE))
-    files = infra.glob("*.bicepparam")
-    return {name for file in files for name in re.findall(r"^param (\w+) = ", file.read_text(), re.MULTILINE)} - names
-
-
-def test_parameter_files_set_parameters_that_exist() -> None:
-    files = sorted(INFRA.glob("*.bicepparam"))
-    assert [file.name for file in files] == ["main.large.bicepparam", "main.small.bicepparam"]
-    assert all("using 'main.bicep'" in file.read_text() for file in files)
-    assert unknown_parameters(INFRA) == set()
-    assert re.findall(r"^param (\w+) \w+$", (INFRA / "main.bicep").read_text(), re.MULTILINE) == ["portalClientId"]
-
-
-def test_a_parameter_that_does_not_exist_would_be_noticed(broken: Break) -> None:
-    infra = broken("main.small.bicepparam", "using 'main.bicep'", "using 'main.bicep'\nparam cacheSecond = 60")
-    assert unknown_parameters(infra) == {"cacheSecond"}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from urllib.parse import unquote_plus
 
 from shared.fhir.errors import FhirError
 
@@ -50,13 +51,17 @@ class Interaction:
     criteria: str = ""
 
 
-_ID = r"(?!\.+(?:/|\Z))[A-Za-z0-9\-.]{1,64}"
+# Epic's ids pass FHIR's 64 characters. What servers may take for another thing than an id is none: dots alone, which
+# climb, and a word after an underscore (`_history`, in any case: ASP.NET's routes have none).
+_ID = r"(?!(?:\.+|_[A-Za-z\-]*)(?:/|\Z))[A-Za-z0-9\-._~]{1,255}"
 _PATH = re.compile(
     rf"(?:(?P<type>{TYPE_PATTERN})(?:/(?P<id>{_ID}))?)?"
     rf"(?:(?:^|(?<=.)/)(?:(?P<word>metadata|_search|_history)(?:/(?P<version>{_ID}))?"
     rf"|\$(?P<operation>[A-Za-z][A-Za-z0-9\-]{{0,63}})|(?P<member>{TYPE_PATTERN}|\*)))?"
 )
-_UNSAFE = re.compile(r"[^A-Za-z0-9\-._$*/]|//|^/|(?:^|/)\.+(?:/|\Z)")
+_UNSAFE = re.compile(r"[^A-Za-z0-9\-._~$*/]|//|^/|(?:^|/)\.+(?:/|\Z)")
+
+_CRITERIA_PATH = re.compile(r"\A[^?=&]*\?")  # some clients write `Patient?identifier=1`
 
 _SYSTEM, _TYPE, _INSTANCE = range(3)
 _OPERATION = {"GET": InteractionKind.OPERATION, "POST": InteractionKind.OPERATION}
@@ -89,6 +94,10 @@ _INTERACTIONS: Mapping[tuple[int, str], Mapping[str, InteractionKind]] = {
     (_INSTANCE, "*"): {"GET": InteractionKind.SEARCH_TYPE},
 }
 _CONDITIONAL = frozenset({InteractionKind.UPDATE, InteractionKind.PATCH, InteractionKind.DELETE})
+# Of the parameters that begin with an underscore, those that select resources; the others shape the answer.
+_SELECTING = frozenset(
+    {"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_text", "_content", "_language", "_has"}
+)
 
 
 def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Interaction:
@@ -113,15 +122,31 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Int
         raise FhirError(405, "not-supported", "This URL does not take this method.", {"Allow": _allow(kinds)})
 
     by_search = level == _TYPE and kind in _CONDITIONAL
-    if by_search and not query:
+    if by_search and not _selects(query):
         # A server may take every resource of the type for meant.
-        raise FhirError(400, "required", f"A conditional {kind.value} needs search parameters, or an id.")
+        raise FhirError(400, "required", f"A conditional {kind.value} needs a search parameter that selects, or an id.")
     conditional = by_search or (kind is InteractionKind.CREATE and "if-none-exist" in headers)
     compartment = None
     if member:
         compartment, type = type, None if member == "*" else member
     criteria = headers.get("if-none-exist", "")
+    if conditional and not by_search and not _selects(_CRITERIA_PATH.sub("", criteria)):
+        raise FhirError(400, "required", "If-None-Exist needs a search parameter that selects.")
     return Interaction(kind, matched.string, type, id, version_id, operation, compartment, conditional, criteria)
+
+
+def _selects(query: str) -> bool:
+    """Whether a raw query has a parameter that narrows a search: one with a value, and not only for the answer's form.
+
+    A ";" ends the value, as some servers read it.
+    """
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        name = unquote_plus(name).strip().partition(":")[0]
+        text = unquote_plus(value.partition(";")[0])
+        if any(map(str.isalnum, text)) and (name in _SELECTING or re.match("[A-Za-z]", name)):
+            return True
+    return False
 
 
 def _no_such_path(path: str) -> FhirError:

@@ -51,6 +51,7 @@ _CHAIN = re.compile(rf"[A-Za-z0-9_\-]+:({TYPE_PATTERN})\.(.+)")
 _INCLUDE = re.compile(rf"({TYPE_PATTERN}):[A-Za-z0-9_\-]+(?::({TYPE_PATTERN}))?")
 _SORT = re.compile(r"[A-Za-z0-9_, +\-]*")
 _TYPE_NAME = re.compile(TYPE_PATTERN)
+_LETTERS = re.compile("[A-Za-z]+")
 
 # RFC 6750, section 3.1.
 _INSUFFICIENT_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
@@ -70,6 +71,18 @@ def authorize(interaction: Interaction, query: str, permissions: Permissions) ->
     if interaction.criteria:
         # Servers drop what stands before a "?" there.
         _authorize_parameters(interaction.criteria.replace("?", "&"), permissions)
+
+
+def authorize_reference(reference: str, permissions: Permissions) -> None:
+    """Raise FhirError unless the search that a reference in a written body makes of the server is let through.
+
+    A server replaces `Practitioner?identifier=1` by the one resource that it finds, whatever stands before the type. A
+    reference without a "?", or that has no name before it, is no search.
+    """
+    target, mark, query = reference.partition("?")
+    type = unquote_plus(target).strip(" /").rpartition("/")[2]
+    if mark and _LETTERS.fullmatch(type):
+        authorize(Interaction(InteractionKind.SEARCH_TYPE, type, type), query, permissions)
 
 
 def check_answer(document: Mapping[str, Any], permissions: Permissions) -> None:

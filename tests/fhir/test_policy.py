@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shared.fhir.batch import batch_entries
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import parse
-from shared.fhir.policy import Permissions, authorize, check_answer
+from shared.fhir.policy import Permissions, authorize, authorize_reference, check_answer
 from shared.fhir.scopes import Action, Scope, parse_scope
 
 TYPES = frozenset({"Patient", "Observation", "Encounter", "Location", "MedicationRequest"})
@@ -311,6 +311,41 @@ def test_named_types_must_be_in_the_scopes_too() -> None:
 def test_parameters_of_every_interaction_are_judged() -> None:
     for method, path in (("GET", "Patient/1"), ("GET", "Patient/1/_history"), ("DELETE", "Patient/1"), ("POST", "")):
         assert refused(method, path, "_include=*", WRITER).status == 403
+
+
+@pytest.mark.parametrize("base", ["", "/", "https://gateway.example/stu3/", "https://elsewhere.example/x/y/", " "])
+@pytest.mark.parametrize(
+    ("criteria", "passing"),
+    [
+        ("Patient?identifier=urn:x|1", True),
+        ("Patient?", True),
+        ("Patient?_has:Observation:patient:code=x", True),
+        ("Practitioner?identifier=1", False),
+        ("Practitioner?", False),
+        ("Practitioner/?identifier=1", False),
+        ("practitioner?identifier=1", False),
+        ("Prac%74itioner?identifier=1", False),
+        ("Patient?general-practitioner:Practitioner.name=x", False),
+        ("Patient?_has:Procedure:patient:code=1", False),
+        ("Practitioner/1", True),
+        ("wado.aspx?Practitioner=1", True),
+        ("#Practitioner", True),
+    ],
+)
+def test_a_reference_with_criteria_is_judged_as_its_search(base: str, criteria: str, passing: bool) -> None:
+    if passing:
+        authorize_reference(base + criteria, READER)
+    else:
+        with pytest.raises(FhirError) as caught:
+            authorize_reference(base + criteria, WRITER)
+        assert caught.value.status == 403
+
+
+def test_a_reference_with_criteria_takes_the_scope_to_search() -> None:
+    writer = scoped("system/Patient.r", "system/Observation.cud", write=True)
+    authorize_reference("Patient/1", writer)
+    with pytest.raises(FhirError, match="search-type of Patient"):
+        authorize_reference("Patient?identifier=1", writer)
 
 
 def test_errors_repeat_no_value() -> None:

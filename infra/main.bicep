@@ -123,6 +123,10 @@ param upstreamTimeoutSeconds int = 30
 @maxValue(100)
 param maxResponseMB int = 50
 
+@minValue(1)
+@maxValue(1000)
+param clientsPerOwner int = 20
+
 var suffix = take(uniqueString(resourceGroup().id), 6)
 
 // Every name that more than one module needs is made here: what-if sees nothing of a resource whose name, or the name of
@@ -299,6 +303,7 @@ var settings = {
   STALE_SECONDS: string(staleSeconds)
   UPSTREAM_TIMEOUT_SECONDS: string(upstreamTimeoutSeconds)
   MAX_RESPONSE_MB: string(maxResponseMB)
+  CLIENTS_PER_OWNER: string(clientsPerOwner)
   // The host itself answers what is larger with a bare 500: a megabyte above what the code refuses with a reason.
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(21 * 1024 * 1024)
 }

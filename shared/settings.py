@@ -38,6 +38,7 @@ class Settings:
     stale_seconds: int
     upstream_timeout_seconds: float
     max_response_bytes: int
+    clients_per_owner: int
     portal_auth: str
     local_vault: Path | None
 
@@ -60,6 +61,7 @@ class Settings:
             stale_seconds=_whole(environment, "STALE_SECONDS", 900, 0, 86_400),
             upstream_timeout_seconds=_whole(environment, "UPSTREAM_TIMEOUT_SECONDS", 30, 1, 220),
             max_response_bytes=_whole(environment, "MAX_RESPONSE_MB", 50, 1, 100) * 1_048_576,
+            clients_per_owner=_whole(environment, "CLIENTS_PER_OWNER", 20, 1, 1000),
             portal_auth=_choice(environment, "PORTAL_AUTH", "off", ("off", "entra")),
             local_vault=local_vault,
         )

@@ -37,6 +37,7 @@ def test_the_three_that_are_needed_are_enough() -> None:
         stale_seconds=900,
         upstream_timeout_seconds=30,
         max_response_bytes=50 * 1024 * 1024,
+        clients_per_owner=20,
         portal_auth="off",
         local_vault=None,
     )
@@ -51,13 +52,14 @@ def test_all_others_can_be_set_and_empty_ones_are_not() -> None:
         "STALE_SECONDS": "0",
         "UPSTREAM_TIMEOUT_SECONDS": "220",
         "MAX_RESPONSE_MB": "100",
+        "CLIENTS_PER_OWNER": "1000",
         "PORTAL_AUTH": "Entra",
     }
     found = Settings.from_environment(AZURE | others)
     assert found.default_fhir_version is FhirVersion.R4
     assert (found.token_lifetime_seconds, found.cache_seconds, found.stale_seconds) == (60, 1, 0)
     assert (found.upstream_timeout_seconds, found.max_response_bytes) == (220, 100 * 1024 * 1024)
-    assert found.portal_auth == "entra"
+    assert (found.clients_per_owner, found.portal_auth) == (1000, "entra")
     assert Settings.from_environment(AZURE | dict.fromkeys(others, " ")) == Settings.from_environment(AZURE)
 
 

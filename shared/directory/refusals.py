@@ -23,6 +23,13 @@ class InvalidClient(Refusal):
     """A client's name, owner or list of tenants, or a secret's expiry, that can't be kept."""
 
 
+class TooManyClients(Refusal):
+    """The owner has as many clients as an owner may make."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"you have {most} clients, the most an owner may make: delete one first, or ask an admin")
+
+
 class TooManySecrets(Refusal):
     """The client has as many live secrets as it may have."""
 

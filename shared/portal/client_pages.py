@@ -13,7 +13,7 @@ from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client, ClientSecret
 from shared.directory.client_registry import ALL_TENANTS, MOST_LIVE_SECRETS, ClientRegistry, NewSecret
 from shared.directory.errors import StoreConflict
 from shared.directory.provider import Row, RowError
-from shared.directory.refusals import Refusal, UnknownClient
+from shared.directory.refusals import Refusal, TooManyClients, UnknownClient
 from shared.directory.usage import Usage
 from shared.message import Response
 from shared.portal.errors import NotFound, Unusable
@@ -22,6 +22,7 @@ from shared.portal.paging import page_of
 from shared.portal.snapshot import Snapshot
 from shared.portal.tenant_list import TenantList
 from shared.portal.visit import Route, Visit
+from shared.settings import Settings
 
 _LIFETIMES = {"90": "90 days", "180": "180 days", "365": "1 year", "never": "Never"}
 _UNPROCESSABLE = 422
@@ -33,6 +34,7 @@ class ClientPages:
 
     def __init__(
         self,
+        settings: Settings,
         pages: Pages,
         service: TableServiceClient,
         vault: Vault,
@@ -48,6 +50,8 @@ class ClientPages:
         self._usage = usage
         self._tenants = tenants
         self._audit = audit
+        self._most_of_owner = settings.clients_per_owner
+        self._creating = asyncio.Lock()
 
     def routes(self) -> Sequence[Route]:
         """The pages and what their forms do."""
@@ -96,11 +100,21 @@ class ClientPages:
     async def _create(self, visit: Visit) -> Response:
         name = visit.form.get("name", "")
         try:
-            new = await self._clients.create(name, visit.principal.id, (), expires=_expiry(visit.form))
+            # One at a time, or many at once would each find room for one more.
+            async with self._creating:
+                await self._check_room(visit)
+                new = await self._clients.create(name, visit.principal.id, (), expires=_expiry(visit.form))
         except Refusal as error:
             return self._new_form(visit, visit.form, _sentence(error), _UNPROCESSABLE)
         self._audit_change(visit, "client.create", new.client_id, f"secret {new.secret_id}")
         return self._secret_page(visit, new, name.strip(), reaches_any=False)
+
+    async def _check_room(self, visit: Visit) -> None:
+        if visit.principal.is_admin:
+            return
+        found = [entry async for _, entry in self._clients.list()]
+        if sum(isinstance(entry, Client) and visit.principal.may_see(entry) for entry in found) >= self._most_of_owner:
+            raise TooManyClients(self._most_of_owner)
 
     async def _add_secret(self, visit: Visit) -> Response:
         client = await self._own(visit)

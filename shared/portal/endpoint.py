@@ -78,7 +78,7 @@ class _Desk:
             Route("GET", "/", self._start),
             Route("GET", "/static/{name}", self._file, Audience.ANYONE),
             *ConnectPage(settings, self._pages, clients, tenants).routes(),
-            *ClientPages(self._pages, tables, vault, usage, tenants, audit).routes(),
+            *ClientPages(settings, self._pages, tables, vault, usage, tenants, audit).routes(),
             *TenantPages(settings, self._pages, tenants_table, vault, tenants, audit).routes(),
             *CheckPage(settings, self._pages, registry, vault, audit).routes(),
         )

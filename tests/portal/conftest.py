@@ -134,6 +134,7 @@ def environment(portal_tables: TableService, vault_server: VaultServer) -> dict[
         "KEY_VAULT_URL": vault_server.url,
         "LOCAL_VAULT": str(vault_server.folder),
         "TABLES_CONNECTION_STRING": portal_tables.connection_string,
+        "CLIENTS_PER_OWNER": "1000",
     }
 
 

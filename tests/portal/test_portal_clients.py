@@ -1,17 +1,22 @@
 """Clients and their secrets, as owners and admins keep them in the portal."""
 
+import asyncio
 import json
 import logging
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
 
+from shared.application import Application
+from shared.directory.client import Client
 from shared.directory.client_registry import NewSecret
 from shared.directory.refusals import UnknownClient
 from shared.message import Request
+from shared.settings import Settings
 from tests.portal.conftest import FORM, Deployment, Page, Visitor
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
@@ -103,6 +108,29 @@ async def test_what_can_not_be_created_is_said_and_kept_in_the_form(
     assert page.status == 422
     assert said in page.text
     assert page.field("name") == form["name"]
+
+
+async def test_an_owner_makes_so_many_clients_and_no_more_and_an_admin_any(
+    deployment: Deployment, environment: dict[str, str]
+) -> None:
+    name = f"{uuid4()}@example.com"
+    application = Application(Settings.from_environment({**environment, "CLIENTS_PER_OWNER": "3"}))
+    try:
+        few = replace(deployment, application=application)
+        owner, admin = await few.owner(name), await few.admin(name)
+        first, _ = await created(owner)
+        form = {"name": "Care app", "lifetime": "90"}
+        pages = await asyncio.gather(*(owner.post("/portal/clients/new", form) for _ in range(4)))
+        assert sorted(page.status for page in pages) == [200, 200, 422, 422]
+        refused = next(page for page in pages if page.status == 422)
+        assert "3 clients, the most an owner may make" in refused.text
+        await created(admin)
+        for client in [entry async for _, entry in deployment.clients.list()]:
+            if isinstance(client, Client) and client.owner == name and client.id != first:
+                await deployment.clients.delete(client.id)
+        await created(owner)
+    finally:
+        await application.close()
 
 
 async def test_a_sixth_secret_is_refused(deployment: Deployment) -> None:

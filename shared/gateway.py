@@ -18,7 +18,7 @@ from shared.fhir.batch import BatchEntry, batch_entries, bundle_kind
 from shared.fhir.body import RequestBody, parse_request_body, rewrite_body
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
-from shared.fhir.negotiation import media_type_format, negotiate
+from shared.fhir.negotiation import media_type_format, negotiate, spelled_format
 from shared.fhir.outcome import error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form, rewrite_json
@@ -94,7 +94,7 @@ class Gateway:
             response = await self._serve(request, base, version, path, trace)
             response = await encoded(response, request.headers.get("accept-encoding"))
         except Exception as error:
-            format = format_for_errors(request.query, request.headers.get("accept"))
+            format = format_for_errors(_parameters(request), request.headers.get("accept"))
             response = error_response(fhir_error(error), version or self._settings.default_fhir_version, format)
         hops = trace.hops.milliseconds()
         self._record(trace, request, response, hops)
@@ -108,7 +108,7 @@ class Gateway:
             async with asyncio.timeout(_DIRECTORY_SECONDS):
                 with trace.hops.hop(AUTH):
                     grant = trace.grant = await self._authenticate(request.headers)
-                format = negotiate(request.query, request.headers.get("accept"), version)
+                format = negotiate(_parameters(request), request.headers.get("accept"), version)
                 with trace.hops.hop(DIRECTORY):
                     provider = await self._provider(grant.tenant, version)
         except TimeoutError:
@@ -254,7 +254,7 @@ def _upstream_request(context: RequestContext, request: Request, interaction: In
     body: bytes | None = None
     body_type: str | None = None
     if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
-        body, body_type = _form_body(request, context.upstream_links), _FORM
+        body, body_type = _form_body(request, context), _FORM
     elif interaction.kind is InteractionKind.PATCH and _media_type(request) == _JSON_PATCH:
         body, body_type = rewrite_json(_json_patch(request), context.upstream_links), _JSON_PATCH
     elif interaction.kind in (InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH):
@@ -281,11 +281,19 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _form_body(request: Request, links: LinkMap) -> bytes:
+def _parameters(request: Request) -> str:
+    """The query and the form of a search by POST, joined as one query."""
+    if request.method == "POST" and _media_type(request) == _FORM and len(request.body) <= _MAX_FORM_BYTES:
+        return f"{request.query}&{request.body.decode('latin-1')}"
+    return request.query
+
+
+def _form_body(request: Request, context: RequestContext) -> bytes:
     body = _checked_body(request, _MAX_FORM_BYTES)
     if body and _media_type(request) != _FORM:
         raise FhirError(415, "not-supported", f"The body of a search must be {_FORM}.")
-    return rewrite_form(body.decode("latin-1"), links).encode("latin-1")
+    form = rewrite_form(body.decode("latin-1"), context.upstream_links)
+    return spelled_format(form, context.provider.version).encode("latin-1")
 
 
 def _fhir_body(request: Request) -> RequestBody:

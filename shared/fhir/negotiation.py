@@ -7,7 +7,7 @@ are spelled as the base's version registers it.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from shared.fhir.errors import FhirError
 from shared.fhir.versions import FhirFormat, FhirVersion
@@ -59,22 +59,51 @@ def negotiate(query: str, accept: str | None, version: FhirVersion) -> FhirForma
 
 def requested_format(query: str, accept: str | None, version: FhirVersion | None = None) -> FhirFormat | None:
     """As `negotiate`, but None where that raises; without a `version` a `fhirVersion` parameter counts for nothing."""
-    release = version.release if version else None
     asked = _format_parameter(query)
     if asked:
         wanted = _range(asked)
-        # A plus sign that the client left as it is means a blank in a query, and still it means a plus sign here.
-        format = _SHORT.get(wanted.media) or _MEDIA_TYPES.get(wanted.media.replace(" ", "+"))
-        return format if _is_release(wanted, release) else None
-    return _accepted((accept or "")[:_MOST_READ], release)
+        format = _SHORT.get(wanted.media) or _MEDIA_TYPES.get(_with_plus(wanted.media))
+        return format if _is_release(wanted, version) else None
+    return _accepted((accept or "")[:_MOST_READ], version)
+
+
+def spelled_format(text: str, version: FhirVersion) -> str:
+    """The raw query or form `text` with each media type of a `_format` in the spelling of `version`.
+
+    `_format=application/fhir+json` becomes `_format=application/json%2Bfhir` for DSTU2. What is spelled so already, a
+    short name, which every version has, and every other byte stay as they are.
+    """
+    if "_format" not in text and "%" not in text:
+        return text
+    return "&".join(_spelled(pair, version) for pair in text.split("&"))
+
+
+def _spelled(pair: str, version: FhirVersion) -> str:
+    name, _, value = pair.partition("=")
+    if not _is_format(name):
+        return pair
+    asked = unquote(value)
+    format = _MEDIA_TYPES.get(_with_plus(_range(asked).media))
+    if format is None or asked == version.media_type(format):
+        return pair
+    return f"{name}={quote(version.media_type(format))}"
+
+
+def _with_plus(media: str) -> str:
+    """A plus sign that the client left as it is means a blank in a query, and still it means a plus sign here."""
+    return media.replace(" ", "+")
+
+
+def _is_format(name: str) -> bool:
+    return name == "_format" or ("%" in name and unquote(name) == "_format")
 
 
 @lru_cache(maxsize=256)  # an app sends the same header with every request
-def _accepted(accept: str, release: str | None) -> FhirFormat | None:
+def _accepted(accept: str, version: FhirVersion | None) -> FhirFormat | None:
     ranges = [_range(element) for element in _ELEMENT.findall(accept) if element.strip()]
     if not ranges:
         return FhirFormat.JSON
-    return _best([wanted for wanted in ranges if _is_release(wanted, release)])
+    return _best([wanted for wanted in ranges if _is_release(wanted, version)])
 
 
 def media_type_format(content_type: str | None) -> FhirFormat | None:
@@ -90,7 +119,7 @@ def content_type(version: FhirVersion, format: FhirFormat) -> str:
 def _format_parameter(query: str) -> str:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
-        if value and unquote(name) == "_format":
+        if value and _is_format(name):
             return unquote(value)
     return ""
 
@@ -109,8 +138,10 @@ def _range(text: str) -> _Range:
     return _Range(_ANY if media == "*" else media, quality, release)  # the bare `*` is Java's
 
 
-def _is_release(wanted: _Range, release: str | None) -> bool:
-    return release is None or wanted.release in (None, release)
+def _is_release(wanted: _Range, version: FhirVersion | None) -> bool:
+    """Whether the range takes `version`, named as `4.0` or, as some clients do, `4.0.1`."""
+    named = wanted.release
+    return version is None or named is None or any(f"{named}.".startswith(f"{own}.") for own in version.releases)
 
 
 def _best(ranges: list[_Range]) -> FhirFormat | None:

@@ -27,6 +27,11 @@ class FhirVersion(Enum):
         """Major and minor, as the MIME type parameter `fhirVersion` has it (R4, http.html#version-parameter)."""
         return self.number.rpartition(".")[0]
 
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """The values of that parameter which this version serves: R4B is R4 in every type of the interface."""
+        return (self.release, "4.3") if self is FhirVersion.R4 else (self.release,)
+
     def media_type(self, format: FhirFormat) -> str:
         """The media type this version registers, without parameters: DSTU2 has `application/json+fhir`."""
         if self is FhirVersion.DSTU2:

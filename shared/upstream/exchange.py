@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 from shared.fhir.body import rewrite_body
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
+from shared.fhir.negotiation import spelled_format
 from shared.fhir.paging import PAGE_RELATIONS, absolute, bundle_links, plain_link, same_site
 from shared.fhir.policy import check_answer
 from shared.message import Response
@@ -159,7 +160,8 @@ class Exchange:
 
 
 def _url(context: RequestContext, request: FhirRequest) -> str:
-    return context.provider.base_url + _path_and_query(request.interaction.path, request.query)
+    query = spelled_format(request.query, context.provider.version)
+    return context.provider.base_url + _path_and_query(request.interaction.path, query)
 
 
 def _path_and_query(path: str, query: str) -> str:

@@ -19,6 +19,7 @@ _LONGEST_DELAY_SECONDS = 5.0
 _PASSING = frozenset({429, 502, 503, 504})
 _CONNECT_SECONDS = 10
 _USER_AGENT = "fhir-interop-gateway"
+_MAX_HEADER_BYTES = 65_536  # cookies and policies of 10 KB are met with, and dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def _session(*, keep_alive: bool) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         headers={"User-Agent": _USER_AGENT},
+        max_field_size=_MAX_HEADER_BYTES,
         trust_env=False,
         middlewares=() if keep_alive else (_once,),
     )

@@ -1,9 +1,11 @@
+from urllib.parse import parse_qsl, quote, unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.fhir.errors import FhirError
-from shared.fhir.negotiation import content_type, media_type_format, negotiate
+from shared.fhir.negotiation import content_type, media_type_format, negotiate, spelled_format
 from shared.fhir.versions import FhirFormat, FhirVersion
 
 JSON, XML = FhirFormat.JSON, FhirFormat.XML
@@ -31,6 +33,35 @@ def test_every_spelling_is_understood_on_every_base(media: str, format: FhirForm
     assert negotiate(f"_format={media.replace('+', '%2B').replace('/', '%2F')}", None, version) is format
     assert negotiate(f"_format={media.replace('+', '%20')}", None, version) is format
     assert media_type_format(f"{media.title()} ; charset=utf-8") is format
+
+
+@pytest.mark.parametrize("version", FhirVersion)
+@pytest.mark.parametrize(("media", "format"), SPELLINGS)
+@pytest.mark.parametrize("parameters", ["", "; fhirVersion=9.9"])
+@pytest.mark.parametrize("name", ["_format", "%5fformat", "_f%6Frmat"])
+def test_a_format_is_spelled_anew_in_the_versions_own_way(
+    version: FhirVersion, media: str, format: FhirFormat, parameters: str, name: str
+) -> None:
+    for value in (quote(media + parameters), quote(media + parameters, safe=""), media.replace("+", "%20").upper()):
+        spelled = spelled_format(f"a=%41;&=&{name}={value}&&b", version)
+        assert parse_qsl(spelled)[1] == ("_format", version.media_type(format))
+        assert spelled == f"a=%41;&=&{name}={spelled.split('=')[3].partition('&')[0]}&&b"
+
+
+@pytest.mark.parametrize("version", FhirVersion)
+@pytest.mark.parametrize("value", ["json", "XML", "", "html", "ttl", "application/pdf"])
+def test_a_short_name_or_another_format_stays(version: FhirVersion, value: str) -> None:
+    own = [quote(version.media_type(JSON)), version.media_type(JSON)]
+    for text in (f"_format={spelling}&a=%2b" for spelling in (value, *own)):
+        assert spelled_format(text, version) == text
+
+
+@given(st.text("_format=&%2Bapplication/json+fhir;5F") | st.text(), st.sampled_from(FhirVersion))
+def test_spelling_anew_keeps_all_else_and_is_done_once(text: str, version: FhirVersion) -> None:
+    spelled = spelled_format(text, version)
+    assert spelled_format(spelled, version) == spelled
+    pairs = list(zip(text.split("&"), spelled.split("&"), strict=True))
+    assert all(old == new or unquote(old.partition("=")[0]) == "_format" for old, new in pairs)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +155,19 @@ def test_the_version_parameter_must_be_the_bases(version: FhirVersion) -> None:
         else:
             assert f"FHIR {version.release}" in refusal("", media, version).diagnostics
             assert f"FHIR {version.release}" in refusal(f"_format={media}", None, version).diagnostics
+
+
+@pytest.mark.parametrize(
+    ("named", "version"),
+    [("4.3", FhirVersion.R4), ("4.3.0", FhirVersion.R4), ("4.0.1", FhirVersion.R4), ("3.0.2", STU3)],
+)
+def test_r4_serves_r4b_and_a_version_may_be_named_in_full(named: str, version: FhirVersion) -> None:
+    assert negotiate("", f"application/fhir+xml;fhirVersion={named}", version) is XML
+
+
+def test_a_release_is_not_a_part_of_a_number() -> None:
+    for named in ("4.33", "4", "4.", "4.1", ""):
+        refusal("", f"application/fhir+xml;fhirVersion={named}", FhirVersion.R4)
 
 
 def test_another_version_is_passed_over_where_something_else_is_acceptable() -> None:

@@ -109,6 +109,47 @@ async def test_a_post_search_keeps_query_and_body(deployment: Deployment, provid
     assert provider.requests[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 
+@pytest.mark.parametrize(
+    ("version", "spelled"), [("dstu2", "application/json%2Bfhir"), ("r4", "application/fhir%2Bjson")]
+)
+@pytest.mark.parametrize("asked", ["application/fhir%2Bjson;fhirVersion=4.0", "application/json;fhirVersion=4.3"])
+async def test_a_format_reaches_the_provider_in_its_versions_spelling_by_query_and_form(
+    deployment: Deployment, provider: Provider, version: str, spelled: str, asked: str
+) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    if version == "dstu2":
+        asked = asked.partition(";")[0]
+    token = await deployment.token(await deployment.tenant(provider.base_url, version))
+    text = f"x=%41%2b+&_format={asked}&a=ü"
+    query = text.replace("ü", "%C3%BC")
+    by_query = await deployment.send("GET", f"/{version}/Patient?{query}", token)
+    by_form = await deployment.send(
+        "POST", f"/{version}/Patient/_search", token, text, content_type="application/x-www-form-urlencoded"
+    )
+    assert (by_query.status, by_form.status) == (200, 200)
+    assert provider.targets[0] == f"/fhir/Patient?{query.replace(asked, spelled)}"
+    assert provider.bodies[1].decode() == text.replace(asked, spelled)
+
+
+async def test_a_form_s_format_is_the_answers_and_the_errors(deployment: Deployment, provider: Provider) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    for target in ("Patient/_search", "Person/_search"):
+        form = {"content_type": "application/x-www-form-urlencoded"}
+        await deployment.send("POST", f"/stu3/{target}", token, "_format=xml", **form)
+    refused = await deployment.send("POST", "/stu3/Person/_search", token, "_format=xml", **form)
+    assert [request.headers["Accept"] for request in provider.requests] == ["application/fhir+xml"]
+    assert refused.headers["Content-Type"] == "application/fhir+xml; charset=utf-8"
+
+
+async def test_a_providers_header_that_is_dropped_may_be_long(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT, Content_Security_Policy="default-src " + "x" * 60_000, Set_Cookie="a=" + "b" * 20_000)
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", "/stu3/Patient/1", token, cookie="a" * 30_000)
+    assert answer.status == 200
+    assert not {"Content-Security-Policy", "Set-Cookie"} & set(answer.headers)
+
+
 async def test_the_apps_token_never_goes_up(deployment: Deployment, provider: Provider) -> None:
     provider.answers(PATIENT)
     token = await deployment.token(await deployment.tenant(provider.base_url))

@@ -164,7 +164,9 @@ class Gateway:
             request_id=trace.request_id,
             grant=grant,
             provider=provider,
-            permissions=Permissions(provider.types, provider.access is Access.WRITE, grant.scopes),
+            permissions=Permissions(
+                provider.types, provider.access is Access.WRITE, grant.scopes, version=provider.version
+            ),
             base=base,
             base_url=base_url,
             upstream_links=upstream_links,

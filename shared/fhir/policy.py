@@ -2,22 +2,28 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
 
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import TYPE_PATTERN, Interaction, InteractionKind
+from shared.fhir.resource_types import RESOURCE_TYPES
 from shared.fhir.scopes import EVERY_ACTION, Action, Scope, granted, permits
+from shared.fhir.versions import FhirVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """The types that are let through, whether for writing too, and the token's scopes, which only narrow that."""
+    """The types that are let through, whether for writing too, and the token's scopes, which only narrow that.
+
+    `version` is the provider's; it tells a type that does not exist from one that is not let through.
+    """
 
     types: frozenset[str]
     write: bool = False
     scopes: tuple[Scope, ...] = ()
+    version: FhirVersion = field(kw_only=True)
 
 
 _WRITES = frozenset(
@@ -64,7 +70,8 @@ def authorize(interaction: Interaction, query: str, permissions: Permissions) ->
     entries must be authorized by itself. A parameter passes when it can only narrow the search of its own type, known
     or not, for each server pages in its own way; one that tells of another type (include, chain, `_has`) must name
     that type. Names are judged without regard to case, and ";" also as a separator, as some servers take it.
-    Raises FhirError(400) for a parameter name that can't be read.
+    Raises FhirError(404) for a type that the FHIR version does not have, which says what is let through, and 400 for
+    a parameter name that can't be read.
     """
     _authorize_kind(interaction, permissions)
     _authorize_parameters(query, permissions)
@@ -123,6 +130,9 @@ def check_types(types: Iterable[str], permissions: Permissions, actions: Action)
 
 def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
     kind, type = interaction.kind, interaction.type
+    for named in (type, interaction.compartment):
+        if named is not None and named not in permissions.types | RESOURCE_TYPES[permissions.version]:
+            raise _no_such_type(named, permissions)
     if kind in _REFUSED_KINDS:
         raise _forbidden(_REFUSED_KINDS[kind])
     if kind in _BUNDLES:
@@ -215,6 +225,11 @@ def _resources(bundle: Mapping[str, Any]) -> Iterable[Any]:
         response = entry.get("response")
         if isinstance(response, dict) and (outcome := response.get("outcome")) is not None:
             yield outcome
+
+
+def _no_such_type(type: str, permissions: Permissions) -> FhirError:
+    release, there_are = permissions.version.release, ", ".join(sorted(permissions.types))
+    return FhirError(404, "not-supported", f"FHIR {release} has no type {type}. This tenant's access has: {there_are}.")
 
 
 def _forbidden(message: str) -> FhirError:

@@ -65,7 +65,7 @@ class Probe:
         self._credentials = credentials
         self._timeout = timeout
         self._slots = asyncio.Semaphore(min(_MOST_AT_ONCE, provider.max_concurrent))
-        self._permissions = Permissions(provider.types, provider.access is Access.WRITE)
+        self._permissions = Permissions(provider.types, provider.access is Access.WRITE, version=provider.version)
         self._own_links = LinkMap((provider.base_url,), provider.base_url)
 
     async def ask(self, question: Question) -> Answer:

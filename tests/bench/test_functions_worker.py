@@ -67,7 +67,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def worker(deployment: Deployment, log: Path) -> AsyncIterator[Running]:
     with log.open("wb") as errors:
         async with servers.in_worker(
-            PROJECT, deployment.environment, more=("health_fn", "portal_fn"), errors=errors
+            PROJECT, deployment.environment, more=("health_fn", "portal_fn", "root_fn"), errors=errors
         ) as worker:
             yield worker
 
@@ -159,6 +159,8 @@ async def test_the_host_gets_the_audit_line(worker: Running, bearer: dict[str, s
 async def test_the_other_functions_load_too(worker: Running) -> None:
     response, body = await ask(worker, "/health")
     assert (response.status, json.loads(body)["status"]) == (200, "ok")
+    response, body = await ask(worker, "/fhir%0a/Patient", "PUT")
+    assert (response.status, json.loads(body)["resourceType"]) == (404, "OperationOutcome")
     response, body = await ask(worker, "/portal/")
     assert (response.status, response.content_type) == (200, "text/html")
 
@@ -174,7 +176,7 @@ async def test_the_other_functions_load_too(worker: Running) -> None:
         ("DELETE", "/stu3/Patient/p1", 403),
         ("GET", "/oauth2/keys", 200),
         ("POST", "/oauth2/token", 400),
-        ("GET", "/nowhere", 404),
+        ("GET", "/oauth2/nowhere", 404),
     ],
 )
 async def test_the_local_host_answers_as_the_real_worker(

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -10,16 +11,17 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import parse
 from shared.fhir.policy import Permissions, authorize, authorize_reference, check_answer
 from shared.fhir.scopes import Action, Scope, parse_scope
+from shared.fhir.versions import FhirVersion
 
 TYPES = frozenset({"Patient", "Observation", "Encounter", "Location", "MedicationRequest"})
-READER = Permissions(TYPES)
-WRITER = Permissions(TYPES, write=True)
+READER = Permissions(TYPES, version=FhirVersion.R4)
+WRITER = replace(READER, write=True)
 
 
 def scoped(*texts: str, write: bool = False) -> Permissions:
     scopes = tuple(scope for text in texts if (scope := parse_scope(text)))
     assert len(scopes) == len(texts)
-    return Permissions(TYPES, write, scopes)
+    return replace(READER, write=write, scopes=scopes)
 
 
 def ask(
@@ -416,14 +418,44 @@ REQUESTS = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "query"),
+    [
+        ("GET", "Pateint", "name=x"),
+        ("GET", "Pateint/1", ""),
+        ("GET", "MedicationOrder/1/_history", ""),
+        ("POST", "Patients/_search", ""),
+        ("POST", "Obs", ""),
+        ("DELETE", "Pateint/1", ""),
+        ("GET", "Pateint/$everything", ""),
+        ("GET", "Pateint/1/Observation", ""),
+        ("GET", "Patient/1/Obs", ""),
+    ],
+)
+def test_a_type_that_the_version_does_not_have_is_told_so_and_which_there_are(
+    method: str, path: str, query: str
+) -> None:
+    error = refused(method, path, query)
+    assert (error.status, error.code) == (404, "not-supported")
+    assert "FHIR 4.0" in error.diagnostics
+    assert all(type in error.diagnostics for type in TYPES)
+
+
+def test_a_type_that_a_row_names_is_let_through_whether_the_version_has_it_or_not() -> None:
+    dstu2 = replace(READER, version=FhirVersion.DSTU2)
+    ask("GET", "MedicationRequest", permissions=dstu2)
+    assert refused("GET", "CareTeam", permissions=dstu2).status == 404
+    assert refused("GET", "CareTeam").status == 403
+
+
 @given(REQUESTS, st.booleans(), st.lists(SCOPES).map(tuple))
 def test_scopes_never_widen(request: tuple[str, str, str], write: bool, scopes: tuple[Scope, ...]) -> None:
     method, path, query = request
     try:
-        ask(method, path, query, Permissions(TYPES, write, scopes))
+        ask(method, path, query, replace(READER, write=write, scopes=scopes))
     except FhirError:
         return
-    ask(method, path, query, Permissions(TYPES, write))
+    ask(method, path, query, replace(READER, write=write))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class Resource:
 
     `declarations` are the namespaces that XML declares around it and that it needs when it stands alone, by prefix
     ("" for the default one). `places` are where XML has values that may be links, in the whole body: each the byte
-    offset of a start tag times 4, plus a `positions.Place`.
+    offset of a start tag times 4, plus what kind it is (rewriting/positions.py).
     """
 
     type: str

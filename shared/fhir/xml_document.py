@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.fhir.document import MAX_BUNDLE_DEPTH, MAX_DEPTH, Bundle, Entry, Link, Resource, Steps, Unreadable
-from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Place, Position, position_of
+from shared.fhir.rewriting.positions import (
+    ANYWHERE,
+    BY_PARENT,
+    CRITERIA,
+    TEXT_VALUE,
+    URL_VALUE,
+    XHTML_LINK,
+    Position,
+    position_of,
+)
 from shared.fhir.rewriting.values import LINK_ATTRIBUTES
 from shared.fhir.xml_parser import Parser, attribute_spans, inherited
 
@@ -14,8 +23,13 @@ MAX_DECLARATIONS = 16  # of namespaces in scope; real bodies have up to five
 MAX_PREFIXES = 4  # of those for FHIR and XHTML: each resource that is taken out of a Bundle has to declare them anew
 MAX_SCOPES = 64  # different sets of declarations
 MAX_ATTRIBUTES = 32  # of an element
-MIN_BYTES_PER_PART = 64  # an entry or a link of a Bundle takes several times that in memory
-FREE_PARTS = 1_000
+# Each costs several times what a plain element does. The first of each are free: a short body may be denser.
+MIN_BYTES_PER_FRAME = 50  # of Bundles, entries, their resources and requests, links (as three), narratives, contained
+FREE_FRAMES = 5_000
+MIN_BYTES_PER_ATTRIBUTE = 16  # of those that do not stand alone as `value`
+FREE_ATTRIBUTES = 10_000
+MIN_BYTES_PER_PLACE = 40  # where a link may stand
+FREE_PLACES = 5_000
 
 _FHIR = "http://hl7.org/fhir"
 _XHTML = "http://www.w3.org/1999/xhtml"
@@ -35,11 +49,13 @@ _STRINGS = {
 }
 _OBJECTS = frozenset({("Bundle", "link"), ("Bundle", "entry"), ("entry", "request"), ("entry", "response")})
 _CONTAINERS = frozenset({("entry", "resource"), ("response", "outcome")})
+_PLAIN = frozenset({"value", "id", "url"})
 _CODES = frozenset({"type", "relation", "method"})
 _REPEATED = frozenset({"entry", "link", "extension", "modifierExtension"})
 _SPELLINGS = {
     name.casefold(): name for name in {child for _, child in _OBJECTS | _CONTAINERS}.union(*_STRINGS.values())
 }
+_WATCHED = frozenset({"container", "contained"}.union(_STRINGS))
 _DIV = "xhtml:div"  # as the name of a narrative's root, which is the only one outside FHIR's namespace
 _OPENING = frozenset({_DIV, "contained"})
 _LINKING = BY_PARENT.union(ANYWHERE) - {"div"}
@@ -67,14 +83,16 @@ def content(body: bytes, resource: Resource) -> bytes:
 class _Scope:
     """The namespaces declared at a place, by prefix, and what the names of elements mean there.
 
-    `fhir` and `xhtml` are the local names by the names as written, in FHIR's part and within a `div`.
+    `names` are the local names by the names as written, `ordinary` are those among them that open nothing outside
+    the envelope, and `xhtml` are the names as written of elements in a narrative.
     """
 
     def __init__(self, uris: dict[str, str]) -> None:
         self.uris = uris
         self.needed = {prefix: uri for prefix, uri in uris.items() if uri in (_FHIR, _XHTML)}
-        self.fhir: dict[str, str] = {}
-        self.xhtml: dict[str, str] = {}
+        self.names: dict[str, str] = {}
+        self.ordinary: dict[str, str] = {}
+        self.xhtml: set[str] = set()
         self.inner: dict[tuple[str, ...], _Scope] = {}
 
 
@@ -97,12 +115,15 @@ class _Reader:
     def __init__(self, body: bytes) -> None:
         self._scope = _Scope({"xml": _RESERVED["xml"]})
         self.root = _Frame("container", "", 0, self._scope)
-        self.parser = Parser(body, self._start, self._end, self._text)
+        self.parser = Parser(body, self._start, self._end, self._text, self._check)
         self._body = body
         self._frames = [self.root]
-        self._watched = 0  # depth of the innermost frame
-        self._path: list[str] = []
-        self._scopes = self._parts = 0
+        self._watched = 0  # depth of the elements that are children of the innermost frame, if they matter
+        self._closing = 0  # depth of the innermost frame
+        self._depth = 0
+        self._path = [""] * MAX_DEPTH  # names of the open elements, down to _depth
+        self._ordinary = self._scope.ordinary
+        self._scopes = self._opened = self._attributes_seen = 0
         self._plain: set[str] = set()  # names of attributes in XHTML that have no meaning here
         self._places = array("Q")
 
@@ -110,59 +131,97 @@ class _Reader:
         if text.strip(_SPACE):
             raise Unreadable("it has text between its elements")
 
+    def _check(self, fed: int) -> None:
+        for number, free, bytes_each, things in (
+            (self._opened, FREE_FRAMES, MIN_BYTES_PER_FRAME, "parts"),
+            (self._attributes_seen, FREE_ATTRIBUTES, MIN_BYTES_PER_ATTRIBUTE, "attributes"),
+            (len(self._places), FREE_PLACES, MIN_BYTES_PER_PLACE, "links"),
+        ):
+            if number > free + fed / bytes_each:
+                raise Unreadable(f"it has more {things} than a body of its length has")
+
     def _start(self, written: str, attributes: list[str]) -> None:
-        depth = len(self._path)
-        if depth >= MAX_DEPTH:
+        """The start of an element outside XHTML; most of them need no more than these lines."""
+        depth = self._depth
+        if depth != self._watched and (not attributes or (attributes[0] == "value" and len(attributes) == 2)):
+            try:
+                name = self._path[depth] = self._ordinary[written]
+            except (KeyError, IndexError):
+                pass
+            else:
+                self._depth = depth + 1
+                if attributes and name in _LINKING:
+                    self._note(name, self._path[depth - 1], attributes[1])
+                return
+        self._start_of_note(written, attributes, depth)
+
+    def _start_of_note(self, written: str, attributes: list[str], depth: int) -> None:
+        if depth == MAX_DEPTH:
             raise Unreadable(f"it is nested deeper than {MAX_DEPTH} elements")
-        outer = self._scope
+        around = self._scope
         value = None
         if attributes:
             if attributes[0] == "value" and len(attributes) == 2:
                 value = attributes[1]
             else:
-                value = self._attributes(attributes, in_xhtml=False)
+                value = self._attributes(written, attributes, in_xhtml=False)
         scope = self._scope
-        name = scope.fhir.get(written) or self._resolve(written)
+        name = scope.names.get(written) or self._resolve(written)
         kind = self._child(name, attributes, value) if depth == self._watched else None
         if kind is None and name in _OPENING:
             kind = self._opening(name)
-        if scope is not outer:
+        if scope is not around:
             kind = kind or "scope"
+        self._path[depth] = name
+        self._depth = depth + 1
         if kind is not None:
             start = self.parser.position if kind in ("resource", "Bundle") else -1
-            self._frames.append(_Frame(kind, name, depth + 1, outer, start))
-            self._watched = depth + 1
+            self._open(_Frame(kind, name, depth + 1, around, start))
         if value is not None and name in _LINKING:
-            self._note(name, value)
-        self._path.append(name)
+            self._note(name, self._path[depth - 1] if depth else "", value)
 
     def _start_xhtml(self, written: str, attributes: list[str]) -> None:
-        depth = len(self._path)
-        if depth >= MAX_DEPTH:
+        """The start of an element in a narrative."""
+        depth = self._depth
+        if depth == MAX_DEPTH:
             raise Unreadable(f"it is nested deeper than {MAX_DEPTH} elements")
-        outer = self._scope
+        around = self._scope
         if attributes:
-            self.parser.attributes += len(attributes) >> 1
+            self._attributes_seen += len(attributes) >> 1
             if not self._plain.issuperset(attributes[::2]):
-                self._attributes(attributes, in_xhtml=True)
+                self._attributes(written, attributes, in_xhtml=True)
         if written not in self._scope.xhtml:
             self._resolve_xhtml(written)
-        if self._scope is not outer:
-            self._frames.append(_Frame("scope", written, depth + 1, outer))
-            self._watched = depth + 1
-        self._path.append(written)
+        self._depth = depth + 1
+        if self._scope is not around:
+            self._open(_Frame("scope", written, depth + 1, around))
+
+    def _open(self, frame: _Frame) -> None:
+        self._frames.append(frame)
+        self._opened += 3 if frame.kind == "link" else 1
+        self._look_at(frame)
+
+    def _look_at(self, innermost: _Frame) -> None:
+        self._closing = innermost.depth
+        self._watched = innermost.depth if innermost.kind in _WATCHED else -1
+        self._ordinary = self._scope.ordinary
 
     def _end(self, written: str) -> None:
-        self._path.pop()
-        if len(self._path) < self._watched:
-            self._close(self._frames.pop(), written)
-            self._watched = self._frames[-1].depth
+        self._depth = depth = self._depth - 1
+        if depth < self._closing:
+            frame = self._frames.pop()
+            self._scope = frame.around
+            self._look_at(self._frames[-1])
+            self._close(frame, written)
 
-    def _attributes(self, attributes: list[str], *, in_xhtml: bool) -> str | None:
+    def _attributes(self, written: str, attributes: list[str], *, in_xhtml: bool) -> str | None:
         """Judges the attributes, puts their declarations into force, and gives that called `value`."""
         if len(attributes) > 2 * MAX_ATTRIBUTES:
             raise Unreadable(f"it has an element with more than {MAX_ATTRIBUTES} attributes")
-        self.parser.attributes += 0 if in_xhtml else len(attributes) >> 1
+        if not in_xhtml:
+            self._attributes_seen += len(attributes) >> 1
+            if _PLAIN.issuperset(attributes[::2]):
+                return dict(zip(attributes[::2], attributes[1::2], strict=True)).get("value")
         value = None
         declared: list[str] = []
         prefixed: list[str] = []
@@ -177,19 +236,19 @@ class _Reader:
                 if name not in LINK_ATTRIBUTES:
                     self._plain.add(name)
                 elif text[:4].lower() == "http":
-                    self._places.append(self.parser.position << 2 | Place.XHTML)
+                    self._places.append(self.parser.position << 2 | XHTML_LINK)
         if declared:
             self._declare(tuple(declared))
-        if prefixed and not self._may_stand(prefixed, in_xhtml=in_xhtml):
+        if prefixed and not self._may_stand(prefixed, written):
             raise Unreadable("it has an attribute with a prefix")
         return value
 
-    def _may_stand(self, prefixed: list[str], *, in_xhtml: bool) -> bool:
-        if in_xhtml:
+    def _may_stand(self, prefixed: list[str], written: str) -> bool:
+        if self._uri_and_name(written)[0] == _XHTML:
             return prefixed == ["xml:lang"]
         prefix, _, name = prefixed[0].partition(":")
         is_hint = name == "schemaLocation" and self._scope.uris.get(prefix) == _XSI
-        return is_hint and len(prefixed) == 1 and not self._path
+        return is_hint and len(prefixed) == 1 and not self._depth
 
     def _declare(self, declared: tuple[str, ...]) -> None:
         outer = self._scope
@@ -206,9 +265,8 @@ class _Reader:
             if self._scopes > MAX_SCOPES or len(uris) > MAX_DECLARATIONS + 1 or len(inner.needed) > MAX_PREFIXES:
                 raise Unreadable("it has more declarations of namespaces than a resource needs")
             outer.inner[declared] = inner
-        if inner is not outer:
-            self.parser.attributes += 8  # it costs as much
-            self._scope = inner
+        self._scope = inner
+        self._attributes_seen += 5  # it costs as much
 
     def _uri_and_name(self, written: str) -> tuple[str | None, str]:
         prefix, _, name = written.rpartition(":")
@@ -220,20 +278,21 @@ class _Reader:
             name = _DIV
         elif uri != _FHIR or name == "div":
             raise Unreadable("it has an element outside FHIR's namespace")
-        self._scope.fhir[written] = name
+        self._scope.names[written] = name
+        if name not in _OPENING:
+            self._scope.ordinary[written] = name
         return name
 
     def _resolve_xhtml(self, written: str) -> None:
-        uri, name = self._uri_and_name(written)
-        if uri != _XHTML:
+        if self._uri_and_name(written)[0] != _XHTML:
             raise Unreadable("it has an element outside XHTML's namespace in a narrative")
-        self._scope.xhtml[written] = name
+        self._scope.xhtml.add(written)
 
     def _opening(self, name: str) -> str:
         """The kind of frame of what is judged wherever it stands: a narrative, and a contained resource."""
         if name != _DIV:
             return "contained"
-        if not self._path or self._path[-1] != "text":
+        if not self._depth or self._path[self._depth - 1] != "text":
             raise Unreadable("it has XHTML outside a narrative")
         self.parser.handle(self._start_xhtml)
         self.parser.hear(False)
@@ -259,7 +318,6 @@ class _Reader:
                 self._string(within, name, value)
         elif place in _OBJECTS:
             self._check_attributes(attributes)
-            self._count_part()
             return name
         elif place in _CONTAINERS:
             self._check_attributes(attributes)
@@ -267,7 +325,8 @@ class _Reader:
         return None
 
     def _string(self, within: _Frame, name: str, value: str) -> None:
-        if within.kind == "response":
+        # What else a response says was not judged: it is no reason to lose the outcome of a write.
+        if within.kind == "response" and name != "status":
             return
         if self.parser.is_cut:
             raise Unreadable("it has a very long value in a Bundle's own elements")
@@ -302,13 +361,7 @@ class _Reader:
             if name not in ("value", "id", "xmlns") and ":" not in name:
                 raise Unreadable("it has an attribute in a Bundle's own elements that FHIR has not")
 
-    def _count_part(self) -> None:
-        self._parts += 1
-        if self._parts > FREE_PARTS + self.parser.position / MIN_BYTES_PER_PART:
-            raise Unreadable("it has more entries and links than a Bundle of its length has")
-
     def _close(self, frame: _Frame, written: str) -> None:
-        self._scope = frame.around
         values = frame.values
         within = self._frames[-1].values
         match frame.kind:
@@ -327,14 +380,18 @@ class _Reader:
             case "request":
                 within["request"] = values
             case "response":
-                within["outcome"] = values.get("outcome")
+                within |= {"status": values.get("status") or "", "outcome": values.get("outcome")}
             case "link":
                 if "url" in values:
                     link = Link(values.get("relation", ""), values["url"], *values["span"])
                     within.setdefault("links", []).append(link)
             case "entry":
                 entry = Entry(
-                    values.get("fullUrl"), values.get("request"), values.get("resource"), values.get("outcome")
+                    values.get("fullUrl"),
+                    values.get("request"),
+                    values.get("resource"),
+                    values.get("status", ""),
+                    values.get("outcome"),
                 )
                 within.setdefault("entries", []).append(entry)
 
@@ -349,19 +406,19 @@ class _Reader:
             end = self._body.index(b">", end) + 1
         return Resource(frame.name, frame.start, end, bundle, frame.around.needed, self._places)
 
-    def _note(self, name: str, value: str) -> None:
+    def _note(self, name: str, parent: str, value: str) -> None:
         """Remembers where a link may stand, for the rewriting."""
         is_url = value[:4].lower() == "http"
         if name == "reference" and "?" in value:
-            place = Place.CRITERIA
+            place = CRITERIA
         elif name in BY_PARENT or not is_url:
-            position = position_of(name, self._path[-1] if self._path else "")
+            position = position_of(name, parent)
             if position is Position.TEXT and ("//" in value or self.parser.is_cut):
-                place = Place.TEXT
+                place = TEXT_VALUE
             elif position is Position.URL and is_url:
-                place = Place.URL
+                place = URL_VALUE
             else:
                 return
         else:
-            place = Place.TEXT if ANYWHERE[name] is Position.TEXT else Place.URL
+            place = TEXT_VALUE if ANYWHERE[name] is Position.TEXT else URL_VALUE
         self._places.append(self.parser.position << 2 | place)

@@ -14,8 +14,7 @@ from shared.fhir.document import Resource, Steps, Unreadable
 
 # With all of them at their limits, a megabyte takes less than 60 ms. The densest of HL7's 13,590 example resources that
 # is longer than 30 KB has 28 bytes per element, and the densest narrative 13.
-MIN_BYTES_PER_ELEMENT = 12
-MIN_BYTES_PER_ATTRIBUTE = 10
+MIN_BYTES_PER_ELEMENT = 16
 FREE_ELEMENTS = 10_000  # beside those: a short resource may be denser
 MAX_NAMES = 4_000  # different names of elements and attributes: all of FHIR has fewer than 3,000
 MAX_TOKEN = 4_000_000  # bytes of an attribute that are not plain ASCII; a string has at most 1 MB (FHIR, datatypes)
@@ -55,6 +54,7 @@ def inherited(body: bytes, resource: Resource) -> tuple[int, bytes]:
 class Parser:
     """Parses `body`; `start`, `end` and `text` are called as expat does, with attributes as a list.
 
+    After each piece `check` is called with the number of bytes so far.
     `text` may be taken away and given back while it parses, by `hear`.
     """
 
@@ -64,8 +64,9 @@ class Parser:
         start: Callable[[str, list[str]], object],
         end: Callable[[str], object],
         text: Callable[[str], object],
+        check: Callable[[int], object],
     ) -> None:
-        self.attributes = 0  # the handlers count those that are not `value`
+        self._check = check
         self._body = body
         self._text = text
         # What was skipped so far, before the fed byte `_skipped_at`, and what was skipped before the current token.
@@ -112,8 +113,7 @@ class Parser:
                 if markup > FREE_ELEMENTS + fed / MIN_BYTES_PER_ELEMENT:
                     raise Unreadable("it has more elements than a resource of its length has")
                 self._expat.Parse(piece, False)
-                if self.attributes > FREE_ELEMENTS + fed / MIN_BYTES_PER_ATTRIBUTE:
-                    raise Unreadable("it has more attributes than a resource of its length has")
+                self._check(fed)
                 if len(self._expat.intern) > MAX_NAMES:
                     raise Unreadable(f"it has more than {MAX_NAMES} names of elements and attributes")
                 yield

@@ -1,6 +1,6 @@
 """Where FHIR puts links: the elements of DSTU2, STU3 and R4 whose values a gateway has to rewrite."""
 
-from enum import Enum, IntEnum
+from enum import Enum
 
 
 class Position(Enum):
@@ -43,10 +43,6 @@ def position_of(name: str, parent: str) -> Position | None:
     return ANYWHERE.get(name)
 
 
-class Place(IntEnum):
-    """A place in XML where a link may stand."""
-
-    URL = 0  # `value` of a FHIR element, one URL
-    TEXT = 1  # `value` of a FHIR element, running text
-    XHTML = 2  # `href` and `src`
-    CRITERIA = 3  # `value` of a `reference` with a query
+# The places in XML where a link may stand: `value` of a FHIR element that is one URL, or running text; `href` and `src`
+# in XHTML; `value` of a `reference` with a query. Plain numbers, for they are packed with an offset.
+URL_VALUE, TEXT_VALUE, XHTML_LINK, CRITERIA = range(4)

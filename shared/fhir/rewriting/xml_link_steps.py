@@ -10,13 +10,16 @@ from itertools import islice
 
 from shared.fhir.document import Resource, Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
-from shared.fhir.rewriting.positions import Place, Position
+from shared.fhir.rewriting.positions import CRITERIA, TEXT_VALUE, XHTML_LINK, Position
 from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling
 from shared.fhir.rewriting.values import LINK_ATTRIBUTES, escaped_edits
 from shared.fhir.xml_parser import attribute_spans, inherited
 
-MAX_LINK = 1_000_000  # bytes of a value that holds a link
-MAX_REFERENCES = 10_000  # of characters (`&#10;`) in a value that holds a link
+MAX_LINK = 250_000  # bytes of a value that holds a link
+MAX_SIGNS = 10_000  # of escapes and slashes in a value that holds a link
+# What the links that are not plain may cost in all, in units of about a microsecond: 4 each, and 1 for each sign.
+FREE_COST = 20_000
+MIN_BYTES_PER_COST = 50
 MAX_CRITERIA = 1_000
 
 _FHIR_NAMES = frozenset({b"value"})
@@ -54,7 +57,7 @@ def rewrite_xml_steps(
             is_replaced = own[-1][0] == tag
             edits.replace(*own.pop()[1:])
         if not is_replaced:
-            edits.map(tag, Place(place & 3))
+            edits.map(tag, place & 3)
     while own:
         edits.replace(*own.pop()[1:])
     return edits.result(end)
@@ -72,7 +75,7 @@ def read_references(body: bytes, resource: Resource) -> Steps[list[str]]:
             yield
         if place >> 2 >= resource.end:
             break
-        if place & 3 == Place.CRITERIA:
+        if place & 3 == CRITERIA:
             if len(found) == MAX_CRITERIA:
                 raise Unreadable(f"it has more than {MAX_CRITERIA} references with criteria")
             start, end = next(span for name, *span in attribute_spans(body, place >> 2) if name == b"value")
@@ -88,16 +91,17 @@ class _Edits:
     def __init__(self, body: bytes, link_map: LinkMap) -> None:
         self.copied = 0
         self._body = body
+        self._view = memoryview(body)
         self._link_map = link_map
         self._plain = _plain_link(link_map.starts.pattern)
         self._target = link_map.target.encode()
         self._written: BytesIO | None = None
-        self._references = MAX_REFERENCES + len(body) // 100
+        self._cost = FREE_COST + len(body) // MIN_BYTES_PER_COST
 
     def write(self, start: int, end: int, text: bytes) -> None:
         if self._written is None:
             self._written = BytesIO()
-        self._written.write(memoryview(self._body)[self.copied : start])
+        self._written.write(self._view[self.copied : start])
         self._written.write(text)
         self.copied = end
 
@@ -110,14 +114,15 @@ class _Edits:
         self.write(end, end, b"")
         return self._written.getvalue()
 
-    def map(self, tag: int, place: Place) -> None:
+    def map(self, tag: int, kind: int) -> None:
         """Maps the links in the start tag at `tag`."""
-        if place is not Place.TEXT and (plain := self._plain.match(self._body, tag)):
-            if plain[2]:
-                self.write(*plain.span(2), self._target)
+        if kind != TEXT_VALUE and (plain := self._plain.match(self._body, tag)):
+            start, end = plain.span(2)
+            if start >= 0:
+                self.write(start, end, self._target)
             return
-        names = _XHTML_NAMES if place is Place.XHTML else _FHIR_NAMES
-        position = Position.TEXT if place is Place.TEXT else Position.URL
+        names = _XHTML_NAMES if kind == XHTML_LINK else _FHIR_NAMES
+        position = Position.TEXT if kind == TEXT_VALUE else Position.URL
         for name, start, end in attribute_spans(self._body, tag):
             if name in names:
                 for edit_start, edit_end, text in self._value_edits(position, start, end):
@@ -125,14 +130,15 @@ class _Edits:
 
     def _value_edits(self, position: Position, start: int, end: int) -> list[Edit]:
         # As Latin-1 one character is one byte.
+        if self._cost < 0:
+            raise Unreadable("it has too many links that are escaped, or stand in text")
         raw = self._body[start:end].decode("latin-1")
-        references = raw.count("&")
+        signs = raw.count("/") + raw.count("&") + raw.count("%") + raw.count("\\")
+        self._cost -= 4 + signs
         # Only a reference by number can hide a character of a base.
         if "&#" not in raw and not self._link_map.starts.search(raw):
             return []
-        if references:
-            self._references -= references + 4
-        if len(raw) > MAX_LINK or references > MAX_REFERENCES or self._references < 0:
+        if len(raw) > MAX_LINK or signs > MAX_SIGNS:
             raise Unreadable("it has links in very long or very much escaped text")
         return escaped_edits(position, raw, XML_REFERENCE, start, self._link_map)
 
@@ -144,7 +150,7 @@ def _plain_link(starts: str) -> re.Pattern[bytes]:
     Group 2 is the base, if it begins with one that is to be mapped.
     """
     base = f"(?i:https?):{starts}"
-    plain = r"""(?:[^"'&%\\/\t\n\r]++|/(?!\.)|&amp;)*+"""
+    plain = r"""(?:[^"'&%\\/?#\t\n\r]++|/(?!\.)|&amp;)*+(?:[?#](?:[^"'&]++|&amp;)*+)?+"""
     value = rf"""(["'])(?:({base})(?=[/?#"']){plain}|(?!{base})[^"'&]*+)\1"""
     attributes = _ATTRIBUTES
     pattern = rf"<[^\s/>]++{attributes}\s++(?:value|href|src)\s*+=\s*+{value}{attributes}\s*+/?>"

@@ -24,12 +24,12 @@ MAX_PREFIXES = 4  # of those for FHIR and XHTML: each resource that is taken out
 MAX_SCOPES = 64  # different sets of declarations
 MAX_ATTRIBUTES = 32  # of an element
 # Each costs several times what a plain element does. The first of each are free: a short body may be denser.
-MIN_BYTES_PER_FRAME = 50  # of Bundles, entries, their resources and requests, links (as three), narratives, contained
-FREE_FRAMES = 5_000
+MIN_BYTES_PER_PART = 40  # of the elements of an envelope, resources and narratives
+FREE_PARTS = 5_000
 MIN_BYTES_PER_ATTRIBUTE = 16  # of those that do not stand alone as `value`
 FREE_ATTRIBUTES = 10_000
-MIN_BYTES_PER_PLACE = 40  # where a link may stand
-FREE_PLACES = 5_000
+MIN_BYTES_PER_PLACE = 50  # where a link may stand
+FREE_PLACES = 2_500
 
 _FHIR = "http://hl7.org/fhir"
 _XHTML = "http://www.w3.org/1999/xhtml"
@@ -123,7 +123,7 @@ class _Reader:
         self._depth = 0
         self._path = [""] * MAX_DEPTH  # names of the open elements, down to _depth
         self._ordinary = self._scope.ordinary
-        self._scopes = self._opened = self._attributes_seen = 0
+        self._scopes = self._parts = self._attributes_seen = 0
         self._plain: set[str] = set()  # names of attributes in XHTML that have no meaning here
         self._places = array("Q")
 
@@ -133,7 +133,7 @@ class _Reader:
 
     def _check(self, fed: int) -> None:
         for number, free, bytes_each, things in (
-            (self._opened, FREE_FRAMES, MIN_BYTES_PER_FRAME, "parts"),
+            (self._parts, FREE_PARTS, MIN_BYTES_PER_PART, "parts"),
             (self._attributes_seen, FREE_ATTRIBUTES, MIN_BYTES_PER_ATTRIBUTE, "attributes"),
             (len(self._places), FREE_PLACES, MIN_BYTES_PER_PLACE, "links"),
         ):
@@ -167,11 +167,14 @@ class _Reader:
                 value = self._attributes(written, attributes, in_xhtml=False)
         scope = self._scope
         name = scope.names.get(written) or self._resolve(written)
-        kind = self._child(name, attributes, value) if depth == self._watched else None
+        is_child = depth == self._watched
+        kind = self._child(name, attributes, value) if is_child else None
         if kind is None and name in _OPENING:
             kind = self._opening(name)
         if scope is not around:
             kind = kind or "scope"
+        if is_child or kind is not None:
+            self._parts += 1
         self._path[depth] = name
         self._depth = depth + 1
         if kind is not None:
@@ -198,7 +201,6 @@ class _Reader:
 
     def _open(self, frame: _Frame) -> None:
         self._frames.append(frame)
-        self._opened += 3 if frame.kind == "link" else 1
         self._look_at(frame)
 
     def _look_at(self, innermost: _Frame) -> None:

@@ -30,6 +30,7 @@ MIN_BYTES_PER_ATTRIBUTE = 16  # of those that do not stand alone as `value`
 FREE_ATTRIBUTES = 10_000
 MIN_BYTES_PER_PLACE = 50  # where a link may stand
 FREE_PLACES = 2_500
+MAX_LINK = 100_000  # characters of a value that is or may hold a link
 
 _FHIR = "http://hl7.org/fhir"
 _XHTML = "http://www.w3.org/1999/xhtml"
@@ -238,7 +239,7 @@ class _Reader:
                 if name not in LINK_ATTRIBUTES:
                     self._plain.add(name)
                 elif text[:4].lower() == "http":
-                    self._places.append(self.parser.position << 2 | XHTML_LINK)
+                    self._note_place(XHTML_LINK, text)
         if declared:
             self._declare(tuple(declared))
         if prefixed and not self._may_stand(prefixed, written):
@@ -423,4 +424,9 @@ class _Reader:
                 return
         else:
             place = TEXT_VALUE if ANYWHERE[name] is Position.TEXT else URL_VALUE
-        self._places.append(self.parser.position << 2 | place)
+        self._note_place(place, value)
+
+    def _note_place(self, kind: int, value: str) -> None:
+        if len(value) > MAX_LINK or self.parser.is_cut:
+            raise Unreadable(f"it has a link, or a message with links, of more than {MAX_LINK} characters")
+        self._places.append(self.parser.position << 2 | kind)

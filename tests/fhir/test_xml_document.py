@@ -197,6 +197,9 @@ REFUSED = {
     "dense hyperlinks": narrative('<a href="http://"/>' * 20_000),
     "a long name": patient(f"<{'a' * 500_000}/>"),
     "a long comment": patient(f"<!--{'a' * 500_000}-->"),
+    "a long link": patient(f'<reference value="http://{"x" * 200_000}"/>'),
+    "a long hyperlink": narrative(f'<a href="http://{"x" * 100_000}"/>'),
+    "a long message": patient(f'<diagnostics value="{"x" * 1_000_000}"/>'),
     "two long values in one element": patient(f'<a id="{"x" * 400_000}" value="{"y" * 400_000}"/>'),
 }
 

@@ -15,7 +15,6 @@ from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling
 from shared.fhir.rewriting.values import LINK_ATTRIBUTES, escaped_edits
 from shared.fhir.xml_parser import attribute_spans, inherited
 
-MAX_LINK = 250_000  # bytes of a value that holds a link
 MAX_SIGNS = 10_000  # of escapes and slashes in a value that holds a link
 # What the links that are not plain may cost in all, in units of about a microsecond: 4 each, and 1 for each sign.
 FREE_COST = 20_000
@@ -79,8 +78,6 @@ def read_references(body: bytes, resource: Resource) -> Steps[list[str]]:
             if len(found) == MAX_CRITERIA:
                 raise Unreadable(f"it has more than {MAX_CRITERIA} references with criteria")
             start, end = next(span for name, *span in attribute_spans(body, place >> 2) if name == b"value")
-            if end - start > MAX_LINK:
-                raise Unreadable("it has a very long reference")
             found.append(Spelling.read(body[start:end].decode(), XML_REFERENCE).text)
     return found
 
@@ -138,7 +135,7 @@ class _Edits:
         # Only a reference by number can hide a character of a base.
         if "&#" not in raw and not self._link_map.starts.search(raw):
             return []
-        if len(raw) > MAX_LINK or signs > MAX_SIGNS:
+        if signs > MAX_SIGNS:
             raise Unreadable("it has links in very long or very much escaped text")
         return escaped_edits(position, raw, XML_REFERENCE, start, self._link_map)
 

@@ -107,9 +107,8 @@ class OAuthEndpoint:
             status, error = 200, ""
         except OAuthError as refused:
             status, error = refused.status, refused.error
-            if isinstance(
-                refused, InvalidClient
-            ):  # whose answer waits: for the others the time would tell who is known
+            # This answer waits; that of another refusal would tell by its time who is known.
+            if isinstance(refused, InvalidClient):
                 client_id = await self._known(claimed_client_id(request))
             raise
         except StoreUnavailable:

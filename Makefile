@@ -13,7 +13,7 @@ LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --u
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test bench faults soak check format lock sbom clean
+.PHONY: help run services demo test bench faults soak check format lock snapshots sbom clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ format: $(INSTALLED) ## format the code and mend what the linter can
 lock: $(SUPPLY) ## pin what the requirements allow at its newest, with hashes
 	grep -hv '^-r' requirements.txt | $(LOCK) --output-file requirements.lock -
 	grep -hv '^-r' requirements.txt requirements-dev.txt | $(LOCK) --constraints requirements.lock --output-file requirements-dev.lock -
+
+snapshots: $(INSTALLED) ## work out anew what infra/ deploys, for review (needs the Bicep compiler)
+	$(BIN)/python -m tests.infra.bicep
 
 sbom: $(INSTALLED) $(SUPPLY) ## write the bill of materials and the table of licences
 	$(BIN)/python -m tests.supply.bill_of_materials

@@ -138,27 +138,33 @@ var directoryName = toLower('${name}dir${suffix}')
 var applicationInsightsName = '${name}-insights'
 
 var fronted = !empty(frontDoorId) || !empty(frontAddresses)
-var ownName = fronted && empty(customDomain) ? fail('customDomain must be the host name of what stands before the app') : customDomain
+var ownName = fronted && empty(customDomain)
+  ? fail('customDomain must be the host name of what stands before the app')
+  : customDomain
 
 // A service tag lets in everybody's Front Door: the header, which Front Door itself sets, says whose it is.
-var frontDoor accessRule[] = empty(frontDoorId) ? [] : [
-  {
-    name: 'front-door'
-    priority: 100
+var frontDoor accessRule[] = empty(frontDoorId)
+  ? []
+  : [
+      {
+        name: 'front-door'
+        priority: 100
+        action: 'Allow'
+        tag: 'ServiceTag'
+        ipAddress: 'AzureFrontDoor.Backend'
+        headers: { 'x-azure-fdid': [frontDoorId] }
+      }
+    ]
+
+var frontRules accessRule[] = [
+  for (range, index) in concat(frontAddresses, adminAddresses): {
+    name: 'address-${index}'
+    priority: 200 + index
     action: 'Allow'
-    tag: 'ServiceTag'
-    ipAddress: 'AzureFrontDoor.Backend'
-    headers: { 'x-azure-fdid': [frontDoorId] }
+    tag: 'Default'
+    ipAddress: range
   }
 ]
-
-var frontRules accessRule[] = [for (range, index) in concat(frontAddresses, adminAddresses): {
-  name: 'address-${index}'
-  priority: 200 + index
-  action: 'Allow'
-  tag: 'Default'
-  ipAddress: range
-}]
 
 module monitoring 'modules/monitoring.bicep' = {
   name: 'monitoring'
@@ -312,7 +318,8 @@ var settings = {
 var publicFunctions = ['fhir_proxy_fn', 'health_fn', 'metadata_fn', 'root_fn', 'token_fn']
 var closedFunctions = ['portal_fn']
 
-func switchedOff(functions string[]) { *: string } => toObject(functions, f => 'AzureWebJobs.${f}.Disabled', f => 'true')
+func switchedOff(functions string[]) { *: string } =>
+  toObject(functions, f => 'AzureWebJobs.${f}.Disabled', f => 'true')
 
 module gatewaySettings 'modules/settings.bicep' = {
   name: 'gatewaySettings'

@@ -119,6 +119,7 @@ def test_an_origin_may_have_a_port_and_a_trailing_slash() -> None:
         ("STALE_SECONDS", ["-1", "86401", "+1"]),
         ("UPSTREAM_TIMEOUT_SECONDS", ["0", "221", "1_0"]),
         ("MAX_RESPONSE_MB", ["0", "101", "1e1"]),
+        ("CLIENTS_PER_OWNER", ["0", "1001"]),
         ("PORTAL_AUTH", ["on", "true", "none"]),
         (
             "TABLES_CONNECTION_STRING",

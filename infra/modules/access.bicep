@@ -29,15 +29,19 @@ resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-06-0
   name: '${directoryName}/default'
 }
 
-resource readable 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' existing = [for table in readTables: {
-  parent: tableService
-  name: table
-}]
+resource readable 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' existing = [
+  for table in readTables: {
+    parent: tableService
+    name: table
+  }
+]
 
-resource writable 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' existing = [for table in writeTables: {
-  parent: tableService
-  name: table
-}]
+resource writable 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' existing = [
+  for table in writeTables: {
+    parent: tableService
+    name: table
+  }
+]
 
 // The names are made of resource IDs, which what-if knows; what the identity is in Entra is known once it is made.
 resource usesVault 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
@@ -50,22 +54,26 @@ resource usesVault 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource readsTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (table, index) in readTables: {
-  name: guid(readable[index].id, identity.id, roles.storageTableDataReader)
-  scope: readable[index]
-  properties: {
-    roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataReader)
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
+resource readsTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (table, index) in readTables: {
+    name: guid(readable[index].id, identity.id, roles.storageTableDataReader)
+    scope: readable[index]
+    properties: {
+      roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataReader)
+      principalId: identity.properties.principalId
+      principalType: 'ServicePrincipal'
+    }
   }
-}]
+]
 
-resource writesTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (table, index) in writeTables: {
-  name: guid(writable[index].id, identity.id, roles.storageTableDataContributor)
-  scope: writable[index]
-  properties: {
-    roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataContributor)
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
+resource writesTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (table, index) in writeTables: {
+    name: guid(writable[index].id, identity.id, roles.storageTableDataContributor)
+    scope: writable[index]
+    properties: {
+      roleDefinitionId: subscriptionResourceId(roleDefinitions, roles.storageTableDataContributor)
+      principalId: identity.properties.principalId
+      principalType: 'ServicePrincipal'
+    }
   }
-}]
+]

@@ -68,37 +68,39 @@ var rules = [
   }
 ]
 
-resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [for rule in rules: {
-  name: '${name}-${rule.name}'
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: '${name}: ${rule.name}'
-    description: rule.description
-    severity: rule.severity
-    enabled: true
-    scopes: [workspaceId]
-    evaluationFrequency: 'PT5M'
-    windowSize: 'PT15M'
-    autoMitigate: true
-    skipQueryValidation: true // a new workspace has no table of traces until the first one comes
-    criteria: {
-      allOf: [
-        {
-          query: rule.query
-          metricMeasureColumn: rule.column
-          timeAggregation: 'Maximum'
-          operator: 'GreaterThan'
-          threshold: rule.threshold
-          dimensions: rule.dimensions
-          failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
-        }
-      ]
+resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
+  for rule in rules: {
+    name: '${name}-${rule.name}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: '${name}: ${rule.name}'
+      description: rule.description
+      severity: rule.severity
+      enabled: true
+      scopes: [workspaceId]
+      evaluationFrequency: 'PT5M'
+      windowSize: 'PT15M'
+      autoMitigate: true
+      skipQueryValidation: true // a new workspace has no table of traces until the first one comes
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            metricMeasureColumn: rule.column
+            timeAggregation: 'Maximum'
+            operator: 'GreaterThan'
+            threshold: rule.threshold
+            dimensions: rule.dimensions
+            failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+          }
+        ]
+      }
+      actions: { actionGroups: [people.id] }
     }
-    actions: { actionGroups: [people.id] }
   }
-}]
+]
 
 resource throttling 'Microsoft.Insights/metricAlerts@2026-01-01' = {
   name: '${name}-vault-throttling'

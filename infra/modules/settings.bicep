@@ -16,12 +16,8 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing
 resource environmentSettings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: site
   name: 'appsettings'
-  properties: union(
-    hostSettings,
-    settings,
-    {
-      APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights.properties.ConnectionString
-      AzureWebJobsDisableHomepage: 'true'
-    }
-  )
+  properties: union(hostSettings, settings, {
+    APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights.properties.ConnectionString
+    AzureWebJobsDisableHomepage: 'true'
+  })
 }

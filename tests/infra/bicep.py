@@ -1,6 +1,6 @@
 """The Bicep compiler on `infra/`, and the kept snapshots of what it deploys.
 
-`python -m tests.infra.bicep` writes the snapshots anew: what changes in them changes in Azure.
+`make snapshots` writes the snapshots anew: what changes in them changes in Azure.
 """
 
 import json
@@ -55,9 +55,9 @@ def bicep(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def parameters(infra: Path = INFRA) -> dict[str, dict[str, Any]]:
+def parameters() -> dict[str, dict[str, Any]]:
     """The parameters of the compiled template, by name."""
-    found: dict[str, dict[str, Any]] = json.loads(bicep("build", "--stdout", infra / "main.bicep"))["parameters"]
+    found: dict[str, dict[str, Any]] = json.loads(bicep("build", "--stdout", INFRA / "main.bicep"))["parameters"]
     return found
 
 

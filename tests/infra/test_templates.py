@@ -223,6 +223,14 @@ def test_the_hosts_admin_endpoints_are_open_to_its_key_while_somebody_publishes(
     assert [site["properties"]["functionsRuntimeAdminIsolationEnabled"] for site in sites] == [False, False]
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_everybody_reaches_both_apps_and_no_page_of_others_does(size: str) -> None:
+    for site in of_type(deployed(size), "Web/sites"):
+        config = site["properties"]["siteConfig"]
+        assert (config["ipSecurityRestrictionsDefaultAction"], config["ipSecurityRestrictions"]) == ("Allow", [])
+        assert config["cors"] == {"allowedOrigins": [], "supportCredentials": False}
+
+
 def test_every_alert_names_the_section_of_the_runbook_that_answers_it() -> None:
     found = deployed("large")
     alerts = of_type(found, "Insights/scheduledQueryRules") + of_type(found, "Insights/metricAlerts")

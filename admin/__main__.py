@@ -1,5 +1,6 @@
 """Runs the command line, with its audit lines on standard error."""
 
+import io
 import logging
 import sys
 
@@ -19,7 +20,12 @@ def main() -> None:
     logging.getLogger("gateway.audit").setLevel(logging.INFO)
     # What the SDKs log is in the one line of the error already.
     logging.getLogger("azure").setLevel(logging.CRITICAL)
-    cli(prog_name="python -m admin", complete_var=VARIABLE)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks (cp1252) must not end a command that has changed something.
+            stream.reconfigure(errors="backslashreplace")
+    # On Windows click takes `--tenants *` for names of files, which its shells leave to the program.
+    cli(prog_name="python -m admin", complete_var=VARIABLE, windows_expand_args=False)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from admin.session import Session
 from admin.smoke import smoke
 from admin.tenant_files import export_tenants, import_tenants
 from admin.tenants import tenant
+from admin.verify import verify
 
 
 @click.group(
@@ -62,6 +63,7 @@ cli.add_command(client)
 cli.add_command(tenant)
 tenant.add_command(import_tenants)
 tenant.add_command(export_tenants)
+tenant.add_command(verify)
 cli.add_command(keys)
 cli.add_command(doctor)
 cli.add_command(smoke)

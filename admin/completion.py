@@ -34,7 +34,7 @@ _SHELLS: dict[str, tuple[type[ShellComplete], str]] = {
 def completion(context: click.Context, shell: str) -> None:
     """Prints a script for a shell's start-up file: gateway-admin with completion by the Tab key.
 
-    The script makes gateway-admin a function that does what python -m admin does, in any folder; of that itself a
+    The script makes gateway-admin a function that stands for python -m admin, in any folder; of that itself a
     shell can complete nothing, since its words come after the name of another command.
     """
     kind, function = _SHELLS[shell]

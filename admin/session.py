@@ -135,7 +135,7 @@ def _local_values() -> Mapping[str, str]:
     if file is None:
         raise SettingError(f"there is no {_LOCAL_SETTINGS}: start the local stack with make run, which writes it")
     try:
-        values = json.loads(file.read_text("utf-8"))["Values"]
+        values = json.loads(file.read_text("utf-8-sig"))["Values"]
     except (OSError, ValueError, KeyError, TypeError):
         raise SettingError(f"{file} can't be read as JSON with an object Values") from None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):

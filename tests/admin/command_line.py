@@ -52,11 +52,21 @@ class CommandLine:
         terminal: bytes | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Runs a command, with `stdin` piped to it, or with a terminal on which `terminal` is typed."""
+        """Runs a command of `python -m admin`, as `run` does."""
+        return await self.run("-m", "admin", *arguments, stdin=stdin, terminal=terminal, environment=environment)
+
+    async def run(
+        self,
+        *arguments: str,
+        stdin: bytes | None = None,
+        terminal: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Runs Python, with `stdin` piped to it, or with a terminal on which `terminal` is typed."""
         master, slave = os.openpty() if terminal is not None else (-1, -1)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "admin", *arguments),
+                *(sys.executable, *arguments),
                 cwd=self.folder,
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_PROJECT), "LOGNAME": "ada", **(environment or {})},
                 stdin=slave if terminal is not None else DEVNULL if stdin is None else PIPE,
@@ -76,7 +86,7 @@ class CommandLine:
                 os.close(slave)
         assert process.returncode is not None
         assert b"Traceback" not in stderr, stderr.decode()
-        return Answer(process.returncode, stdout.decode(), stderr.decode())
+        return Answer(process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
 
 def settings_of(tables: TableService, vault: VaultServer) -> dict[str, str]:

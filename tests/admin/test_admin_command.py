@@ -1,10 +1,13 @@
 """What all commands share: help, settings, errors."""
 
+import ast
+import importlib
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import click
 import pytest
@@ -14,6 +17,8 @@ from admin.cli import cli
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from tests.admin.command_line import CommandLine, settings_of
+
+PROJECT = Path(__file__).parents[2]
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -32,6 +37,38 @@ def test_every_command_has_help_options_and_examples_of_itself(path: tuple[str, 
     options = [option for option in command.params if isinstance(option, click.Option)]
     assert {"local", "json"} <= {str(option.name) for option in options} or path == ("completion",)
     assert all(option.help for option in options)
+
+
+_UNREGISTERED = """
+import importlib, pkgutil, click, admin, admin.__main__
+def below(command):
+    yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from below(child)
+known = {id(command) for command in below(admin.__main__.cli)}
+for found in pkgutil.iter_modules(admin.__path__):
+    for name, value in vars(importlib.import_module(f"admin.{found.name}")).items():
+        if isinstance(value, click.Command) and id(value) not in known:
+            print(f"{found.name}.{name}")
+"""
+
+
+def test_the_command_line_has_every_command_there_is() -> None:
+    """In a process of its own: no test may have added to what `python -m admin` has."""
+    done = subprocess.run([sys.executable, "-c", _UNREGISTERED], capture_output=True, check=True, text=True)
+    assert done.stdout == ""
+
+
+def test_no_test_puts_a_command_line_together() -> None:
+    """Tests have the command line as a whole, or run it: a part of it may not be reachable."""
+    for file in (PROJECT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            assert not (isinstance(node, ast.Attribute) and node.attr == "add_command"), file
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "admin":
+                module = importlib.import_module(str(node.module))
+                for name in (alias.name for alias in node.names):
+                    command = isinstance(getattr(module, name), click.Command)
+                    assert not command or (node.module, name) == ("admin.cli", "cli"), f"{file}: {name}"
 
 
 async def test_help_needs_no_settings(tmp_path: Path) -> None:
@@ -111,6 +148,42 @@ async def test_json_goes_before_the_command_or_after_it(admin: CommandLine, comm
     assert isinstance(before.json, list)
     assert before.json == after.json
     assert (before.stderr, after.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8:strict", "shift_jis"])
+async def test_a_name_that_the_terminal_lacks_ends_no_command(admin: CommandLine, encoding: str) -> None:
+    """Neither halfway through a change nor while it is told."""
+    tenant, environment = str(uuid4()), {"PYTHONIOENCODING": encoding}
+    base = ("--base-url", "https://fhir.example.com/r4")
+    changed = await admin(
+        *("--local", "tenant", "set", tenant, "r4", *base, "--name", "Zoë 病院 ☃"), environment=environment
+    )
+    assert (changed.code, [line["action"] for line in changed.audit]) == (0, ["tenant.set"])
+    for command in (["tenant", "list"], ["tenant", "show", tenant, "r4"], ["tenant", "export"], ["doctor"]):
+        shown = await admin("--local", *command, environment=environment)
+        assert tenant in shown.stdout or command == ["doctor"]
+    assert (await admin("--local", "--json", "tenant", "show", tenant, "r4")).json["name"] == "Zoë 病院 ☃"
+    assert (await admin("--local", "tenant", "remove", tenant, "r4", "--yes")).code == 0
+
+
+_ON_WINDOWS = """
+import os, sys, click.core, admin.__main__
+class Windows:
+    name = "nt"
+    def __getattr__(self, name):
+        return getattr(os, name)
+click.core.os = Windows()
+admin.__main__.main()
+"""
+
+
+async def test_an_asterisk_is_no_pattern_on_windows(admin: CommandLine) -> None:
+    """Its shells leave patterns to the program, and click would put the folder's files in the asterisk's place."""
+    command = ("--local", "--json", "client", "create", "--name", "A", "--owner", "ada", "--tenants", "*")
+    made = await admin.run("-c", _ON_WINDOWS, *command)
+    assert made.code == 0, made.stderr
+    client = made.json["client_id"]
+    assert (await admin("--local", "--json", "client", "show", client)).json["tenants"] == "*"
 
 
 async def test_names_cannot_steer_the_terminal(admin: CommandLine, own_tables: TableService) -> None:

@@ -1,36 +1,33 @@
 """`python -m admin tenant verify` against the demo hospitals, on real stores."""
 
-import asyncio
 import json
+import re
+import shlex
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestServer
-from click.testing import CliRunner, Result
 
-from admin.cli import cli
-from admin.tenants import tenant
-from admin.verify import verify
 from local.azurite.table_service import TableService
-from local.hospitals.hospital import NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
 from local.vault.server import VaultServer
 from shared.azure.tables import TENANTS, Table, table_service
 from shared.azure.vault import Vault
 from shared.settings import Settings
-from tests.admin.command_line import settings_of
+from tests.admin.command_line import Answer, CommandLine, settings_of
 from tests.onboarding.conftest import CREDENTIALS, WAYS_IN
-
-tenant.add_command(verify)
 
 
 @dataclass
 class Stack:
     """A table of tenants that begins empty, and hospitals for its rows."""
 
+    admin: CommandLine
     environment: dict[str, str]
     tenants: Table
     vault: Vault
@@ -43,6 +40,7 @@ class Stack:
         tenant_id = tenant_id or str(uuid.uuid4())
         name = f"provider-{uuid.uuid4().hex}"
         access, secret = WAYS_IN[hospital]
+        origin = str(server.make_url("")).rstrip("/")
         await self.vault.set(name, secret)
         await self.tenants.put(
             {
@@ -51,18 +49,15 @@ class Stack:
                 "BaseUrl": str(server.make_url(hospital.base_path)),
                 "Name": hospital.name,
                 "AuthSecret": name,
-                **access,
+                **{column: value.format(origin=origin) for column, value in access.items()},
                 **columns,
             }
         )
         return tenant_id
 
-    async def verify(self, *arguments: str) -> Result:
-        """Runs the command in a thread, for the stores and hospitals are served by this one."""
-        words = ["tenant", "verify", *arguments]
-        result = await asyncio.to_thread(CliRunner().invoke, cli, words, env=self.environment)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
+    async def verify(self, *arguments: str) -> Answer:
+        """Runs the command."""
+        return await self.admin("tenant", "verify", *arguments, environment=self.environment)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +68,14 @@ async def tables(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tabl
 
 
 @pytest.fixture
-async def stack(tables: TableService, vault_server: VaultServer) -> AsyncIterator[Stack]:
+async def stack(tables: TableService, vault_server: VaultServer, tmp_path: Path) -> AsyncIterator[Stack]:
     environment = settings_of(tables, vault_server)
     settings = Settings.from_environment(environment)
     vault = Vault(settings)
     async with AsyncExitStack() as running, table_service(settings) as service:
         table = Table(service, TENANTS)
         await table.create()
-        yield Stack(environment, table, vault, running)
+        yield Stack(CommandLine(tmp_path), environment, table, vault, running)
         async for row in table.scan(["PartitionKey", "RowKey"]):
             await table.delete(str(row["PartitionKey"]), str(row["RowKey"]))
     await vault.close()
@@ -89,7 +84,7 @@ async def stack(tables: TableService, vault_server: VaultServer) -> AsyncIterato
 async def test_a_whole_provider_ends_with_0_even_when_strict(stack: Stack) -> None:
     tenant_id = await stack.row(RIVERSIDE)
     result = await stack.verify(tenant_id.upper(), "dstu2", "--strict")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[0] == ("Riverside General Hospital (FHIR DSTU2): the app will load, and all that it reads is there.")
     table = {line.split()[0]: line.split() for line in lines if line}
@@ -100,15 +95,15 @@ async def test_a_whole_provider_ends_with_0_even_when_strict(stack: Stack) -> No
 async def test_gaps_end_with_0_and_with_1_when_strict(stack: Stack) -> None:
     tenant_id = await stack.row(NORTHGATE, Batch="native")
     result = await stack.verify(tenant_id, "r4")
-    assert result.exit_code == 0
+    assert result.code == 0
     assert "set Batch=split in the row" in result.stdout
-    assert (await stack.verify(tenant_id, "r4", "--strict")).exit_code == 1
+    assert (await stack.verify(tenant_id, "r4", "--strict")).code == 1
 
 
 async def test_a_provider_with_which_the_app_will_not_load_ends_with_1(stack: Stack) -> None:
     tenant_id = await stack.row(RIVERSIDE, AuthSecret="nowhere")
     result = await stack.verify(tenant_id, "dstu2")
-    assert result.exit_code == 1
+    assert result.code == 1
     assert "the app will not load." in result.stdout
     assert "Key Vault secret nowhere is missing" in result.stdout
 
@@ -130,8 +125,8 @@ async def test_the_patient_to_test_with_can_be_named(stack: Stack) -> None:
     tenant_id = await stack.row(RIVERSIDE)
     result = await stack.verify(tenant_id, "dstu2", "--patient-id", "nobody", "--json")
     patient = json.loads(result.stdout)["resources"][0]
-    assert (result.exit_code, patient["standing"]) == (1, "missing")
-    assert "nobody" not in result.output
+    assert (result.code, patient["standing"]) == (1, "missing")
+    assert "nobody" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
@@ -153,14 +148,14 @@ async def test_what_can_not_run_ends_with_2(stack: Stack, arguments: list[str], 
     typed = {"PartitionKey": tenant_id, "RowKey": "stu3", "BaseUrl": "https://fhir.example.com", "Acess": "write"}
     await stack.tenants.put(typed)
     result = await stack.verify(*(argument.format(tenant=tenant_id) for argument in arguments))
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert (result.code, result.stdout) == (2, "")
     assert problem.format(tenant=tenant_id) in result.stderr
 
 
 async def test_without_settings_or_stores_it_ends_with_2(stack: Stack) -> None:
     missing = {**stack.environment, "KEY_VAULT_URL": ""}
-    result = await asyncio.to_thread(CliRunner().invoke, cli, ["tenant", "verify", "--all"], env=missing)
-    assert (result.exit_code, result.stdout) == (2, "")
+    result = await stack.admin("tenant", "verify", "--all", environment=missing)
+    assert (result.code, result.stdout) == (2, "")
     assert "KEY_VAULT_URL is not set" in result.stderr
 
 
@@ -168,22 +163,22 @@ async def test_all_rows_that_are_switched_on_are_a_line_each(stack: Stack) -> No
     loads = await stack.row(RIVERSIDE)
     await stack.row(RIVERSIDE, Enabled=False)
     result = await stack.verify("--all")
-    assert result.exit_code == 0
+    assert result.code == 0
     header, line = result.stdout.splitlines()
     assert header.split()[:4] == ["tenant", "id", "version", "name"]
     assert line.split()[:6] == [loads, "dstu2", *RIVERSIDE.name.split(), "loads"]
 
     gaps = await stack.row(NORTHGATE, Batch="native")
-    assert (await stack.verify("--all")).exit_code == 0
-    assert (await stack.verify("--all", "--strict")).exit_code == 1
+    assert (await stack.verify("--all")).code == 0
+    assert (await stack.verify("--all", "--strict")).code == 1
 
     fails = await stack.row(RIVERSIDE, AuthSecret="nowhere")
-    assert (await stack.verify("--all")).exit_code == 1
+    assert (await stack.verify("--all")).code == 1
 
     wrong = str(uuid.uuid4())
     await stack.tenants.put({"PartitionKey": wrong, "RowKey": "stu3", "BaseUrl": "ftp://x"})
     result = await stack.verify("--all", "--json")
-    assert result.exit_code == 2
+    assert result.code == 2
     found = {report["tenant_id"]: report for report in json.loads(result.stdout)}
     assert {tenant_id: report["verdict"] for tenant_id, report in found.items()} == {
         loads: "loads",
@@ -197,4 +192,26 @@ async def test_all_rows_that_are_switched_on_are_a_line_each(stack: Stack) -> No
 
 async def test_no_rows_are_nothing_to_fail(stack: Stack) -> None:
     result = await stack.verify("--all", "--json")
-    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert (result.code, json.loads(result.stdout)) == (0, [])
+
+
+async def test_the_readmes_commands_for_the_admin_do_what_it_says(stack: Stack) -> None:
+    """As they stand there, but for the address of the hospital, which asks for a credential."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    block = re.search(r"## For the admin\n.*?```sh\n(.*?)```", readme, re.DOTALL)
+    assert block is not None
+    lines = [shlex.split(line)[3:] for line in block[1].splitlines()]
+    [(tenant_id, url)] = [
+        (line[2], line[line.index("--base-url") + 1]) for line in lines if line[:2] == ["tenant", "set"]
+    ]
+    await stack.row(LAKESIDE, tenant_id)
+    [row] = await stack.tenants.partition(tenant_id)
+    answers = {"init": await stack.admin("init", environment=stack.environment)}
+    hospitals = f"TenantId,FhirVersion,BaseUrl\n{uuid.uuid4()},r4,https://fhir.example.com/r4\n"
+    (stack.admin.folder / "hospitals.csv").write_text(hospitals)
+    for line in lines:
+        words = [str(row["BaseUrl"]) if word == url else word for word in line]
+        answers[" ".join(line[:2])] = await stack.admin(*words, environment=stack.environment)
+    assert {name: answer.stderr for name, answer in answers.items() if answer.code} == {}
+    assert "the app will load, and all that it reads is there." in answers["tenant verify"].stdout
+    assert len(answers) == len(lines) + 1

@@ -10,6 +10,8 @@ import click
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from admin.cli import cli
+
 DOCS = Path(__file__).parents[2] / "docs"
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 
@@ -61,6 +63,35 @@ def commands(block: Table | Fence) -> list[list[str]]:
         return []
     lines = block.text.replace("\\\n", " ").splitlines()
     return [shlex.split(line)[3:] for line in lines if line.startswith("python -m admin")]
+
+
+def spans(page: Path) -> list[str]:
+    """What stands in a page's sentences and tables as code."""
+    children = (child for token in tokens(page) for child in token.children or ())
+    return [filled(child.content) for child in children if child.type == "code_inline"]
+
+
+def named(words: str) -> click.Command | None:
+    """The command that these words name, with options that it takes; a UsageError for one that there is not.
+
+    None where they begin with no command's name: `client` is a row as well, and `tenant` a word.
+    """
+    command: click.Command = cli
+    path, *options = re.split(r" (?=--)", words)
+    for word in path.split():
+        if not isinstance(command, click.Group) or not re.fullmatch("[a-z][a-z-]*", word):
+            break
+        child = command.get_command(click.Context(command), word)
+        if child is None and command is cli:
+            return None
+        if child is None:
+            raise click.UsageError(f"{command.name} has no command {word}")
+        command = child
+    taken = {name for option in command.params for name in option.opts}
+    for option in options:
+        if (name := option.split()[0].rstrip(":,.;")) not in taken:
+            raise click.UsageError(f"{command.name} has no option {name}")
+    return None if isinstance(command, click.Group) else command
 
 
 def resolved(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> click.Context:

@@ -3,11 +3,9 @@
 import re
 from pathlib import Path
 
-import click
 import pytest
 
-from admin.cli import cli
-from tests.docs.pages import DOCS, Fence, blocks, broken_links, commands, resolved
+from tests.docs.pages import DOCS, Fence, blocks, broken_links
 from tests.infra.bicep import INFRA, ROOT
 from tests.infra.queries import columns, operands
 
@@ -50,34 +48,6 @@ def missing_parameters(text: str) -> set[str]:
     given = set(re.findall(r"^param (\w+) ", (INFRA / "main.bicep").read_text(), re.M))
     spoken = set(re.findall(r"`([a-z]+[A-Z]\w+)`", text))
     return spoken - given - {"appRoleAssignmentRequired"}
-
-
-@pytest.fixture(autouse=True)
-def secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files that the guides name: the command line opens them as it parses."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("new-password.txt", "tenants.csv"):
-        Path(name).touch()
-
-
-@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
-def test_every_command_of_the_guides_is_one_that_the_command_line_takes(page: Path) -> None:
-    found = [arguments for block in blocks(page) for arguments in commands(block)]
-    assert found
-    assert page.read_text("utf-8").count("python -m admin") == len(found)
-    for arguments in found:
-        resolved(cli, arguments)
-
-
-def test_a_command_with_an_option_that_is_none_would_be_noticed() -> None:
-    with pytest.raises(click.UsageError):
-        resolved(cli, ["keys", "retire", "example", "--now"])
-
-
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
-def test_every_command_in_words_exists(page: Path) -> None:
-    for group, command in re.findall(r"`(client|tenant|keys) ([a-z-]+)", page.read_text("utf-8")):
-        assert command in getattr(cli.commands[group], "commands", {}), f"{group} {command}"
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)

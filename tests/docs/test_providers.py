@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import click
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -63,21 +62,6 @@ def named_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for page in PAGES:
         for name in re.findall(r"(?:--secret-value-from|tenant import) (\S+)", page.read_text("utf-8")):
             Path(name).touch()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_is_one_that_the_command_line_takes(page: Path) -> None:
-    found = [arguments for block in blocks(page) for arguments in commands(block)]
-    assert found or page == INDEX
-    assert page.read_text("utf-8").count("\npython -m admin") == len(found)
-    for arguments in found:
-        resolved(cli, arguments)
-
-
-def test_a_command_that_does_not_exist_or_has_a_wrong_option_would_be_noticed() -> None:
-    for line in ("tenant sett", f"tenant set {TENANT} r5", f"tenant set {TENANT} r4 --base https://x"):
-        with pytest.raises(click.UsageError):
-            resolved(cli, line.split())
 
 
 @pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)

@@ -1,6 +1,7 @@
 """Between the Functions worker and the application."""
 
 import gc
+from collections.abc import Mapping
 from functools import cache
 
 import azure.functions as func
@@ -23,6 +24,13 @@ def application() -> Application:
     return Application.from_environment()
 
 
+@cache
+def _transport_security() -> Mapping[str, str]:
+    """The header that keeps browsers and apps to https for a year (RFC 6797), where the deployment has it."""
+    secure = application().settings.public_base_url.startswith("https://")
+    return {"Strict-Transport-Security": "max-age=31536000"} if secure else {}
+
+
 async def respond(request: func.HttpRequest, handler: Handler) -> func.HttpResponse:
     """The handler's answer to a request of the worker, with the `X-Request-Id` that the handler's lines have, too.
 
@@ -35,5 +43,7 @@ async def respond(request: func.HttpRequest, handler: Handler) -> func.HttpRespo
     headers["x-request-id"] = id = request_id(headers)
     response = await handler(Request(request.method, path, query, headers, request.get_body()))
     return func.HttpResponse(
-        response.body, status_code=response.status, headers={"X-Request-Id": id, **response.headers}
+        response.body,
+        status_code=response.status,
+        headers={"X-Request-Id": id, **_transport_security(), **response.headers},
     )

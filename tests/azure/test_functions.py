@@ -1,13 +1,34 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import azure.functions as func
 import pytest
 from azure.functions.http import HttpResponseConverter
 
+from shared.azure import functions
 from shared.azure.functions import respond
 from shared.message import Request, Response
 
 URL = "https://gateway.example/stu3/Observation"
+
+
+@pytest.fixture(autouse=True)
+def https(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment in Azure."""
+    yield from deployed(monkeypatch, "https://gateway.example")
+
+
+def deployed(monkeypatch: pytest.MonkeyPatch, url: str) -> Iterator[None]:
+    monkeypatch.setenv("PUBLIC_BASE_URL", url)
+    monkeypatch.setenv("KEY_VAULT_URL", "https://127.0.0.1:1")
+    monkeypatch.setenv("TABLES_ENDPOINT", "https://tables.example")
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    functions.application.cache_clear()
+    functions._transport_security.cache_clear()
 
 
 class Handler:
@@ -63,13 +84,20 @@ async def test_method_headers_and_body_reach_the_handler() -> None:
     assert found.headers.get("authorization") is None
 
 
-async def test_the_answer_is_the_handlers() -> None:
+async def test_the_answer_is_the_handlers_with_our_own_headers() -> None:
     answer = Response(207, {"Content-Type": "application/fhir+json", "ETag": 'W/"1"'}, b"\x00\xff")
-    given = await respond(request(), Handler(answer))
-    assert (given.status_code, dict(given.headers), given.get_body()) == (207, answer.headers, answer.body)
+    given = await respond(request(headers={"X-Request-Id": "r1"}), Handler(answer))
+    own = {"X-Request-Id": "r1", "Strict-Transport-Security": "max-age=31536000"}
+    assert (given.status_code, dict(given.headers), given.get_body()) == (207, own | answer.headers, answer.body)
+
+
+async def test_a_laptop_without_https_asks_nobody_to_keep_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_VAULT", "nowhere")
+    for _ in deployed(monkeypatch, "http://127.0.0.1:7071"):
+        assert "Strict-Transport-Security" not in (await respond(request(), Handler(Response(200)))).headers
 
 
 async def test_a_content_type_is_the_handlers_own() -> None:
     given = await respond(request(), Handler(Response(200, {"Content-Type": "application/json"}, b"{}")))
     encoded = HttpResponseConverter.encode(given, expected_type=None).value
-    assert {name: header.value for name, header in encoded["headers"].items()} == {"Content-Type": "application/json"}
+    assert encoded["headers"]["Content-Type"].value == "application/json"

@@ -25,7 +25,8 @@ async def encoded(response: Response, accept_encoding: str | None) -> Response:
     body, etag = response.body, response.headers.get("ETag", "W/")
     if len(body) < _LEAST_BYTES or not etag.startswith("W/"):
         return response
-    headers = {**response.headers, "Vary": "Accept-Encoding"}
+    vary = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
+    headers = {**response.headers, "Vary": vary}
     if not _takes_gzip((accept_encoding or "")[:_LONGEST_READ]):
         return replace(response, headers=headers)
     compressed = _gzip(body) if len(body) < _THREAD_BYTES else await asyncio.to_thread(_gzip, body)

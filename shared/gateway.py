@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import orjson
@@ -19,7 +19,7 @@ from shared.fhir.body import RequestBody, parse_request_body, rewrite_body
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.negotiation import media_type_format, negotiate, spelled_format
-from shared.fhir.outcome import error_response, format_for_errors
+from shared.fhir.outcome import NOT_KEPT, error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form, rewrite_json
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
@@ -37,6 +37,10 @@ from shared.upstream.pages import Pages
 
 _MAX_BODY_BYTES = 20 * 1_048_576
 _MAX_FORM_BYTES = 256 * 1024  # policy looks at each parameter
+_SEND_LENGTH = (
+    "Send it with a Content-Length: in .NET, JsonContent and PostAsJsonAsync send none; use StringContent, or call "
+    "LoadIntoBufferAsync first."
+)
 _DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
 _FORM = "application/x-www-form-urlencoded"
 _JSON_PATCH = "application/json-patch+json"
@@ -92,6 +96,7 @@ class Gateway:
             if version is None:
                 raise FhirError(404, "not-found", f"There is no such FHIR base; there are {', '.join(bases)}.")
             response = await self._serve(request, base, version, path, trace)
+            response = replace(response, headers={**response.headers, **NOT_KEPT})
             response = await encoded(response, request.headers.get("accept-encoding"))
         except Exception as error:
             format = format_for_errors(_parameters(request), request.headers.get("accept"))
@@ -270,12 +275,16 @@ def _upstream_request(context: RequestContext, request: Request, interaction: In
 
 
 def _checked_body(request: Request, limit: int = _MAX_BODY_BYTES) -> bytes:
-    if "transfer-encoding" in request.headers and "content-length" not in request.headers:
-        raise FhirError(411, "required", "Send the body with a Content-Length.")
+    if "transfer-encoding" in request.headers and not request.body:
+        # The host hands a body on only where its length was announced, or something before the host has counted it.
+        raise FhirError(411, "required", f"The body came empty. {_SEND_LENGTH}")
     if len(request.body) > limit:
         raise FhirError(413, "too-long", "The body is larger than this gateway takes.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise FhirError(415, "not-supported", "Send the body without Content-Encoding.")
+        # RFC 9110 section 15.5.16
+        raise FhirError(
+            415, "not-supported", "Send the body without Content-Encoding.", {"Accept-Encoding": "identity"}
+        )
     return request.body
 
 

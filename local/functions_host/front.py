@@ -72,6 +72,7 @@ def create_app(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaita
 
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_route("*", r"/{path:[\s\S]*}", handle)  # a line break is a character of a path as any
+    app.on_response_prepare.append(_drop_empty_content_type)
     return app
 
 
@@ -101,6 +102,12 @@ def checked_response(method: str, status: int, headers: CIMultiDict[str], body: 
     if announced is not None and announced != str(len(body)) and method != hdrs.METH_HEAD and status != 304:
         raise ResponseError(f"Content-Length is {announced}, the body has {len(body)} bytes")
     return web.Response(status=status, headers=headers, body=body)
+
+
+async def _drop_empty_content_type(request: web.Request, response: web.StreamResponse) -> None:
+    """ASP.NET Core takes an empty Content-Type for none (DefaultHttpResponse.ContentType)."""
+    if response.headers.get(hdrs.CONTENT_TYPE) == "":
+        del response.headers[hdrs.CONTENT_TYPE]
 
 
 def _find(functions: Iterable[F], method: str, path: str) -> tuple[F, dict[str, str]] | None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 
 from shared.fhir.errors import FhirError
 
+PRECONDITIONS = ("if-match", "if-none-match", "if-none-exist", "if-modified-since", "if-unmodified-since")
 TYPE_PATTERN = r"[A-Z][A-Za-z]{0,63}"
 
 
@@ -62,6 +63,8 @@ _PATH = re.compile(
 _UNSAFE = re.compile(r"[^A-Za-z0-9\-._~$*/]|//|^/|(?:^|/)\.+(?:/|\Z)")
 
 _CRITERIA_PATH = re.compile(r"\A[^?=&]*\?")  # some clients write `Patient?identifier=1`
+
+_OF_ENTRIES = (*PRECONDITIONS, "x-provenance")
 
 _SYSTEM, _TYPE, _INSTANCE = range(3)
 _OPERATION = {"GET": InteractionKind.OPERATION, "POST": InteractionKind.OPERATION}
@@ -120,6 +123,9 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Int
     kind = kinds.get("GET" if method == "HEAD" else method)
     if kind is None:
         raise FhirError(405, "not-supported", "This URL does not take this method.", {"Allow": _allow(kinds)})
+
+    if kind is InteractionKind.BATCH and (given := [name for name in _OF_ENTRIES if name in headers]):
+        raise FhirError(400, "not-supported", f"{given[0]} does not go with a batch: say it in the batch's entries.")
 
     by_search = level == _TYPE and kind in _CONDITIONAL
     if by_search and not _selects(query):

@@ -1,6 +1,9 @@
 """OperationOutcome: how an error reads under a FHIR base (http://hl7.org/fhir/R4/operationoutcome.html)."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+from xml.parsers import expat
 
 import orjson
 
@@ -10,6 +13,20 @@ from shared.fhir.versions import FhirFormat, FhirVersion
 from shared.fhir.xml_writer import to_xml
 from shared.message import Response
 
+NOT_KEPT = {"Cache-Control": "no-store", "Vary": "Authorization"}  # the tenant is in no other part of a request
+
+_MAX_REWRITTEN_BYTES = 262_144
+# The elements in their order: "" is a value, and what stands in a list may repeat.
+_CODING: Mapping[str, Any] = dict.fromkeys(("system", "version", "code", "display"), "")
+_ISSUE: Mapping[str, Any] = {
+    "severity": "",
+    "code": "",
+    "details": {"coding": [_CODING], "text": ""},
+    "diagnostics": "",
+    "location": [""],
+    "expression": [""],
+}
+
 
 def operation_outcome(code: str, diagnostics: str, severity: str = "error") -> dict[str, Any]:
     """An OperationOutcome of one issue, which reads the same in DSTU2, STU3 and R4."""
@@ -17,6 +34,24 @@ def operation_outcome(code: str, diagnostics: str, severity: str = "error") -> d
         "resourceType": "OperationOutcome",
         "issue": [{"severity": severity, "code": code, "diagnostics": diagnostics}],
     }
+
+
+def rewritten_outcome(body: bytes, format: FhirFormat) -> bytes:
+    """An OperationOutcome in `format`, well-formed, written anew in the other format.
+
+    It keeps what the versions have in common of an issue, without ids, narrative and extensions. One of more than
+    256 KB, which nobody reads, or without an issue says only that.
+    """
+    found: dict[str, Any] = {}
+    if len(body) <= _MAX_REWRITTEN_BYTES:
+        with suppress(ValueError, expat.ExpatError):  # a lone surrogate is FHIR to some
+            found = _picked(orjson.loads(body) if format is FhirFormat.JSON else _elements(body), {"issue": [_ISSUE]})
+    if issues := found.get("issue"):
+        needed = {"severity": "error", "code": "exception"}
+        outcome = {"resourceType": "OperationOutcome", "issue": [{**needed, **issue} for issue in issues]}
+    else:
+        outcome = operation_outcome("exception", "The provider's outcome can't be written in this format.")
+    return orjson.dumps(outcome) if format is FhirFormat.XML else to_xml(outcome)
 
 
 def format_for_errors(query: str, accept: str | None) -> FhirFormat:
@@ -29,6 +64,44 @@ def error_response(error: FhirError, version: FhirVersion, format: FhirFormat) -
     outcome = operation_outcome(error.code, error.diagnostics)
     return Response(
         error.status,
-        {**error.headers, "Content-Type": content_type(version, format), "Cache-Control": "no-store"},
+        {**error.headers, **NOT_KEPT, "Content-Type": content_type(version, format)},
         to_xml(outcome) if format is FhirFormat.XML else orjson.dumps(outcome),
     )
+
+
+def _picked(element: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
+    """What `shape` names of an element, whose repeated elements are lists."""
+    picked: dict[str, Any] = {}
+    for name, kind in shape.items():
+        repeats, inner = (True, kind[0]) if isinstance(kind, list) else (False, kind)
+        found = element.get(name)
+        items = [kept for item in (found if isinstance(found, list) else [found]) if (kept := _kept(item, inner))]
+        if items:
+            picked[name] = items if repeats else items[0]
+    return picked
+
+
+def _kept(item: Any, shape: Any) -> Any:
+    if shape:
+        return _picked(item, shape) if isinstance(item, dict) else None
+    return item if isinstance(item, str) else None
+
+
+def _elements(body: bytes) -> dict[str, Any]:
+    """The elements of the root of an XML document, as lists by name, each with its value or again its elements."""
+    path: list[dict[str, Any]] = [{}]
+    values: list[str | None] = []
+    parser = expat.ParserCreate(namespace_separator=" ")
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        path.append({})
+        values.append(attributes.get("value"))
+
+    def end(tag: str) -> None:
+        elements, value = path.pop(), values.pop()
+        path[-1].setdefault(tag.rpartition(" ")[2], []).append(elements if value is None else value)
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.Parse(body, True)
+    (root,) = path[0].values()
+    return dict(root[0])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from multidict import MultiMapping
+
 from shared.fhir import json_outline, xml_outline
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
@@ -17,7 +19,22 @@ from shared.upstream.transport import UpstreamAnswer
 _CHARSETS = frozenset({"iso-8859-1", "iso-8859-15", "latin1", "windows-1252", "utf-16", "utf-16le", "utf-16be"})
 _CHARSET = re.compile(r"""(?i)charset\s*=\s*["']?([a-z0-9._-]+)""")
 _SECONDS = re.compile(r"[0-9]{1,6}")
-_CODES = {403: "forbidden", 404: "not-found", 409: "conflict", 410: "not-found", 412: "conflict", 429: "throttled"}
+_CODES = {
+    400: "invalid",
+    403: "forbidden",
+    404: "not-found",
+    405: "not-supported",
+    409: "conflict",
+    410: "not-found",
+    412: "conflict",
+    413: "too-long",
+    414: "too-long",
+    415: "not-supported",
+    422: "processing",
+    429: "throttled",
+}
+# What a server says so of this very request, with or without an OperationOutcome: no outage.
+_OF_THE_REQUEST = frozenset({400, 404, 405, 409, 410, 412, 413, 414, 415, 422, 429})
 _ANSWERED_WITH_RESOURCES = frozenset(
     {
         InteractionKind.READ,
@@ -39,7 +56,7 @@ class FhirAnswer:
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
     body: bytes = b""
     format: FhirFormat | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -49,7 +66,8 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Fhir
     """The answer as FHIR.
 
     Raises FhirError (502, or 504 if that is what the provider's own gateway says) for a redirect, a refusal of our
-    credential, and a body that is missing, cut off or not FHIR.
+    credential, and a body that is missing, cut off or not FHIR; what the provider refuses the request for without an
+    OperationOutcome keeps its status.
     """
     status = answer.status
     if status in (401, 407):
@@ -74,6 +92,8 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Fhir
     try:
         document = xml_outline.outline(body).document if format is FhirFormat.XML else json_outline.outline(body)
     except (ValueError, FhirError):
+        if status in _OF_THE_REQUEST:
+            raise _without_outcome(answer) from None
         raise FhirError(502, "incomplete", "The provider's answer was cut off, or is malformed.") from None
     if not isinstance(document, dict) or not isinstance(document.get("resourceType"), str):
         raise _not_fhir(answer)
@@ -109,9 +129,9 @@ def _without_outcome(answer: UpstreamAnswer) -> FhirError:
 
 
 def _not_fhir(answer: UpstreamAnswer) -> FhirError:
+    if answer.status in _OF_THE_REQUEST:
+        return _without_outcome(answer)
     headers = _retry_after(answer)
-    if answer.status == 429:
-        return FhirError(429, "throttled", "The provider is throttling. Try again later.", headers)
     status = 504 if answer.status == 504 else 502
     return FhirError(
         status, "exception", f"The provider answered {answer.status} with something other than FHIR.", headers

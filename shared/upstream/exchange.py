@@ -5,22 +5,23 @@ import logging
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urljoin
 
 from shared.fhir.body import rewrite_body
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
-from shared.fhir.negotiation import spelled_format
+from shared.fhir.negotiation import content_type, spelled_format
+from shared.fhir.outcome import rewritten_outcome
 from shared.fhir.paging import PAGE_RELATIONS, absolute, bundle_links, plain_link, same_site
 from shared.fhir.policy import check_answer
+from shared.fhir.request_headers import headers_up
 from shared.message import Response
-from shared.upstream.answer import FhirAnswer, judge
+from shared.upstream.answer import judge
 from shared.upstream.breaker import Breaker
 from shared.upstream.context import RequestContext
 from shared.upstream.credentials.credential import Credential
 from shared.upstream.credentials.errors import CredentialError
 from shared.upstream.credentials.factory import Credentials
-from shared.upstream.headers import DOWN, UP, chosen
+from shared.upstream.headers import allowed, headers_down
 from shared.upstream.hops import CREDENTIAL, UPSTREAM
 from shared.upstream.limiter import Limiter
 from shared.upstream.pages import Page, Pages
@@ -72,16 +73,25 @@ class Exchange:
         url = request.page_url or _url(context, request)
         async with self._limiter.slot(context.provider):
             answer = await self._authenticated(context, request, url)
-        judged = judge(answer, request.interaction, request.method)
+        try:
+            judged = judge(answer, request.interaction, request.method)
+        except FhirError as error:
+            if answer.status == error.status:
+                error.headers |= allowed(answer.headers, request.interaction, context.permissions)
+            raise
         if judged.format is not None:
             check_answer(judged.document, context.permissions)
-        headers = _headers_down(context, judged, url)
+        down = context.downstream_links
+        headers = headers_down(judged.headers, url, request.interaction, context.permissions, down)
         if judged.format is None:
             return Response(judged.status, headers)
-        down = context.downstream_links
         links = await self._links(context, request, bundle_links(judged.document), url)
         link_url = (lambda link: links.get(link) or down.map(link)) if links else None
-        return Response(judged.status, headers, rewrite_body(judged.body, judged.format, down, link_url))
+        body = rewrite_body(judged.body, judged.format, down, link_url)
+        if judged.document["resourceType"] == "OperationOutcome" and judged.format is not context.format:
+            headers["Content-Type"] = content_type(context.provider.version, context.format)
+            body = rewritten_outcome(body, judged.format)
+        return Response(judged.status, headers, body)
 
     async def _authenticated(self, context: RequestContext, request: FhirRequest, url: str) -> UpstreamAnswer:
         """The answer to the request with our credential; a 401 renews the credential and asks once more."""
@@ -169,23 +179,10 @@ def _path_and_query(path: str, query: str) -> str:
 
 
 def _headers_up(context: RequestContext, request: FhirRequest) -> dict[str, str]:
-    headers = chosen(request.headers, UP)
+    headers = headers_up(request.headers, request.interaction, context.permissions, context.upstream_links)
     headers["accept"] = context.provider.version.media_type(context.format)
     headers["accept-encoding"] = "gzip, deflate"
     headers["x-request-id"] = context.request_id
     if request.body_type is not None:
         headers["content-type"] = request.body_type
-    return headers
-
-
-def _headers_down(context: RequestContext, answer: FhirAnswer, url: str) -> dict[str, str]:
-    headers = chosen(answer.headers, DOWN)
-    for name in ("Location", "Content-Location"):
-        value = answer.headers.get(name)
-        if value is not None and (mapped := context.downstream_links.map(urljoin(url, value))) is not None:
-            headers[name] = mapped
-    if answer.format is not None:
-        media_type = answer.headers["Content-Type"].partition(";")[0].strip()
-        headers["Content-Type"] = f"{media_type}; charset=utf-8"
-    headers.setdefault("Cache-Control", "no-store")
     return headers

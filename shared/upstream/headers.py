@@ -1,36 +1,69 @@
-"""Which headers pass through the gateway. Whatever is not named here does not."""
+"""The headers of a provider's answer that come down. Whatever is not named here does not."""
 
 import re
-from collections.abc import Iterable, Mapping
+from urllib.parse import urljoin
 
-UP = (
-    "accept-language",
-    "if-match",
-    "if-none-match",
-    "if-none-exist",
-    "if-modified-since",
-    "if-unmodified-since",
-    "prefer",
-    "x-correlation-id",
-    "traceparent",
-    "tracestate",
-    "x-provenance",
-)
-DOWN = (
-    "ETag",
-    "Last-Modified",
-    "Retry-After",
-    "X-Progress",
-    "X-Correlation-Id",
-    "Date",
-    "Expires",
-    "Cache-Control",
-    "Content-Language",
-)
+from multidict import MultiMapping
 
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import Interaction, parse
+from shared.fhir.negotiation import media_type_format
+from shared.fhir.policy import Permissions, authorize
+from shared.fhir.rewriting.link_map import LinkMap
+
+_SINGLE = ("ETag", "Last-Modified", "Retry-After", "Date")
+_JOINED = ("Content-Language", "Preference-Applied", "Warning", "X-Progress", "X-Correlation-Id")
+_LINKS = ("Location", "Content-Location")
+# The host fails a response that has any other character in a header.
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
+_URL = re.compile(r"[!-~]+")
 
 
-def chosen(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Those of `names` that are present with a value that can stand in a header (the host fails non-ASCII ones)."""
-    return {name: value for name in names if (value := headers.get(name)) is not None and _VALUE.fullmatch(value)}
+def headers_down(
+    headers: MultiMapping[str], url: str, interaction: Interaction, permissions: Permissions, links: LinkMap
+) -> dict[str, str]:
+    """The headers of an answer that came from `url`, with `links` mapped to the gateway's, one value a name.
+
+    What can't be passed on is left out: what was written is not to be lost for a header.
+    """
+    down: dict[str, str] = {}
+    for name in (*_SINGLE, *_JOINED):
+        values = headers.getall(name, [])
+        value = ", ".join(values[:1] if name in _SINGLE else values)
+        if value and _VALUE.fullmatch(value):
+            down[name] = value
+    for name in _LINKS:
+        mapped = _mapped(headers.get(name), url, links)
+        if mapped is not None:
+            down[name] = mapped
+    content_type = headers.get("Content-Type", "")
+    if media_type_format(content_type) is not None:
+        down["Content-Type"] = f"{content_type.partition(';')[0].strip()}; charset=utf-8"
+    elif _URL.match(content_type) and _VALUE.fullmatch(content_type):
+        down["Content-Type"] = content_type
+    return down | allowed(headers, interaction, permissions)
+
+
+def allowed(headers: MultiMapping[str], interaction: Interaction, permissions: Permissions) -> dict[str, str]:
+    """The header Allow with those of its methods that policy lets through at the interaction's path."""
+    methods = [method.strip() for method in ",".join(headers.getall("Allow", [])).split(",")]
+    through = [method for method in dict.fromkeys(methods) if _is_let_through(method, interaction.path, permissions)]
+    return {"Allow": ", ".join(through)} if through else {}
+
+
+def _is_let_through(method: str, path: str, permissions: Permissions) -> bool:
+    try:
+        authorize(parse(method, path, "_id=1", {}), "", permissions)
+    except FhirError:
+        return False
+    return True
+
+
+def _mapped(value: str | None, url: str, links: LinkMap) -> str | None:
+    if value is None:
+        return None
+    try:
+        mapped = links.map(urljoin(url, value))
+    except ValueError:
+        return None
+    return mapped if mapped is not None and _URL.fullmatch(mapped) else None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
+from multidict import MultiMapping
 from yarl import URL
 
 from shared.fhir.errors import FhirError
@@ -38,7 +39,7 @@ class UpstreamAnswer:
     """A provider's whole answer, decompressed. Header names match in any case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
     body: bytes
 
 

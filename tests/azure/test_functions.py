@@ -101,3 +101,9 @@ async def test_a_content_type_is_the_handlers_own() -> None:
     given = await respond(request(), Handler(Response(200, {"Content-Type": "application/json"}, b"{}")))
     encoded = HttpResponseConverter.encode(given, expected_type=None).value
     assert encoded["headers"]["Content-Type"].value == "application/json"
+
+
+async def test_an_answer_without_a_content_type_is_not_called_text() -> None:
+    given = await respond(request(), Handler(Response(304, {"ETag": "1"})))
+    encoded = HttpResponseConverter.encode(given, expected_type=None).value
+    assert encoded["headers"]["Content-Type"].value == ""

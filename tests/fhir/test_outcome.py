@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.fhir.errors import FhirError
-from shared.fhir.outcome import error_response, format_for_errors, operation_outcome
+from shared.fhir.outcome import error_response, format_for_errors, operation_outcome, rewritten_outcome
 from shared.fhir.versions import FhirFormat, FhirVersion
 
 
@@ -30,6 +30,7 @@ def test_an_error_becomes_its_status_headers_and_outcome() -> None:
         "Allow": "GET",
         "Content-Type": "application/json+fhir; charset=utf-8",
         "Cache-Control": "no-store",
+        "Vary": "Authorization",
     }
     assert as_xml.headers["Content-Type"] == "application/fhir+xml; charset=utf-8"
     assert json.loads(as_json.body) == operation_outcome("not-supported", 'Only "GET" & <HEAD>')
@@ -58,3 +59,61 @@ def test_an_error_is_xml_only_for_who_asks_for_it(query: str, accept: str | None
 @given(st.text(max_size=200), st.none() | st.text(max_size=200))
 def test_every_request_has_a_format_for_its_errors(query: str, accept: str | None) -> None:
     assert format_for_errors(query, accept) in FhirFormat
+
+
+OUTCOME = {
+    "resourceType": "OperationOutcome",
+    "issue": [
+        {
+            "severity": "error",
+            "code": "value",
+            "details": {
+                "coding": [{"system": "urn:a", "code": "b"}, {"code": "c", "display": "d"}],
+                "text": '<&">\u00fc',
+            },
+            "diagnostics": "line\nbreak",
+            "location": ["f:Patient[1]", "line 2"],
+            "expression": ["Patient.name[0]"],
+        },
+        {"severity": "information", "code": "informational"},
+    ],
+}
+
+
+def test_an_outcome_is_the_same_in_either_format() -> None:
+    xml = rewritten_outcome(json.dumps(OUTCOME).encode(), FhirFormat.JSON)
+    assert xml.startswith(b'<?xml version="1.0" encoding="UTF-8"?><OperationOutcome xmlns="http://hl7.org/fhir">')
+    assert json.loads(rewritten_outcome(xml, FhirFormat.XML)) == OUTCOME
+
+
+def test_an_outcome_loses_only_what_is_not_of_its_issues() -> None:
+    xml = b"""<?xml version="1.0"?><f:OperationOutcome xmlns:f="http://hl7.org/fhir"><f:id value="x"/>
+        <f:text><f:status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml"><p>code</p></div></f:text>
+        <f:issue id="1"><f:severity value="fatal"><f:extension url="u"/></f:severity><f:code value="invalid"/>
+        <f:diagnostics value="no"/></f:issue></f:OperationOutcome>"""
+    issue = {"severity": "fatal", "code": "invalid", "diagnostics": "no"}
+    assert json.loads(rewritten_outcome(xml, FhirFormat.XML)) == {**OUTCOME, "issue": [issue]}
+
+
+ISSUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["issue", "severity", "code", "details", "coding", "text", "location", "x"]), inner
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(ISSUES)
+def test_any_outcome_becomes_one_of_the_other_format(issue: object) -> None:
+    body = json.dumps({"resourceType": "OperationOutcome", "issue": issue}).encode()
+    xml = ElementTree.fromstring(rewritten_outcome(body, FhirFormat.JSON))  # noqa: S314
+    assert xml.findall("{http://hl7.org/fhir}issue/{http://hl7.org/fhir}severity")
+
+
+def test_an_outcome_that_nobody_reads_is_not_rewritten() -> None:
+    body = json.dumps({**OUTCOME, "issue": OUTCOME["issue"] * 2000}).encode()
+    assert len(rewritten_outcome(body, FhirFormat.JSON)) < 400

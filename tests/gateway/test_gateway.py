@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from shared.message import Request
 from tests.gateway.conftest import GATEWAY, Deployment, Provider, RawServer
 
 PATIENT = {"resourceType": "Patient", "id": "1", "name": [{"family": "Black"}]}
@@ -393,16 +394,23 @@ async def test_a_repeated_member_in_a_batch_is_refused(deployment: Deployment, p
     assert provider.requests == []
 
 
-async def test_a_body_without_length_is_refused(deployment: Deployment, provider: Provider) -> None:
+async def test_a_body_without_length_is_refused_only_where_it_did_not_arrive(
+    deployment: Deployment, provider: Provider
+) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
     token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send(
-        "POST",
-        "/stu3/Patient/_search",
-        token,
-        content_type="application/x-www-form-urlencoded",
-        transfer_encoding="chunked",
-    )
-    assert answer.status == 411
+    headers = {"content-type": "application/x-www-form-urlencoded", "authorization": f"Bearer {token}"}
+    chunked = {**headers, "transfer-encoding": "chunked"}
+    for sent, body, status in ((chunked, b"name=x", 200), (headers, b"", 200), (chunked, b"", 411)):
+        answer = await deployment.application.gateway(Request("POST", "/stu3/Patient/_search", "", sent, body))
+        assert answer.status == status
+    assert "StringContent" in outcome(answer.body)["diagnostics"]
+
+
+async def test_a_coded_body_is_answered_with_what_is_taken(deployment: Deployment, provider: Provider) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("POST", "/stu3/Patient/_search", token, "name=x", content_encoding="gzip")
+    assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "identity")
 
 
 @pytest.mark.parametrize(
@@ -461,7 +469,9 @@ async def test_a_slow_provider_is_a_504_within_its_timeout(deployment: Deploymen
     ("answer", "status"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 502),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 502),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 404),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 502),
+        (b'HTTP/1.1 409 Conflict\r\nContent-Type: application/fhir+json\r\nContent-Length: 2\r\n\r\n{"', 409),
         (b"HTTP/1.1 504 Gateway Timeout\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 504),
         (b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", 502),
         (b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /fhir/Patient/2\r\nContent-Length: 0\r\n\r\n", 502),
@@ -664,3 +674,116 @@ async def test_an_error_of_the_provider_can_not_carry_other_types(deployment: De
     provider.answers({"resourceType": "Practitioner", "id": "2"}, status=409)
     token = await deployment.token(await deployment.tenant(provider.base_url))
     assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 403
+
+
+CACHEABLE = ["public, max-age=3600", "private, immutable", "s-maxage=9, stale-while-revalidate=9", ""]
+
+
+@pytest.mark.parametrize("cache_control", CACHEABLE)
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/stu3/Patient/1", 200),
+        ("GET", "/stu3/Patient/1", 304),
+        ("GET", "/stu3/Patient/1", 404),
+        ("HEAD", "/stu3/Patient/1", 200),
+        ("GET", "/stu3/Practitioner/1", 200),
+        ("GET", "/stu3/nothing", 200),
+        ("OPTIONS", "/stu3/Patient", 200),
+        ("POST", "/stu3", 200),
+    ],
+)
+async def test_no_cache_may_keep_an_answer(
+    deployment: Deployment, provider: Provider, cache_control: str, method: str, path: str, status: int
+) -> None:
+    record = {**PATIENT, "x": "y" * 3_000}
+    provider.answers(
+        record, status, Cache_Control=cache_control, Expires="Tue, 03 Nov 2099 08:00:00 GMT", Vary="X", ETag='W/"1"'
+    )
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send(method, path, token, Accept_Encoding="gzip")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Vary"].split(", ")[0] == "Authorization"
+    assert "Expires" not in answer.headers
+    refused = await deployment.send(method, path)
+    assert (refused.headers["Cache-Control"], refused.headers["Vary"]) == ("no-store", "Authorization")
+
+
+async def test_what_is_dropped_may_be_long(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PATIENT, X_Long="x" * 30_000, Location="//[")
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Long="y" * 30_000)
+    assert answer.status == 200
+    assert "Location" not in answer.headers
+
+
+async def test_a_body_less_answer_has_the_providers_content_type(deployment: Deployment, provider: Provider) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    provider.answers(PATIENT)
+    head = await deployment.send("HEAD", "/stu3/Patient/1", token)
+    assert head.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+
+    async def created(request: web.Request) -> web.StreamResponse:
+        response = web.Response(status=201, headers={"Location": f"{provider.base_url}/Patient/2", "Content-Type": "-"})
+        response.headers.popall("Content-Type")
+        return response
+
+    provider.answer = created
+    answer = await deployment.send("POST", "/stu3/Patient", token, PATIENT)
+    assert answer.status == 201
+    assert answer.headers["Location"] == f"{GATEWAY}/stu3/Patient/2"
+
+
+@pytest.mark.parametrize(("content_type", "body"), [("text/html", "<html>"), ("application/fhir+json", "OUTCOME")])
+async def test_what_else_a_url_takes_is_told_as_far_as_it_is_let_through(
+    deployment: Deployment, provider: Provider, content_type: str, body: str
+) -> None:
+    body = body.replace("OUTCOME", json.dumps({"resourceType": "OperationOutcome", "issue": [{}]}))
+    provider.answers(body, 405, Allow="GET, HEAD, PUT, DELETE", Content_Type=content_type)
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 412, 413, 414, 415, 422])
+async def test_a_refusal_of_the_request_keeps_its_status(
+    deployment: Deployment, provider: Provider, status: int
+) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    for content_type, body in (
+        ("text/html", "<html>secret"),
+        ("application/json", "{}"),
+        ("application/fhir+xml", "<"),
+    ):
+        provider.answers(body, status, Content_Type=content_type)
+        answer = await deployment.send("GET", "/stu3/Patient/1", token)
+        assert answer.status == status
+        assert outcome(answer.body)["diagnostics"] == f"The provider answered {status} without saying why."
+
+
+async def test_an_outcome_in_another_format_is_written_anew(deployment: Deployment, provider: Provider) -> None:
+    issue = {"severity": "error", "code": "not-supported", "diagnostics": f"see {provider.base_url}/Patient"}
+    provider.answers({"resourceType": "OperationOutcome", "issue": [issue]}, 406)
+    token = await deployment.token(await deployment.tenant(provider.base_url, "r4"))
+    answer = await deployment.send("GET", "/r4/Patient/1", token, Accept="application/fhir+xml")
+    assert (answer.status, answer.headers["Content-Type"]) == (406, "application/fhir+xml; charset=utf-8")
+    assert f'<diagnostics value="see {GATEWAY}/r4/Patient"/>'.encode() in answer.body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("POST", "Patient", {"If_None_Exist": "identifier=\u00dcber"}),
+        ("PUT", "Patient/1", {"If_Match": 'W/"\u00fc"'}),
+        ("DELETE", "Patient/1", {"If_Unmodified_Since": "\u00fc"}),
+        ("POST", "", {"If_Match": "1"}),
+        ("DELETE", "Patient?_format=json", {}),
+    ],
+)
+async def test_no_condition_is_dropped(
+    deployment: Deployment, provider: Provider, method: str, path: str, headers: dict[str, str]
+) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    answer = await deployment.send(method, f"/stu3/{path}", token, PATIENT if method != "DELETE" else b"", **headers)
+    assert answer.status == 400
+    assert provider.requests == []

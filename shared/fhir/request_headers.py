@@ -1,0 +1,82 @@
+"""The headers of a client's request that go up to the provider. Whatever is not named here does not."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import PRECONDITIONS, Interaction, InteractionKind
+from shared.fhir.policy import Permissions, authorize, authorize_reference
+from shared.fhir.rewriting.link_map import LinkMap
+
+_PASSED = ("accept-language", "x-correlation-id", "traceparent", "tracestate")
+_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # a comma inside a quoted string separates nothing
+_NO_ANSWER_FROM_MEMORY = frozenset({"no-cache", "no-store"})
+_WRITES = frozenset({InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH, InteractionKind.DELETE})
+
+
+def headers_up(
+    headers: Mapping[str, str], interaction: Interaction, permissions: Permissions, links: LinkMap
+) -> dict[str, str]:
+    """Those of a request's `headers` (names in lower case) that go up, with `links` mapped to the provider's.
+
+    Raises FhirError: 400 for a precondition that can't be sent, as dropping it would change what is written, and 403
+    for X-Provenance where no Provenance may be created.
+    """
+    up = {name: headers[name] for name in _PASSED if headers.get(name) and _VALUE.fullmatch(headers[name])}
+    for name in PRECONDITIONS:
+        value = headers.get(name)
+        if value is None:
+            continue
+        if not _VALUE.fullmatch(value):
+            raise FhirError(400, "value", f"{name} has characters that no header can carry: percent-encode them.")
+        up[name] = value
+    for name, kept in (("prefer", _prefers(headers)), ("cache-control", _cache_control(headers))):
+        if kept and _VALUE.fullmatch(kept):
+            up[name] = kept
+    # Only writes make a Provenance of it (http://hl7.org/fhir/R4/provenance.html#header).
+    if "x-provenance" in headers and interaction.kind in _WRITES:
+        up["x-provenance"] = _provenance(headers["x-provenance"], permissions, links)
+    return up
+
+
+def _prefers(headers: Mapping[str, str]) -> str:
+    """Prefer without respond-async (RFC 7240 section 4.1): nobody can poll for its answer here."""
+    preferences = [each.strip() for each in _ELEMENT.findall(headers.get("prefer", ""))]
+    return ", ".join(each for each in preferences if not re.match(r"(?i)respond-async(?![\w-])", each))
+
+
+def _cache_control(headers: Mapping[str, str]) -> str:
+    """Some servers answer a search from memory unless they are told not to."""
+    directives = [each.strip().lower() for each in headers.get("cache-control", "").split(",")]
+    return ", ".join(each for each in dict.fromkeys(directives) if each in _NO_ANSWER_FROM_MEMORY)
+
+
+def _provenance(value: str, permissions: Permissions, links: LinkMap) -> str:
+    """The Provenance of an X-Provenance header, judged as the create that it is, and written anew in ASCII."""
+    authorize(Interaction(InteractionKind.CREATE, "Provenance", "Provenance"), "", permissions)
+    try:
+        resource = json.loads(value)
+    except (ValueError, RecursionError):
+        resource = None
+    if not isinstance(resource, dict) or resource.get("resourceType") != "Provenance":
+        raise FhirError(400, "structure", "X-Provenance is not a Provenance in JSON.")
+    for holder in _objects(resource):
+        reference = holder.get("reference")
+        if isinstance(reference, str):
+            authorize_reference(reference, permissions)
+            holder["reference"] = links.map(reference) or reference
+    return json.dumps(resource, separators=(",", ":"))
+
+
+def _objects(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    inside: list[Any] = [root]
+    while inside:
+        each = inside.pop()
+        if isinstance(each, dict):
+            yield each
+            inside.extend(each.values())
+        elif isinstance(each, list):
+            inside.extend(each)

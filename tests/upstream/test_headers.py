@@ -1,0 +1,72 @@
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from shared.fhir.interaction import Interaction, InteractionKind
+from shared.fhir.policy import Permissions
+from shared.fhir.rewriting import LinkMap
+from shared.fhir.versions import FhirVersion
+from shared.upstream.headers import headers_down
+
+PROVIDER, GATEWAY = "https://provider.example/fhir", "https://gateway.example/stu3"
+LINKS = LinkMap((PROVIDER,), GATEWAY)
+READ = Interaction(InteractionKind.READ, "Patient/1", "Patient", "1")
+READER = Permissions(frozenset({"Patient"}), version=FhirVersion.R4)
+WRITER = Permissions(frozenset({"Patient"}), write=True, version=FhirVersion.R4)
+
+
+def down(headers: list[tuple[str, str]], permissions: Permissions = READER) -> dict[str, str]:
+    return headers_down(CIMultiDict(headers), f"{PROVIDER}/Patient/1", READ, permissions, LINKS)
+
+
+NAMES = ["ETag", "Location", "Content-Location", "Content-Type", "Allow", "Retry-After", "Link", "Expires"]
+VALUES = ["//[", "https://[x]/", "\udcff", "\u00fc", f"{PROVIDER}/Patient/\u00fc", f"{PROVIDER}/a", "a b"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(NAMES),
+            st.text() | st.sampled_from(VALUES),
+        )
+    )
+)
+@example([("Location", "//["), ("Content-Location", "https://[x]/"), ("ETag", "\udcff")])
+def test_any_header_comes_down_as_one_that_can_be_sent_or_not_at_all(headers: list[tuple[str, str]]) -> None:
+    for name, value in down(headers).items():
+        assert re.fullmatch(r"[\x20-\x7e\t]+", value)
+        assert name not in ("Location", "Content-Location") or value.startswith(GATEWAY)
+        assert name not in ("Link", "Expires")
+
+
+def test_headers_that_are_repeated_are_joined() -> None:
+    found = down([("Content-Language", "de"), ("X", "1"), ("content-language", "en"), ("ETag", '"1"'), ("ETag", '"2"')])
+    assert found == {"Content-Language": "de, en", "ETag": '"1"'}
+
+
+@pytest.mark.parametrize(
+    ("given", "permissions", "allowed"),
+    [
+        (["GET, HEAD, PUT, DELETE, TRACE"], READER, "GET, HEAD"),
+        (["GET", "PUT, PATCH , GET"], WRITER, "GET, PUT, PATCH"),
+        (["PUT"], READER, None),
+        ([], READER, None),
+    ],
+)
+def test_allow_names_what_policy_lets_through(given: list[str], permissions: Permissions, allowed: str | None) -> None:
+    assert down([("Allow", value) for value in given], permissions).get("Allow") == allowed
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("application/fhir+json;fhirVersion=4.0", "application/fhir+json; charset=utf-8"),
+        ("text/html", "text/html"),
+        ("", None),
+    ],
+)
+def test_the_content_type_is_the_providers(given: str, sent: str | None) -> None:
+    assert down([("Content-Type", given)]).get("Content-Type") == sent

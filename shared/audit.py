@@ -1,10 +1,22 @@
 """The audit log: who did what for which tenant and how it ended, one JSON line each, without any patient's data."""
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
 _log = logging.getLogger("gateway.audit")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedEntry:
+    """An entry of a batch: its interaction and type, "" where it has none that FHIR knows, and its status."""
+
+    interaction: str
+    type: str
+    status: int
 
 
 class AuditLog:
@@ -54,8 +66,14 @@ class AuditLog:
         received: int,
         sent: int,
         hops: dict[str, float],
+        entries: Sequence[AuditedEntry] = (),
     ) -> None:
-        """A FHIR request and its outcome; `received` and `sent` are bytes of bodies, `hops` milliseconds by hop."""
+        """A FHIR request and its outcome; `received` and `sent` are bytes of bodies, `hops` milliseconds by hop.
+
+        A batch's `entries` are counted, `{"read Patient 200": 3}`: a line of Application Insights ends at 32,768
+        characters, which five hundred entries one by one may pass.
+        """
+        counted = Counter(f"{entry.interaction} {entry.type} {entry.status}" for entry in entries)
         self._write(
             event="fhir",
             request=request_id,
@@ -69,6 +87,7 @@ class AuditLog:
             received=received,
             sent=sent,
             ms={hop: round(milliseconds, 1) for hop, milliseconds in hops.items()},
+            **({"entries": counted} if counted else {}),
         )
 
     def change(self, *, actor: str, action: str, subject: str, detail: str = "") -> None:

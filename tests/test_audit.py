@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from shared.audit import AuditLog
+from shared.audit import AuditedEntry, AuditLog
 
 
 def line(caplog: pytest.LogCaptureFixture) -> dict[str, object]:
@@ -63,6 +63,25 @@ def test_a_fhir_request_is_one_line_of_json(caplog: pytest.LogCaptureFixture) ->
         "sent": 12,
         "ms": {"upstream": 10.0, "auth": 0.2},
     }
+
+
+def test_the_entries_of_a_batch_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    entries = [AuditedEntry("read", "Patient", 200)] * 499 + [AuditedEntry("", "", 400)]
+    AuditLog().fhir_request(
+        request_id="r",
+        client_id="c",
+        secret_id="s",
+        tenant="t",
+        base="stu3",
+        interaction="batch",
+        type="",
+        status=200,
+        received=9,
+        sent=12,
+        hops={},
+        entries=entries,
+    )
+    assert line(caplog)["entries"] == {"read Patient 200": 499, "  400": 1}
 
 
 def test_a_change_is_one_line_of_json_whatever_is_in_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.functions_host.logs import Levels
-from shared.audit import AuditLog
+from shared.audit import AuditedEntry, AuditLog
 from shared.azure.tables import ALL_TABLES
 from shared.gateway import _MAX_BODY_BYTES as MAX_BODY_BYTES
 from shared.settings import Settings
@@ -270,7 +270,9 @@ def test_the_audit_query_reads_the_fields_that_are_written(caplog: pytest.LogCap
     who = {"request_id": "r", "client_id": "c", "secret_id": "s", "tenant": "t"}
     what = {"base": "stu3", "interaction": "read", "type": "Patient"}
     AuditLog().token_request(**who, status=200, error="", milliseconds=1.0)
-    AuditLog().fhir_request(**who, **what, status=200, received=0, sent=1, hops=hops)
+    AuditLog().fhir_request(
+        **who, **what, status=200, received=0, sent=1, hops=hops, entries=[AuditedEntry("read", "Patient", 200)]
+    )
     AuditLog().change(actor="a", action="client.create", subject="c")
     written = {name for message in caplog.messages for name in json.loads(message)} | {f"ms.{hop}" for hop in hops}
 

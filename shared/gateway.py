@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-import orjson
-
 from shared.audit import AuditLog
 from shared.content_coding import encoded
 from shared.directory.clients import Clients
@@ -21,7 +19,7 @@ from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.negotiation import media_type_format, negotiate, spelled_format
 from shared.fhir.outcome import NOT_KEPT, error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
-from shared.fhir.rewriting import LinkMap, rewrite_form, rewrite_json
+from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_fhirpath_patch, rewrite_form, rewrite_json_patch
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
@@ -125,6 +123,7 @@ class Gateway:
     async def _routed(self, context: RequestContext, request: Request, path: str, trace: _Trace) -> Response:
         if path.startswith(f"{PAGE_SEGMENT}/"):
             return await self._further_page(context, request, path.removeprefix(f"{PAGE_SEGMENT}/"), trace)
+        request = _with_own_criteria(context, request, path)
         interaction = parse(request.method, path, request.query, request.headers)
         trace.interaction = interaction.kind.value
         if interaction.kind in _BUNDLES:
@@ -255,6 +254,15 @@ def _links(public_base_url: str, base: str, version: str, provider_base_url: str
     return base_url, LinkMap(tuple(sources), provider_base_url), LinkMap((provider_base_url,), base_url)
 
 
+def _with_own_criteria(context: RequestContext, request: Request, path: str) -> Request:
+    """The request with If-None-Exist as the provider is to read it: a query, with links mapped back."""
+    criteria = request.headers.get("if-none-exist")
+    if criteria is None:
+        return request
+    mapped = rewrite_criteria(criteria, path.removesuffix("/"), context.upstream_links)
+    return replace(request, headers={**request.headers, "if-none-exist": mapped})
+
+
 def _upstream_request(context: RequestContext, request: Request, interaction: Interaction) -> FhirRequest:
     """The request with gateway links mapped back: query byte for byte, form and FHIR bodies but for those links."""
     query = rewrite_form(request.query, context.upstream_links)
@@ -263,13 +271,15 @@ def _upstream_request(context: RequestContext, request: Request, interaction: In
     if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
         body, body_type = _form_body(request, context), _FORM
     elif interaction.kind is InteractionKind.PATCH and _media_type(request) == _JSON_PATCH:
-        body, body_type = rewrite_json(_json_patch(request), context.upstream_links), _JSON_PATCH
+        body, body_type = rewrite_json_patch(_checked_body(request), context.upstream_links), _JSON_PATCH
     elif interaction.kind in (InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH):
         given = _fhir_body(request)
         expected = "Parameters" if interaction.kind is InteractionKind.PATCH else interaction.type
         if given.document.get("resourceType") != expected:
             raise FhirError(400, "invalid", f"The body must be {expected} here.")
         body = rewrite_body(given.content, given.format, context.upstream_links)
+        if interaction.kind is InteractionKind.PATCH:
+            body = rewrite_fhirpath_patch(body, context.upstream_links)
         body_type = context.provider.version.media_type(given.format)
     return FhirRequest(request.method, interaction, query, request.headers, body, body_type)
 
@@ -313,18 +323,6 @@ def _fhir_body(request: Request) -> RequestBody:
     if format is None:
         raise FhirError(415, "not-supported", "The body must be FHIR JSON or XML, and its Content-Type must say so.")
     return parse_request_body(body, format)
-
-
-def _json_patch(request: Request) -> bytes:
-    """A JSON Patch, an array of operations (RFC 6902 section 3)."""
-    body = _checked_body(request)
-    try:
-        operations = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        operations = None
-    if not isinstance(operations, list):
-        raise FhirError(400, "structure", "The body is not a JSON Patch.")
-    return body
 
 
 def _authorize_entry(entry: BatchEntry, context: RequestContext) -> None:

@@ -8,17 +8,18 @@ from shared.fhir.rewriting.spelling import PERCENT_ENCODING, Edit, splice
 from shared.fhir.rewriting.values import escaped_edits
 
 _VALUE = re.compile(r"(?:\A|&)[^&=]*+=([^&]*+)")
-_COMMA = r"(?:,|%2[cC])"
-# FHIR escapes a comma within a value by a backslash (R4, search.html#escaping).
-_ALTERNATIVE = re.compile(rf"{_COMMA}|(?:(?:\\|%5[cC]){_COMMA}|(?!{_COMMA}).)++", re.DOTALL)
+# A comma parts alternatives, a "$" the components of a composite parameter.
+_PARTING = r"(?:[,$]|%2[cC4])"
+# FHIR escapes them within a value by a backslash (R4, search.html#escaping).
+_ALTERNATIVE = re.compile(rf"{_PARTING}|(?:(?:\\|%5[cC]){_PARTING}|(?!{_PARTING}).)++", re.DOTALL)
 _BAR = re.compile(r"\||%7[cC]")
 
 
 def rewrite_form(text: str, link_map: LinkMap) -> str:
     """`text` (application/x-www-form-urlencoded, encoded as it came) with the links in its parameters mapped.
 
-    A value is a link when it, or one of its comma-separated alternatives, is an absolute URL below a source; its base
-    is written as the old one was: raw, or percent-encoded. A value with "|" is a token's system and code, or a
+    A value is a link when it, or one of its alternatives or components, is an absolute URL below a source; its base is
+    written as the old one was: raw, or percent-encoded. A value with "|" is a token's system and code, or a
     canonical and its version, and stays, as does everything else. The same object when nothing matched.
     """
     if "//" not in text and "%" not in text:
@@ -29,3 +30,17 @@ def rewrite_form(text: str, link_map: LinkMap) -> str:
             if not _BAR.search(alternative[0]):
                 edits += escaped_edits(Position.URL, alternative[0], PERCENT_ENCODING, alternative.start(), link_map)
     return splice(text, edits) if edits else text
+
+
+def rewrite_criteria(text: str, type: str, link_map: LinkMap) -> str:
+    """Search criteria, as in If-None-Exist and `request.ifNoneExist`, with the links in its parameters mapped.
+
+    They are a query. HAPI's client and older Firely ones write a whole URL, as in
+    `https://gateway.example/stu3/Patient?identifier=1`: below a source of the map, or relative to it, and of the type
+    that is created, it counts as its query. Any other text before the "?" stays, for policy to refuse.
+    """
+    target, mark, query = text.partition("?")
+    named = target[link_map.base_length(target) or 0 :].strip("/")
+    if mark and (named == type or not target):
+        text = query
+    return rewrite_form(text, link_map)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.fhir.rewriting import LinkMap, rewrite_form
+from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 
 UP = LinkMap(("https://gateway.example/stu3",), "https://provider.example:8443/fhir")
 
@@ -22,6 +22,10 @@ UP = LinkMap(("https://gateway.example/stu3",), "https://provider.example:8443/f
             "3%2Chttps://provider.example:8443/fhir/Patient/4",
         ),
         ("subject:Patient=https://gateway.example/stu3", "subject:Patient=https://provider.example:8443/fhir"),
+        (
+            "relationship=https://gateway.example/stu3/DocumentReference/1$replaces",
+            "relationship=https://provider.example:8443/fhir/DocumentReference/1$replaces",
+        ),
         ("a=%68ttps://gateway.example/%73tu3/x", "a=https://provider.example:8443/fhir/x"),
     ],
 )
@@ -65,3 +69,29 @@ def test_there_and_back_is_the_identity(parts: list[str]) -> None:
 @given(st.text())
 def test_any_text_is_taken(text: str) -> None:
     assert rewrite_form(text, UP) == text
+
+
+@pytest.mark.parametrize(
+    ("criteria", "query"),
+    [
+        ("identifier=a|1", "identifier=a|1"),
+        ("Patient?identifier=a|1", "identifier=a|1"),
+        ("/Patient?identifier=a|1", "identifier=a|1"),
+        ("?identifier=a|1", "identifier=a|1"),
+        ("https://gateway.example/stu3/Patient?identifier=a|1", "identifier=a|1"),
+        ("http://gateway.example:443/stu3/Patient/?identifier=a|1&x=?", "identifier=a|1&x=?"),
+        ("link=https://gateway.example/stu3/Patient/1", "link=https://provider.example:8443/fhir/Patient/1"),
+        (
+            "https://gateway.example/stu3/Patient?link=https%3A%2F%2Fgateway.example%2Fstu3%2FPatient%2F1",
+            "link=https%3A%2F%2Fprovider.example%3A8443%2Ffhir%2FPatient%2F1",
+        ),
+        # Another type's, another server's, a whole base's: policy refuses them as they are.
+        ("Practitioner?identifier=1", "Practitioner?identifier=1"),
+        ("https://gateway.example/stu3/Practitioner?identifier=1", None),
+        ("https://gateway.example/stu3?identifier=1", None),
+        ("https://elsewhere.example/stu3/Patient?identifier=1", None),
+        ("https://gateway.example/stu3/../Patient?identifier=1", None),
+    ],
+)
+def test_criteria_written_as_a_url_of_the_own_base_and_type_are_its_query(criteria: str, query: str | None) -> None:
+    assert rewrite_criteria(criteria, "Patient", UP) == (criteria if query is None else query)

@@ -1,8 +1,11 @@
-"""The content coding of an answer (RFC 9110 section 8.4): gzip, where the client takes it and it pays."""
+"""Content codings (RFC 9110 section 8.4): of our answers gzip, where the client takes it and it pays; of providers'
+answers whatever zlib can undo, in bounds.
+"""
 
 import asyncio
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,6 +17,11 @@ _LEVEL = 1  # measured on FHIR's examples: 4 to 8 times smaller, in a third of t
 _GZIP_FORMAT = 31
 _LONGEST_READ = 1_000
 _CODING = re.compile(r"\s*(gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?", re.ASCII | re.IGNORECASE)
+_MAX_CODINGS = 3
+_MAX_MEMBERS = 1_000  # bgzip makes one of each 64 KB
+_PIECE_BYTES = 262_144
+_NONE = frozenset({"", "identity"})
+_DECODED = frozenset({"gzip", "x-gzip", "deflate"})
 _REFUSED = re.compile(r"0(?:\.0*)?")
 
 
@@ -43,3 +51,82 @@ def _takes_gzip(accept_encoding: str) -> bool:
     codings = [coding for part in accept_encoding.split(",") if (coding := _CODING.fullmatch(part))]
     named = [coding for coding in codings if coding[1] != "*"] or codings
     return any(coding[2] is None or not _REFUSED.fullmatch(coding[2]) for coding in named)
+
+
+class Undecodable(Exception):
+    """A body in a coding that is not known, or that is not what its coding says."""
+
+
+class TooLarge(Exception):
+    """A body that unpacks to more than the limit."""
+
+
+class Decoder:
+    """Undoes the codings of a Content-Encoding header, the last one first; no step of it unpacks to over `limit` bytes.
+
+    gzip, x-gzip and deflate are known, the latter with or without its zlib wrapper, as servers send both; one answer
+    may have three of them. Raises Undecodable.
+    """
+
+    def __init__(self, content_encoding: str, limit: int) -> None:
+        codings = [coding for part in content_encoding.lower().split(",") if (coding := part.strip()) not in _NONE]
+        if len(codings) > _MAX_CODINGS or not _DECODED.issuperset(codings):
+            raise Undecodable
+        self._steps = [_Step(coding, limit) for coding in reversed(codings)]
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """What `data`, the next part of the body, unpacks to, in pieces of at most 256 KB, some of them empty.
+
+        No step does more than 256 KB of work between two of them. Raises Undecodable, or TooLarge.
+        """
+        yield from _decoded(self._steps, data) if self._steps else (data,)
+
+    def end(self) -> None:
+        """Raises Undecodable if the body was cut off."""
+        if any(step.open for step in self._steps):
+            raise Undecodable
+
+
+class _Step:
+    def __init__(self, coding: str, limit: int) -> None:
+        self._coding = coding
+        self._left = limit
+        self._members = 0
+        self._member: zlib._Decompress | None = None
+
+    @property
+    def open(self) -> bool:
+        return self._member is not None
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._member is None:
+                if self._members and not (data := data.lstrip(b"\0")):  # zeros may follow a gzip body
+                    return
+                self._members += 1
+                if self._members > _MAX_MEMBERS:
+                    raise Undecodable
+                self._member = zlib.decompressobj(self._window(data))
+            try:
+                piece = self._member.decompress(data, _PIECE_BYTES)
+            except zlib.error:
+                raise Undecodable from None
+            self._left -= len(piece)
+            if self._left < 0:
+                raise TooLarge
+            data = self._member.unconsumed_tail
+            if self._member.eof:
+                # A gzip body may be several, one after the other (RFC 1952 section 2.2).
+                data, self._member = self._member.unused_data, None
+            yield piece
+
+    def _window(self, data: bytes) -> int:
+        if self._coding != "deflate":
+            return _GZIP_FORMAT
+        return zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS  # 8 begins a zlib wrapper (RFC 1950)
+
+
+def _decoded(steps: list[_Step], data: bytes) -> Iterator[bytes]:
+    first, *others = steps
+    for piece in first.decode(data):
+        yield from _decoded(others, piece) if others else (piece,)

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.content_coding import encoded
+from shared.content_coding import Decoder, TooLarge, Undecodable, encoded
 from shared.message import Response
 
 BODY = json.dumps({"resourceType": "Patient", "text": "x" * 5_000}).encode()
@@ -60,3 +62,56 @@ async def test_any_header_and_any_body_come_out_whole(accepted: str, body: bytes
     answer = await encoded(Response(200, {}, body), accepted)
     plain = gzip.decompress(answer.body) if "Content-Encoding" in answer.headers else answer.body
     assert plain == body
+
+
+def deflated(data: bytes) -> bytes:
+    coder = zlib.compressobj(wbits=-15)
+    return coder.compress(data) + coder.flush()
+
+
+CODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "X-Gzip": lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]) + bytes(8),
+    "deflate": zlib.compress,
+    " DEFLATE ": deflated,
+    "identity": bytes,
+    "": bytes,
+}
+
+
+def decoded(coding: str, body: bytes, part: int, limit: int = 10_000_000) -> bytes:
+    decoder = Decoder(coding, limit)
+    pieces = [piece for at in range(0, len(body), part) for piece in decoder.decode(body[at : at + part])]
+    decoder.end()
+    assert max(map(len, pieces), default=0) <= 262_144
+    return b"".join(pieces)
+
+
+@given(st.binary(), st.lists(st.sampled_from(sorted(CODERS)), max_size=3), st.integers(1, 50))
+def test_codings_are_undone_the_last_first(data: bytes, codings: list[str], part: int) -> None:
+    body = data
+    for coding in codings:
+        body = CODERS[coding](body)
+    assert decoded(",".join(codings), body, part) == data
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, br", "gzip,gzip,gzip,gzip", "g zip", "gzip;q=1"])
+def test_an_unknown_coding_is_refused(coding: str) -> None:
+    with pytest.raises(Undecodable):
+        Decoder(coding, 1)
+
+
+@pytest.mark.parametrize(
+    "body", [gzip.compress(BODY)[:-1], BODY, gzip.compress(b"") * 1001, gzip.compress(BODY) + b"x"]
+)
+def test_a_body_that_is_not_what_its_coding_says_is_refused(body: bytes) -> None:
+    with pytest.raises(Undecodable):
+        decoded("gzip", body, 100)
+
+
+def test_no_step_unpacks_to_more_than_the_limit() -> None:
+    zeros = bytes(3_000_000)
+    assert decoded("gzip", gzip.compress(zeros), 500, limit=3_000_000) == zeros
+    for body in (gzip.compress(gzip.compress(zeros)), gzip.compress(gzip.compress(b"") + zeros)):
+        with pytest.raises(TooLarge):
+            decoded("gzip, gzip", body, 500, limit=2_999_999)

@@ -12,6 +12,7 @@ import aiohttp
 from multidict import MultiMapping
 from yarl import URL
 
+from shared.content_coding import Decoder, TooLarge, Undecodable
 from shared.fhir.errors import FhirError
 
 _ATTEMPTS = 3
@@ -127,6 +128,7 @@ class Transport:
             URL(request.url, encoded=True),
             headers=request.headers,
             data=request.body,
+            auto_decompress=False,
             allow_redirects=False,
             ssl=tls if tls is not None else True,
         ) as response:
@@ -137,17 +139,29 @@ class Transport:
             response.close()
             raise _too_large()
         chunks: list[bytes] = []
-        size = 0
+        size = received = 0
         try:
-            while chunk := await response.content.readany():
-                take(len(chunk))
-                size += len(chunk)
-                if size > self._max_response_bytes:
-                    raise _too_large()
-                chunks.append(chunk)
-        except BaseException:
+            coding = ",".join(response.headers.getall("Content-Encoding", []))
+            decoder = Decoder(coding, self._max_response_bytes)
+            while data := await response.content.readany():
+                received += len(data)
+                for number, chunk in enumerate(decoder.decode(data)):
+                    if number:
+                        await asyncio.sleep(0)
+                    take(len(chunk))
+                    size += len(chunk)
+                    if max(size, received) > self._max_response_bytes:
+                        raise _too_large()
+                    chunks.append(chunk)
+            decoder.end()
+        except BaseException as error:
             response.close()
             take(-size)
+            match error:
+                case TooLarge():
+                    raise _too_large() from None
+                case Undecodable():
+                    raise Unanswered(502, "incomplete", "The provider's answer was cut off, or is miscoded.") from None
             raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

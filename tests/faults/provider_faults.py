@@ -188,7 +188,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault("sends a patient of another type", answers(b'{"resourceType":"Practitioner"}'), frozenset({403})),
     Fault("answers HTML", answers(b"<html>", "200 OK", "text/html"), _BAD),
-    Fault("answers a login page as 404", answers(b"<html>", "404 Not Found", "text/html"), _BAD),
+    Fault("answers a login page as 404", answers(b"<html>", "404 Not Found", "text/html"), frozenset({404})),
     Fault("calls FHIR plain text", answers(PATIENT, "200 OK", "text/plain"), _BAD),
     Fault("leaves the Content-Type out", answers(PATIENT, "200 OK", None), _BAD),
     Fault("answers 200 with nothing", answers(b""), _BAD),

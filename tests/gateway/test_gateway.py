@@ -56,6 +56,17 @@ async def test_an_answer_is_compressed_anew_for_a_client_that_takes_gzip(
     assert json.loads(plain.body)["managingOrganization"] == {"reference": f"{GATEWAY}/stu3/Organization/1"}
 
 
+@pytest.mark.parametrize("coding", ["x-gzip", "gzip, gzip", "GZIP"])
+async def test_a_coded_answer_is_read(deployment: Deployment, provider: Provider, coding: str) -> None:
+    body = json.dumps(PATIENT).encode()
+    for _ in coding.split(","):
+        body = gzip.compress(body)
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    provider.answers(body, Content_Encoding=coding)
+    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    assert (answer.status, json.loads(answer.body)) == (200, PATIENT)
+
+
 async def test_every_hop_has_its_time(deployment: Deployment, provider: Provider) -> None:
     provider.answers(PATIENT)
     tenant = await deployment.tenant(provider.base_url)

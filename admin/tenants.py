@@ -38,8 +38,15 @@ COLUMN_HELP: Mapping[str, tuple[str, str]] = {
     "AuthCertificate": ("NAME", "The name of the Key Vault secret with a client certificate and its key (PEM)."),
     "ExtraHeaders": ("JSON", """Headers of every request, such as '{"Redox-Source-Id": "..."}'; never credentials."""),
     "Batch": ("native|split", "Whether the server does batches itself (the default) or the gateway takes them apart."),
+    "Search": ("get|post", "Whether searches go up as they come (the default), or those by GET as POST _search."),
+    "Total": ("accurate", "Has every search ask for _total=accurate, for servers that count only then."),
+    "PageOrigins": (
+        "URL,URL",
+        "Origins besides the base URL's that further pages may come from, such as https://pages.example.com.",
+    ),
     "Access": ("read|write", "What is let through: reads and searches (the default), or changes too."),
     "Types": ("TYPE,TYPE", "The resource types let through, such as Patient,Observation; the interface's by default."),
+    "Operations": ("TYPE/$NAME,...", "The operations let through, such as 'Patient/$everything'; none by default."),
     "TimeoutSeconds": ("SECONDS", "How long a request may take, such as 2 or 12.5."),
     "MaxConcurrent": ("NUMBER", "How many requests may be under way at once on an instance, such as 64."),
 }
@@ -243,8 +250,12 @@ def _fields(provider: Provider) -> Fields:
         "auth_certificate": None if mutual_tls else auth.certificate,
         "extra_headers": frozenset(name for name, _ in provider.extra_headers),
         "batch": provider.batch.value,
+        "search": provider.search.value,
+        "total": "accurate" if provider.accurate_total else None,
+        "page_origins": frozenset(provider.page_origins),
         "access": provider.access.value,
         "types": provider.types,
+        "operations": provider.operations,
         "timeout_seconds": provider.timeout_seconds,
         "max_concurrent": provider.max_concurrent,
     }

@@ -1,5 +1,6 @@
 """A provider: the FHIR server of one tenant for one FHIR version, and how the gateway is to treat it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -26,6 +27,13 @@ class BatchMode(Enum):
 
     NATIVE = "native"
     SPLIT = "split"
+
+
+class SearchMethod(Enum):
+    """Whether searches go up as they come, or those by GET as `POST [type]/_search`."""
+
+    GET = "get"
+    POST = "post"
 
 
 class Access(Enum):
@@ -59,6 +67,9 @@ class Provider:
 
     `base_url` has no trailing slash; `timeout_seconds` bounds a whole request, retries included, and is None where
     the deployment's default holds; `max_concurrent` is the number of requests in flight on one instance.
+    `accurate_total` says that searches which do not say so themselves ask for `_total=accurate`. `operations` are those
+    that may be called, as `Patient/$everything`, on the type or a resource of it. `page_origins` are the origins that
+    further pages may come from besides that of `base_url`, each `https://host` or with a port that is not 443.
     """
 
     tenant: str
@@ -73,6 +84,15 @@ class Provider:
     types: frozenset[str]
     timeout_seconds: float | None
     max_concurrent: int
+    search: SearchMethod = SearchMethod.GET
+    accurate_total: bool = False
+    operations: frozenset[str] = frozenset()
+    page_origins: tuple[str, ...] = ()
+
+    @property
+    def binding(self) -> str:
+        """What is kept for this provider is good for: the same for the same `BaseUrl` and way of authenticating."""
+        return hashlib.sha256(repr((self.base_url, self.auth)).encode()).hexdigest()[:32]
 
 
 class RowError(Exception):

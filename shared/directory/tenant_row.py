@@ -7,7 +7,16 @@ from enum import Enum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, Row, RowError
+from shared.directory.provider import (
+    Access,
+    AuthKind,
+    BatchMode,
+    Provider,
+    ProviderAuth,
+    Row,
+    RowError,
+    SearchMethod,
+)
 from shared.directory.tenant_id import parse_tenant_id
 from shared.fhir.interface import types as interface_types
 from shared.fhir.versions import FhirVersion
@@ -29,8 +38,12 @@ COLUMNS = (
     "AuthCertificate",
     "ExtraHeaders",
     "Batch",
+    "Search",
+    "Total",
+    "PageOrigins",
     "Access",
     "Types",
+    "Operations",
     "TimeoutSeconds",
     "MaxConcurrent",
 )
@@ -41,6 +54,8 @@ _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _PATH = re.compile(r"[A-Za-z0-9._~:/-]*")
 _NETLOC = re.compile(r"(?i)([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
+_OPERATION = re.compile(r"([A-Z][A-Za-z]{0,63})/\$[A-Za-z][A-Za-z0-9-]{0,63}")
+_MAX_PAGE_ORIGINS = 10
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key")
@@ -67,7 +82,7 @@ _MANAGED_HEADERS = frozenset(
 # What may stand in the column Auth; the Auth* columns it cannot do without, and those it may have besides.
 _MUTUAL_TLS = "mtls"
 _AZURE_FHIR = ".azurehealthcareapis.com"
-_AUDIENCE = re.compile(r"https://([A-Za-z0-9.-]+)/")
+_AUDIENCE = re.compile(r"https://([A-Za-z0-9.-]+)(?:/[A-Za-z0-9._~/-]*)?")
 _AUTH_COLUMNS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     kind: (frozenset(required.split()), frozenset(optional.split()))
     for kind, required, optional in (
@@ -129,7 +144,7 @@ class _RowReader:
         for column in self._row:
             if column not in COLUMNS and column not in _STORE_COLUMNS and not column.startswith("odata."):
                 raise self._error(column, "is not a column of this table")
-        base_url = self._base_url()
+        base_url, types = self._base_url(), self._types(version)
         return Provider(
             tenant=tenant,
             version=version,
@@ -140,9 +155,13 @@ class _RowReader:
             extra_headers=self._extra_headers(),
             batch=self._choice("Batch", BatchMode.NATIVE),
             access=self._choice("Access", Access.READ),
-            types=self._types(version),
+            types=types,
             timeout_seconds=self._timeout(),
             max_concurrent=self._max_concurrent(),
+            search=self._choice("Search", SearchMethod.GET),
+            accurate_total=self._accurate_total(),
+            operations=self._operations(types),
+            page_origins=self._page_origins(),
         )
 
     def _error(self, column: str, problem: str) -> RowError:
@@ -167,7 +186,9 @@ class _RowReader:
 
     def _url(self, column: str) -> str:
         """The column's URL, https (or http on loopback, on a laptop), with its scheme and host in lower case."""
-        text = self._text(column)
+        return self._checked_url(column, self._text(column))
+
+    def _checked_url(self, column: str, text: str) -> str:
         if not re.fullmatch(r"[\x21-\x7e]+", text) or "\\" in text:
             raise self._error(column, "is not a URL")
         try:
@@ -214,17 +235,17 @@ class _RowReader:
     def _check_audience(self) -> None:
         """The gateway's own identity also opens its vault and tables: its token for these must not go to a provider.
 
-        So the audience is the provider's own host, any of Azure's FHIR services if that is what the provider is, or an
-        application (`api://`), which Azure's own services are not.
+        So the audience is the provider's own host, or any of Azure's FHIR services if that is what the provider is. An
+        application (`api://`) it can't be: for `api://AzureADTokenExchange` the identity's token opens other accounts.
         """
         scope = self._text("AuthScope")
-        if not scope or scope.startswith("api://"):
+        if not scope:
             return
-        audience = _AUDIENCE.match(scope)
+        audience = _AUDIENCE.fullmatch(scope)
         host, provider = audience[1].lower() if audience else "", urlsplit(self._url("BaseUrl")).hostname or ""
         of_azure = all(f".{name}".endswith(_AZURE_FHIR) for name in (host, provider))
         if host != provider and not of_azure:
-            raise self._error("AuthScope", "must be the provider's own, such as <BaseUrl>/.default, or an api:// scope")
+            raise self._error("AuthScope", "must be one scope, the provider's own, such as <BaseUrl>/.default")
 
     def _secret_name(self, column: str) -> str | None:
         name = self._text(column)
@@ -258,6 +279,34 @@ class _RowReader:
         if not all(_TYPE.fullmatch(name) for name in names):
             raise self._error("Types", "must be a comma list of resource types such as Patient,Observation")
         return frozenset(names) or interface_types(version)
+
+    def _accurate_total(self) -> bool:
+        text = self._text("Total").lower()
+        if text not in ("", "accurate"):
+            raise self._error("Total", "must be accurate, or empty")
+        return bool(text)
+
+    def _operations(self, types: frozenset[str]) -> frozenset[str]:
+        names = [name.strip() for name in self._text("Operations").split(",") if name.strip()]
+        for name in names:
+            operation = _OPERATION.fullmatch(name)
+            if operation is None:
+                raise self._error("Operations", "must be a comma list such as Patient/$everything,Observation/$lastn")
+            if operation[1] not in types:
+                raise self._error("Operations", "names a type that is not among the row's Types")
+        return frozenset(names)
+
+    def _page_origins(self) -> tuple[str, ...]:
+        origins = []
+        for text in filter(None, map(str.strip, self._text("PageOrigins").split(","))):
+            url = urlsplit(self._checked_url("PageOrigins", text.rstrip("/")))
+            if url.path or url.query or url.fragment:
+                raise self._error("PageOrigins", "must be a comma list of origins such as https://pages.example.com")
+            default = f":{443 if url.scheme == 'https' else 80}"
+            origins.append(f"{url.scheme}://{url.netloc.removesuffix(default)}")
+        if len(origins) > _MAX_PAGE_ORIGINS:
+            raise self._error("PageOrigins", f"may name {_MAX_PAGE_ORIGINS} origins")
+        return tuple(dict.fromkeys(origins))
 
     def _timeout(self) -> float | None:
         text = self._text("TimeoutSeconds")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.directory.provider import Access, AuthKind, BatchMode, Row
+from shared.directory.provider import Access, AuthKind, BatchMode, Row, SearchMethod
 from shared.directory.tenant_row import COLUMNS, column_text
 
 
@@ -36,6 +36,7 @@ _DEFAULTS = {
     "Auth": AuthKind.NONE.value,
     "Access": Access.READ.value,
     "Batch": BatchMode.NATIVE.value,
+    "Search": SearchMethod.GET.value,
 }
 
 
@@ -50,6 +51,13 @@ FIELD_GROUPS = (
                 "FHIR base URL",
                 "The address below which the server has its /metadata, without that.",
                 "https://fhir.example.com/stu3",
+            ),
+            Field(
+                "PageOrigins",
+                "Origins of further pages",
+                "Where next pages may come from besides the server's own origin, separated by commas. They get the "
+                "credential too.",
+                "https://pages.example.com",
             ),
             Field(
                 "Enabled",
@@ -127,10 +135,28 @@ FIELD_GROUPS = (
                 "Patient,Observation,Encounter",
             ),
             Field(
+                "Operations",
+                "Operations",
+                "Those that may be called, separated by commas: only ones that read.",
+                "Patient/$everything,Observation/$lastn",
+            ),
+            Field(
                 "Batch",
                 "Batches",
                 "Who does them.",
                 choices=(("", "The server itself"), (BatchMode.SPLIT.value, "The gateway takes them apart")),
+            ),
+            Field(
+                "Search",
+                "Searches",
+                "How they are sent.",
+                choices=(("", "As the app sends them"), (SearchMethod.POST.value, "By POST, for servers without GET")),
+            ),
+            Field(
+                "Total",
+                "Totals",
+                "Whether the server must be asked to count what a search finds.",
+                choices=(("", "As the app asks"), ("accurate", "Ask with every search (_total=accurate)")),
             ),
         ),
     ),

@@ -63,8 +63,12 @@ async def test_every_column_can_be_set_and_changed(
         "AuthCertificate": "riverside-tls",
         "ExtraHeaders": '{"Redox-Source-Id": "s"}',
         "Batch": "split",
+        "Search": "post",
+        "Total": "accurate",
+        "PageOrigins": "https://pages.riverside.example",
         "Access": "write",
         "Types": "Patient,Observation",
+        "Operations": "Patient/$everything",
         "TimeoutSeconds": 2.5,
         "MaxConcurrent": 8,
     }

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, RowError
+from shared.directory.provider import (
+    Access,
+    AuthKind,
+    BatchMode,
+    Provider,
+    ProviderAuth,
+    RowError,
+    SearchMethod,
+)
 from shared.directory.tenant_row import COLUMNS, DEFAULT_MAX_CONCURRENT, parse_provider, parse_version
 from shared.fhir.interface import types as interface_types
 from shared.fhir.versions import FhirVersion
@@ -85,6 +93,10 @@ def test_every_column_has_its_place() -> None:
         Types="Patient, Observation,,",
         TimeoutSeconds="2.5",
         MaxConcurrent=" 8 ",
+        Search="Post",
+        Total=" Accurate",
+        Operations="Patient/$everything , Observation/$lastn,",
+        PageOrigins="HTTPS://Pages.example/, https://b.example:8443, https://pages.example:443",
     )
     assert found == Provider(
         tenant=GUID,
@@ -107,6 +119,10 @@ def test_every_column_has_its_place() -> None:
         types=frozenset({"Patient", "Observation"}),
         timeout_seconds=2.5,
         max_concurrent=8,
+        search=SearchMethod.POST,
+        accurate_total=True,
+        operations=frozenset({"Patient/$everything", "Observation/$lastn"}),
+        page_origins=("https://pages.example", "https://b.example:8443"),
     )
 
 
@@ -225,7 +241,7 @@ LEAST: dict[str, dict[str, object]] = {
 ALL: dict[str, object] = {
     "AuthTokenUrl": "https://login.example/token",
     "AuthClientId": "us",
-    "AuthScope": "api://a b",
+    "AuthScope": f"{BASE}/.default",
     "AuthHeader": "X-Api-Key",
     "AuthSecret": "their-secret",
     "AuthKeyId": "k1",
@@ -344,6 +360,11 @@ def test_wrong_extra_headers(text: str) -> None:
         ("Enabled", ["maybe", "enabled", "2", "truе"]),
         ("Batch", ["yes", "native,split"]),
         ("Access", ["readwrite", "rw", "none"]),
+        ("Search", ["both", "POST _search"]),
+        ("Total", ["estimate", "none", True]),
+        ("Operations", ["$everything-all", "Patient/everything", "Patient/1/$everything", "Practice/$everything", "*"]),
+        ("PageOrigins", ["pages.example", "http://a.example", "https://a.example/x", "https://a.example?x", "*"]),
+        ("PageOrigins", ["https://u@a.example", ",".join(f"https://{n}.example" for n in range(11))]),
         ("Types", ["patient", "Patient;Observation", "Patient Observation", "*", "Patient/1", "Pätient"]),
         ("TimeoutSeconds", ["0", "0.05", "221", "-1", "1e2", "nan", "inf", "30s", "1,5", True, "9" * 400]),
         ("MaxConcurrent", ["0", "10001", "-1", "1.5", "many", 7.5, 0.0, 1e300, "8.", "9" * 5000]),
@@ -451,7 +472,14 @@ def test_a_whole_number_may_be_a_double(value: object) -> None:
         ("https://ws-fhir.fhir.azurehealthcareapis.com", "https://ws-fhir.fhir.azurehealthcareapis.com/.default", True),
         ("https://ws-fhir.fhir.azurehealthcareapis.com", "https://azurehealthcareapis.com/.default", True),
         ("https://fhir.example", "https://fhir.example/.default", True),
-        ("https://fhir.example", "api://8c1d/.default", True),
+        ("https://fhir.example", "https://fhir.example", True),
+        ("https://fhir.example", "https://fhir.example/fhir/.default", True),
+        ("https://fhir.example", "api://8c1d/.default", False),
+        ("https://fhir.example", "api://AzureADTokenExchange/.default", False),
+        ("https://fhir.example", "https://fhir.example/.default https://vault.azure.net/.default", False),
+        ("https://fhir.example", "https://fhir.example@vault.azure.net/.default", False),
+        ("https://fhir.example", "https://fhir.example:443/.default", False),
+        ("https://fhir.example", "https://fhir.example/?x=https://vault.azure.net", False),
         ("https://fhir.example", "https://vault.azure.net/.default", False),
         ("https://fhir.example", "https://storage.azure.com/.default", False),
         ("https://fhir.example", "https://azurehealthcareapis.com/.default", False),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -16,7 +17,7 @@ from shared.fhir.batch import BatchEntry, batch_entries, bundle_kind
 from shared.fhir.body import RequestBody, parse_request_body, rewrite_body
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
-from shared.fhir.negotiation import media_type_format, negotiate, spelled_format
+from shared.fhir.negotiation import content_accept, media_type_format, negotiate, spelled_format
 from shared.fhir.outcome import NOT_KEPT, error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_fhirpath_patch, rewrite_form, rewrite_json_patch
@@ -40,6 +41,7 @@ _SEND_LENGTH = (
     "LoadIntoBufferAsync first."
 )
 _DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
+_BINARY = re.compile(r"Binary/[^/_][^/]*(?:/_history/[^/]+)?/?")  # read and vread
 _FORM = "application/x-www-form-urlencoded"
 _JSON_PATCH = "application/json-patch+json"
 _BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
@@ -111,7 +113,11 @@ class Gateway:
             async with asyncio.timeout(_DIRECTORY_SECONDS):
                 with trace.hops.hop(AUTH):
                     grant = trace.grant = await self._authenticate(request.headers)
-                format = negotiate(_parameters(request), request.headers.get("accept"), version)
+                accept = request.headers.get("accept")
+                if _content_accept(request, path) is None:
+                    format = negotiate(_parameters(request), accept, version)
+                else:
+                    format = format_for_errors("", accept)
                 with trace.hops.hop(DIRECTORY):
                     provider = await self._provider(grant.tenant, version)
         except TimeoutError:
@@ -132,7 +138,7 @@ class Gateway:
         asked = sent.query if sent.body_type != _FORM else f"{sent.query}&{(sent.body or b'').decode('latin-1')}"
         authorize(interaction, asked, context.permissions)
         trace.type = interaction.type or ""
-        return await self._exchange.perform(context, sent)
+        return await self._exchange.perform(context, replace(sent, accept=_content_accept(request, path)))
 
     async def _authenticate(self, headers: Mapping[str, str]) -> Grant:
         """What the bearer token stands for, if its client and secret are still good."""
@@ -296,6 +302,13 @@ def _checked_body(request: Request, limit: int = _MAX_BODY_BYTES) -> bytes:
             415, "not-supported", "Send the body without Content-Encoding.", {"Accept-Encoding": "identity"}
         )
     return request.body
+
+
+def _content_accept(request: Request, path: str) -> str | None:
+    """The Accept header of a request for a Binary's own content; None for every other request."""
+    if request.method not in ("GET", "HEAD") or not _BINARY.fullmatch(path):
+        return None
+    return content_accept(request.query, request.headers.get("accept"))
 
 
 def _media_type(request: Request) -> str:

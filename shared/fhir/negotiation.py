@@ -67,6 +67,22 @@ def requested_format(query: str, accept: str | None, version: FhirVersion | None
     return _accepted((accept or "")[:_MOST_READ], version)
 
 
+def content_accept(query: str, accept: str | None) -> str | None:
+    """The Accept header that asks for a Binary's own content, and None where the client asks for FHIR.
+
+    It does by `_format`, or where it likes no other type it names more than one of FHIR's.
+    """
+    if _format_parameter(query):
+        return None
+    accept = (accept or "").strip()
+    if not accept or len(accept) > _MOST_READ or not accept.isascii() or not accept.isprintable():
+        return _ANY
+    ranges = [_range(element) for element in _ELEMENT.findall(accept) if element.strip()]
+    fhir = max((wanted.quality for wanted in ranges if wanted.media in _MEDIA_TYPES), default=0.0)
+    named = [wanted for wanted in ranges if wanted.media not in _MEDIA_TYPES and "*" not in wanted.media]
+    return accept if not fhir or any(wanted.quality > fhir for wanted in named) else None
+
+
 def spelled_format(text: str, version: FhirVersion) -> str:
     """The raw query or form `text` with each media type of a `_format` in the spelling of `version`.
 

@@ -16,6 +16,7 @@ from shared.fhir.policy import check_answer
 from shared.fhir.request_headers import headers_up
 from shared.message import Response
 from shared.upstream.answer import judge
+from shared.upstream.binary import SAFE, content_response
 from shared.upstream.breaker import Breaker
 from shared.upstream.context import RequestContext
 from shared.upstream.credentials.credential import Credential
@@ -41,8 +42,8 @@ _log = logging.getLogger(__name__)
 class FhirRequest:
     """What goes up: `query` and `body` already speak of the provider, `headers` are the client's (lower-case names).
 
-    `page_url` is the provider's own URL of a further page, asked for instead of the interaction's path. `repeatable`
-    says that a batch holds nothing but reads.
+    `page_url` is the provider's own URL of a further page, asked for instead of the interaction's path. `accept` is the
+    client's where it asks for a Binary's own content. `repeatable` says that a batch holds nothing but reads.
     """
 
     method: str
@@ -52,6 +53,7 @@ class FhirRequest:
     body: bytes | None = None
     body_type: str | None = None
     page_url: str | None = None
+    accept: str | None = None
     repeatable: bool = False
 
 
@@ -73,18 +75,21 @@ class Exchange:
         url = request.page_url or _url(context, request)
         async with self._limiter.slot(context.provider):
             answer = await self._authenticated(context, request, url)
+        down = context.downstream_links
         try:
             judged = judge(answer, request.interaction, request.method)
         except FhirError as error:
+            headers = headers_down(answer.headers, url, request.interaction, context.permissions, down)
+            if (content := content_response(answer, request.accept, headers)) is not None:
+                return content
             if answer.status == error.status:
                 error.headers |= allowed(answer.headers, request.interaction, context.permissions)
             raise
         if judged.format is not None:
             check_answer(judged.document, context.permissions)
-        down = context.downstream_links
         headers = headers_down(judged.headers, url, request.interaction, context.permissions, down)
         if judged.format is None:
-            return Response(judged.status, headers)
+            return Response(judged.status, headers if request.accept is None else {**headers, **SAFE})
         links = await self._links(context, request, bundle_links(judged.document), url)
         link_url = (lambda link: links.get(link) or down.map(link)) if links else None
         body = rewrite_body(judged.body, judged.format, down, link_url)
@@ -180,7 +185,7 @@ def _path_and_query(path: str, query: str) -> str:
 
 def _headers_up(context: RequestContext, request: FhirRequest) -> dict[str, str]:
     headers = headers_up(request.headers, request.interaction, context.permissions, context.upstream_links)
-    headers["accept"] = context.provider.version.media_type(context.format)
+    headers["accept"] = request.accept or context.provider.version.media_type(context.format)
     headers["accept-encoding"] = "gzip, deflate"
     headers["x-request-id"] = context.request_id
     if request.body_type is not None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.fhir.errors import FhirError
-from shared.fhir.negotiation import content_type, media_type_format, negotiate, spelled_format
+from shared.fhir.negotiation import content_accept, content_type, media_type_format, negotiate, spelled_format
 from shared.fhir.versions import FhirFormat, FhirVersion
 
 JSON, XML = FhirFormat.JSON, FhirFormat.XML
@@ -222,3 +222,24 @@ def test_other_bodies_have_no_fhir_format(value: str | None) -> None:
 def test_an_answer_is_spelled_as_its_version_registers_it() -> None:
     assert content_type(FhirVersion.DSTU2, JSON) == "application/json+fhir; charset=utf-8"
     assert content_type(FhirVersion.R4, XML) == "application/fhir+xml; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "content"),
+    [
+        (None, "*/*"),
+        ("", "*/*"),
+        ("x" * 3000, "*/*"),
+        ("\u00fc/x", "*/*"),
+        ("*/*", "*/*"),
+        ("application/pdf", "application/pdf"),
+        ("application/pdf, application/fhir+json;q=0.5", "application/pdf, application/fhir+json;q=0.5"),
+        ("application/fhir+xml;q=0, image/*", "application/fhir+xml;q=0, image/*"),
+        ("application/fhir+json", None),
+        ("application/json, text/plain, */*", None),
+        ("application/xml+fhir;q=0.1, */*", None),
+    ],
+)
+def test_a_binarys_content_is_for_who_does_not_ask_for_fhir(accept: str | None, content: str | None) -> None:
+    assert content_accept("", accept) == content
+    assert content_accept("_format=json", accept) is None

@@ -798,3 +798,76 @@ async def test_no_condition_is_dropped(
     answer = await deployment.send(method, f"/stu3/{path}", token, PATIENT if method != "DELETE" else b"", **headers)
     assert answer.status == 400
     assert provider.requests == []
+
+
+PDF = b"%PDF-1.7\0\xff"
+CDA = b'<ClinicalDocument xmlns="urn:hl7-org:v3"><id/></ClinicalDocument>'
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "body", "status"),
+    [
+        ("application/pdf", "application/pdf", PDF, 200),
+        ("image/png, */*;q=0.1", "application/pdf", PDF, 200),
+        ("", "text/xml; charset=iso-8859-1", CDA, 200),
+        ("*/*", "application/json", b"[1]", 200),
+        ("text/html", "text/html", b"<p>", 200),
+        ("*/*", "text/html", b"<html>Sign in", 502),
+        ("application/pdf", "application/fhir+json", b"{", 502),
+        ("application/pdf", "application/pdf\t\x01", PDF, 502),
+        ("application/fhir+json, application/pdf", "application/pdf", PDF, 502),
+    ],
+)
+async def test_the_content_of_a_binary_comes_as_it_is(
+    deployment: Deployment, provider: Provider, accept: str, content_type: str, body: bytes, status: int
+) -> None:
+    provider.answers(body, Content_Type=content_type, ETag='W/"1"')
+    token = await deployment.token(await deployment.tenant(provider.base_url, Types="Binary"))
+    for path in ("Binary/1", "Binary/1/_history/2"):
+        answer = await deployment.send("GET", f"/stu3/{path}", token, Accept=accept)
+        assert answer.status == status
+        if status == 200:
+            assert (answer.body, answer.headers["Content-Type"]) == (body, content_type)
+            assert answer.headers["ETag"] == 'W/"1"'
+            assert provider.requests[-1].headers["Accept"] == (accept or "*/*")
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Content-Disposition"] == "attachment"
+            assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+            assert answer.headers["Cache-Control"] == "no-store"
+        else:
+            outcome(answer.body)
+    head = await deployment.send("HEAD", "/stu3/Binary/1", token, Accept=accept)
+    if status == 200:
+        assert head.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_the_resource_of_a_binary_is_fhir_as_any(deployment: Deployment, provider: Provider) -> None:
+    base = provider.base_url
+    provider.answers({"resourceType": "Binary", "securityContext": {"reference": f"{base}/Patient/1"}})
+    token = await deployment.token(await deployment.tenant(base, Types="Binary"))
+    for accept in ("application/fhir+json", "application/pdf", "*/*", ""):
+        answer = await deployment.send("GET", "/stu3/Binary/1", token, Accept=accept)
+        assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+        assert json.loads(answer.body)["securityContext"]["reference"] == f"{GATEWAY}/stu3/Patient/1"
+    assert provider.requests[0].headers["Accept"] == "application/fhir+json"
+    provider.answers(PATIENT)
+    assert (await deployment.send("GET", "/stu3/Binary/1", token, Accept="*/*")).status == 403
+
+
+async def test_only_a_binary_has_content(deployment: Deployment, provider: Provider) -> None:
+    provider.answers(PDF, Content_Type="application/pdf")
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    for path, accept, status in (
+        ("Binary/1", "application/pdf", 403),
+        ("Binary/1/_history", "application/pdf", 406),
+        ("Binary", "application/pdf", 406),
+        ("Binary/_search", "application/pdf", 406),
+        ("Patient/1", "application/pdf", 406),
+    ):
+        assert (await deployment.send("GET", f"/stu3/{path}", token, Accept=accept)).status == status
+    assert provider.requests == []
+    assert (await deployment.send("GET", "/stu3/Patient/1", token, Accept="*/*")).status == 502
+    provider.answers("<html>", 404, Content_Type="text/html")
+    token = await deployment.token(await deployment.tenant(provider.base_url, Types="Binary"))
+    answer = await deployment.send("GET", "/stu3/Binary/1", token, Accept="text/html")
+    assert (answer.status, outcome(answer.body)["code"]) == (404, "not-found")

@@ -305,7 +305,7 @@ async def _provider_secrets(session: Session, held: Mapping[str, "SecretVersion"
         fix = command if name == (first.auth.secret or first.auth.certificate) else "store it in Key Vault by this name"
         secret = held.get(name.lower())
         if secret is None:
-            yield Finding(State.FAIL, "secrets", f"{who} is not in the vault", fix)
+            yield Finding(State.FAIL, "secrets", f"{who} is not in the vault", await session.vault.held(name) or fix)
         elif not secret.usable(now):
             yield Finding(State.FAIL, "secrets", f"{who} is disabled or expired", fix)
         elif secret.expires is not None and secret.expires - now < _SOON:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from secrets import token_urlsafe
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import click
 
 from admin.command import GlobalOptions, examples, global_options
 from admin.finding import Finding, Findings, State
+from shared.directory.text_file import decoded
 from shared.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -74,10 +76,16 @@ def _secret() -> str:
     secret = os.environ.get(_SECRET_VARIABLE, "").strip()
     if not secret:
         asks = sys.stdin.isatty()
-        secret = str(click.prompt("Client secret", hide_input=True, err=True)) if asks else sys.stdin.readline()
+        secret = str(click.prompt("Client secret", hide_input=True, err=True)) if asks else _piped()
     if not secret.strip():
         raise click.UsageError(f"give the client's secret in {_SECRET_VARIABLE} or on standard input")
     return secret.strip()
+
+
+def _piped() -> str:
+    with suppress(UnicodeDecodeError):
+        return decoded(sys.stdin.buffer.read())
+    return ""
 
 
 class _Visit:

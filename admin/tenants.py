@@ -13,6 +13,7 @@ from shared.directory.provider import AuthKind, Provider, RowError
 from shared.directory.refusals import InvalidTenantId, Refusal
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_row import COLUMNS
+from shared.directory.text_file import credential, decoded
 from shared.fhir.versions import FhirVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -207,14 +208,15 @@ async def _store_secret(session: Session, provider: Provider, value: str) -> Non
 
 
 def _secret_value(file: BinaryIO) -> str:
-    """The credential in a file, without the line's end that editors and `echo` put there."""
-    content = file.read(_MOST_SECRET_BYTES + 3).rstrip(b"\r\n")
-    if not content or len(content) > _MOST_SECRET_BYTES:
-        raise Refusal(f"--secret-value-from: a credential has 1 to {_MOST_SECRET_BYTES} bytes")
+    """The credential in a file."""
+    content = file.read(2 * _MOST_SECRET_BYTES)
     try:
-        return content.decode()
+        value = credential(decoded(content))
     except UnicodeDecodeError:
         raise Refusal("--secret-value-from: a credential is text in UTF-8 (a certificate and key: PEM)") from None
+    if not 1 <= len(value.encode()) <= _MOST_SECRET_BYTES:
+        raise Refusal(f"--secret-value-from: a credential has 1 to {_MOST_SECRET_BYTES} bytes")
+    return value
 
 
 def _no_row(tenant: str, version: FhirVersion) -> Refusal:

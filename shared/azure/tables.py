@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import (
+    EdmType,
     EntityProperty,
     TableEntity,
     TableErrorCode,
@@ -81,7 +82,7 @@ class Table:
         """Adds a row; StoreConflict when it is there already."""
         try:
             with translated(self._store):
-                await self._client.create_entity(dict(row))
+                await self._client.create_entity(_entity(row))
         except ResourceNotFoundError as error:
             raise self._missing() from error
 
@@ -91,7 +92,7 @@ class Table:
         `unchanged` is a row of the partition as it was read: StoreConflict when it was written to since, or is gone.
         It counts as written to from then on, so of two who decided on the same state only the first succeeds.
         """
-        operations: list[Any] = [(TransactionOperation.CREATE, dict(row)) for row in rows]
+        operations: list[Any] = [(TransactionOperation.CREATE, _entity(row)) for row in rows]
         if unchanged is not None:
             keys = {key: unchanged[key] for key in ("PartitionKey", "RowKey")}
             condition = {"etag": etag_of(unchanged), "match_condition": MatchConditions.IfNotModified}
@@ -112,7 +113,7 @@ class Table:
         """Writes a row over whatever is there, all its columns."""
         try:
             with translated(self._store):
-                await self._client.upsert_entity(dict(row), mode=UpdateMode.REPLACE)
+                await self._client.upsert_entity(_entity(row), mode=UpdateMode.REPLACE)
         except ResourceNotFoundError as error:
             raise self._missing() from error
 
@@ -121,7 +122,7 @@ class Table:
         try:
             with translated(self._store):
                 await self._client.update_entity(
-                    dict(row), mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
+                    _entity(row), mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
                 )
         except ResourceNotFoundError as error:
             raise StoreConflict(f"{self._store}: the row is gone") from error
@@ -144,6 +145,17 @@ class Table:
                     yield _row(row)
         except ResourceNotFoundError:
             return  # the table itself is not there yet
+
+
+def _entity(row: Row) -> dict[str, Any]:
+    """The row as the SDK takes it, which refuses a number of more than 32 bits unless it is wrapped."""
+    return {column: _wrapped(value) for column, value in row.items()}
+
+
+def _wrapped(value: object) -> object:
+    if isinstance(value, int) and not -(2**31) <= value < 2**31:
+        return EntityProperty(value, EdmType.INT64)
+    return value
 
 
 def _row(entity: TableEntity) -> Row:

@@ -5,19 +5,21 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.keyvault.secrets import KeyVaultSecret, SecretProperties
 from azure.keyvault.secrets.aio import SecretClient
 
 from shared.azure.credential import azure_credential
 from shared.azure.failures import CLIENT_OPTIONS, translated
-from shared.directory.errors import StoreConflict
+from shared.directory.errors import SecretNameHeld, StoreConflict
 from shared.settings import Settings
 
 _STORE = "Key Vault"
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _FORBIDDEN = 403
+_RECOVERABLE = "ObjectIsDeletedButRecoverable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +110,29 @@ class Vault:
         content_type: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> SecretVersion:
-        """Adds a version, which is the latest from now on. StoreConflict when the name is held by a deleted secret."""
+        """Adds a version, which is the latest from now on. SecretNameHeld when a deleted secret has the name."""
         with translated(_STORE):
-            secret = await self._client.set_secret(
-                name,
-                value,
-                not_before=active_from,
-                expires_on=expires,
-                content_type=content_type,
-                tags=dict(tags or {}),
-            )
+            try:
+                secret = await self._client.set_secret(
+                    name,
+                    value,
+                    not_before=active_from,
+                    expires_on=expires,
+                    content_type=content_type,
+                    tags=dict(tags or {}),
+                )
+            except ResourceExistsError as error:
+                raise SecretNameHeld(self._held(name, _inner_code(error))) from error
         return _version(secret.properties)
+
+    async def held(self, name: str) -> str | None:
+        """How to get a deleted secret back or rid of, as `set` says it; None when there is none of this name."""
+        try:
+            with translated(_STORE):
+                await self._client.get_deleted_secret(name)
+        except ResourceNotFoundError:
+            return None
+        return self._held(name, _RECOVERABLE)
 
     async def disable(self, name: str, version: str) -> None:
         """Makes one version unreadable, without deleting it; StoreConflict when it is gone."""
@@ -136,6 +150,15 @@ class Vault:
         except ResourceNotFoundError:
             return False
         return True
+
+    def _held(self, name: str, reason: str | None) -> str:
+        if reason != _RECOVERABLE:
+            return f"{_STORE}: the secret {name} is being deleted or recovered: wait a moment, and repeat"
+        command = f"--vault-name {(urlsplit(self._client.vault_url).hostname or '').partition('.')[0]} --name {name}"
+        return (
+            f"{_STORE}: the secret {name} is deleted, and keeps its name. Get it back by az keyvault secret recover "
+            f"{command}, or free the name by az keyvault secret purge {command}, wait a moment, and repeat"
+        )
 
     async def _get(self, name: str, version: str | None) -> KeyVaultSecret | None:
         try:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from shared.directory.columns import canonical, column_text, flag, unknown_column
 from shared.directory.provider import Row, RowError
 from shared.directory.tenant_id import parse_tenant_id
 
@@ -12,7 +13,7 @@ TABLE = "Clients"
 CLIENT_ROW = "client"
 SECRET_ROW_PREFIX = "secret-"
 _KEY_COLUMNS = frozenset({"PartitionKey", "RowKey", "Timestamp"})
-_CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "Tenants", "Enabled"}
+CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "Tenants", "Enabled"}
 _SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint"}
 
 # Both stand in the name of a Key Vault secret, `client-<client_id>-<secret_id>`. A secret_id has no hyphen, so that
@@ -78,11 +79,12 @@ def parse_client(rows: Iterable[Row]) -> Client | None:
             secrets.append(_secret(row, row_key.removeprefix(SECRET_ROW_PREFIX)))
     if client is None:
         return None
-    _refuse_unknown(client, _CLIENT_COLUMNS)
+    client = canonical(client, CLIENT_COLUMNS)
+    _refuse_unknown(client, CLIENT_COLUMNS)
     return Client(
         id=str(client["PartitionKey"]),
-        name=str(client.get("Name") or ""),
-        owner=str(client.get("Owner") or ""),
+        name=column_text(client.get("Name")),
+        owner=column_text(client.get("Owner")),
         tenants=_tenants(client),
         enabled=_enabled(client),
         secrets=tuple(secrets),
@@ -90,8 +92,9 @@ def parse_client(rows: Iterable[Row]) -> Client | None:
 
 
 def _secret(row: Row, secret_id: str) -> ClientSecret:
+    row = canonical(row, _SECRET_COLUMNS)
     _refuse_unknown(row, _SECRET_COLUMNS)
-    return ClientSecret(secret_id, _time(row, "Created"), _time(row, "Expires"), str(row.get("Hint") or ""))
+    return ClientSecret(secret_id, _time(row, "Created"), _time(row, "Expires"), column_text(row.get("Hint")))
 
 
 def _error(row: Row, column: str, problem: str) -> RowError:
@@ -100,8 +103,8 @@ def _error(row: Row, column: str, problem: str) -> RowError:
 
 def _refuse_unknown(row: Row, columns: frozenset[str]) -> None:
     for column in row:
-        if column not in columns:
-            raise _error(row, column, "is not a column of this row")
+        if problem := unknown_column(column, columns):
+            raise _error(row, column, problem)
 
 
 def _time(row: Row, column: str) -> datetime | None:
@@ -119,7 +122,7 @@ def _time(row: Row, column: str) -> datetime | None:
 
 
 def _tenants(row: Row) -> frozenset[str] | None:
-    text = str(row.get("Tenants") or "").strip()
+    text = column_text(row.get("Tenants"))
     if text == "*":
         return None
     tenants = [parse_tenant_id(item) for item in text.split(",") if item.strip()]
@@ -129,7 +132,7 @@ def _tenants(row: Row) -> frozenset[str] | None:
 
 
 def _enabled(row: Row) -> bool:
-    text = str(row.get("Enabled", "true")).strip().lower()
-    if text not in ("true", "false"):
+    found = flag(column_text(row.get("Enabled", True)))
+    if found is None:
         raise _error(row, "Enabled", "must be true or false")
-    return text == "true"
+    return found

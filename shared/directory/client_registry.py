@@ -10,6 +10,7 @@ from uuid import uuid4
 from shared.azure.tables import Table, etag_of
 from shared.azure.vault import Vault
 from shared.directory.client import (
+    CLIENT_COLUMNS,
     CLIENT_ID,
     CLIENT_ROW,
     SECRET_ID,
@@ -18,6 +19,7 @@ from shared.directory.client import (
     parse_client,
     vault_name,
 )
+from shared.directory.columns import canonical
 from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import Row, RowError
 from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
@@ -183,7 +185,7 @@ class ClientRegistry:
         row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
         if row is None:
             raise UnknownClient(client_id)
-        await self._table.replace({**row, **columns}, etag_of(row))
+        await self._table.replace({**canonical(row, CLIENT_COLUMNS), **columns}, etag_of(row))
 
 
 def _text(what: str, value: str) -> str:

@@ -7,3 +7,7 @@ class StoreUnavailable(Exception):
 
 class StoreConflict(Exception):
     """A row was changed, or already exists, since it was read: nothing was written."""
+
+
+class SecretNameHeld(StoreConflict):
+    """A deleted secret holds the name of one to be written; the message says how to free it."""

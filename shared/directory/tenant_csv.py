@@ -6,15 +6,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from shared.directory.columns import column_text
 from shared.directory.provider import Row
 from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, column_text, parse_version
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_version
+from shared.directory.text_file import decoded
 from shared.fhir.versions import FhirVersion
 
 TENANT_ID, FHIR_VERSION = "TenantId", "FhirVersion"
 HEADER = (TENANT_ID, FHIR_VERSION, *COLUMNS)
 NAME_OF_KEY: Mapping[str, str] = dict(zip(KEY_COLUMNS, HEADER, strict=False))
 """What a file calls the table's keys."""
+_NAMES: Mapping[str, str] = {column.lower(): column for column in HEADER}
 _MOST_ROWS = 20_000
 
 # A spreadsheet takes such a cell for a formula; the apostrophe before it makes it text, and is not part of the value
@@ -61,10 +64,11 @@ def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
     """The records of a file, and everything that is wrong with it; the values of columns are not looked at.
 
     The first line names the columns: TenantId, FhirVersion, and any others of the table. Semicolons may stand for
-    commas, as in the spreadsheets of half of Europe. A file has at most 20,000 rows.
+    commas, as in the spreadsheets of half of Europe. A column without a name and without a value, which spreadsheets
+    leave at the end, is none. A file has at most 20,000 rows.
     """
     try:
-        text = content.decode("utf-8-sig")
+        text = decoded(content)
     except UnicodeDecodeError:
         return (), (Problem(1, "", "the file is not in UTF-8: save it as CSV UTF-8"),)
     records: list[Record] = []
@@ -78,7 +82,7 @@ def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
             if not any(map(str.strip, cells)):
                 continue
             if not header:
-                header = [cell.strip() for cell in cells]
+                header = _header(cells)
                 problems += _header_problems(line, header)
                 if problems:
                     return (), problems
@@ -102,21 +106,31 @@ def _delimiter(text: str) -> str:
     return ";" if first_line.count(";") > first_line.count(",") else ","
 
 
+def _header(cells: Sequence[str]) -> Sequence[str]:
+    """The names in the first line, as the table has them, without those that are empty at its end."""
+    names = [_NAMES.get(cell.strip().lower(), cell.strip()) for cell in cells]
+    while not names[-1]:
+        names.pop()
+    return names
+
+
 def _header_problems(line: int, header: Sequence[str]) -> Iterator[Problem]:
     for column in (TENANT_ID, FHIR_VERSION):
         if column not in header:
             yield Problem(line, column, "is missing in the first line, which names the columns")
     for place, column in enumerate(header):
-        if column not in HEADER:
+        if column and column not in HEADER:
             yield Problem(line, column[:64], "is not a column of a tenants' file")
-        elif column in header[:place]:
+        elif column and column in header[:place]:
             yield Problem(line, column, "stands twice in the first line")
 
 
 def _record(line: int, header: Sequence[str], cells: Sequence[str]) -> Record | Problem:
-    if len(cells) != len(header):
+    if len(cells) < len(header) or any(map(str.strip, cells[len(header) :])):
         return Problem(line, "", f"has {len(cells)} cells, but the first line names {len(header)} columns")
-    columns = {column: _value(cell) for column, cell in zip(header, cells, strict=True)}
+    columns = {column: _value(cell) for column, cell in zip(header, cells, strict=False)}
+    if columns.pop("", ""):
+        return Problem(line, "", "has a value in a column that the first line does not name")
     tenant, version = parse_tenant_id(columns.pop(TENANT_ID)), parse_version(columns.pop(FHIR_VERSION))
     if tenant is None:
         return Problem(line, TENANT_ID, "is not a tenant GUID")

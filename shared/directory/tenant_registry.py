@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.azure.tables import Table, etag_of
+from shared.directory.columns import canonical, column_text
 from shared.directory.provider import Provider, Row, RowError
 from shared.directory.refusals import InvalidTenantId
 from shared.directory.tenant_id import parse_tenant_id
@@ -32,7 +33,7 @@ class RowChange:
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that the row will have otherwise than it had them."""
         read = self.read or {}
-        return tuple(column for column in COLUMNS if self.row.get(column) != read.get(column))
+        return tuple(column for column in COLUMNS if column_text(self.row.get(column)) != column_text(read.get(column)))
 
 
 class TenantRegistry:
@@ -52,8 +53,8 @@ class TenantRegistry:
             yield _key(row), self.read(row)
 
     async def rows(self) -> Sequence[Row]:
-        """Every row as it stands in the table."""
-        return [row async for row in self._table.scan()]
+        """Every row as it stands in the table, but for the case of its columns' names."""
+        return [canonical(row, COLUMNS) async for row in self._table.scan()]
 
     def read(self, row: Row) -> Provider | RowError:
         """The provider that a row describes, or why it can't be used."""
@@ -88,7 +89,9 @@ class TenantRegistry:
         for column, value in changes.items():
             row[column] = (value or "").strip()
         key = (meaning[0], meaning[1].value)
-        row = {column: value for column, value in row.items() if value != ""} | dict(zip(KEY_COLUMNS, key, strict=True))
+        row = {column: value for column, value in row.items() if column_text(value)} | dict(
+            zip(KEY_COLUMNS, key, strict=True)
+        )
         provider = parse_provider(row, local=self._local)
         return RowChange(_typed(row, provider), provider, read, read is None or self.read(read) != provider)
 
@@ -116,7 +119,7 @@ class TenantRegistry:
 
     async def _read(self, tenant: str, version: FhirVersion) -> Sequence[Row]:
         keys = await self._keys(tenant, version)
-        return [row for key in keys if (row := await self._table.get(*key)) is not None]
+        return [canonical(row, COLUMNS) for key in keys if (row := await self._table.get(*key)) is not None]
 
     async def _keys(self, tenant: str, version: FhirVersion) -> tuple[RowKey, ...]:
         """The keys, in any spelling, of a tenant's rows for a version."""
@@ -151,13 +154,13 @@ def _meaning(key: RowKey) -> tuple[str | None, FhirVersion | None]:
 
 
 def _typed(row: Row, provider: Provider) -> Row:
-    """The row with the types a person sees in Storage Explorer: a boolean, numbers, and text."""
+    """The row with the types a person sees in Storage Explorer: a boolean, numbers, and text whatever they chose."""
     types: Mapping[str, object] = {
         "Enabled": provider.enabled,
         "TimeoutSeconds": provider.timeout_seconds,
         "MaxConcurrent": provider.max_concurrent,
     }
-    return {column: types.get(column, value) for column, value in row.items()}
+    return {column: types.get(column, column_text(value)) for column, value in row.items()}
 
 
 def _tenant_id(text: str) -> str:

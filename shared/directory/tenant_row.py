@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from shared.directory.columns import canonical, column_text, flag, is_text, unknown_column
 from shared.directory.provider import (
     Access,
     AuthKind,
@@ -110,15 +111,6 @@ def parse_version(row_key: object) -> FhirVersion | None:
         return None
 
 
-def column_text(value: object) -> str:
-    """A column's value as a person would type it; "" for None, which a missing column has."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "" if value is None else str(value).strip()
-
-
 def parse_provider(row: Row, *, local: bool) -> Provider:
     """The provider a row describes.
 
@@ -131,7 +123,7 @@ def parse_provider(row: Row, *, local: bool) -> Provider:
 class _RowReader:
     def __init__(self, row: Row, local: bool) -> None:
         self._key = (str(row.get("PartitionKey", "")), str(row.get("RowKey", "")))
-        self._row = row
+        self._row = canonical(row, COLUMNS)
         self._local = local
 
     def provider(self) -> Provider:
@@ -142,8 +134,10 @@ class _RowReader:
         if version is None:
             raise self._error("RowKey", f"is none of {_names(FhirVersion)}")
         for column in self._row:
-            if column not in COLUMNS and column not in _STORE_COLUMNS and not column.startswith("odata."):
-                raise self._error(column, "is not a column of this table")
+            if column in _STORE_COLUMNS or column.startswith("odata."):
+                continue
+            if problem := unknown_column(column, COLUMNS):
+                raise self._error(column, problem)
         base_url, types = self._base_url(), self._types(version)
         return Provider(
             tenant=tenant,
@@ -169,7 +163,9 @@ class _RowReader:
 
     def _text(self, column: str) -> str:
         value = self._row.get(column)
-        return "" if value is None else str(value).strip()
+        if not is_text(value):
+            raise self._error(column, "has a type that it can't have: make it a String")
+        return column_text(value)
 
     def _base_url(self) -> str:
         if not self._text("BaseUrl"):
@@ -320,16 +316,16 @@ class _RowReader:
         text = self._text("MaxConcurrent")
         if not text:
             return DEFAULT_MAX_CONCURRENT
-        # Storage Explorer's Double gives 64 as 64.0.
         if not re.fullmatch(r"[0-9]{1,5}(\.0)?", text) or not 1 <= float(text) <= 10_000:
             raise self._error("MaxConcurrent", "must be a whole number from 1 to 10000")
         return int(float(text))
 
     def _flag(self, column: str, *, default: bool) -> bool:
-        text = self._text(column).lower()
-        if text not in ("", "true", "false", "yes", "no", "1", "0"):
+        text = self._text(column)
+        found = flag(text) if text else default
+        if found is None:
             raise self._error(column, "must be true or false")
-        return text in ("true", "yes", "1") if text else default
+        return found
 
     def _choice(self, column: str, default: _E) -> _E:
         text = self._text(column).lower()

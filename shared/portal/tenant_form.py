@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.directory.columns import column_text
 from shared.directory.provider import Access, AuthKind, BatchMode, Row, SearchMethod
-from shared.directory.tenant_row import COLUMNS, column_text
+from shared.directory.tenant_row import COLUMNS
 
 
 @dataclass(frozen=True, slots=True)

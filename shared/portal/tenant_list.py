@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 from shared.azure.tables import Table
 from shared.cache import Cache
+from shared.directory.columns import canonical, column_text
 from shared.directory.provider import Row, RowError
 from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import parse_provider, parse_version
+from shared.directory.tenant_row import COLUMNS, parse_provider, parse_version
 from shared.fhir.versions import FhirVersion
 from shared.portal.tenant_path import tenant_path
 
@@ -72,6 +73,7 @@ class TenantList:
 
 def _entry(row: Row, *, local: bool) -> TenantEntry:
     key = (str(row["PartitionKey"]), str(row["RowKey"]))
+    row = canonical(row, COLUMNS)
     enabled, problem = True, ""
     try:
         enabled = parse_provider(row, local=local).enabled
@@ -81,8 +83,8 @@ def _entry(row: Row, *, local: bool) -> TenantEntry:
         key=key,
         tenant=parse_tenant_id(key[0]),
         version=parse_version(key[1]),
-        name=str(row.get("Name") or key[0]),
-        host=_host(str(row.get("BaseUrl") or "")),
+        name=column_text(row.get("Name")) or key[0],
+        host=_host(column_text(row.get("BaseUrl"))),
         enabled=enabled,
         problem=problem,
     )

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from shared.audit import AuditLog
 from shared.azure.tables import Table, etag_of
 from shared.azure.vault import Vault
-from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.directory.columns import canonical, column_text
+from shared.directory.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 from shared.directory.provider import Provider, Row, RowError
 from shared.directory.tenant_csv import HEADER, write_csv
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
 from shared.directory.tenant_registry import TenantRegistry
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, column_text, parse_provider, parse_version
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider, parse_version
+from shared.directory.text_file import credential, decoded
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.portal.errors import Changed, NotFound, Unusable
@@ -213,15 +215,14 @@ class TenantPages:
         if name not in names:
             raise Changed
         # Browsers end a text area's lines with CR LF, which a PEM file doesn't.
-        value = visit.form.get("value", "").replace("\r\n", "\n").rstrip("\n")
+        value = credential(visit.form.get("value", "").replace("\r\n", "\n"))
         if not 1 <= len(value.encode()) <= _MOST_CREDENTIAL_BYTES:
             problem = f"A credential has 1 to {_MOST_CREDENTIAL_BYTES} bytes."
             return self._credential_form(visit, names, problem, _UNPROCESSABLE)
         try:
             await self._vault.set(name, value)
-        except StoreConflict:
-            problem = f"A deleted secret holds the name {name} in Key Vault: recover or purge that one."
-            return self._credential_form(visit, names, problem, _CONFLICT)
+        except SecretNameHeld as error:
+            return self._credential_form(visit, names, f"{error}.", _CONFLICT)
         self._changed(visit, "tenant.set-secret", tenant, version, f"secret {name}")
         return see_other(_path(visit), "secret-set")
 
@@ -266,20 +267,20 @@ class TenantPages:
             visit,
             _CONFLICT if changed else _UNPROCESSABLE if plan.problems else 200,
             plan=plan,
-            text=content.decode("utf-8-sig", errors="replace"),
+            text=_typed(content),
             changed=changed,
         )
 
     async def _find(self, tenant: str, version: FhirVersion) -> Row | None:
-        """A tenant's row as it is now, also one whose key was typed in another spelling."""
+        """A tenant's row as it is now, also one whose key or columns were typed in another spelling."""
         row = await self._table.get(tenant, version.value)
-        if row is not None:
-            return row
-        async for row in self._table.scan([*KEY_COLUMNS]):
-            key = (str(row["PartitionKey"]), str(row["RowKey"]))
-            if (parse_tenant_id(key[0]), parse_version(key[1])) == (tenant, version):
-                return await self._table.get(*key)
-        return None
+        if row is None:
+            async for typed in self._table.scan([*KEY_COLUMNS]):
+                key = (str(typed["PartitionKey"]), str(typed["RowKey"]))
+                if (parse_tenant_id(key[0]), parse_version(key[1])) == (tenant, version):
+                    row = await self._table.get(*key)
+                    break
+        return None if row is None else canonical(row, COLUMNS)
 
     async def _row(self, visit: Visit) -> Row:
         row = await self._find(*tenant_of(visit))
@@ -352,6 +353,14 @@ class TenantPages:
     ) -> Response:
         context = {"path": _path(visit), "names": names, "problem": problem}
         return self._pages.page("tenant_credential.html", visit, status, **context)
+
+
+def _typed(content: bytes) -> str:
+    """A file's text, for the page to send again; what is no text has problems, and is not sent."""
+    try:
+        return decoded(content)
+    except UnicodeDecodeError:
+        return content.decode(errors="replace")
 
 
 def _path(visit: Visit) -> str:

@@ -10,6 +10,7 @@ from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from local.vault.store import SecretNotFound, Store
 from shared.azure.tables import TENANTS, Table, table_service
+from shared.azure.vault import Vault
 from shared.directory.tenant_row import COLUMNS
 from shared.settings import Settings
 from tests.admin.command_line import CommandLine, settings_of
@@ -171,9 +172,30 @@ async def test_a_credential_is_stored_under_the_rows_name(
     assert "p4ss" not in made.stdout + made.stderr
     assert [line["action"] for line in made.audit] == ["tenant.set-secret", "tenant.set"]
 
-    changed = await admin("--local", "tenant", "set", tenant, "stu3", "--secret-value-from", "-", stdin=b"gateway:new")
-    assert changed.code == 0, changed.stderr
-    assert vault_of(vault_server).get(name).value == "gateway:new"
+    for value, content in (
+        ("gateway:new", b"gateway:new"),
+        ("gateway:newer", b"\xef\xbb\xbfgateway:newer\r\n"),
+        ("gateway:newest", "gateway:newest\n".encode("utf-16")),
+    ):
+        change = ("tenant", "set", tenant, "stu3", "--secret-value-from", "-")
+        changed = await admin("--local", *change, stdin=content)
+        assert changed.code == 0, changed.stderr
+        assert vault_of(vault_server).get(name).value == value
+
+
+async def test_a_deleted_secret_in_the_way_is_told_with_the_way_out_and_nothing_is_changed(
+    admin: CommandLine, own_tables: TableService, vault_server: VaultServer, tenant: str
+) -> None:
+    name = f"riverside-{tenant}"
+    options = ["--base-url", BASE_URL, "--auth", "basic", "--auth-secret", name, "--secret-value-from", "-"]
+    vault = Vault(Settings.from_environment(settings_of(own_tables, vault_server)))
+    await vault.set(name, "gateway:old")
+    await vault.delete(name)
+    await vault.close()
+    answer = await admin("--local", "tenant", "set", tenant, "stu3", *options, stdin=b"gateway:new")
+    assert (answer.code, answer.stdout, answer.audit, answer.stderr.count("\n")) == (1, "", [], 1)
+    assert f"az keyvault secret recover --vault-name 127 --name {name}" in answer.stderr
+    assert (await admin("--local", "tenant", "show", tenant, "stu3")).code == 1
 
 
 async def test_a_certificate_for_mutual_tls_is_stored_too(

@@ -7,7 +7,7 @@ import pytest
 
 from local.vault.server import VaultServer
 from shared.azure.vault import Vault
-from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.directory.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 from shared.settings import Settings
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -130,3 +130,15 @@ async def test_a_vault_that_does_not_answer_or_refuses_is_unavailable(
             assert name not in str(raised.value)
             assert "127.0.0.1" not in str(raised.value)
         await vault.close()
+
+
+async def test_a_name_that_a_deleted_secret_holds_is_told_with_the_way_out(vault: Vault, name: str) -> None:
+    await vault.set(name, "1")
+    assert await vault.held(name) is None
+    await vault.delete(name)
+    with pytest.raises(SecretNameHeld) as raised:
+        await vault.set(name, "2")
+    for command in ("recover", "purge"):
+        assert f"az keyvault secret {command} --vault-name 127 --name {name}" in str(raised.value)
+    assert await vault.held(name) == str(raised.value)
+    assert await vault.get(name) is None

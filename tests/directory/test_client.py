@@ -83,9 +83,9 @@ def test_enabled(value: object, enabled: bool) -> None:
         ({"Tenants": "contoso"}, "Tenants"),
         ({"Enabled": "no way"}, "Enabled"),
         ({"Enabled": ""}, "Enabled"),
-        ({"Enabled": 0}, "Enabled"),
+        ({"Enabled": 2}, "Enabled"),
         ({"Enabeld": False}, "Enabeld"),
-        ({"enabled": False}, "enabled"),
+        ({"Enabled": True, "enabled": False}, "enabled"),
     ],
 )
 def test_a_wrong_column_of_the_client_is_named(columns: dict[str, Any], column: str) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from azure.data.tables import EdmType, EntityProperty
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
@@ -292,6 +293,17 @@ async def test_a_client_whose_row_is_wrong_can_still_be_kept_out(registry: Clien
     row = await table.get("typed", "client")
     assert row is not None
     assert row["Enabled"] is False
+
+
+async def test_a_client_whose_columns_are_typed_oddly_is_read_and_can_be_changed(
+    registry: ClientRegistry, table: Table
+) -> None:
+    number = EntityProperty(12_345_678_901, EdmType.INT64)
+    await table.insert({"PartitionKey": "odd", "RowKey": "client", "name": number, "TENANTS": " * ", "enabled": "No"})
+    assert (await registry.get("odd")).name == "12345678901"
+    await registry.set_enabled("odd", True)
+    client = await registry.get("odd")
+    assert (client.name, client.tenants, client.enabled) == ("12345678901", None, True)
 
 
 async def test_two_people_at_once_cannot_add_a_sixth_secret(

@@ -58,6 +58,25 @@ def test_a_cell_may_hold_quotes_commas_and_lines_and_lines_are_counted_as_an_edi
     assert list(map(str, problems)) == ["line 6, FhirVersion: is none of dstu2, stu3, r4"]
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        lines("TenantId,FhirVersion,Name,,,", f"{TENANT},r4,Riverside,,,"),
+        lines("TenantId,FhirVersion,Name,,,", f"{TENANT},r4,Riverside"),
+        lines("TenantId,FhirVersion,Name", f"{TENANT},r4,Riverside, ,,"),
+        lines("TenantId,,FhirVersion,Name ", f"{TENANT}, ,r4,Riverside"),
+        lines("TENANTID,fhirversion, name ", f"{TENANT},r4,Riverside "),
+        lines("TenantId;FhirVersion;Name;;", f"{TENANT};r4;Riverside;;", ";;;;"),
+        f"TenantId,FhirVersion,Name\r\n{TENANT},r4,Riverside\r\n".encode("utf-16"),
+    ],
+)
+def test_a_file_may_have_what_spreadsheets_leave(file: bytes) -> None:
+    """Empty columns, names in another case and with spaces, UTF-16."""
+    (record,), problems = read_csv(file)
+    assert (list(problems), record.tenant, record.version) == ([], TENANT, FhirVersion.R4)
+    assert record.columns == {"Name": "Riverside"}
+
+
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(A1)", "=", "'=1", "''-x"])
 def test_no_cell_is_a_formula_to_a_spreadsheet(value: str) -> None:
     file = write_csv([{"PartitionKey": TENANT, "RowKey": "r4", "Name": value}])
@@ -108,6 +127,17 @@ def test_any_file_is_read_or_has_problems(content: bytes) -> None:
                 Problem(1, "FhirVersion", "is missing in the first line, which names the columns"),
                 Problem(1, "Acess", "is not a column of a tenants' file"),
                 Problem(1, "BaseUrl", "stands twice in the first line"),
+            ],
+        ),
+        (
+            lines("TenantId,,FhirVersion,basEurl,BASEURL,", f"{TENANT},x,r4,,,", f"{OTHER},,r4,,,,x"),
+            [Problem(1, "BaseUrl", "stands twice in the first line")],
+        ),
+        (
+            lines("TenantId,,FhirVersion,", f"{TENANT},x,r4,", f"{OTHER},,r4,,,x"),
+            [
+                Problem(2, "", "has a value in a column that the first line does not name"),
+                Problem(3, "", "has 6 cells, but the first line names 3 columns"),
             ],
         ),
         (

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from azure.data.tables import EdmType, EntityProperty
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
@@ -148,6 +149,27 @@ async def test_a_row_with_keys_typed_oddly_is_found_and_put_right(
     assert (changed.name, changed.timeout_seconds) == ("Riverside", 2)
     assert await keys(table) == [(TENANT, "stu3")]
     assert await registry.get(TENANT, STU3) == changed
+
+
+async def test_a_row_with_columns_typed_oddly_is_read_and_put_right(registry: TenantRegistry, table: Table) -> None:
+    number = EntityProperty(12_345_678_901, EdmType.INT64)
+    typed = {"baseurl": f" {BASE['BaseUrl']} ", "NAME": number, "maxConcurrent": EntityProperty(64, EdmType.INT64)}
+    await table.insert({"PartitionKey": TENANT, "RowKey": "stu3", **typed})
+    provider = await registry.get(TENANT, STU3)
+    assert provider is not None
+    assert (provider.base_url, provider.name, provider.max_concurrent) == (BASE["BaseUrl"], "12345678901", 64)
+    [row] = await registry.rows()
+    change = registry.changed((TENANT, STU3), [row], {"TimeoutSeconds": "2"})
+    assert change.columns == ("TimeoutSeconds",)
+    await registry.set(TENANT, STU3, {"TimeoutSeconds": "2", "BaseUrl": BASE["BaseUrl"]})
+    assert dict((await table.get(TENANT, "stu3")) or {}) == {
+        "PartitionKey": TENANT,
+        "RowKey": "stu3",
+        "BaseUrl": BASE["BaseUrl"],
+        "Name": "12345678901",
+        "MaxConcurrent": 64,
+        "TimeoutSeconds": 2.0,
+    }
 
 
 async def test_two_rows_for_one_version_are_an_error_until_one_is_removed(

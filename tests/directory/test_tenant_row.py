@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -143,7 +145,53 @@ def test_a_row_key_that_is_no_version(version: str) -> None:
     assert parse_version(version) is None
 
 
-@pytest.mark.parametrize("column", ["BaseURL", "Baseurl", "Enable", "AuthTokenURL", "Type", " Name", "name", "x" * 100])
+@pytest.mark.parametrize("spelt", [str.lower, str.upper, lambda name: f" {name}", lambda name: f"{name.lower()}  "])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_column_in_another_case_or_with_spaces_is_that_column(column: str, spelt: Callable[[str], str]) -> None:
+    """A provider says the same, or the same column is wrong."""
+
+    def found(name: str) -> object:
+        try:
+            return parse_provider({**{k: v for k, v in row().items() if k != column}, name: "x "}, local=False)
+        except RowError as error:
+            return error.column, error.problem
+
+    assert found(spelt(column)) == found(column)
+
+
+@pytest.mark.parametrize("second", ["baseurl", "BASEURL", "BaseUrl ", "BaseURL"])
+def test_a_column_that_stands_there_twice_is_named(second: str) -> None:
+    assert wrong(**{second: BASE}) == second
+    with pytest.raises(RowError, match="is a second column BaseUrl: remove one"):
+        parse_provider({"PartitionKey": GUID, "RowKey": "stu3", "BASEURL": BASE, "baseurl": BASE}, local=False)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "same"),
+    [
+        ("MaxConcurrent", 64, "64"),
+        ("MaxConcurrent", 64.0, "64"),
+        ("TimeoutSeconds", 20, "20"),
+        ("TimeoutSeconds", 12.5, "12.5"),
+        ("Enabled", 0, "false"),
+        ("Enabled", 1.0, "true"),
+        ("Name", 12_345_678_901, "12345678901"),
+        ("Name", 15_000_000_000.0, "15000000000"),
+        ("Name", UUID(GUID), GUID),
+    ],
+)
+def test_a_value_of_another_type_means_what_a_person_sees(column: str, value: object, same: str) -> None:
+    assert parse(**{column: value}) == parse(**{column: same})
+
+
+@pytest.mark.parametrize("value", [b"\x00", datetime(2026, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_bytes_and_times_are_no_values(column: str, value: object) -> None:
+    used = TOKEN if column in TOKEN else {}
+    assert wrong(**{"Auth": "private_key_jwt", **TOKEN, **used, column: value}) == column
+
+
+@pytest.mark.parametrize("column", ["Base Url", "Enable", "Base_Url", "Type", "Name2", "x" * 100])
 def test_an_unknown_column_is_named(column: str) -> None:
     assert wrong(**{column: "x"}) == column[:64]
 

@@ -130,10 +130,10 @@ async def test_an_edit_of_a_row_that_is_gone_loses_nothing(deployment: Deploymen
 async def test_a_row_typed_by_hand_is_shown_with_its_problem_and_mended(deployment: Deployment) -> None:
     admin, id = await deployment.admin(), str(uuid4())
     key = f"{{{id.upper()}}}"
-    await deployment.tenants_table.insert({"PartitionKey": key, "RowKey": "STU3", "BaseURL": BASE, "Batch": "Perhaps"})
+    await deployment.tenants_table.insert({"PartitionKey": key, "RowKey": "STU3", "BaseUri": BASE, "Batch": "Perhaps"})
     form = await admin.get(f"{path_of(id)}/edit")
     page = await admin.get(path_of(id))
-    assert "BaseURL is not a column of this table" in page.text
+    assert "BaseUri is not a column of this table" in page.text
     assert "Saving removes it" in form.text
     assert '<option value="perhaps" selected>' in form.text
     page = await admin.post(f"{path_of(id)}/edit", {"BaseUrl": BASE, "Batch": "split", "etag": form.field("etag")})

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from cachetools import TTLCache
 
+from shared.directory.text_file import credential
 from shared.upstream.credentials.errors import CredentialError
 
 ReadSecret = Callable[[str], Awaitable[str | None]]
@@ -29,9 +30,9 @@ class Secrets:
     async def value(self, name: str) -> str:
         """The value of the secret `name`; raises CredentialError when there is none, or StoreUnavailable.
 
-        Line ends at its end are dropped: they come along when a file's content is put into the vault.
+        A mark at its start and line ends at its end are dropped: they come along when a file is put into the vault.
         """
-        value = (await self._read(name) or "").rstrip("\r\n")
+        value = credential(await self._read(name) or "")
         if not value:
             raise CredentialError(f"Key Vault secret {name} is missing, disabled, expired or empty")
         return value

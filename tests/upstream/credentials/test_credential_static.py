@@ -52,7 +52,7 @@ async def test_basic_without_any_user_is_an_error_that_does_not_show_the_secret(
 
 
 async def test_a_fixed_header_carries_the_secret(session, serve, credentials, vault, provider):
-    vault.stored["key"] = "0123 abc\r\n"  # the line end is of the file it was uploaded from
+    vault.stored["key"] = "\ufeff0123 abc\r\n"  # mark and line end are of the file it was uploaded from
     url = await serve(demands("Ocp-Apim-Subscription-Key", "0123 abc"))
     auth = ProviderAuth(AuthKind.HEADER, header="Ocp-Apim-Subscription-Key", secret="key")
     assert await status(session, url, credentials.of(provider(auth))) == 200

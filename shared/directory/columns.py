@@ -1,0 +1,56 @@
+"""Columns as people type them: names in any case, values of any type that Table Storage has."""
+
+from collections.abc import Collection
+from copy import copy
+from typing import Any
+from uuid import UUID
+
+from shared.directory.provider import Row
+
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def canonical(row: Row, columns: Collection[str]) -> Row:
+    """The row, with the ETag it was read with, and the names of its columns as the table has them.
+
+    A name in another case, or with spaces around it, is taken for the column; where the row has that one as well, it
+    stays as it is, and is refused as an unknown one.
+    """
+    meant = {column.lower(): column for column in columns}
+    misspelt = [name for name in row if name not in columns and name.strip().lower() in meant]
+    if not misspelt:
+        return row
+    renamed: Any = copy(row)
+    for name in misspelt:
+        column = meant[name.strip().lower()]
+        if column not in renamed:
+            renamed[column] = renamed.pop(name)
+    found: Row = renamed
+    return found
+
+
+def unknown_column(name: str, columns: Collection[str]) -> str | None:
+    """Why a canonical row can't have a column of this name; None when it can."""
+    if name in columns:
+        return None
+    column = next((column for column in columns if column.lower() == name.strip().lower()), None)
+    return f"is a second column {column}: remove one" if column else "is not a column of this table"
+
+
+def column_text(value: object) -> str:
+    """A column's value as a person would type it; "" for None, which a missing column has."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    return "" if value is None else str(value).strip()
+
+
+def is_text(value: object) -> bool:
+    """Whether a column's value means what `column_text` has of it: bytes and times don't."""
+    return value is None or isinstance(value, str | bool | int | float | UUID)
+
+
+def flag(text: str) -> bool | None:
+    """What a column says that is true or false; None when it is neither, or empty."""
+    return _FLAGS.get(text.lower())

@@ -58,6 +58,7 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
 _OPERATION = re.compile(r"([A-Z][A-Za-z]{0,63})/\$[A-Za-z][A-Za-z0-9-]{0,63}")
 _MAX_PAGE_ORIGINS = 10
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's bytes that are no text
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key")
 _MANAGED_HEADERS = frozenset(
@@ -165,7 +166,10 @@ class _RowReader:
         value = self._row.get(column)
         if not is_text(value):
             raise self._error(column, "has a type that it can't have: make it a String")
-        return column_text(value)
+        text = column_text(value)
+        if _HALF_CHARACTER.search(text):
+            raise self._error(column, "has bytes of another encoding than the terminal's: type it again")
+        return text
 
     def _base_url(self) -> str:
         if not self._text("BaseUrl"):

@@ -191,6 +191,11 @@ def test_bytes_and_times_are_no_values(column: str, value: object) -> None:
     assert wrong(**{"Auth": "private_key_jwt", **TOKEN, **used, column: value}) == column
 
 
+@pytest.mark.parametrize("column", ["Name", "AuthClientId", "AuthScope"])
+def test_bytes_of_another_encoding_are_no_value(column: str) -> None:
+    assert wrong(**{"Auth": "private_key_jwt", **TOKEN, column: "Zo\udceb"}) == column
+
+
 @pytest.mark.parametrize("column", ["Base Url", "Enable", "Base_Url", "Type", "Name2", "x" * 100])
 def test_an_unknown_column_is_named(column: str) -> None:
     assert wrong(**{column: "x"}) == column[:64]

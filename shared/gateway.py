@@ -296,7 +296,7 @@ def _checked_body(request: Request, limit: int = _MAX_BODY_BYTES) -> bytes:
         raise FhirError(411, "required", f"The body came empty. {_SEND_LENGTH}")
     if len(request.body) > limit:
         raise FhirError(413, "too-long", "The body is larger than this gateway takes.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
         # RFC 9110 section 15.5.16
         raise FhirError(
             415, "not-supported", "Send the body without Content-Encoding.", {"Accept-Encoding": "identity"}

@@ -1,5 +1,6 @@
 """The HTTP side of the Functions host: what a request means to a function, and what of an answer can be sent."""
 
+import os
 import re
 import sys
 import traceback
@@ -14,7 +15,7 @@ from local.functions_host.functions import Function
 from local.functions_host.target import decode_path, encode_path, query_params
 
 MAX_URL = 4096
-MAX_BODY = 104_857_600
+MAX_BODY = 104_857_600  # lowered by FUNCTIONS_REQUEST_BODY_SIZE_LIMIT
 
 _HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+;=%\[\]]+(?::[0-9]*)?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
@@ -34,6 +35,8 @@ def create_app(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaita
     `invoke` has a function answer a request; whatever it raises is a 500 without a body.
     """
 
+    max_body = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", MAX_BODY))
+
     async def handle(request: web.Request) -> web.Response:
         target = request.raw_path
         if len(target) > MAX_URL:
@@ -52,8 +55,8 @@ def create_app(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaita
             return web.Response(status=404)
         # The host hands on a body only if its length was announced: one sent in chunks arrives empty.
         length = request.content_length or 0
-        if length > MAX_BODY:
-            return web.Response(status=413)
+        if length > max_body:
+            return web.Response(status=500)  # azure-functions-host#10519
         function, route_params = found
         forwarded = HttpRequest(
             method=request.method,
@@ -70,7 +73,7 @@ def create_app(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaita
             traceback.print_exc()
             return web.Response(status=500)
 
-    app = web.Application(client_max_size=MAX_BODY)
+    app = web.Application(client_max_size=max_body)
     app.router.add_route("*", r"/{path:[\s\S]*}", handle)  # a line break is a character of a path as any
     app.on_response_prepare.append(_drop_empty_content_type)
     return app

@@ -46,7 +46,7 @@ def headers_down(
 
 def allowed(headers: MultiMapping[str], interaction: Interaction, permissions: Permissions) -> dict[str, str]:
     """The header Allow with those of its methods that policy lets through at the interaction's path."""
-    methods = [method.strip() for method in ",".join(headers.getall("Allow", [])).split(",")]
+    methods = [method.strip() for line in headers.getall("Allow", []) for method in line.split(",")]
     through = [method for method in dict.fromkeys(methods) if _is_let_through(method, interaction.path, permissions)]
     return {"Allow": ", ".join(through)} if through else {}
 

@@ -191,7 +191,15 @@ async def test_a_body_may_have_100_megabytes(tmp_path: Path) -> None:
     _, body = await ask(tmp_path, "/size", "POST", data=bytes(104_857_600))
     assert body == b"104857600"
     answer = await ask_raw(tmp_path, b"POST /size HTTP/1.1\r\nHost: h\r\nContent-Length: 104857601\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.startswith(b"HTTP/1.1 500 ")
+
+
+async def test_a_setting_lowers_what_a_body_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "9")
+    add_function(tmp_path, "size", answering("func.HttpResponse(str(len(req.get_body())))"), "size")
+    assert (await ask(tmp_path, "/size", "POST", data=bytes(9)))[1] == b"9"
+    response, body = await ask(tmp_path, "/size", "POST", data=bytes(10))
+    assert (response.status, body) == (500, b"")
 
 
 @pytest.mark.parametrize(
@@ -243,6 +251,18 @@ async def test_the_content_types_header_wins_over_the_mimetype(
     response, body = await ask(tmp_path, "/typed")
     assert body == b"x"
     assert response.headers.getall("Content-Type", []) == ([content_type] if content_type else [])
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 304])
+@pytest.mark.parametrize(("given", "sent"), [("", None), ("application/fhir+json", "application/fhir+json")])
+async def test_an_answer_without_a_body_has_the_content_type_that_it_names(
+    tmp_path: Path, status: int, given: str, sent: str | None
+) -> None:
+    expression = f"func.HttpResponse(status_code={status}, headers={{'Content-Type': {given!r}}})"
+    add_function(tmp_path, "bare", answering(expression), "bare", methods=["get", "head"])
+    for method in ("GET", "HEAD"):
+        response, body = await ask(tmp_path, "/bare", method)
+        assert (response.status, body, response.headers.get("Content-Type")) == (status, b"", sent)
 
 
 async def test_a_header_has_one_value(tmp_path: Path) -> None:

@@ -13,14 +13,13 @@ from shared.directory.clients import Clients
 from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Access, BatchMode, Provider
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
-from shared.fhir.batch import BatchEntry, batch_entries, bundle_kind
-from shared.fhir.body import RequestBody, parse_request_body, rewrite_body
+from shared.fhir.batch import BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
-from shared.fhir.negotiation import content_accept, media_type_format, negotiate, spelled_format
+from shared.fhir.negotiation import content_accept, negotiate
 from shared.fhir.outcome import NOT_KEPT, error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
-from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_fhirpath_patch, rewrite_form, rewrite_json_patch
+from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
@@ -33,18 +32,20 @@ from shared.upstream.failure import fhir_error
 from shared.upstream.hops import AUTH, DIRECTORY, Hops, server_timing
 from shared.upstream.load import Hold, Load
 from shared.upstream.pages import Pages
-
-_MAX_BODY_BYTES = 20 * 1_048_576
-_MAX_FORM_BYTES = 256 * 1024  # policy looks at each parameter
-_SEND_LENGTH = (
-    "Send it with a Content-Length: in .NET, JsonContent and PostAsJsonAsync send none; use StringContent, or call "
-    "LoadIntoBufferAsync first."
+from shared.upstream.request_body import (
+    FORM,
+    MAX_BODY_BYTES,
+    entry_contents,
+    fhir_body,
+    form_body,
+    parameters,
+    resource_body,
 )
+
 _DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
 _BINARY = re.compile(r"Binary/[^/_][^/]*(?:/_history/[^/]+)?/?")  # read and vread
-_FORM = "application/x-www-form-urlencoded"
-_JSON_PATCH = "application/json-patch+json"
 _BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
+_WITH_RESOURCE = frozenset({InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH})
 _READS = frozenset(
     {InteractionKind.READ, InteractionKind.VREAD, InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE}
 )
@@ -84,7 +85,7 @@ class Gateway:
         self._exchange = exchange
         self._pages = pages
         self._audit = audit
-        self._load = Load(settings.max_response_bytes, _MAX_BODY_BYTES)
+        self._load = Load(settings.max_response_bytes, MAX_BODY_BYTES)
 
     async def __call__(self, request: Request) -> Response:
         base, _, path = request.path.removeprefix("/").partition("/")
@@ -99,7 +100,7 @@ class Gateway:
             response = replace(response, headers={**response.headers, **NOT_KEPT})
             response = await encoded(response, request.headers.get("accept-encoding"))
         except Exception as error:
-            format = format_for_errors(_parameters(request), request.headers.get("accept"))
+            format = format_for_errors(parameters(request), request.headers.get("accept"))
             response = error_response(fhir_error(error), version or self._settings.default_fhir_version, format)
         hops = trace.hops.milliseconds()
         self._record(trace, request, response, hops)
@@ -115,7 +116,7 @@ class Gateway:
                     grant = trace.grant = await self._authenticate(request.headers)
                 accept = request.headers.get("accept")
                 if _content_accept(request, path) is None:
-                    format = negotiate(_parameters(request), accept, version)
+                    format = negotiate(parameters(request), accept, version)
                 else:
                     format = format_for_errors("", accept)
                 with trace.hops.hop(DIRECTORY):
@@ -134,11 +135,19 @@ class Gateway:
         trace.interaction = interaction.kind.value
         if interaction.kind in _BUNDLES:
             return await self._bundle(context, request, interaction, trace)
-        sent = _upstream_request(context, request, interaction)
-        asked = sent.query if sent.body_type != _FORM else f"{sent.query}&{(sent.body or b'').decode('latin-1')}"
-        authorize(interaction, asked, context.permissions)
+        query = rewrite_form(request.query, context.upstream_links)
+        authorize(interaction, query, context.permissions)
         trace.type = interaction.type or ""
-        return await self._exchange.perform(context, replace(sent, accept=_content_accept(request, path)))
+        body, body_type = None, None
+        if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
+            body, body_type = form_body(context, request), FORM
+            authorize(interaction, f"{query}&{body.decode('latin-1')}", context.permissions)
+        elif interaction.kind in _WITH_RESOURCE:
+            body, body_type = await resource_body(context, request, interaction)
+        sent = FhirRequest(
+            request.method, interaction, query, request.headers, body, body_type, accept=_content_accept(request, path)
+        )
+        return await self._exchange.perform(context, sent)
 
     async def _authenticate(self, headers: Mapping[str, str]) -> Grant:
         """What the bearer token stands for, if its client and secret are still good."""
@@ -205,31 +214,35 @@ class Gateway:
     async def _bundle(
         self, context: RequestContext, request: Request, interaction: Interaction, trace: _Trace
     ) -> Response:
-        """A batch or transaction: judged entry by entry, and passed on whole where the provider may do all of it."""
-        body = _fhir_body(request)
-        kind = bundle_kind(body.document)
+        """A batch or transaction, judged entry by entry; what goes up is written from what was judged."""
+        body = await fhir_body(context, request)
+        kind = bundle_kind(body.resource)
         trace.interaction = kind.value
+        assert body.resource.bundle is not None  # noqa: S101 (a batch or transaction is a Bundle)
+        entries = batch_entries(body.resource.bundle, context.upstream_links)
+        contents = await entry_contents(context, body, entries)
         provider = context.provider
-        entries = batch_entries(body.document, context.upstream_links.sources)
         if kind is InteractionKind.TRANSACTION:
             if provider.access is not Access.WRITE or provider.batch is BatchMode.SPLIT:
                 raise FhirError(403, "forbidden", "Transactions are not let through for this tenant. Send a batch.")
-            for entry in entries:
-                _authorize_entry(entry, context)
-        elif provider.batch is BatchMode.SPLIT or not all(_is_allowed(entry, context) for entry in entries):
-            bodies = [
-                None if resource is None else rewrite_body(resource, body.format, context.upstream_links)
-                for resource in body.entry_resources()
-            ]
-            return await perform_split(self._exchange, context, entries, bodies, body.format)
+        elif provider.batch is BatchMode.SPLIT:
+            return await perform_split(self._exchange, context, entries, contents, body.format)
+        judged = [_judged(context, entry, content) for entry, content in zip(entries, contents, strict=True)]
+        refusal = next((each for each in judged if isinstance(each, FhirError)), None)
+        if refusal is not None:
+            if kind is InteractionKind.TRANSACTION:
+                raise refusal
+            return await perform_split(self._exchange, context, entries, contents, body.format)
+        allowed = [each for each in judged if not isinstance(each, FhirError)]
         sent = FhirRequest(
             "POST",
             Interaction(kind, interaction.path),
             headers=request.headers,
-            body=rewrite_body(body.content, body.format, context.upstream_links),
+            body=batch_body(kind, allowed, body.format),
             body_type=provider.version.media_type(body.format),
-            repeatable=all(entry.interaction.kind in _READS for entry in entries),
+            repeatable=all(entry.interaction.kind in _READS for entry, _ in allowed),
         )
+        context.hold.keep(len(sent.body or b""))
         return await self._exchange.perform(context, sent)
 
     def _record(self, trace: _Trace, request: Request, response: Response, hops: dict[str, float]) -> None:
@@ -269,41 +282,6 @@ def _with_own_criteria(context: RequestContext, request: Request, path: str) -> 
     return replace(request, headers={**request.headers, "if-none-exist": mapped})
 
 
-def _upstream_request(context: RequestContext, request: Request, interaction: Interaction) -> FhirRequest:
-    """The request with gateway links mapped back: query byte for byte, form and FHIR bodies but for those links."""
-    query = rewrite_form(request.query, context.upstream_links)
-    body: bytes | None = None
-    body_type: str | None = None
-    if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
-        body, body_type = _form_body(request, context), _FORM
-    elif interaction.kind is InteractionKind.PATCH and _media_type(request) == _JSON_PATCH:
-        body, body_type = rewrite_json_patch(_checked_body(request), context.upstream_links), _JSON_PATCH
-    elif interaction.kind in (InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH):
-        given = _fhir_body(request)
-        expected = "Parameters" if interaction.kind is InteractionKind.PATCH else interaction.type
-        if given.document.get("resourceType") != expected:
-            raise FhirError(400, "invalid", f"The body must be {expected} here.")
-        body = rewrite_body(given.content, given.format, context.upstream_links)
-        if interaction.kind is InteractionKind.PATCH:
-            body = rewrite_fhirpath_patch(body, context.upstream_links)
-        body_type = context.provider.version.media_type(given.format)
-    return FhirRequest(request.method, interaction, query, request.headers, body, body_type)
-
-
-def _checked_body(request: Request, limit: int = _MAX_BODY_BYTES) -> bytes:
-    if "transfer-encoding" in request.headers and not request.body:
-        # The host hands a body on only where its length was announced, or something before the host has counted it.
-        raise FhirError(411, "required", f"The body came empty. {_SEND_LENGTH}")
-    if len(request.body) > limit:
-        raise FhirError(413, "too-long", "The body is larger than this gateway takes.")
-    if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
-        # RFC 9110 section 15.5.16
-        raise FhirError(
-            415, "not-supported", "Send the body without Content-Encoding.", {"Accept-Encoding": "identity"}
-        )
-    return request.body
-
-
 def _content_accept(request: Request, path: str) -> str | None:
     """The Accept header of a request for a Binary's own content; None for every other request."""
     if request.method not in ("GET", "HEAD") or not _BINARY.fullmatch(path):
@@ -311,40 +289,16 @@ def _content_accept(request: Request, path: str) -> str | None:
     return content_accept(request.query, request.headers.get("accept"))
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _parameters(request: Request) -> str:
-    """The query and the form of a search by POST, joined as one query."""
-    if request.method == "POST" and _media_type(request) == _FORM and len(request.body) <= _MAX_FORM_BYTES:
-        return f"{request.query}&{request.body.decode('latin-1')}"
-    return request.query
-
-
-def _form_body(request: Request, context: RequestContext) -> bytes:
-    body = _checked_body(request, _MAX_FORM_BYTES)
-    if body and _media_type(request) != _FORM:
-        raise FhirError(415, "not-supported", f"The body of a search must be {_FORM}.")
-    form = rewrite_form(body.decode("latin-1"), context.upstream_links)
-    return spelled_format(form, context.provider.version).encode("latin-1")
-
-
-def _fhir_body(request: Request) -> RequestBody:
-    body = _checked_body(request)
-    format = media_type_format(request.headers.get("content-type"))
-    if format is None:
-        raise FhirError(415, "not-supported", "The body must be FHIR JSON or XML, and its Content-Type must say so.")
-    return parse_request_body(body, format)
-
-
-def _authorize_entry(entry: BatchEntry, context: RequestContext) -> None:
-    authorize(entry.interaction, rewrite_form(entry.query, context.upstream_links), context.permissions)
-
-
-def _is_allowed(entry: BatchEntry, context: RequestContext) -> bool:
+def _judged(
+    context: RequestContext, entry: BatchEntry | RefusedEntry, content: bytes | FhirError | None
+) -> tuple[BatchEntry, bytes | None] | FhirError:
+    """An entry and its resource if they may go up, else why not."""
+    if isinstance(entry, RefusedEntry):
+        return entry.error
+    if isinstance(content, FhirError):
+        return content
     try:
-        _authorize_entry(entry, context)
-    except FhirError:
-        return False
-    return True
+        authorize(entry.interaction, entry.query, context.permissions)
+    except FhirError as error:
+        return error
+    return entry, content

@@ -1,80 +1,128 @@
-"""The requests inside a Bundle posted to the base (http://hl7.org/fhir/R4/http.html#transaction)."""
+"""The requests inside a Bundle posted to the base (http://hl7.org/fhir/R4/http.html#transaction).
+
+They are taken out of the client's envelope and judged one by one; what goes up is written from what was judged.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from itertools import starmap
+from xml.sax.saxutils import quoteattr
 
+import orjson
+
+from shared.fhir.document import Bundle, Entry, Resource
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
+from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
+from shared.fhir.versions import FhirFormat
 
-MOST_ENTRIES = 500
+MAX_ENTRIES = 500
 _URL = re.compile(r"[!-~]+")
 _HEADER = re.compile(r"[ -~]+")
+_CONDITIONS = (
+    ("ifNoneMatch", "if-none-match"),
+    ("ifModifiedSince", "if-modified-since"),
+    ("ifMatch", "if-match"),
+    ("ifNoneExist", "if-none-exist"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchEntry:
-    """A request inside a batch. `query` is raw; `headers` are its conditions as HTTP has them, names in lower case."""
+    """A request inside a batch, its links mapped to the provider's.
+
+    `query` is raw; `conditions` are the elements of `entry.request` by their names, and `headers` the same as HTTP has
+    them, names in lower case. `resource` tells where the entry's resource stands in the client's body.
+    """
 
     index: int
     method: str
     interaction: Interaction
     query: str = ""
+    conditions: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    resource: dict[str, Any] | None = None
+    full_url: str | None = None
+    resource: Resource | None = None
 
 
-def bundle_kind(document: Mapping[str, Any]) -> InteractionKind:
+@dataclass(frozen=True, slots=True)
+class RefusedEntry:
+    """An entry that is no request a FHIR server has, and why."""
+
+    index: int
+    error: FhirError
+
+
+def bundle_kind(resource: Resource) -> InteractionKind:
     """Whether a Bundle posted to the base is a batch or a transaction; raises FhirError(400) for anything else."""
-    if document.get("resourceType") == "Bundle":
-        if document.get("type") == "batch":
+    if resource.bundle is not None:
+        if resource.bundle.type == "batch":
             return InteractionKind.BATCH
-        if document.get("type") == "transaction":
+        if resource.bundle.type == "transaction":
             return InteractionKind.TRANSACTION
     raise FhirError(400, "invalid", "Only a Bundle of the type batch or transaction can be posted to the base.")
 
 
-def batch_entries(document: Mapping[str, Any], bases: tuple[str, ...]) -> tuple[BatchEntry, ...]:
+def batch_entries(bundle: Bundle, links: LinkMap) -> tuple[BatchEntry | RefusedEntry, ...]:
     """The requests of a batch or transaction, in its order.
 
     A `request.url` is relative to the base (a leading slash is tolerated: the spec's own examples have it) or absolute
-    below one of `bases`, which end without a slash. Raises FhirError: 413 for more than MOST_ENTRIES entries, 400
-    naming the entry for any that is malformed, leads elsewhere, or is itself a batch.
+    below one of the sources of `links`, which map the gateway's URLs to the provider's. An entry that is malformed,
+    leads elsewhere or is itself a batch is a RefusedEntry. Raises FhirError: 413 for more than MAX_ENTRIES entries.
     """
-    bundle_kind(document)
-    entries = document.get("entry", [])
-    if not isinstance(entries, list):
-        raise FhirError(400, "structure", "Bundle.entry is not a list.")
-    if len(entries) > MOST_ENTRIES:
-        raise FhirError(413, "too-costly", f"A batch may hold {MOST_ENTRIES} entries.")
-    return tuple(_entry(index, entry, bases) for index, entry in enumerate(entries))
+    if len(bundle.entries) > MAX_ENTRIES:
+        raise FhirError(413, "too-costly", f"A batch may hold {MAX_ENTRIES} entries.")
+    return tuple(_entry(index, entry, links) for index, entry in enumerate(bundle.entries))
 
 
-def _entry(index: int, entry: Any, bases: tuple[str, ...]) -> BatchEntry:
+def batch_body(kind: InteractionKind, entries: Iterable[tuple[BatchEntry, bytes | None]], format: FhirFormat) -> bytes:
+    """The Bundle that goes up, of entries and their resources in this format.
+
+    `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Patient/1"}}]}`
+    """
+    if format is FhirFormat.XML:
+        parts = [f'<Bundle xmlns="http://hl7.org/fhir"><type value="{kind.value}"/>'.encode()]
+        parts += starmap(_xml_entry, entries)
+        return b"".join((*parts, b"</Bundle>"))
+    written = b",".join(starmap(_json_entry, entries))
+    return b'{"resourceType":"Bundle","type":"%b"%b}' % (
+        kind.value.encode(),
+        b',"entry":[%b]' % written if written else b"",
+    )
+
+
+def _entry(index: int, entry: Entry, links: LinkMap) -> BatchEntry | RefusedEntry:
     try:
-        request = entry.get("request") if isinstance(entry, dict) else None
-        if not isinstance(request, dict):
+        request = entry.request
+        if request is None:
             raise FhirError(400, "required", "request is missing.")
         method = request.get("method")
-        if not isinstance(method, str):
+        if method is None:
             raise FhirError(400, "required", "request.method is missing.")
-        path, query = _target(request.get("url"), bases)
-        headers = _conditions(request)
+        path, query = _target(request.get("url"), links.sources)
+        conditions = _conditions(request, path, links)
+        headers = {
+            header: _http_date(conditions[name]) if name == "ifModifiedSince" else conditions[name]
+            for name, header in _CONDITIONS
+            if name in conditions
+        }
         interaction = parse(method, path, query, headers)
         if interaction.kind is InteractionKind.BATCH:
             raise FhirError(400, "not-supported", "A batch can't hold another batch.")
-        resource = entry.get("resource")
-        _check_resource(method, interaction, resource)
+        _check_resource(method, interaction, entry.resource)
     except FhirError as error:
-        raise FhirError(400, error.code, f"Bundle.entry[{index}]: {error.diagnostics}") from None
-    return BatchEntry(index, method, interaction, query, headers, resource)
+        status = error.status if error.status in (404, 405) else 400
+        return RefusedEntry(index, FhirError(status, error.code, f"Bundle.entry[{index}]: {error.diagnostics}"))
+    full_url = None if entry.full_url is None else links.map(entry.full_url) or entry.full_url
+    query = rewrite_form(query, links)
+    return BatchEntry(index, method, interaction, query, conditions, headers, full_url, entry.resource)
 
 
-def _target(url: Any, bases: tuple[str, ...]) -> tuple[str, str]:
-    if not isinstance(url, str) or not url:
+def _target(url: str | None, bases: tuple[str, ...]) -> tuple[str, str]:
+    if not url:
         raise FhirError(400, "required", "request.url is missing.")
     if not _URL.fullmatch(url) or "#" in url:
         raise FhirError(400, "invalid", "request.url has characters that must be percent-encoded.")
@@ -87,20 +135,15 @@ def _target(url: Any, bases: tuple[str, ...]) -> tuple[str, str]:
     return path.removeprefix("/"), query
 
 
-def _conditions(request: Mapping[str, Any]) -> dict[str, str]:
+def _conditions(request: Mapping[str, str], path: str, links: LinkMap) -> dict[str, str]:
     conditions = {}
-    for element, header in (
-        ("ifNoneMatch", "if-none-match"),
-        ("ifModifiedSince", "if-modified-since"),
-        ("ifMatch", "if-match"),
-        ("ifNoneExist", "if-none-exist"),
-    ):
-        value = request.get(element)
+    for name, _ in _CONDITIONS:
+        value = request.get(name)
         if value is None:
             continue
-        if not isinstance(value, str) or not _HEADER.fullmatch(value):
-            raise FhirError(400, "value", f"request.{element} can't be sent as a header.")
-        conditions[header] = _http_date(value) if element == "ifModifiedSince" else value
+        if not _HEADER.fullmatch(value):
+            raise FhirError(400, "value", f"request.{name} can't be sent as a header.")
+        conditions[name] = rewrite_criteria(value, path.removesuffix("/"), links) if name == "ifNoneExist" else value
     return conditions
 
 
@@ -115,11 +158,9 @@ def _http_date(instant: str) -> str:
         raise FhirError(400, "value", "request.ifModifiedSince is not an instant.") from None
 
 
-def _check_resource(method: str, interaction: Interaction, resource: Any) -> None:
+def _check_resource(method: str, interaction: Interaction, resource: Resource | None) -> None:
     """Refuse a resource of another type than the URL's: servers differ in which of the two they go by."""
-    if resource is not None and not isinstance(resource, dict):
-        raise FhirError(400, "structure", "resource is not an object.")
-    type = resource.get("resourceType") if resource is not None else None
+    type = resource.type if resource is not None else None
     kind = interaction.kind
     if kind in (InteractionKind.CREATE, InteractionKind.UPDATE):
         if type != interaction.type:
@@ -129,3 +170,30 @@ def _check_resource(method: str, interaction: Interaction, resource: Any) -> Non
             raise FhirError(400, "invalid", "A patch is a Parameters or Binary resource.")
     elif kind is not InteractionKind.OPERATION and resource is not None:
         raise FhirError(400, "invalid", f"A {method} of this URL takes no resource.")
+
+
+def _request(entry: BatchEntry) -> dict[str, str]:
+    """The elements of `entry.request`, in their order."""
+    url = entry.interaction.path + (f"?{entry.query}" if entry.query else "")
+    return {"method": entry.method, "url": url, **entry.conditions}
+
+
+def _json_entry(entry: BatchEntry, content: bytes | None) -> bytes:
+    members = []
+    if entry.full_url is not None:
+        members.append(b'"fullUrl":' + orjson.dumps(entry.full_url))
+    if content is not None:
+        members.append(b'"resource":' + content)
+    members.append(b'"request":' + orjson.dumps(_request(entry)))
+    return b"{" + b",".join(members) + b"}"
+
+
+def _xml_entry(entry: BatchEntry, content: bytes | None) -> bytes:
+    full_url = "" if entry.full_url is None else f"<fullUrl value={_attribute(entry.full_url)}/>"
+    resource = b"" if content is None else b"<resource>" + content + b"</resource>"
+    request = "".join(f"<{name} value={_attribute(value)}/>" for name, value in _request(entry).items())
+    return b"<entry>" + full_url.encode() + resource + f"<request>{request}</request></entry>".encode()
+
+
+def _attribute(value: str) -> str:
+    return quoteattr(value, {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"})

@@ -1,47 +1,46 @@
 """A FHIR body in either format: what it holds, and its links mapped."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from shared.fhir.errors import FhirError
-from shared.fhir.json_body import entry_resources, parse_resource
-from shared.fhir.rewriting import LinkMap, UnsafeXml, rewrite_json, rewrite_xml
+from shared.fhir import json_document, xml_document
+from shared.fhir.document import Resource, Steps
+from shared.fhir.rewriting import LinkMap, rewrite_json, rewrite_xml, xml_references
 from shared.fhir.versions import FhirFormat
-from shared.fhir.xml_outline import outline
 
 
 @dataclass(frozen=True, slots=True)
-class RequestBody:
-    """A body as a client sent it. `document` is for judging it: of XML only the outline of resources and requests."""
+class Body:
+    """A body in UTF-8, and what has been read in it; `resource` tells by byte offsets what stands where."""
 
     content: bytes
     format: FhirFormat
-    document: Mapping[str, Any]
+    resource: Resource
 
-    def entry_resources(self) -> list[bytes | None]:
-        """The resource of each entry of a Bundle, as a body of its own."""
+    def mapped(self, links: LinkMap, replaced: Sequence[tuple[int, int, str]] = ()) -> Steps[bytes]:
+        """The body with its links mapped and every other byte as it was.
+
+        `replaced` are URLs that are written anew instead: start, end and what to write.
+        """
         if self.format is FhirFormat.XML:
-            return outline(self.content).resources
-        return entry_resources(self.content)
+            return (yield from rewrite_xml(self.content, self.resource, links, replaced))
+        return (yield from rewrite_json(self.content, links, replaced))
+
+    def mapped_part(self, resource: Resource, links: LinkMap) -> Steps[bytes]:
+        """A resource in the body as a document of its own, with its links mapped."""
+        if self.format is FhirFormat.XML:
+            return (yield from rewrite_xml(self.content, resource, links))
+        return (yield from rewrite_json(self.content[resource.start : resource.end], links))
+
+    def criteria(self, resource: Resource) -> Steps[list[str]]:
+        """The references of a resource in the body that hold a "?": each is a search that a server may carry out."""
+        references = xml_references if self.format is FhirFormat.XML else json_document.references
+        return (yield from references(self.content, resource))
 
 
-def parse_request_body(content: bytes, format: FhirFormat) -> RequestBody:
-    """A client's body. Raises FhirError (400) when it is no resource in this format."""
-    document = outline(content).document if format is FhirFormat.XML else parse_resource(content)
-    return RequestBody(content, format, document)
-
-
-def rewrite_body(
-    content: bytes, format: FhirFormat, links: LinkMap, link_url: Callable[[str], str | None] | None = None
-) -> bytes:
-    """The body with its links mapped, every other byte as it was; `link_url` decides on the links of Bundles instead.
-
-    Raises FhirError (400) for XML that can't be read safely.
-    """
-    if format is FhirFormat.JSON:
-        return rewrite_json(content, links, link_url=link_url)
-    try:
-        return rewrite_xml(content, links, link_url=link_url)
-    except UnsafeXml:
-        raise FhirError(400, "structure", "The body is not well-formed FHIR XML in UTF-8.") from None
+def read_body(content: bytes, format: FhirFormat) -> Steps[Body]:
+    """The body, which is UTF-8, read. Raises Unreadable where it is no resource, or two readers could differ on it."""
+    if format is FhirFormat.XML:
+        return Body(content, format, (yield from xml_document.read(content)))
+    content = yield from json_document.plain(content)
+    return Body(content, format, (yield from json_document.read(content)))

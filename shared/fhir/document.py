@@ -5,8 +5,9 @@ could read differently, so that what is judged here is what the other side reads
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
+
+import msgspec
 
 from shared.fhir.errors import FhirError
 
@@ -16,7 +17,8 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 
 MAX_DEPTH = 250  # of elements or objects inside each other; the deepest of the official examples has 30
-MAX_BUNDLE_DEPTH = 8  # of Bundles inside each other; a batch's answer has two
+MAX_BUNDLE_DEPTH = 5  # of Bundles inside each other; a batch's answer has two
+MAX_REFERENCES = 1_000  # with criteria, in one body
 
 
 class Unreadable(FhirError):
@@ -30,8 +32,7 @@ class Unreadable(FhirError):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A `Bundle.link` that has a URL. `start` and `end` are where the URL's written form stands in the body.
 
     They are byte offsets, without the quotes around it; `url` is the URL itself, with all escapes undone.
@@ -43,8 +44,7 @@ class Link:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """A resource, from byte `start` to before byte `end` of the body; `bundle` is what it holds if it is a Bundle.
 
     `declarations` are the namespaces that XML declares around it and that it needs when it stands alone, by prefix
@@ -56,12 +56,11 @@ class Resource:
     start: int
     end: int
     bundle: "Bundle | None" = None
-    declarations: Mapping[str, str] = field(default_factory=dict)
-    places: Sequence[int] = field(default=(), repr=False, compare=False)
+    declarations: Mapping[str, str] = {}
+    places: Sequence[int] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An entry of a Bundle. `request` holds the strings among the members of `entry.request`, by their names.
 
     `status` is `entry.response.status`, or "" where there is none; `outcome` is `entry.response.outcome`.
@@ -74,8 +73,7 @@ class Entry:
     outcome: Resource | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(msgspec.Struct, frozen=True):
     """The envelope of a Bundle. `type` is "" where it has none."""
 
     type: str

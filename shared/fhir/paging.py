@@ -1,9 +1,8 @@
 """Where a Bundle's links lead a client: along a plain gateway link, along a page handle, or nowhere."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from shared.fhir.document import Link, Resource
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind, parse
 from shared.fhir.policy import Permissions, authorize
@@ -14,18 +13,18 @@ PAGE_RELATIONS = frozenset({"next", "previous", "prev", "first", "last"})
 _PAGED = frozenset({InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE})
 
 
-def bundle_links(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Relation and URL of every link of a Bundle, and of the Bundles that are its entries (a batch's searches)."""
-    bundles: list[Any] = [document]
-    while bundles:
-        bundle = bundles.pop()
-        if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
-            continue
-        for link in _objects(bundle.get("link")):
-            relation, url = link.get("relation"), link.get("url")
-            if isinstance(url, str):
-                yield relation if isinstance(relation, str) else "", url
-        bundles.extend(entry.get("resource") for entry in _objects(bundle.get("entry")))
+def page_links(resource: Resource, kind: InteractionKind) -> list[Link]:
+    """The links to pages in the answer to an interaction: of the Bundle that is the answer, or those inside a batch's.
+
+    A Bundle that was read or is listed is content, and its links are no pages.
+    """
+    bundle = resource.bundle
+    if bundle is None or kind in (InteractionKind.READ, InteractionKind.VREAD):
+        return []
+    if kind not in (InteractionKind.BATCH, InteractionKind.TRANSACTION):
+        return list(bundle.links)
+    answers = [entry.resource.bundle for entry in bundle.entries if entry.resource is not None]
+    return [link for answer in (bundle, *answers) if answer is not None for link in answer.links]
 
 
 def absolute(url: str, request_url: str) -> str:
@@ -74,8 +73,3 @@ def same_site(url: str, provider_base: str) -> bool:
         )
     except ValueError:
         return False
-
-
-def _objects(items: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(items, list):
-        yield from (item for item in items if isinstance(item, dict))

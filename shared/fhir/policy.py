@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote_plus
 
+from shared.fhir.document import Resource
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import TYPE_PATTERN, Interaction, InteractionKind
 from shared.fhir.resource_types import RESOURCE_TYPES
@@ -92,28 +92,22 @@ def authorize_reference(reference: str, permissions: Permissions) -> None:
         authorize(Interaction(InteractionKind.SEARCH_TYPE, type, type), query, permissions)
 
 
-def check_answer(document: Mapping[str, Any], permissions: Permissions) -> None:
-    """Raise FhirError(403) if an answer holds a resource that the client may not read.
+def check_answer(resource: Resource, kind: InteractionKind, permissions: Permissions) -> None:
+    """Raise FhirError(403) if the answer to an interaction holds a resource that the client may not read.
 
-    A resource listed in a search set or history must be readable by the scopes. One that is an answer by itself, to a
-    request or to an entry of a batch, was asked for by an interaction that `authorize` has let through: a scope that
-    only creates may see what it created. Contained resources are part of the one that contains them.
+    A resource listed in a Bundle must be readable by the scopes. One that is an answer by itself, to a request or to
+    an entry of a batch, was asked for by an interaction that `authorize` has let through: a scope that only creates
+    may see what it created. Contained resources are part of the one that contains them.
     """
-    answers: set[str] = set()
+    answers = _held(resource) if kind in _BUNDLES else [resource]
+    bundles = [answer for answer in answers if answer.bundle is not None]
     listed: set[str] = set()
-    bundles: list[tuple[Any, bool]] = [({"entry": [{"resource": document}]}, True)]
     while bundles:
-        bundle, holds_answers = bundles.pop()
-        types = answers if holds_answers else listed
-        for resource in _resources(bundle):
-            type = resource.get("resourceType") if isinstance(resource, dict) else None
-            if type == "Bundle":
-                answers_entries = resource.get("type") in ("batch-response", "transaction-response")
-                bundles.append((resource, holds_answers and answers_entries))
-            else:
-                types.add(type if isinstance(type, str) else "")
+        inside = _held(bundles.pop())
+        listed.update(each.type for each in inside)
+        bundles.extend(each for each in inside if each.bundle is not None)
     check_types(listed, permissions, Action.READ | Action.SEARCH)
-    check_types(answers, permissions, EVERY_ACTION)
+    check_types({answer.type for answer in answers if answer.bundle is None}, permissions, EVERY_ACTION)
 
 
 def check_types(types: Iterable[str], permissions: Permissions, actions: Action) -> None:
@@ -210,21 +204,14 @@ def _authorize_named_type(type: str, parameter: str, permissions: Permissions) -
         raise _out_of_scope(f"{parameter} names {type}, which the token's scopes do not let search.")
 
 
-def _resources(bundle: Mapping[str, Any]) -> Iterable[Any]:
-    """All that stands where a Bundle has resources, whatever it is."""
-    entries = bundle.get("entry", ())
-    if not isinstance(entries, (list, tuple)):
-        yield None
-        return
-    for entry in entries:
-        if not isinstance(entry, dict):
-            yield None
-            continue
-        if (resource := entry.get("resource")) is not None:
-            yield resource
-        response = entry.get("response")
-        if isinstance(response, dict) and (outcome := response.get("outcome")) is not None:
-            yield outcome
+def _held(resource: Resource) -> list[Resource]:
+    """The resources that stand in a Bundle's entries; a resource that is no Bundle stands for itself."""
+    if resource.bundle is None:
+        return [resource]
+    entries = resource.bundle.entries
+    return [entry.resource for entry in entries if entry.resource is not None] + [
+        entry.outcome for entry in entries if entry.outcome is not None
+    ]
 
 
 def _no_such_type(type: str, permissions: Permissions) -> FhirError:

@@ -11,7 +11,6 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import parse
 from shared.fhir.interface import INTERFACE, ResourceInterface
 from shared.fhir.negotiation import media_type_format
-from shared.fhir.paging import bundle_links
 from shared.fhir.versions import FhirFormat
 from shared.onboarding import question as questions
 from shared.onboarding.fields import field_reports
@@ -309,7 +308,8 @@ def _matches(bundle: Resource, type: str) -> list[Resource]:
 
 
 def _next(bundle: Resource) -> str | None:
-    return next((url for relation, url in bundle_links(bundle) if relation == "next"), None)
+    links = _objects(bundle.get("link"))
+    return next((str(link.get("url")) for link in links if link.get("relation") == "next"), None)
 
 
 def _answers_each(bundle: Resource, count: int) -> bool:

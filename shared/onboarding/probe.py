@@ -22,6 +22,7 @@ from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirFormat
 from shared.onboarding.problem import Problem, ProblemKind
 from shared.onboarding.question import Question
+from shared.pauses import paused
 from shared.settings import Settings
 from shared.upstream.answer import judge
 from shared.upstream.credentials.errors import CredentialError
@@ -85,7 +86,7 @@ class Probe:
                 answer = await self._send(question, proof, deadline, tls)
             except FhirError as error:
                 return Answer(Problem(_no_answer(error), question.label), milliseconds=_since(began))
-            return self._judged(question, answer, _since(began))
+            return await self._judged(question, answer, _since(began))
 
     def own(self, url: str) -> str | None:
         """A URL at or below the provider's base as the gateway would ask for it; None for any other."""
@@ -115,37 +116,37 @@ class Probe:
         request = UpstreamRequest(question.method, url, headers, question.body, repeatable=True)
         return await self._transport.send(request, deadline=deadline, tls=tls)
 
-    def _judged(self, question: Question, answer: UpstreamAnswer, milliseconds: float) -> Answer:
+    async def _judged(self, question: Question, answer: UpstreamAnswer, milliseconds: float) -> Answer:
         media_type = _media_type(answer)
         document: Mapping[str, Any] = {}
         kind, detail = _by_status(answer.status), str(answer.status)
         if kind is None:
-            kind, detail, document = self._read(question, answer, media_type)
+            kind, detail, document = await self._read(question, answer, media_type)
         problem = Problem(kind, question.label, detail) if kind is not None else None
         return Answer(problem, answer.status, media_type, milliseconds, document if problem is None else {})
 
-    def _read(
+    async def _read(
         self, question: Question, answer: UpstreamAnswer, media_type: str
     ) -> tuple[ProblemKind | None, str, Mapping[str, Any]]:
         """The document in a successful answer, or what is wrong with it."""
         try:
-            judged = judge(answer, question.interaction, question.method)
+            body = (await paused(judge(answer, question.interaction, question.method))).body
         except FhirError:
             if answer.body and media_type_format(media_type) is None:
                 return ProblemKind.NOT_FHIR, media_type or "without a media type", {}
             return ProblemKind.MALFORMED, "", {}
-        if judged.format is None:
+        if body is None:
             return ProblemKind.MALFORMED, "", {}
-        if judged.format is not FhirFormat.JSON:
+        if body.format is not FhirFormat.JSON:
             return ProblemKind.NOT_JSON, "", {}
-        if judged.document["resourceType"] not in question.answered_by:
+        if body.resource.type not in question.answered_by:
             return ProblemKind.UNEXPECTED, "", {}
         if question.interaction.kind is not InteractionKind.CAPABILITIES:
             try:
-                check_answer(judged.document, self._permissions)
+                check_answer(body.resource, question.interaction.kind, self._permissions)
             except FhirError as error:
                 return ProblemKind.OTHER_TYPES, error.diagnostics.rstrip("."), {}
-        return None, "", json.loads(judged.body)
+        return None, "", json.loads(body.content)
 
 
 @asynccontextmanager

@@ -1,22 +1,18 @@
 """A provider's answer, judged: FHIR is passed on, and nothing else gets through."""
 
-import codecs
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from multidict import MultiMapping
 
-from shared.fhir import json_outline, xml_outline
+from shared.fhir.body import Body, read_body
+from shared.fhir.charsets import to_utf8
+from shared.fhir.document import Steps, Unreadable
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import media_type_format
-from shared.fhir.versions import FhirFormat
 from shared.upstream.transport import UpstreamAnswer
 
-# Those that servers use beside UTF-8. Python knows others, and one (punycode) takes minutes for a megabyte.
-_CHARSETS = frozenset({"iso-8859-1", "iso-8859-15", "latin1", "windows-1252", "utf-16", "utf-16le", "utf-16be"})
 _CHARSET = re.compile(r"""(?i)charset\s*=\s*["']?([a-z0-9._-]+)""")
 _SECONDS = re.compile(r"[0-9]{1,6}")
 _CODES = {
@@ -51,18 +47,15 @@ _ANSWERED_WITH_RESOURCES = frozenset(
 class FhirAnswer:
     """An answer that may go on to the client.
 
-    `format` is None when there is no body. `document` is for judging the body only: it is no more than the outline of
-    its resources and links. The body is UTF-8.
+    `body` is None when there is none.
     """
 
     status: int
     headers: MultiMapping[str]
-    body: bytes = b""
-    format: FhirFormat | None = None
-    document: Mapping[str, Any] = field(default_factory=dict)
+    body: Body | None = None
 
 
-def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> FhirAnswer:
+def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Steps[FhirAnswer]:
     """The answer as FHIR.
 
     Raises FhirError (502, or 504 if that is what the provider's own gateway says) for a redirect, a refusal of our
@@ -88,34 +81,16 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Fhir
     format = media_type_format(content_type)
     if format is None:
         raise _not_fhir(answer)
-    body = _utf8(answer.body, content_type)
     try:
-        document = xml_outline.outline(body).document if format is FhirFormat.XML else json_outline.outline(body)
-    except (ValueError, FhirError):
+        charset = _CHARSET.search(content_type)
+        content = yield from to_utf8(answer.body, charset[1] if charset else None)
+        return FhirAnswer(status, answer.headers, (yield from read_body(content, format)))
+    except Unreadable as error:
         if status in _OF_THE_REQUEST:
             raise _without_outcome(answer) from None
-        raise FhirError(502, "incomplete", "The provider's answer was cut off, or is malformed.") from None
-    if not isinstance(document, dict) or not isinstance(document.get("resourceType"), str):
-        raise _not_fhir(answer)
-    return FhirAnswer(status, answer.headers, body, format, document)
-
-
-def _utf8(body: bytes, content_type: str) -> bytes:
-    """The body in UTF-8 without a byte order mark, whatever charset the Content-Type names."""
-    body = body.removeprefix(codecs.BOM_UTF8)
-    charset = _CHARSET.search(content_type)
-    if charset is None or charset[1].lower() in ("utf-8", "utf8", "us-ascii"):
-        return body
-    if charset[1].lower() not in _CHARSETS:
-        raise _unreadable()
-    try:
-        return body.decode(charset[1]).encode()
-    except UnicodeError:
-        raise _unreadable() from None
-
-
-def _unreadable() -> FhirError:
-    return FhirError(502, "exception", "The provider's answer is in a charset that can't be read.")
+        raise FhirError(
+            502, "structure", f"The provider's answer was cut off, or can't be read: {error.problem}."
+        ) from None
 
 
 def _without_outcome(answer: UpstreamAnswer) -> FhirError:

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from shared.fhir.batch import BatchEntry
+from shared.fhir.batch import BatchEntry, RefusedEntry
 from shared.fhir.batch_response import EntryAnswer, batch_response
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.negotiation import content_type, media_type_format
 from shared.fhir.outcome import error_response
 from shared.fhir.policy import authorize
-from shared.fhir.rewriting import rewrite_form
 from shared.fhir.versions import FhirFormat
 from shared.message import Response
 from shared.upstream.context import RequestContext
@@ -23,33 +22,42 @@ _MOST_AT_ONCE = 8
 async def perform_split(
     exchange: Exchange,
     context: RequestContext,
-    entries: Sequence[BatchEntry],
-    bodies: Sequence[bytes | None],
-    body_format: FhirFormat,
+    entries: Sequence[BatchEntry | RefusedEntry],
+    contents: Sequence[bytes | FhirError | None],
+    format: FhirFormat,
 ) -> Response:
     """The batch-response of entries that were performed one by one.
 
-    Each entry is judged by policy for itself and has its own status and outcome: none hurts another. `bodies` are the
-    entries' resources, with links already mapped. At most eight of a batch are under way at once.
+    Each entry is judged by policy for itself and has its own status and outcome: none hurts another. `contents` are
+    the entries' resources in `format`, with links already mapped, or why they may not go up. At most eight entries of
+    a batch are under way at once.
     """
     at_once = asyncio.Semaphore(min(_MOST_AT_ONCE, context.provider.max_concurrent))
     version = context.provider.version
 
-    async def perform(entry: BatchEntry, body: bytes | None) -> EntryAnswer:
+    async def perform(entry: BatchEntry | RefusedEntry, content: bytes | FhirError | None) -> EntryAnswer:
+        if isinstance(entry, RefusedEntry):
+            return _refused(entry.error, context)
+        if isinstance(content, FhirError):
+            return _refused(content, context)
         async with at_once:
             try:
-                query = rewrite_form(entry.query, context.upstream_links)
-                authorize(entry.interaction, query, context.permissions)
-                body_type = version.media_type(body_format) if body is not None else None
-                request = FhirRequest(entry.method, entry.interaction, query, entry.headers, body, body_type)
+                authorize(entry.interaction, entry.query, context.permissions)
+                body_type = version.media_type(format) if content is not None else None
+                request = FhirRequest(entry.method, entry.interaction, entry.query, entry.headers, content, body_type)
                 response = _in_format(await exchange.perform(context, request), entry, context.format)
             except Exception as error:
                 response = error_response(fhir_error(error), version, context.format)
         return _answer(response, entry, context)
 
-    answers = await asyncio.gather(*map(perform, entries, bodies))
+    answers = await asyncio.gather(*map(perform, entries, contents))
     headers = {"Content-Type": content_type(version, context.format), "Cache-Control": "no-store"}
     return Response(200, headers, batch_response(answers, version, context.format))
+
+
+def _refused(error: FhirError, context: RequestContext) -> EntryAnswer:
+    response = error_response(error, context.provider.version, context.format)
+    return EntryAnswer(response.status, response.body)
 
 
 def _in_format(response: Response, entry: BatchEntry, format: FhirFormat) -> Response:

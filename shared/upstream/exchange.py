@@ -3,18 +3,19 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.fhir.body import rewrite_body
+from shared.fhir.document import Link
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import content_type, spelled_format
 from shared.fhir.outcome import rewritten_outcome
-from shared.fhir.paging import PAGE_RELATIONS, absolute, bundle_links, plain_link, same_site
+from shared.fhir.paging import PAGE_RELATIONS, absolute, page_links, plain_link, same_site
 from shared.fhir.policy import check_answer
 from shared.fhir.request_headers import headers_up
 from shared.message import Response
+from shared.pauses import paused
 from shared.upstream.answer import judge
 from shared.upstream.binary import SAFE, content_response
 from shared.upstream.breaker import Breaker
@@ -76,27 +77,27 @@ class Exchange:
         async with self._limiter.slot(context.provider):
             answer = await self._authenticated(context, request, url)
         down = context.downstream_links
-        try:
-            judged = judge(answer, request.interaction, request.method)
-        except FhirError as error:
-            headers = headers_down(answer.headers, url, request.interaction, context.permissions, down)
-            if (content := content_response(answer, request.accept, headers)) is not None:
-                return content
-            if answer.status == error.status:
-                error.headers |= allowed(answer.headers, request.interaction, context.permissions)
-            raise
-        if judged.format is not None:
-            check_answer(judged.document, context.permissions)
-        headers = headers_down(judged.headers, url, request.interaction, context.permissions, down)
-        if judged.format is None:
-            return Response(judged.status, headers if request.accept is None else {**headers, **SAFE})
-        links = await self._links(context, request, bundle_links(judged.document), url)
-        link_url = (lambda link: links.get(link) or down.map(link)) if links else None
-        body = rewrite_body(judged.body, judged.format, down, link_url)
-        if judged.document["resourceType"] == "OperationOutcome" and judged.format is not context.format:
-            headers["Content-Type"] = content_type(context.provider.version, context.format)
-            body = rewritten_outcome(body, judged.format)
-        return Response(judged.status, headers, body)
+        async with context.hold.room(len(answer.body)):
+            try:
+                judged = await paused(judge(answer, request.interaction, request.method))
+            except FhirError as error:
+                headers = headers_down(answer.headers, url, request.interaction, context.permissions, down)
+                if (content := content_response(answer, request.accept, headers)) is not None:
+                    return content
+                if answer.status == error.status:
+                    error.headers |= allowed(answer.headers, request.interaction, context.permissions)
+                raise
+            body = judged.body
+            headers = headers_down(judged.headers, url, request.interaction, context.permissions, down)
+            if body is None:
+                return Response(judged.status, headers if request.accept is None else {**headers, **SAFE})
+            check_answer(body.resource, request.interaction.kind, context.permissions)
+            replaced = await self._links(context, request, page_links(body.resource, request.interaction.kind), url)
+            mapped = await paused(body.mapped(down, replaced))
+            if body.resource.type == "OperationOutcome" and body.format is not context.format:
+                headers["Content-Type"] = content_type(context.provider.version, context.format)
+                mapped = rewritten_outcome(mapped, body.format)
+            return Response(judged.status, headers, mapped)
 
     async def _authenticated(self, context: RequestContext, request: FhirRequest, url: str) -> UpstreamAnswer:
         """The answer to the request with our credential; a 401 renews the credential and asks once more."""
@@ -149,25 +150,25 @@ class Exchange:
             return answer
 
     async def _links(
-        self, context: RequestContext, request: FhirRequest, found: Iterable[tuple[str, str]], url: str
-    ) -> dict[str, str]:
-        """What each of a Bundle's links becomes, by the URL as the provider wrote it."""
-        links: dict[str, str] = {}
+        self, context: RequestContext, request: FhirRequest, found: Sequence[Link], url: str
+    ) -> list[tuple[int, int, str]]:
+        """What is written for each link to a page: start, end and URL."""
+        written: dict[str, str] = {}
         # Last of all what is only named: a first page may be both `self` and `first`, and must be reachable.
-        for relation, link in sorted(found, key=lambda named: named[0] == "self"):
-            if link in links:
+        for link in sorted(found, key=lambda link: link.relation == "self"):
+            if link.url in written:
                 continue
-            target = absolute(link, url)
+            target = absolute(link.url, url)
             plain = plain_link(target, context.downstream_links, context.base_url, context.permissions)
             if plain is not None:
-                links[link] = plain
-            elif relation == "self":
-                links[link] = context.base_url + _path_and_query(request.interaction.path, "")
+                written[link.url] = plain
+            elif link.relation == "self":
+                written[link.url] = context.base_url + _path_and_query(request.interaction.path, "")
             elif same_site(target, context.provider.base_url):
-                links[link] = await self._handle(context, request, target)
-            elif relation in PAGE_RELATIONS:
+                written[link.url] = await self._handle(context, request, target)
+            elif link.relation in PAGE_RELATIONS:
                 raise FhirError(502, "exception", "The provider's link to a further page leads to another server.")
-        return links
+        return [(link.start, link.end, written[link.url]) for link in found if link.url in written]
 
     async def _handle(self, context: RequestContext, request: FhirRequest, url: str) -> str:
         page = Page(context.grant.tenant, context.grant.client_id, context.base, request.interaction.type or "", url)

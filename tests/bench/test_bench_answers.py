@@ -6,7 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from bench import answers
-from shared.fhir.batch import batch_entries
+from shared.fhir.batch import BatchEntry, batch_entries
+from shared.fhir.document import run
+from shared.fhir.json_document import read
+from shared.fhir.rewriting import LinkMap
 
 _BASE = "http://127.0.0.1:8101/fhir"
 
@@ -24,5 +27,9 @@ def test_a_searchset_has_forty_full_urls_of_the_provider() -> None:
 
 
 def test_a_batch_is_one_that_the_gateway_takes() -> None:
-    entries = batch_entries(json.loads(answers.batch(7)), ())
-    assert [entry.interaction.path for entry in entries] == [f"Patient/p{n}" for n in range(7)]
+    bundle = run(read(answers.batch(7))).bundle
+    assert bundle is not None
+    entries = batch_entries(bundle, LinkMap((_BASE,), _BASE))
+    assert [entry.interaction.path for entry in entries if isinstance(entry, BatchEntry)] == [
+        f"Patient/p{n}" for n in range(7)
+    ]

@@ -1,6 +1,7 @@
 import json
 from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,13 +27,29 @@ def span(text: bytes) -> tuple[int, int]:
     return BATCH.index(text), BATCH.index(text) + len(text)
 
 
+def without_places(resource: Resource) -> Resource:
+    """The resource without what only the rewriting looks at."""
+    bundle = resource.bundle
+    entries = [
+        msgspec.structs.replace(
+            entry,
+            resource=entry.resource and without_places(entry.resource),
+            outcome=entry.outcome and without_places(entry.outcome),
+        )
+        for entry in (bundle.entries if bundle else ())
+    ]
+    return msgspec.structs.replace(
+        resource, places=(), bundle=bundle and msgspec.structs.replace(bundle, entries=tuple(entries))
+    )
+
+
 def test_the_envelope_is_read_as_json_would_have_it() -> None:
     around = {"f": FHIR, "h": XHTML}
     outcome_start, outcome_end = BATCH.index(b"<f:Oper"), BATCH.index(b"</f:outcome>")
     start, end = BATCH.index(b"<f:Bundle>"), BATCH.index(b"</f:resource></f:entry></f:Bundle>")
     outcome = Resource("OperationOutcome", outcome_start, outcome_end, None, around)
     inner = Bundle("searchset", (), (Entry(status="404", outcome=outcome),))
-    assert run(read(BATCH)) == Resource(
+    assert without_places(run(read(BATCH))) == Resource(
         "Bundle",
         BATCH.index(b"<f:Bundle x"),
         len(BATCH),

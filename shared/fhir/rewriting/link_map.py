@@ -1,6 +1,7 @@
 """Which URLs lie below a base, and where they lie below another one."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,6 +18,7 @@ _CLIMBING = re.compile(
 )
 _PATH = re.compile(r"[^?#]*+")
 _PATH_IN_TEXT = re.compile(r"[^?#\s\"'<>]*+", re.ASCII)
+_MAX_URL_IN_TEXT = 256
 _URL_BOUNDARY = r"(?=[/?#]|\Z)"
 _TEXT_BOUNDARY = r"(?=[/?#\\,;)\]}|`\s\"'<>]|[^\x00-\x7f]|[.:!]*+(?:[\s\"'<>]|\Z))"
 
@@ -58,6 +60,22 @@ class LinkMap:
         if base is None or _last_climb(url, base.end(), _path_end(_PATH, url, base.end())) >= 0:
             return None
         return base.end()
+
+    def base_in_text(self, text: str, start: int, *, after_escape: bool = False) -> int | None:
+        """Where the source ends that begins at `start` of running text, or None when none does.
+
+        A source stands alone or begins a longer URL; before it no letter may stand but that of an escape.
+        """
+        base = (
+            self._text.match(text[start : start + _MAX_URL_IN_TEXT], 0)
+            if after_escape
+            else self._text.match(text, start)
+        )
+        if base is None:
+            return None
+        end = start + base.end() if after_escape else base.end()
+        path_end = _path_end(_PATH_IN_TEXT, text, end, end + _MAX_URL_IN_TEXT)
+        return None if _last_climb(text, end, path_end) >= 0 else end
 
     def occurrences(self, text: str) -> Iterator[tuple[int, int]]:
         """Start and end of each source that stands in running text, alone or at the start of a longer URL."""
@@ -110,8 +128,8 @@ def _location(source: str) -> str:
     return f"(?i:{re.escape(base['host'])}){port}{re.escape(base['path'])}"
 
 
-def _path_end(path: re.Pattern[str], text: str, start: int) -> int:
-    below = path.match(text, start)
+def _path_end(path: re.Pattern[str], text: str, start: int, limit: int = sys.maxsize) -> int:
+    below = path.match(text, start, limit)
     assert below is not None  # noqa: S101 (the patterns match the empty string)
     return below.end()
 

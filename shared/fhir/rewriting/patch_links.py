@@ -5,7 +5,9 @@ import re
 import msgspec
 import orjson
 
+from shared.fhir.document import Unreadable, run
 from shared.fhir.errors import FhirError
+from shared.fhir.json_document import plain
 from shared.fhir.rewriting.json_links import rewrite_json
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import Position
@@ -40,8 +42,8 @@ def rewrite_json_patch(body: bytes, link_map: LinkMap) -> bytes:
     """
     try:
         body.decode()
-        operations = _DECODER.decode(body)
-    except (ValueError, RecursionError):
+        operations = _DECODER.decode(run(plain(body)))
+    except (ValueError, RecursionError, Unreadable):
         raise FhirError(400, "structure", "The body is not a JSON Patch.") from None
     for operation in operations:
         if operation.value is not msgspec.UNSET:
@@ -53,7 +55,7 @@ def _value(value: bytes, path: str, link_map: LinkMap) -> bytes:
     """The value inside objects of the names that lead to it, which tell whether it is a link."""
     names = [name for name in path.split("/")[1:] if name != "-" and not name.isdecimal()][-2:]
     opening = b"".join(b"{%b:" % orjson.dumps(name) for name in names)
-    rewritten = rewrite_json(opening + value + b"}" * len(names), link_map)
+    rewritten = run(rewrite_json(opening + value + b"}" * len(names), link_map))
     return rewritten[len(opening) : len(rewritten) - len(names)]
 
 

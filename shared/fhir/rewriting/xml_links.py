@@ -1,107 +1,154 @@
 """Links in FHIR XML, rewritten in the bytes of the body."""
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Iterable
+from functools import lru_cache
 from html import escape
-from xml.parsers import expat
+from io import BytesIO
+from itertools import islice
 
+from shared.fhir.document import Resource, Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
-from shared.fhir.rewriting.positions import Position, position_of
-from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, splice
+from shared.fhir.rewriting.positions import CRITERIA, TEXT_VALUE, XHTML_LINK, Position
+from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling
 from shared.fhir.rewriting.values import LINK_ATTRIBUTES, escaped_edits
+from shared.fhir.xml_parser import attribute_spans, inherited
 
-MAX_DEPTH = 1000
+MAX_SIGNS = 10_000  # of escapes and slashes in a value that holds a link
+# What the links that are not plain may cost in all, in units of about a microsecond: 4 each, and 1 for each sign.
+FREE_COST = 20_000
+MIN_BYTES_PER_COST = 50
+MAX_CRITERIA = 1_000
 
-_FHIR = "http://hl7.org/fhir"
-_XHTML = "http://www.w3.org/1999/xhtml"
-_TAG_NAME = re.compile(r"<[^\s/>]++")
-_ATTRIBUTE = re.compile(r"\s++([^\s=]++)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')", re.ASCII)
+_FHIR_NAMES = frozenset({b"value"})
+_XHTML_NAMES = frozenset(name.encode() for name in LINK_ATTRIBUTES)
+_SLICE = 1_000  # places between two pauses
+_ATTRIBUTES = r"""(?:\s++(?!(?:value|href|src)[\s=])[^\s=]++\s*+=\s*+(?:"[^"]*+"|'[^']*+'))*+"""
 
 
-class UnsafeXml(ValueError):
-    """XML that is not taken: malformed, not in UTF-8, with a DTD, or nested too deeply."""
+def rewrite_xml(
+    body: bytes, document: Resource, link_map: LinkMap, replaced: Iterable[tuple[int, int, str]] = ()
+) -> Steps[bytes]:
+    """`body`, or a resource in it as a document of its own, with its links mapped and all else byte for byte.
 
-
-def rewrite_xml(body: bytes, link_map: LinkMap, *, link_url: Callable[[str], str | None] | None = None) -> bytes:
-    """`body`, FHIR XML in UTF-8, with the links of a resource mapped; the same object when none is.
-
-    `link_url`, if given, decides instead of the map on each `link.url` of the outermost Bundle and of its entries
-    that are Bundles: it takes the decoded URL, whatever it is, and gives the one to write or None to leave it.
-    Everything but mapped bases stays byte for byte. Raises UnsafeXml.
+    `document` is what `xml_document.read` made of the body, or a resource in that. Each of `replaced` is a byte span of
+    the body, as in a `Link`, and the URL that is written there instead. Gives the same object when there is nothing to
+    do. Raises Unreadable.
     """
-    # In UTF-16, which the parser would follow against all orders, every "<" has a zero byte; UTF-8 has none in XML.
-    if b"\0" in body:
-        raise UnsafeXml("XML in another encoding than UTF-8")
-    reader = _Reader(body, link_map, link_url)
-    return splice(reader.text, reader.edits).encode("latin-1") if reader.edits else body
+    edits = _Edits(body, link_map)
+    start, end = 0, len(body)
+    if document.declarations:
+        start, end = document.start, document.end
+        at, declarations = inherited(body, document)
+        edits.copied = start
+        edits.write(at, at, declarations)
+    # A "<" stands for itself only where a tag begins.
+    own = sorted(((body.rfind(b"<", 0, span[0]), *span) for span in replaced), reverse=True)
+    for count, place in enumerate(islice(document.places, bisect_left(document.places, start << 2), None)):
+        if count % _SLICE == 0:
+            yield
+        tag = place >> 2
+        if tag >= end:
+            break
+        is_replaced = False
+        while own and own[-1][0] <= tag:
+            is_replaced = own[-1][0] == tag
+            edits.replace(*own.pop()[1:])
+        if not is_replaced:
+            edits.map(tag, place & 3)
+    while own:
+        edits.replace(*own.pop()[1:])
+    return edits.result(end)
 
 
-class _Reader:
-    """One pass of the parser over a body: it tells where elements begin, their attributes are edited in the body."""
+def xml_references(body: bytes, resource: Resource) -> Steps[list[str]]:
+    """The values of all the elements `reference` in the resource that hold criteria (`Practitioner?name=x`), decoded.
 
-    def __init__(self, body: bytes, link_map: LinkMap, link_url: Callable[[str], str | None] | None) -> None:
-        # As Latin-1 one character is one byte, as the parser counts.
-        self.text = body.decode("latin-1")
-        self.edits: list[Edit] = []
+    Raises Unreadable for more than MAX_CRITERIA.
+    """
+    found: list[str] = []
+    places = resource.places
+    for count, place in enumerate(islice(places, bisect_left(places, resource.start << 2), None)):
+        if count % _SLICE == 0:
+            yield
+        if place >> 2 >= resource.end:
+            break
+        if place & 3 == CRITERIA:
+            if len(found) == MAX_CRITERIA:
+                raise Unreadable(f"it has more than {MAX_CRITERIA} references with criteria")
+            start, end = next(span for name, *span in attribute_spans(body, place >> 2) if name == b"value")
+            found.append(Spelling.read(body[start:end].decode(), XML_REFERENCE).text)
+    return found
+
+
+class _Edits:
+    """Writes a body out anew, with edits that come in the order in which they stand."""
+
+    def __init__(self, body: bytes, link_map: LinkMap) -> None:
+        self.copied = 0
+        self._body = body
+        self._view = memoryview(body)
         self._link_map = link_map
-        self._link_url = link_url
-        self._names: list[str] = []
-        self._parser = expat.ParserCreate("UTF-8", namespace_separator=" ")
-        self._parser.XmlDeclHandler = self._declaration
-        self._parser.StartDoctypeDeclHandler = self._doctype
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        try:
-            self._parser.Parse(body, True)
-        except expat.ExpatError as error:
-            raise UnsafeXml(f"malformed XML at line {error.lineno}") from None
+        self._plain = _plain_link(link_map.starts.pattern)
+        self._target = link_map.target.encode()
+        self._written: BytesIO | None = None
+        self._cost = FREE_COST + len(body) // MIN_BYTES_PER_COST
 
-    def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
-        if encoding and encoding.lower() != "utf-8":
-            raise UnsafeXml("XML in another encoding than UTF-8")
+    def write(self, start: int, end: int, text: bytes) -> None:
+        if self._written is None:
+            self._written = BytesIO()
+        self._written.write(self._view[self.copied : start])
+        self._written.write(text)
+        self.copied = end
 
-    def _doctype(self, name: str, system_id: str | None, public_id: str | None, has_internal_subset: bool) -> None:
-        raise UnsafeXml("XML with a document type declaration")
+    def replace(self, start: int, end: int, url: str) -> None:
+        self.write(start, end, escape(url).encode())
 
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        namespace, _, name = tag.rpartition(" ")
-        parent = self._names[-1] if self._names else ""
-        self._names.append(name)
-        if len(self._names) > MAX_DEPTH:
-            raise UnsafeXml(f"XML nested deeper than {MAX_DEPTH} elements")
-        if namespace == _FHIR and "value" in attributes:
-            if self._link_url and name == "url" and parent == "link" and self._of_bundle():
-                self._replace_link(self._link_url(attributes["value"]))
-            elif position := position_of(name, parent):
-                self._edit(position, frozenset({"value"}))
-        elif namespace == _XHTML and not LINK_ATTRIBUTES.isdisjoint(attributes):
-            self._edit(Position.URL, LINK_ATTRIBUTES)
+    def result(self, end: int) -> bytes:
+        if self._written is None:
+            return self._body
+        self.write(end, end, b"")
+        return self._written.getvalue()
 
-    def _of_bundle(self) -> bool:
-        """Whether the open `url` is a link of the outermost Bundle, or of one that is an entry's resource."""
-        start = 0
-        while self._names[start : start + 3] == ["Bundle", "entry", "resource"]:
-            start += 3
-        return self._names[start:] == ["Bundle", "link", "url"]
-
-    def _end(self, tag: str) -> None:
-        self._names.pop()
-
-    def _edit(self, position: Position, names: frozenset[str]) -> None:
-        for name, start, end in self._attributes():
-            if name in names:
-                self.edits += escaped_edits(position, self.text[start:end], XML_REFERENCE, start, self._link_map)
-
-    def _replace_link(self, url: str | None) -> None:
-        if url is None:
+    def map(self, tag: int, kind: int) -> None:
+        """Maps the links in the start tag at `tag`."""
+        if kind != TEXT_VALUE and (plain := self._plain.match(self._body, tag)):
+            start, end = plain.span(2)
+            if start >= 0:
+                self.write(start, end, self._target)
             return
-        written = escape(url).encode().decode("latin-1")
-        self.edits += [(start, end, written) for name, start, end in self._attributes() if name == "value"]
+        names = _XHTML_NAMES if kind == XHTML_LINK else _FHIR_NAMES
+        position = Position.TEXT if kind == TEXT_VALUE else Position.URL
+        for name, start, end in attribute_spans(self._body, tag):
+            if name in names:
+                for edit_start, edit_end, text in self._value_edits(position, start, end):
+                    self.write(edit_start, edit_end, text.encode("latin-1"))
 
-    def _attributes(self) -> list[tuple[str, int, int]]:
-        """Name of each attribute of the current start tag, as written, and where its value stands."""
-        found = []
-        at = _TAG_NAME.match(self.text, self._parser.CurrentByteIndex)
-        while at := at and _ATTRIBUTE.match(self.text, at.end()):
-            found.append((at[1], *at.span(3 if at[2] is None else 2)))
-        return found
+    def _value_edits(self, position: Position, start: int, end: int) -> list[Edit]:
+        # As Latin-1 one character is one byte.
+        if self._cost < 0:
+            raise Unreadable("it has too many links that are escaped, or stand in text")
+        raw = self._body[start:end].decode("latin-1")
+        signs = raw.count("/") + raw.count("&") + raw.count("%") + raw.count("\\")
+        self._cost -= 4 + signs
+        # Only a reference by number can hide a character of a base.
+        if "&#" not in raw and not self._link_map.starts.search(raw):
+            return []
+        if signs > MAX_SIGNS:
+            raise Unreadable("it has links in very long or very much escaped text")
+        return escaped_edits(position, raw, XML_REFERENCE, start, self._link_map)
+
+
+@lru_cache(maxsize=64)
+def _plain_link(starts: str) -> re.Pattern[bytes]:
+    """Matches a start tag with one value that is a link, in which nothing is escaped but "&".
+
+    Group 2 is the base, if it begins with one that is to be mapped.
+    """
+    base = f"(?i:https?):{starts}"
+    plain = r"""(?:[^"'&%\\/?#\t\n\r]++|/(?!\.)|&amp;)*+(?:[?#](?:[^"'&]++|&amp;)*+)?+"""
+    value = rf"""(["'])(?:({base})(?=[/?#"']){plain}|(?!{base})[^"'&]*+)\1"""
+    attributes = _ATTRIBUTES
+    pattern = rf"<[^\s/>]++{attributes}\s++(?:value|href|src)\s*+=\s*+{value}{attributes}\s*+/?>"
+    return re.compile(pattern.encode(), re.ASCII)

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.fhir.rewriting import LinkMap, UnsafeXml, rewrite_xml
+from shared.fhir.document import Unreadable, run
+from shared.fhir.rewriting import LinkMap, rewrite_xml, xml_references
+from shared.fhir.xml_document import content, read
 
 HERE = "https://provider.example/fhir"
 THERE = "https://gateway.example/stu3"
@@ -59,97 +61,28 @@ for old, new in (
     REWRITTEN = REWRITTEN.replace(old, new)
 
 
-def test_links_are_mapped_and_all_else_stays() -> None:
-    assert rewrite_xml(BUNDLE, DOWN).decode() == REWRITTEN
-
-
-def test_prefixes_are_resolved() -> None:
-    body = (
-        b'<f:Patient xmlns:f="http://hl7.org/fhir" xmlns:o="urn:other"><o:reference value="https://provider.example/fhir/1"/>'
-        b'<f:link><f:other><f:reference value="https://provider.example/fhir/Patient/2"/></f:other></f:link></f:Patient>'
-    )
-    rewritten = rewrite_xml(body, DOWN)
-    assert rewritten == body.replace(b"provider.example/fhir/Patient/2", b"gateway.example/stu3/Patient/2")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        BUNDLE.replace(b"provider", b"elsewhere"),
-        b'<reference value="https://provider.example/fhir/1"/>',
-        b'<Patient xmlns="http://hl7.org/fhir"/>',
-    ],
-)
-def test_nothing_to_map_gives_the_same_object(body: bytes) -> None:
-    assert rewrite_xml(body, DOWN) is body
-
-
-def test_a_hook_decides_on_the_links_of_bundles() -> None:
-    seen = []
-
-    def link_url(url: str) -> str | None:
-        seen.append(url)
-        return None if url == "keep" else 'https://gateway.example/p/"<é&>'
-
-    body = (
-        '<Bundle xmlns="http://hl7.org/fhir"><link><url value="/r4?a=1&amp;b=é"/></link>'
-        '<link><url value="keep"/></link><link><url value="https://provider.example/fhir"/></link>'
-        '<entry><link><url value="https://provider.example/fhir/1"/></link>'
-        '<resource><Bundle><link><url value="nested"/></link></Bundle></resource></entry></Bundle>'
-    )
-    rewritten = rewrite_xml(body.encode(), DOWN, link_url=link_url)
-    assert seen == ["/r4?a=1&b=é", "keep", HERE, "nested"]
-    root = ElementTree.fromstring(rewritten)  # noqa: S314
-    assert [url.get("value") for url in root.iter("{http://hl7.org/fhir}url")] == [
-        'https://gateway.example/p/"<é&>',
-        "keep",
-        'https://gateway.example/p/"<é&>',
-        "https://gateway.example/stu3/1",
-        'https://gateway.example/p/"<é&>',
-    ]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<a>",
-        b"<a/><b/>",
-        b"\xff\xfe<\x00a\x00/\x00>\x00",
-        b"<a>\xe9</a>",
-        b'<?xml version="1.0" encoding="ISO-8859-1"?><a>\xe9</a>',
-        b'<?xml version="1.0" encoding="utf-16"?><a/>',
-        b"<!DOCTYPE a><a/>",
-        b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>',
-        b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
-        b"<a>&b;</a>",
-        b"<a>" * 1001 + b"</a>" * 1001,
-    ],
-)
-def test_unsafe_xml_is_refused(body: bytes) -> None:
-    with pytest.raises(UnsafeXml):
-        rewrite_xml(body, DOWN)
-
-
-def test_a_thousand_levels_are_taken() -> None:
-    body = b"<a>" * 1000 + b"</a>" * 1000
-    assert rewrite_xml(body, DOWN) is body
-
-
 NAMES = ["reference", "fullUrl", "url", "link", "photo", "valueAttachment", "system", "details", "text", "diagnostics"]
-VALUES = [HERE, f"{HERE}/Patient/1?a=1&b='2'", f"{HERE}2/x", f"{HERE}/../x", "é\U0001f600", f"see {HERE}/x", "a\"<'"]
+TREE_VALUES = [
+    HERE,
+    f"{HERE}/Patient/1?a=1&b='2'",
+    f"{HERE}2/x",
+    f"{HERE}/../x",
+    "é\U0001f600",
+    f"see {HERE}/x",
+    "a\"<'",
+]
 
 
 @st.composite
 def trees(draw: st.DrawFn) -> ElementTree.Element:
-    root = ElementTree.Element("{http://hl7.org/fhir}Bundle")
+    root = ElementTree.Element("{http://hl7.org/fhir}Basic")
     elements = [root]
     for _ in range(draw(st.integers(0, 15))):
         element = ElementTree.SubElement(
             draw(st.sampled_from(elements)), "{http://hl7.org/fhir}" + draw(st.sampled_from(NAMES))
         )
         if draw(st.booleans()):
-            element.set("value", draw(st.sampled_from(VALUES)))
+            element.set("value", draw(st.sampled_from(TREE_VALUES)))
         elements.append(element)
     return root
 
@@ -166,11 +99,144 @@ def _expected(element: ElementTree.Element, parent: str) -> None:
         _expected(child, name)
 
 
+FHIR, XHTML = "http://hl7.org/fhir", "http://www.w3.org/1999/xhtml"
+
+
+def rewritten(body: bytes, link_map: LinkMap = DOWN, *replaced: tuple[int, int, str]) -> bytes:
+    return run(rewrite_xml(body, run(read(body)), link_map, replaced))
+
+
+def patient(inner: str) -> bytes:
+    return f'<Patient xmlns="{FHIR}">{inner}</Patient>'.encode()
+
+
+def narrative(inner: str) -> bytes:
+    return patient(f'<text><status value="generated"/><div xmlns="{XHTML}">{inner}</div></text>')
+
+
+def test_links_are_mapped_and_all_else_stays() -> None:
+    assert rewritten(BUNDLE).decode() == REWRITTEN
+
+
+@pytest.mark.parametrize("body", [BUNDLE.replace(b"provider", b"elsewhere"), patient("")])
+def test_nothing_to_map_gives_the_same_object(body: bytes) -> None:
+    assert rewritten(body) is body
+
+
+# What a value is written as, and what it is when it is mapped; None for a value that stays.
+VALUES = [
+    (HERE, THERE),
+    (f"{HERE}/Patient/1?a=%20&amp;b='..'", f"{THERE}/Patient/1?a=%20&amp;b='..'"),
+    (f"{HERE}/Patient/%31", f"{THERE}/Patient/%31"),
+    (f"{HERE}#a/../b", f"{THERE}#a/../b"),
+    (f"{HERE}/é/.hidden", f"{THERE}/é/.hidden"),
+    ("https://provider.example&#47;fhir/a", f"{THERE}/a"),
+    ("https:&#x2F;&#47;provider.example/fhir/a", "https:&#x2F;&#x2F;gateway.example&#x2F;stu3/a"),
+    ("&#104;ttps://provider.example/fhir/a", f"{THERE}/a"),
+    ("HTTP://Provider.Example:443/fhir/", f"{THERE}/"),
+    (f"{HERE}2/Patient/1", None),
+    (f"{HERE}&amp;x", None),
+    (f"{HERE}/../x", None),
+    (f"{HERE}/%2e%2e/x", None),
+    (f"{HERE}/a&#10;b", None),
+    (f" {HERE}", None),
+    (f"x {HERE}", None),
+    ("https://elsewhere.example/fhir?u=" + HERE, None),
+]
+
+
+@pytest.mark.parametrize("before", ["", " id = 'value'", ' id="href"'])
+@pytest.mark.parametrize("after", ["", " ", ' id2=">"'])
+@pytest.mark.parametrize(("value", "mapped"), VALUES)
+def test_each_spelling_of_a_link_is_mapped_as_the_general_way_does(
+    value: str, mapped: str | None, before: str, after: str
+) -> None:
+    for quote in "\"'":
+        if quote in value:
+            continue
+        body = patient(f"<reference{before} value={quote}{value}{quote}{after}/>")
+        assert rewritten(body) == body.replace(value.encode(), (mapped or value).encode())
+        body = narrative(f"<a{before} href={quote}{value}{quote}{after}>x</a>")
+        assert rewritten(body) == body.replace(value.encode(), (mapped or value).encode())
+
+
 @given(trees(), st.sampled_from(["", "f"]))
 def test_trees_are_mapped_as_by_a_walk_over_the_parsed_tree(tree: ElementTree.Element, prefix: str) -> None:
-    ElementTree.register_namespace(prefix, "http://hl7.org/fhir")
+    ElementTree.register_namespace(prefix, FHIR)
+    tree.tag = f"{{{FHIR}}}Basic"
+    for position, element in enumerate(list(tree)):
+        tree[position] = child = ElementTree.Element(f"{{{FHIR}}}extension")
+        child.append(element)
     body = ElementTree.tostring(tree)
-    rewritten = rewrite_xml(body, DOWN)
-    assert rewrite_xml(rewritten, DOWN.inverse) == body
+    mapped = rewritten(body)
+    assert rewritten(mapped, DOWN.inverse) == body
     _expected(tree, "")
-    assert rewritten == ElementTree.tostring(tree)
+    assert mapped == ElementTree.tostring(tree)
+
+
+def test_a_bundles_links_are_replaced() -> None:
+    body = (
+        f'<Bundle xmlns="{FHIR}"><link><url value="/r4?a=1&amp;b=é"/></link><link><url value="{HERE}?a"/></link>'
+        f'<link><url value="{HERE}?b"/></link><entry><link><url value="{HERE}/1"/></link></entry>'
+        '<link><url value="last"/></link></Bundle>'
+    ).encode()
+    bundle = run(read(body)).bundle
+    assert bundle is not None
+    first, _, third, last = bundle.links
+    new = 'https://gateway.example/p?"<é&>'
+    mapped = rewritten(body, DOWN, *((link.start, link.end, new) for link in (last, first, third)))
+    urls = [url.get("value") for url in ElementTree.fromstring(mapped).iter(f"{{{FHIR}}}url")]  # noqa: S314
+    assert urls == [new, f"{THERE}?a", new, f"{THERE}/1", new]
+
+
+def test_a_resource_of_a_bundle_is_mapped_as_a_document_of_its_own() -> None:
+    bundle = run(read(BUNDLE)).bundle
+    assert bundle is not None
+    for entry in bundle.entries:
+        assert entry.resource is not None
+        alone = content(BUNDLE, entry.resource)
+        assert run(rewrite_xml(BUNDLE, entry.resource, DOWN)) == rewritten(alone)
+        ElementTree.fromstring(alone)  # noqa: S314
+
+
+def test_references_with_criteria_are_found() -> None:
+    one = (
+        '<subject><reference value="Patient?a=1&amp;b=&#233;é"/></subject>'
+        '<author><reference value="Patient/1"/></author>'
+    )
+    two = '<!-- <reference value="Patient?no"/> --><subject><reference value="Patient?c"/></subject>'
+    resources = "".join(f"<entry><resource><Basic>{inner}</Basic></resource></entry>" for inner in (one, two))
+    body = f'<Bundle xmlns="{FHIR}">{resources}</Bundle>'.encode()
+    document = run(read(body))
+    assert run(xml_references(body, document)) == ["Patient?a=1&b=éé", "Patient?c"]
+    assert document.bundle is not None
+    for entry, found in zip(document.bundle.entries, (["Patient?a=1&b=éé"], ["Patient?c"]), strict=True):
+        assert entry.resource is not None
+        assert run(xml_references(body, entry.resource)) == found
+
+
+def test_more_references_with_criteria_than_can_be_judged_are_refused() -> None:
+    body = patient('<a><reference value="Patient?a"/></a>' * 1_001)
+    with pytest.raises(Unreadable):
+        run(xml_references(body, run(read(body))))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        patient(f'<diagnostics value="{HERE} {"&lt;" * 20_000}"/>'),
+        patient(f'<diagnostics value="{HERE + "/.." * 20_000}"/>'),
+        patient(f'<reference value="{HERE}/%31"/>     ' * 10_000),
+    ],
+)
+def test_links_that_cost_too_much_are_refused(body: bytes) -> None:
+    document = run(read(body))
+    with pytest.raises(Unreadable):
+        run(rewrite_xml(body, document, DOWN))
+
+
+def test_links_are_mapped_in_slices() -> None:
+    unit = f'<subject><reference value="{HERE}/Patient/1"/></subject>'
+    for number in (5_000, 10_000, 20_000):
+        body = patient(unit * number)
+        assert sum(1 for _ in rewrite_xml(body, run(read(body)), DOWN)) == number // 1_000

@@ -28,7 +28,11 @@ _FREE_BRACKETS = 65_536
 _MAX_BRACKETS = 2_500_000
 # `\/`, and the numbers of ASCII letters, digits and "#%-./:?_~". Encoders write letters and digits as such.
 _NUMBERED = re.compile(rb"\\u00(2[35dDeEfF]|3[0-9aAfF]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
-_HIDING_ESCAPE = re.compile(rb"\\/|" + _NUMBERED.pattern)
+# Half of a surrogate pair without the other: no character, but there are servers that cut texts so.
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF_PAIR = re.compile(rb"(?<!%b)%b|%b(?!%b)" % (_HIGH.replace(b"{2}", b"[0-9a-fA-F]"), _LOW, _HIGH, _LOW))
+_ESCAPE = re.compile(rb"%b%b|\\u.{4}|\\." % (_HIGH, _LOW), re.DOTALL)
+_TO_UNDO = re.compile(rb"\\/|%b|%b" % (_NUMBERED.pattern, _HALF_PAIR.pattern))
 _BYTES_PER_NUMBERED = 100
 _FREE_NUMBERED = 1_000
 _MAX_MEMBERS = 1_000  # of an object of the envelope, or of a resource; no resource has more than a hundred
@@ -109,21 +113,23 @@ _UNKNOWN = _KnownEntry()
 def plain(body: bytes) -> Steps[bytes]:
     """The same JSON without escapes that could hide a name or a URL: those of ASCII letters, digits and "#%-./:?_~".
 
-    `"http:\\/\\/a\\u002eexample"` becomes `"http://a.example"`. The same object when there are none, as in most bodies.
+    `"http:\\/\\/a\\u002eexample"` becomes `"http://a.example"`. Half a surrogate pair, which only some readers take,
+    becomes U+FFFD. The same object when there is nothing of the kind, as in most bodies.
     Raises Unreadable where so many characters are written by their number as no encoder does.
     """
-    if b"\\/" not in body and b"\\u00" not in body:
+    if not any(sign in body for sign in (b"\\/", b"\\u00", b"\\ud", b"\\uD")):
         return body
     parts: list[bytes] = []
     start = numbers = 0
     while start < len(body):
-        end = _between_escapes(body, min(start + _SLICE, len(body)))
+        end = _between_escapes(body, start, min(start + _SLICE, len(body)))
         part = body[start:end]
-        if _HIDING_ESCAPE.search(part):
+        if _TO_UNDO.search(part):
             # Between escaped backslashes, a backslash begins an escape.
             pieces = part.split(rb"\\")
             for index, piece in enumerate(pieces):
-                pieces[index], found = _NUMBERED.subn(_character, piece.replace(rb"\/", b"/"))
+                piece = _HALF_PAIR.sub(rb"\\ufffd", piece.replace(rb"\/", b"/"))
+                pieces[index], found = _NUMBERED.subn(_character, piece)
                 numbers += found
             if numbers > _FREE_NUMBERED + len(body) // _BYTES_PER_NUMBERED:
                 raise Unreadable("it holds more characters written by their number than its size allows for")
@@ -134,15 +140,12 @@ def plain(body: bytes) -> Steps[bytes]:
     return b"".join(parts) if len(parts) > 1 else parts[0]
 
 
-def _between_escapes(body: bytes, end: int) -> int:
-    """The last place up to `end` that no escape reaches across."""
-    while end < len(body) and (last := body.rfind(b"\\", max(end - 6, 0), end)) >= 0:
-        first = last
-        while first > 0 and body[first - 1] == _BACKSLASH:
-            first -= 1
-        run = last + 1 - first
-        reach = last + (6 if body[last + 1 : last + 2] == b"u" else 2) if run % 2 else last + 1
-        if reach <= end:
+def _between_escapes(body: bytes, start: int, end: int) -> int:
+    """The last place up to `end` that no escape or pair of escapes reaches across; at `start` none does."""
+    while end < len(body) and (last := body.rfind(b"\\", max(end - 6, start), end)) >= 0:
+        run = last + 1 - start - len(body[start : last + 1].rstrip(b"\\"))
+        escape = _ESCAPE.match(body, last) if run % 2 else None
+        if escape is None or escape.end() <= end:
             break
         end = last
     return end

@@ -1,0 +1,318 @@
+"""The strict reading of FHIR JSON: the envelope as any other reader has it, or a refusal."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from shared.fhir import json_document
+from shared.fhir.document import MAX_BUNDLE_DEPTH, Bundle, Entry, Link, Resource, Unreadable, run
+from shared.fhir.json_document import plain, read, references
+
+PATIENT: dict[str, Any] = {"resourceType": "Patient", "id": "1", "contained": [{"resourceType": "Device"}]}
+OUTCOME = {"issue": [], "resourceType": "OperationOutcome"}
+BUNDLE: dict[str, Any] = {
+    "resourceType": "Bundle",
+    "type": "batch-response",
+    "link": [{"relation": "next", "url": "https://h.example/fhir?page=2&é"}, {"relation": "self"}],
+    "entry": [
+        {"fullUrl": "https://h.example/fhir/Patient/1", "resource": PATIENT, "search": {"mode": "match"}},
+        {"response": {"status": "404", "outcome": OUTCOME}},
+        {"resource": {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": PATIENT}]}},
+        {"request": {"method": "PUT", "url": "Patient/1", "ifMatch": 'W/"1"', "id": "x"}, "resource": PATIENT},
+    ],
+}
+
+
+def reading(text: str) -> Resource:
+    return run(read(run(plain(text.encode()))))
+
+
+def written(resource: Resource, body: bytes) -> Any:
+    """What has been read, as the document it was read from."""
+    whole = json.loads(body[resource.start : resource.end])
+    bundle = resource.bundle
+    assert whole["resourceType"] == resource.type
+    if bundle is None:
+        return whole
+    links = [(link.relation, link.url, json.loads(body[link.start - 1 : link.end + 1])) for link in bundle.links]
+    assert all(url == standing for _, url, standing in links)
+    return {
+        "type": bundle.type,
+        "link": [(relation, url) for relation, url, _ in links],
+        "entry": [
+            {
+                "fullUrl": entry.full_url,
+                "request": entry.request,
+                "status": entry.status,
+                "resource": entry.resource and written(entry.resource, body),
+                "outcome": entry.outcome and written(entry.outcome, body),
+            }
+            for entry in bundle.entries
+        ],
+    }
+
+
+def expected(document: Any) -> Any:
+    """The same by way of a parser of the whole."""
+    if document["resourceType"] != "Bundle":
+        return document
+    found = []
+    for entry in document.get("entry") or []:
+        response, request = entry.get("response") or {}, entry.get("request")
+        known = ("method", "url", "ifNoneMatch", "ifModifiedSince", "ifMatch", "ifNoneExist")
+        found.append(
+            {
+                "fullUrl": entry.get("fullUrl"),
+                "request": None if request is None else {n: v for n, v in request.items() if n in known and v is not None},
+                "status": response.get("status") or "",
+                "resource": entry.get("resource") and expected(entry["resource"]),
+                "outcome": response.get("outcome") and expected(response["outcome"]),
+            }
+        )
+    links = [
+        (link.get("relation") or "", link["url"]) for link in document.get("link") or [] if link.get("url") is not None
+    ]
+    return {"type": document.get("type") or "", "link": links, "entry": found}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_the_envelope_is_read_as_by_a_parser_of_the_whole(indent: int | None, ascii_only: bool) -> None:
+    body = json.dumps(BUNDLE, indent=indent, ensure_ascii=ascii_only).encode()
+    assert written(run(read(body)), body) == expected(BUNDLE)
+
+
+NAMES = st.sampled_from(["resource", "response", "request", "fullUrl", "search", "link", "id", "extension"])
+OTHER = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+RESOURCES = st.builds(
+    lambda type, before, after: {**before, "resourceType": type, **after},
+    st.sampled_from(["Patient", "Basic", "Parameters"]),
+    st.dictionaries(st.text(max_size=3), OTHER, max_size=2),
+    st.dictionaries(st.sampled_from(["contained", "x", "entry", "link", "type"]), OTHER, max_size=3)
+    | st.just({"contained": [{"resourceType": "Device"}, {}]})
+    | st.just({"parameter": [{"resource": {"resourceType": "Patient"}}]}),
+)
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
+REQUESTS = st.dictionaries(st.sampled_from(["method", "url", "ifMatch", "ifNoneExist"]), TEXT, max_size=3)
+
+
+def entries(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    outcomes = st.fixed_dictionaries({}, optional={"status": TEXT, "outcome": inner | st.none(), "etag": TEXT})
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "fullUrl": TEXT | st.none(),
+            "resource": inner | st.none(),
+            "search": OTHER,
+            "request": REQUESTS | st.none(),
+            "response": outcomes | st.none(),
+            "extension": OTHER,
+        },
+    )
+
+
+def bundles(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    link = st.fixed_dictionaries({}, optional={"relation": TEXT, "url": TEXT, "id": OTHER})
+    members = st.fixed_dictionaries(
+        {"resourceType": st.just("Bundle")},
+        optional={
+            "type": TEXT | st.none(),
+            "link": st.lists(link, max_size=3) | st.none(),
+            "entry": st.lists(entries(inner), max_size=3) | st.none(),
+            "meta": OTHER,
+        },
+    )
+    return members.flatmap(lambda made: st.permutations(list(made.items())).map(dict))
+
+
+DOCUMENTS = st.recursive(RESOURCES, bundles, max_leaves=8)
+
+
+def depth(document: Any) -> int:
+    """How deep Bundles lie in Bundles."""
+    if document.get("resourceType") != "Bundle":
+        return -1
+    parts = [
+        part
+        for entry in document.get("entry") or []
+        for part in (entry.get("resource"), (entry.get("response") or {}).get("outcome"))
+    ]
+    return 1 + max((depth(part) for part in parts if part), default=-1)
+
+
+@given(DOCUMENTS, st.booleans(), st.sampled_from([None, 1]))
+def test_any_resource_is_read_as_by_a_parser_of_the_whole(document: Any, ascii_only: bool, indent: int | None) -> None:
+    body = run(plain(json.dumps(document, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "replace")))
+    document = json.loads(body)
+    assume(depth(document) <= MAX_BUNDLE_DEPTH)
+    assert written(run(read(body)), body) == expected(document)
+
+
+ONE = '{"resource":{"resourceType":"Patient"}}'
+# A bundle with its members, and what is wrong with them.
+REFUSED = [
+    ('"entry":[ONE],"entry":[]', "entry is repeated"),
+    ('"entry":[ONE],"\\u0065ntry":[]', "entry is repeated"),
+    ('"Entry":[ONE]', "entry is spelt"),
+    ('"ENTRY":[]', "entry is spelt"),
+    ('"lin\u212a":[]', "link is spelt"),
+    ('"type":"batch","type":"batch"', "type is repeated"),
+    ('"resourceType":"Bundle"', "resourceType is repeated"),
+    ('"resourcetype":"Bundle"', "resourceType is spelt"),
+    ('"type":["batch"]', "string"),
+    ('"entry":ONE', "list"),
+    ('"entry":"x"', "list"),
+    ('"entry":[null]', "object"),
+    ('"entry":[[ONE]]', "object"),
+    ('"link":{"relation":"next","url":"https://elsewhere.example/"}', "list"),
+    ('"link":[{"relation":"next","url":["https://elsewhere.example/"]}]', "string"),
+    ('"link":[{"relation":"next","URL":"https://elsewhere.example/"}]', "url is spelt"),
+    ('"link":[{"relation":["next"],"url":"x"}]', "string"),
+    ('"link":[{"url":"a","url":"b"}]', "url is repeated"),
+    ('"link":["next"]', "object"),
+    ('"entry":[{"resource":{"resourceType":"Patient"},"resource":{"resourceType":"Basic"}}]', "resource is repeated"),
+    ('"entry":[{"fullUrl":"x","resource":{"resourceType":"Patient"},"resource":null}]', "resource is repeated"),
+    ('"entry":[{"Resource":{"resourceType":"Patient"}}]', "resource is spelt"),
+    ('"entry":[{"resource":[{"resourceType":"Patient"}]}]', "not an object"),
+    ('"entry":[{"resource":{"resourceType":"Patient","resourceType":"Basic"}}]', "resourceType is repeated"),
+    ('"entry":[{"resource":{"resourceType":"Patient","a":{},"resource\\u0054ype":"Basic"}}]', "is repeated"),
+    ('"entry":[{"resource":{"resourceType":"Patient","ResourceType":"Basic"}}]', "resourceType is spelt"),
+    ('"entry":[{"resource":{"resourceType":["Patient"]}}]', "not a string"),
+    ('"entry":[{"resource":{"id":"1"}}]', "no resource"),
+    ('"entry":[{"resource":{}}]', "no resource"),
+    ('"entry":[{"request":[]}]', "object"),
+    ('"entry":[{"request":{"method":"GET","Method":"DELETE"}}]', "method is spelt"),
+    ('"entry":[{"request":{"method":"GET","method":"DELETE"}}]', "method is repeated"),
+    ('"entry":[{"request":{"method":1}}]', "string"),
+    ('"entry":[{"response":{"outcome":[]}}]', "not an object"),
+    ('"entry":[{"response":{"outcome":{"resourceType":"Patient"},"outcome":null}}]', "outcome is repeated"),
+]
+
+
+@pytest.mark.parametrize(("members", "problem"), REFUSED)
+def test_what_two_readers_could_read_in_two_ways_is_refused(members: str, problem: str) -> None:
+    text = members.replace("ONE", ONE)
+    for body in (f'{{"resourceType":"Bundle",{text}}}', f'{{{text},"resourceType":"Bundle"}}'):
+        for nested in (body, f'{{"resourceType":"Bundle","entry":[{{"resource":{body}}}]}}'):
+            with pytest.raises(Unreadable, match=problem):
+                reading(nested)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{}",
+        b'{"resourceType":1}',
+        b'{"resourceType":"Patient"} x',
+        b'{"resourceType":"Patient","a":NaN}',
+        b'{"resourceType":"Patient","a":01}',
+        b'{"resourceType":"Patient","a":"line\nbreak"}',
+        b'{"resourceType":"Patient","a":' + b"[" * 100_000,
+        b'{"resourceType":"Patient","a":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"resourceType":"Patient"}\xff',
+        b'{"resourceType":"Patient","a":"\xed\xa0\x80"}',
+        b'{"resourceType":"Patient","x":[' + b",".join([b"[]"] * 150_000) + b"]}",
+        b'{"resourceType":"Patient"' + b" " * 100_000 + b"}",
+        b'{"resourceType":"Bundle","entry":[' + b",".join([b"{}"] * 6_000) + b"]}",
+        b'{"resourceType":"Bundle","link":[' + b",".join([b'{"url":"x"}'] * 1_001) + b"]}",
+        b'{"resourceType":"Bundle","type":"' + b"x" * 100_000 + b'"}',
+        b'{"resourceType":"Bundle",' + b",".join(b'"a%d":1' % n for n in range(2_000)) + b"}",
+        '{"resourceType":"Patient"}'.encode("utf-16"),
+        b'{"resourceType":"Patient","a":"' + b"\\u0041" * 3_000 + b'"}',
+    ],
+    ids=range(23),
+)
+def test_what_is_no_resource_or_costs_too_much_is_refused(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        run(read(run(plain(body))))
+
+
+def test_what_real_servers_send_is_read() -> None:
+    assert reading(' \n{"resourceType":"Bundle","entry":null,"link":null,"type":null}\n') == Resource(
+        "Bundle", 2, 64, Bundle("")
+    )
+    for half in ("\\ud83c", "\\uDf00", "\\ud83c\\n", "\\udf00\\ud83c"):
+        body = f'{{"resourceType":"Patient","a":"{half}","b":"\\ud83c\\udf00"}}'.encode()
+        assert json.loads(run(plain(body)))["a"].strip("\n") in ("\ufffd", "\ufffd\ufffd")
+        assert json.loads(run(plain(body)))["b"] == "\U0001f300"
+        assert run(read(run(plain(body)))).type == "Patient"
+
+
+def test_bundles_may_lie_in_each_other_but_not_without_end() -> None:
+    body = '{"resourceType":"Patient"}'
+    for _ in range(MAX_BUNDLE_DEPTH + 1):
+        body = f'{{"resourceType":"Bundle","entry":[{{"resource":{body}}}]}}'
+    assert reading(body).type == "Bundle"
+    with pytest.raises(Unreadable, match="too deeply"):
+        reading(f'{{"resourceType":"Bundle","entry":[{{"resource":{body}}}]}}')
+
+
+@given(st.data())
+def test_what_a_strict_parser_refuses_is_refused(data: st.DataObject) -> None:
+    body = bytearray(json.dumps(BUNDLE, ensure_ascii=False).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        body[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    try:
+        found = run(read(bytes(body)))
+    except Unreadable:
+        return
+    assert written(found, bytes(body)) == expected(orjson.loads(bytes(body)))
+
+
+ESCAPED = st.lists(
+    st.sampled_from(["\\\\", "\\/", "\\u002f", "\\u0041", "\\n", '\\"', "a", "u", "/", "0041", "\\u00e9", "é", " "])
+    | st.just("\\ud83c\\udf00"),
+    max_size=40,
+).map("".join)
+
+
+@given(ESCAPED, st.integers(13, 40))
+def test_no_escape_hides_a_name_or_a_url(characters: str, slice: int) -> None:
+    body = f'{{"x":"{characters}"}}'.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_document, "_SLICE", slice)
+        undone = run(plain(body))
+    assert json.loads(undone) == json.loads(body)
+    assert run(plain(undone)) == undone
+    if "\\" not in characters:
+        assert undone is body
+
+
+@pytest.mark.parametrize(
+    "unit", [b'"a":"b",', b'"a":"\\n\\"",', b'"a":[{"b":"a long value","c":[1,2]}],', b'"a":1,', b'"a":"\xc3\xa9",']
+)
+def test_a_body_is_read_in_slices_of_one_size(unit: bytes) -> None:
+    def pauses(size: int) -> int:
+        body = b'{"resourceType":"Patient","x":{' + unit * (size // len(unit)) + b'"z":1}}'
+        return sum(1 for _ in read(body))
+
+    assert pauses(2_000_000) > 2 * pauses(500_000) > 4
+
+
+def test_references_with_criteria_are_found_wherever_they_stand() -> None:
+    body = b'{"resourceType":"Basic","a":[{"reference":"Patient?a=\\u00e9"},{"reference" : "Patient/1"}],"b":{"x":"?"}}'
+    assert run(references(body, run(read(body)))) == ["Patient?a=é"]
+    many = b'{"resourceType":"Basic","a":[' + b",".join([b'{"reference":"A?b"}'] * 1_001) + b"]}"
+    with pytest.raises(Unreadable):
+        run(references(many, run(read(many))))
+
+
+def test_links_and_entries_tell_where_they_stand() -> None:
+    body = (
+        b'{"resourceType":"Bundle","link":[{"relation":"next","url":"a"}],"entry":[{"resource":{"resourceType":"X"}}]}'
+    )
+    assert run(read(body)).bundle == Bundle("", (Link("next", "a", 59, 60),), (Entry(resource=Resource("X", 85, 105)),))

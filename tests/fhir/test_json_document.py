@@ -67,7 +67,9 @@ def expected(document: Any) -> Any:
         found.append(
             {
                 "fullUrl": entry.get("fullUrl"),
-                "request": None if request is None else {n: v for n, v in request.items() if n in known and v is not None},
+                "request": None
+                if request is None
+                else {n: v for n, v in request.items() if n in known and v is not None},
                 "status": response.get("status") or "",
                 "resource": entry.get("resource") and expected(entry["resource"]),
                 "outcome": response.get("outcome") and expected(response["outcome"]),

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from shared.audit import AuditLog
+from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
 from shared.directory.clients import Clients
 from shared.directory.errors import StoreUnavailable
@@ -63,6 +63,8 @@ class _Trace:
     grant: Grant | None = None
     interaction: str = ""
     type: str = ""
+    entries: Sequence[BatchEntry | RefusedEntry] = ()
+    entry_statuses: Sequence[int] = ()
 
 
 class Gateway:
@@ -219,7 +221,8 @@ class Gateway:
         kind = bundle_kind(body.resource)
         trace.interaction = kind.value
         assert body.resource.bundle is not None  # noqa: S101 (a batch or transaction is a Bundle)
-        entries = batch_entries(body.resource.bundle, context.upstream_links)
+        entries = trace.entries = batch_entries(body.resource.bundle, context.upstream_links)
+        trace.entry_statuses = context.entry_statuses
         contents = await entry_contents(context, body, entries)
         provider = context.provider
         if kind is InteractionKind.TRANSACTION:
@@ -259,7 +262,17 @@ class Gateway:
             received=len(request.body),
             sent=len(response.body),
             hops=hops,
+            entries=[_audited(trace, entry, response.status) for entry in trace.entries],
         )
+
+
+def _audited(trace: _Trace, entry: BatchEntry | RefusedEntry, status: int) -> AuditedEntry:
+    """What the audit log tells of an entry; `status` is the batch's, and stands where the entry was not answered."""
+    if entry.index < len(trace.entry_statuses):
+        status = trace.entry_statuses[entry.index]
+    if isinstance(entry, RefusedEntry):
+        return AuditedEntry("", "", status)
+    return AuditedEntry(entry.interaction.kind.value, entry.interaction.type or "", status)
 
 
 @lru_cache(maxsize=20_000)

@@ -88,9 +88,12 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Step
     except Unreadable as error:
         if status in _OF_THE_REQUEST:
             raise _without_outcome(answer) from None
-        raise FhirError(
-            502, "structure", f"The provider's answer was cut off, or can't be read: {error.problem}."
-        ) from None
+        raise unreadable(error) from None
+
+
+def unreadable(error: Unreadable) -> FhirError:
+    """What the client is told of a provider's answer that can't be read."""
+    return FhirError(502, "structure", f"The provider's answer was cut off, or can't be read: {error.problem}.")
 
 
 def _without_outcome(answer: UpstreamAnswer) -> FhirError:

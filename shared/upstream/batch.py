@@ -51,6 +51,7 @@ async def perform_split(
         return _answer(response, entry, context)
 
     answers = await asyncio.gather(*map(perform, entries, contents))
+    context.entry_statuses.extend(answer.status for answer in answers)
     headers = {"Content-Type": content_type(version, context.format), "Cache-Control": "no-store"}
     return Response(200, headers, batch_response(answers, version, context.format))
 

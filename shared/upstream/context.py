@@ -1,6 +1,6 @@
 """What is known of a FHIR request once its token, tenant and provider are: the rest of the way is the same for all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.directory.provider import Provider
 from shared.fhir.policy import Permissions
@@ -18,6 +18,7 @@ class RequestContext:
     `base` is the segment the client uses and `base_url` the gateway's URL that ends with it; `upstream_links` maps
     gateway links to the provider's, `downstream_links` the other way round. `deadline` is the event loop's time, and
     `seconds` how long before it the request came. `hold` counts what the answers take of the process's memory.
+    `entry_statuses` gathers the status of each entry of a batch, in its order, for the audit log.
     """
 
     request_id: str
@@ -33,3 +34,4 @@ class RequestContext:
     seconds: float
     hops: Hops
     hold: Hold
+    entry_statuses: list[int] = field(default_factory=list)

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.fhir.document import Link
+from shared.fhir.document import Link, Unreadable
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import content_type, spelled_format
@@ -16,7 +16,7 @@ from shared.fhir.policy import check_answer
 from shared.fhir.request_headers import headers_up
 from shared.message import Response
 from shared.pauses import paused
-from shared.upstream.answer import judge
+from shared.upstream.answer import judge, unreadable
 from shared.upstream.binary import SAFE, content_response
 from shared.upstream.breaker import Breaker
 from shared.upstream.context import RequestContext
@@ -32,6 +32,7 @@ from shared.upstream.transport import Transport, Unanswered, UpstreamAnswer, Ups
 _REPEATABLE = frozenset(
     {InteractionKind.READ, InteractionKind.VREAD, InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE}
 )
+_BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
 _OUT_OF_ORDER = frozenset({502, 503, 504})
 
 PAGE_SEGMENT = "_page"
@@ -91,9 +92,14 @@ class Exchange:
             headers = headers_down(judged.headers, url, request.interaction, context.permissions, down)
             if body is None:
                 return Response(judged.status, headers if request.accept is None else {**headers, **SAFE})
+            if request.interaction.kind in _BUNDLES and body.resource.bundle is not None:
+                context.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
             check_answer(body.resource, request.interaction.kind, context.permissions)
             replaced = await self._links(context, request, page_links(body.resource, request.interaction.kind), url)
-            mapped = await paused(body.mapped(down, replaced))
+            try:
+                mapped = await paused(body.mapped(down, replaced))
+            except Unreadable as error:
+                raise unreadable(error) from None
             if body.resource.type == "OperationOutcome" and body.format is not context.format:
                 headers["Content-Type"] = content_type(context.provider.version, context.format)
                 mapped = rewritten_outcome(mapped, body.format)
@@ -192,3 +198,9 @@ def _headers_up(context: RequestContext, request: FhirRequest) -> dict[str, str]
     if request.body_type is not None:
         headers["content-type"] = request.body_type
     return headers
+
+
+def _status(text: str) -> int:
+    """The number in `entry.response.status`, as in "201 Created"; 0 where there is none."""
+    number = text[:3]
+    return int(number) if len(number) == 3 and number.isascii() and number.isdecimal() else 0

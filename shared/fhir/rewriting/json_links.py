@@ -8,13 +8,17 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from shared.fhir.document import Steps
+from shared.fhir.document import Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Position, position_of
 
 _SLICE = 256 * 1024  # characters between two pauses
 _MAX_BASE = 4_096
 _MAX_URL = 65_536
+# Links that can't be told by one look: in running text, in narratives, after unusual space. Real narratives have one in
+# a hundred bytes at most.
+_BYTES_PER_SLOW_LINK = 100
+_FREE_SLOW_LINKS = 2_500
 _PARTS_AT_ONCE = 4_096
 _TOKENS_PER_PAUSE = 1_024
 
@@ -52,7 +56,7 @@ def rewrite_json(body: bytes, link_map: LinkMap, replaced: Sequence[tuple[int, i
 
     `replaced` are URLs of the body that are written anew instead of being mapped: start, end, and what to write.
     Everything else stays byte for byte: numbers, order, space, unknown and repeated members. The same object when
-    nothing is to be changed.
+    nothing is to be changed. Raises Unreadable for more links in texts than real bodies have.
     """
     # As Latin-1 one character is one byte: offsets hold, and nothing outside ASCII can be part of a base.
     text = body.decode("latin-1")
@@ -88,6 +92,7 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int, str] | None
     """Start and end of each base that is to be replaced, and by what; None is a place to pause."""
     path = _Path(text)
     string_end, position = 0, None
+    slow = _FREE_SLOW_LINKS + len(text) // _BYTES_PER_SLOW_LINK
     for candidate in _candidates(text, link_map):
         if candidate is None:
             yield None
@@ -105,9 +110,14 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int, str] | None
             if name in BY_PARENT:
                 yield from path.advance(string)
                 position = position_of(name, path.parent)
+        if position is None:
+            continue
+        slow -= 1
+        if slow < 0:
+            raise Unreadable("it holds more links in its texts than its size allows for")
         scheme = start - (6 if text[start - 6 : start].lower() == _HTTPS else 5)
-        base_end = position and _base_end(position, text, string, scheme, string_end, link_map)
-        if base_end:
+        base_end = _base_end(position, text, string, scheme, string_end, link_map)
+        if base_end is not None:
             yield scheme, base_end, link_map.target
 
 

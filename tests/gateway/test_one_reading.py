@@ -1,0 +1,188 @@
+"""What is judged is what is sent: bodies that two readers could read differently, through the whole gateway."""
+
+import json
+import logging
+
+import pytest
+from aiohttp import web
+
+from tests.gateway.conftest import GATEWAY, Deployment, Provider
+
+FHIR = 'xmlns="http://hl7.org/fhir"'
+DELETE = '<{0}request><{0}method value="DELETE"/><{0}url value="Patient/1"/></{0}request>'
+# Batches that some reader takes for a delete, and that no reader may get from the gateway.
+HIDDEN = [
+    f'<Bundle {FHIR} xmlns:x="u"><type value="batch"/><x:entry>{DELETE.format("x:")}</x:entry></Bundle>',
+    f'<Bundle {FHIR}><type value="batch"/><entry xmlns="">{DELETE.format("")}</entry></Bundle>',
+    f'<Bundle {FHIR}><type value="batch"/><Entry>{DELETE.format("")}</Entry></Bundle>',
+    f'<!DOCTYPE Bundle><Bundle {FHIR}><type value="batch"/></Bundle>',
+    f'<Bundle {FHIR} xmlns:x="u" x:a="1"><type value="batch"/></Bundle>',
+    f'<Bundle {FHIR}><type value="batch"/><?x y?></Bundle>',
+    '{"resourceType":"Bundle","type":"batch","Entry":[{"request":{"method":"DELETE","url":"Patient/1"}}]}',
+    '{"resourceType":"Bundle","type":"batch","entry":[],"entry":[{"request":{"method":"DELETE","url":"Patient/1"}}]}',
+    '{"resourceType":"Bundle","type":"batch","entry":{"request":{"method":"DELETE","url":"Patient/1"}}}',
+]
+
+
+def content_type(body: str) -> str:
+    return "application/fhir+json" if body.startswith("{") else "application/fhir+xml"
+
+
+@pytest.mark.parametrize("body", HIDDEN)
+async def test_a_batch_that_could_be_read_in_two_ways_is_refused(
+    deployment: Deployment, provider: Provider, body: str
+) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    response = await deployment.send("POST", "/stu3", token, body, content_type=content_type(body))
+    assert response.status == 400
+    assert provider.requests == []
+
+
+async def test_nothing_but_what_was_judged_goes_up_in_a_batch(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    sent = {
+        "resourceType": "Bundle",
+        "id": "x",
+        "extension": [{"url": "e"}],
+        "type": "batch",
+        "link": [{"relation": "self", "url": "x"}],
+        "entry": [
+            {
+                "id": "e1",
+                "search": {"mode": "match"},
+                "fullUrl": f"{GATEWAY}/stu3/Patient/1",
+                "request": {
+                    "method": "GET",
+                    "url": f"{GATEWAY}/stu3/Patient?organization={GATEWAY}/stu3/Organization/1",
+                },
+                "response": {"status": "200"},
+            }
+        ],
+    }
+    assert (await deployment.send("POST", "/stu3", token, sent)).status == 200
+    base = provider.base_url
+    request = {"method": "GET", "url": f"Patient?organization={base}/Organization/1"}
+    assert json.loads(provider.bodies[0]) == {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"fullUrl": f"{base}/Patient/1", "request": request}],
+    }
+
+
+async def test_an_entry_that_can_not_be_read_is_refused_by_itself(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Patient", "id": "1"})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    urls = ["Patient/1", "Location/a b", "Patient/" + "x" * 300, "Patient/Müller", "no/such/path", "metadata?x=#"]
+    sent = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": url}} for url in urls] + [{}],
+    }
+    response = await deployment.send("POST", "/stu3", token, sent)
+    assert response.status == 200
+    statuses = [entry["response"]["status"][:3] for entry in json.loads(response.body)["entry"]]
+    assert statuses[0] == "200"
+    assert set(statuses[1:]) <= {"400", "404"}
+    assert provider.targets == ["/fhir/Patient/1"]
+
+
+SEARCHSET = '"resourceType":"Bundle","type":"searchset"'
+# Answers that two readers could read differently: elsewhere leads out, Practitioner is not let through.
+ANSWERS = [
+    f'{{{SEARCHSET},"link":{{"relation":"next","url":"https://elsewhere.example/"}}}}',
+    f'{{{SEARCHSET},"link":[{{"relation":"next","url":["https://elsewhere.example/"]}}]}}',
+    f'{{{SEARCHSET},"Link":[{{"relation":"next","url":"https://elsewhere.example/"}}]}}',
+    f'{{{SEARCHSET},"entry":[],"entry":[{{"resource":{{"resourceType":"Practitioner"}}}}]}}',
+    f'{{{SEARCHSET},"entry":[{{"resource":{{"resourceType":"Patient","resourceType":"Practitioner"}}}}]}}',
+    f'<Bundle {FHIR}><link><relation value="next"/><url value="x"/><url value="y"/></link></Bundle>',
+    f'<Bundle {FHIR} xmlns:x="u"><type value="searchset"/><x:link/></Bundle>',
+]
+
+
+@pytest.mark.parametrize("body", ANSWERS)
+async def test_an_answer_that_could_be_read_in_two_ways_is_refused(
+    deployment: Deployment, provider: Provider, body: str
+) -> None:
+    provider.answers(body, Content_Type=content_type(body))
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    response = await deployment.send("GET", "/stu3/Patient?name=x", token)
+    assert response.status == 502
+    assert b"elsewhere" not in response.body
+
+
+@pytest.mark.parametrize("batch", ["native", "split"])
+async def test_each_entry_of_a_batch_is_in_the_audit_log(
+    deployment: Deployment, provider: Provider, caplog: pytest.LogCaptureFixture, batch: str
+) -> None:
+    responses = [{"response": {"status": "200 OK"}}, {"response": {"status": "404"}}, {"response": {"status": "404"}}]
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            return web.json_response({"resourceType": "Bundle", "type": "batch-response", "entry": responses})
+        found = request.path.endswith("Patient/1")
+        return web.json_response(
+            {"resourceType": "Patient" if found else "OperationOutcome"}, status=200 if found else 404
+        )
+
+    provider.answer = answer
+    token = await deployment.token(await deployment.tenant(provider.base_url, Batch=batch))
+    sent = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": f"Patient/{id}"}} for id in (1, 2, 3)],
+    }
+    with caplog.at_level(logging.INFO, logger="gateway.audit"):
+        await deployment.send("POST", "/stu3", token, sent)
+    line = json.loads(caplog.records[-1].message)
+    assert line["entries"] == {"read Patient 200": 1, "read Patient 404": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ('{"resourceType":"Patient","managingOrganization":{"reference":"Organization?name=x"}}', 403),
+        ('{"resourceType":"Patient","managingOrganization":{"reference":"%s/stu3/Organization?name=x"}}', 403),
+        ('{"resourceType":"Patient","managingOrganization":{"ref\\u0065rence":"Practitioner?_has:x"}}', 403),
+        ('{"resourceType":"Patient","link":[{"other":{"reference":"Patient?identifier=1"}}]}', 201),
+        (f'<Patient {FHIR}><link><other><reference value="Organization?name=x"/></other></link></Patient>', 403),
+    ],
+)
+async def test_a_reference_with_criteria_is_judged_as_the_search_it_is(
+    deployment: Deployment, provider: Provider, body: str, status: int
+) -> None:
+    provider.answers({"resourceType": "Patient"}, status=201)
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    body = body.replace("%s", GATEWAY)
+    response = await deployment.send("POST", "/stu3/Patient", token, body, content_type=content_type(body))
+    assert response.status == status
+    if content_type(body) == "application/fhir+json":
+        entry = '{"resourceType":"Bundle","type":"%s","entry":[{"resource":' + body + "}]}"
+        entry = entry[:-3] + ',"request":{"method":"POST","url":"Patient"}}]}'
+        sent = entry.replace("%s", "transaction", 1)
+        response = await deployment.send("POST", "/stu3", token, sent, content_type="application/fhir+json")
+        assert (response.status == 403) == (status == 403)
+
+
+@pytest.mark.parametrize(
+    ("kind", "patch"),
+    [
+        (
+            "application/json-patch+json",
+            '[{"op":"add","path":"/link/0/other/reference","value":"Organization?name=x"}]',
+        ),
+        (
+            "application/fhir+json",
+            '{"resourceType":"Parameters","parameter":[{"name":"operation","part":['
+            '{"name":"value","valueString":"Organization?name=x"}]}]}',
+        ),
+    ],
+)
+async def test_a_patch_is_judged_by_the_references_it_writes(
+    deployment: Deployment, provider: Provider, kind: str, patch: str
+) -> None:
+    provider.answers({"resourceType": "Patient"})
+    token = await deployment.token(await deployment.tenant(provider.base_url, "r4", Access="write"))
+    for text, status in ((patch, 403), (patch.replace("Organization?name", "Patient?name"), 200)):
+        response = await deployment.send("PATCH", "/r4/Patient/1", token, text, content_type=kind)
+        assert response.status == status

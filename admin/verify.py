@@ -104,7 +104,7 @@ async def _verify_tenant(
     from shared.onboarding.question import is_id
 
     if patient_id is not None and not is_id(patient_id):
-        raise Refusal("--patient-id is not a FHIR id: 1 to 64 letters, digits, hyphens and dots")
+        raise Refusal("--patient-id is not a FHIR id: 1 to 255 letters, digits and any of - . _ ~")
     providers = await _providers(session, tenant, version)
     reports = []
     for provider in providers:

@@ -29,7 +29,8 @@ class ResourceInterface:
     `search_parameters` leaves out `_count` and `_sort`: they shape a result, select nothing, and so have no
     SearchParamType. `required` and `recommended` are dotted paths into the JSON form of the resource, without its
     type and without indexes: a path is there when a value is reached through any element of the lists on its way.
-    `a|b` is there when `a` or `b` is.
+    `a|b` is there when `a` or `b` is, `a=x` when a value reached is `x`. A path that begins with `component` is asked
+    of each component there is, and of nothing where there is none.
     """
 
     type: str
@@ -55,8 +56,10 @@ _BIRTHDATE = SearchParameter("birthdate", "date", "The date of birth")
 _GENDER = SearchParameter("gender", "token", "The administrative gender")
 _IDENTIFIER = SearchParameter("identifier", "token", "An identifier, such as the medical record number (MRN)")
 
-_PATIENT_REQUIRED = ("name.given", "name.family", "gender", "birthDate", "identifier.value")
-_PATIENT_RECOMMENDED = ("identifier.type.coding.code", "name.use", "name.prefix")
+# The app shows the identifier of this type as the medical record number (http://hl7.org/fhir/v2/0203).
+_MRN = "identifier.type.coding.code=MR"
+_PATIENT_REQUIRED = ("name.given", "name.family", "gender", "birthDate", "identifier.value", _MRN)
+_PATIENT_RECOMMENDED = ("name.use", "name.prefix")
 _MEDICATION = "medicationReference.display|medicationCodeableConcept.text"
 
 _OBSERVATION = ResourceInterface(
@@ -66,8 +69,13 @@ _OBSERVATION = ResourceInterface(
         "effectiveDateTime|effectivePeriod",
         "code.coding.code",
         "valueQuantity.value|component.valueQuantity.value",
+        "component.code.coding.code",
     ),
-    ("code.coding.display", "valueQuantity.unit|component.valueQuantity.unit"),
+    (
+        "code.coding.display",
+        "valueQuantity.unit|component.valueQuantity.unit",
+        "component.code.coding.display",
+    ),
 )
 _ENCOUNTER = ResourceInterface(
     "Encounter",

@@ -61,7 +61,7 @@ class CheckPage:
             return self._form(visit, provider, status=_CONFLICT)
         patient_id = visit.form.get("patient", "").strip() or None
         if patient_id is not None and not is_id(patient_id):
-            problem = "A FHIR ID has 1 to 64 letters, digits, hyphens and dots."
+            problem = "An ID has 1 to 255 letters, digits and any of - . _ ~."
             return self._form(visit, provider, problem, _UNPROCESSABLE)
         subject = f"{provider.tenant}/{provider.version.value}"
         self._audit.change(actor=visit.principal.id, action="tenant.verify", subject=subject)

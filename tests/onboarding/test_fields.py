@@ -37,6 +37,37 @@ def test_a_path_is_there_when_a_value_is_reached(resource: dict[str, Any], there
     assert is_there(resource, "a.b|c.d") is there
 
 
+@pytest.mark.parametrize(
+    ("types", "there"),
+    [
+        (["MR"], True),
+        (["SS", "MR"], True),
+        (["SS"], False),
+        (["mr"], False),
+        ([], False),
+        ([{"code": "MR"}], False),
+    ],
+)
+def test_a_medical_record_number_is_an_identifier_of_that_type(types: list[Any], there: bool) -> None:
+    patient = {"identifier": [{"value": "1"}, *({"type": {"coding": [{}, {"code": code}]}} for code in types)]}
+    assert is_there(patient, "identifier.type.coding.code=MR") is there
+
+
+def test_what_is_asked_of_components_is_asked_of_each_where_there_are_some() -> None:
+    coded: dict[str, Any] = {"code": {"coding": [{"code": "8480-6", "display": "Systolic"}]}}
+    named: dict[str, Any] = {"code": {"coding": [{"display": "Diastolic"}]}}
+    observation = next(found for found in INTERFACE[FhirVersion.R4] if found.type == "Observation")
+    whole, partly, single, odd = {"component": [coded, coded]}, {"component": [coded, named]}, {}, {"component": "x"}
+    reports = {found.path: found for found in field_reports(observation, [whole, partly, single, odd])}
+    code, display = reports["component.code.coding.code"], reports["component.code.coding.display"]
+    assert (code.required, code.present, code.entries) == (True, 1, 2)
+    assert (display.required, display.present, display.entries) == (False, 2, 2)
+    assert [found.entries for found in field_reports(observation, [single]) if found.path.startswith("component.")] == [
+        0,
+        0,
+    ]
+
+
 @given(JSON, st.lists(st.sampled_from("abcd"), min_size=1, max_size=4))
 def test_any_json_can_be_looked_through(value: Any, names: list[str]) -> None:
     path = ".".join(names)

@@ -1,5 +1,6 @@
 """How much bodies may take of a process's memory."""
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
@@ -88,3 +89,29 @@ def test_whatever_is_refused_no_byte_is_held_at_the_end(requests: list[tuple[str
                 hold.take(2 * MB - 64 * 1024)
         assert vars(load)["_taken"] == 0
         assert not vars(load)["_by_tenant"]
+
+
+async def test_large_bodies_wait_for_each_others_room() -> None:
+    load = Load(50 * MB, 20 * MB)
+    order: list[str] = []
+
+    async def work(name: str, size: int) -> None:
+        async with load.room(size):
+            order.append(f"{name} begins")
+            await asyncio.sleep(0.02)
+            order.append(f"{name} ends")
+
+    await asyncio.gather(work("first", 50 * MB), work("second", 50 * MB), work("small", 1024))
+    assert order.index("first ends") < order.index("second begins")
+    assert order.index("small ends") < order.index("second begins")
+
+
+async def test_who_waits_and_goes_away_leaves_the_room_to_others() -> None:
+    load = Load(50 * MB, 20 * MB)
+    async with load.room(50 * MB):
+        waiting = asyncio.create_task(load.room(50 * MB).__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    async with asyncio.timeout(1), load.room(50 * MB):
+        pass

@@ -189,22 +189,10 @@ def references(body: bytes, resource: Resource) -> Steps[list[str]]:
 
 def _check(body: bytes) -> Steps[None]:
     """Refuse what is no JSON object in UTF-8, or too dense to be read at a fair price."""
-    decode = codecs.getincrementaldecoder("utf-8")().decode
-    brackets = 0
-    for start in range(0, len(body), _SLICE):
-        part = body[start : start + _SLICE]
-        try:
-            decode(part, start + _SLICE >= len(body))
-        except UnicodeDecodeError:
-            raise Unreadable("it is not UTF-8") from None
-        brackets += part.count(b"{") + part.count(b"[")
-        spaces = (part[at : at + _MAX_SPACE // 2] for at in range(0, len(part) - _MAX_SPACE // 2, _MAX_SPACE // 2))
-        if any(map(bytes.isspace, spaces)):
-            raise Unreadable("it holds more white space than text")
-        if len(body) > _SLICE:
-            yield
-    if brackets > min(_FREE_BRACKETS + len(body) // _BYTES_PER_BRACKET, _MAX_BRACKETS):
-        raise Unreadable("it holds more objects and lists than its size allows for")
+    if len(body) > _FREE_BRACKETS:
+        yield from _check_large(body)
+    else:
+        _decoded(body, codecs.getincrementaldecoder("utf-8")(), final=True)
     try:
         _ANY_OBJECT.decode(body)
     except msgspec.ValidationError:
@@ -213,6 +201,29 @@ def _check(body: bytes) -> Steps[None]:
         raise Unreadable("it is not valid JSON, or nested too deeply") from None
     if len(body) > _SLICE:
         yield
+
+
+def _check_large(body: bytes) -> Steps[None]:
+    """What a smaller body can't do wrong, or not at a price: too many brackets, too much white space in one place."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    brackets = 0
+    for start in range(0, len(body), _SLICE):
+        part = body[start : start + _SLICE]
+        _decoded(part, decoder, final=start + _SLICE >= len(body))
+        brackets += part.count(b"{") + part.count(b"[")
+        spaces = (part[at : at + _MAX_SPACE // 2] for at in range(0, len(part) - _MAX_SPACE // 2, _MAX_SPACE // 2))
+        if any(map(bytes.isspace, spaces)):
+            raise Unreadable("it holds more white space than text")
+        yield
+    if brackets > min(_FREE_BRACKETS + len(body) // _BYTES_PER_BRACKET, _MAX_BRACKETS):
+        raise Unreadable("it holds more objects and lists than its size allows for")
+
+
+def _decoded(part: bytes, decoder: codecs.IncrementalDecoder, *, final: bool) -> None:
+    try:
+        decoder.decode(part, final)
+    except UnicodeDecodeError:
+        raise Unreadable("it is not UTF-8") from None
 
 
 class _Reader:

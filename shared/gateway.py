@@ -16,7 +16,7 @@ from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
-from shared.fhir.negotiation import content_accept, negotiate
+from shared.fhir.negotiation import content_accept, negotiate, spelled_format
 from shared.fhir.outcome import NOT_KEPT, error_response, format_for_errors
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
@@ -314,4 +314,4 @@ def _judged(
         authorize(entry.interaction, entry.query, context.permissions)
     except FhirError as error:
         return error
-    return entry, content
+    return replace(entry, query=spelled_format(entry.query, context.provider.version)), content

@@ -70,6 +70,18 @@ async def test_nothing_but_what_was_judged_goes_up_in_a_batch(deployment: Deploy
     }
 
 
+async def test_an_entrys_format_is_asked_for_in_the_versions_spelling(
+    deployment: Deployment, provider: Provider
+) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "batch-response"}, Content_Type="application/json+fhir")
+    token = await deployment.token(await deployment.tenant(provider.base_url, "dstu2"))
+    entry = {"request": {"method": "GET", "url": "Patient?_format=application/fhir%2Bjson&name=x"}}
+    sent = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+    assert (await deployment.send("POST", "/dstu2", token, sent)).status == 200
+    (entry,) = json.loads(provider.bodies[0])["entry"]
+    assert entry["request"]["url"] == "Patient?_format=application/json%2Bfhir&name=x"
+
+
 async def test_an_entry_that_can_not_be_read_is_refused_by_itself(deployment: Deployment, provider: Provider) -> None:
     provider.answers({"resourceType": "Patient", "id": "1"})
     token = await deployment.token(await deployment.tenant(provider.base_url))

@@ -71,7 +71,7 @@ final class Criteria {
         Stream<IBaseResource> found = resources.stream();
         for (Map.Entry<String, List<String>> parameter : parameters.entrySet()) {
             String[] name = parameter.getKey().split(":");
-            if (!PATHS.get(type).containsKey(name[0])) {
+            if (!PATHS.getOrDefault(type, Map.of()).containsKey(name[0])) {
                 throw new InvalidRequestException(type + " has no search parameter " + name[0]);
             }
             String modifier = name.length > 1 ? name[1] : "";

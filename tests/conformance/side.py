@@ -36,10 +36,15 @@ class Answer:
     body: bytes
 
     @property
+    def format(self) -> FhirFormat | None:
+        """The format that its Content-Type names."""
+        return media_type_format(self.headers.get("Content-Type"))
+
+    @property
     def is_fhir(self) -> bool:
         """Whether it is what a FHIR client can read: a resource, or nothing at all."""
-        format = media_type_format(self.headers.get("Content-Type"))
-        return not self.body or format is FhirFormat.XML or (format is not None and b'"resourceType"' in self.body)
+        known = self.format is FhirFormat.XML or (self.format is not None and b'"resourceType"' in self.body)
+        return not self.body or known
 
     @property
     def document(self) -> Any:

@@ -44,7 +44,7 @@ await step('pages', async () => {
   return ids;
 });
 await step('history', async () => [
-  await client.vread({ resourceType: 'Patient', id: '1001', version: '1' }),
+  await attempt(() => client.vread({ resourceType: 'Patient', id: '1001', version: '1' })),
   resources(await client.history({ resourceType: 'Patient', id: '1001' })),
 ]);
 await step('write', async () => {

@@ -36,9 +36,8 @@ def pages() -> list[str]:
 def write() -> list:
     patient = Patient(new_patient())
     created = patient.create(server)["resourceType"]
-    own = Patient(new_patient(id=OWN))
-    saved = own.update(server)["gender"]
-    own.delete()
+    saved = Patient(new_patient(id=OWN)).update(server)["gender"]
+    Patient.read(OWN, server).delete()
     return [created, saved, attempt(lambda: Patient.read(OWN, server))]
 
 

@@ -28,7 +28,8 @@ def write() -> list:
     patient.save()
     saved = patient.serialize()
     once = f"https://conformance.example/id|{OWN}"
-    same, created = client.resources("Patient").search(identifier=once).get_or_create(client.resource(**new_patient()))
+    again = client.resource("Patient", **new_patient())
+    same, created = client.resources("Patient").search(identifier=once).get_or_create(again)
     patient.delete()
     missing = attempt(lambda: client.reference("Patient", OWN).to_resource())
     return [saved, same["id"], created, missing]

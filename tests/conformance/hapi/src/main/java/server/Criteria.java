@@ -63,6 +63,7 @@ final class Criteria {
         Map<String, List<String>> parameters = new HashMap<>();
         UrlUtil.parseQueryString(condition.substring(condition.indexOf('?') + 1))
                 .forEach((name, values) -> parameters.put(name, List.of(values)));
+        parameters.remove("_format"); // HAPI's client has it in a condition too
         return matching(resources, parameters);
     }
 

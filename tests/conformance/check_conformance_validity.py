@@ -108,7 +108,9 @@ BUNDLES = {
     "of one": _batch("Patient/1001"),
     "of the same twice": _batch("Patient/1001", "Patient/1001"),
     "of searches that find the same": _batch("Patient?_id=1001", "Patient?_id=1001", "Patient/1001"),
-    "of what fails": _batch("Patient/nobody", "Pateint/1", "Claim/1", "Location/ward_12", "Patient/1001?_summary=text"),
+    "of what fails": _batch(
+        "Patient/nobody", "Pateint/1", "Claim/1", "Location/ward_12", "a b", "Patient/1001?_summary=text"
+    ),
     "of a deletion": _batch("Patient/nobody", method="DELETE"),
 }
 

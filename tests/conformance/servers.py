@@ -5,8 +5,10 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +23,6 @@ from local.hospitals.hospital import HOSPITALS
 from local.hospitals.resources import resources
 from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.clients import installation
-from tests.clients.installation import Unavailable
 
 DSTU2, STU3, R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
 OBSERVATIONS = 120
@@ -52,6 +53,10 @@ SERVERS = (
 )
 
 
+class Unavailable(Exception):
+    """A server can't be run on this machine; the message says why."""
+
+
 @dataclass(frozen=True)
 class Running:
     """What runs: base URLs by the servers' keys, and why the others do not."""
@@ -74,12 +79,12 @@ async def running() -> AsyncIterator[Running]:
 
     async with AsyncExitStack() as processes:
         async with asyncio.TaskGroup() as starting:
-            starting.create_task(start(["hapi-dstu2", "hapi-stu3", "hapi-r4"], start_hapi))
+            starting.create_task(start(["hapi-dstu2", "hapi-stu3", "hapi-r4"], _start_hapi))
             starting.create_task(start(["medplum-r4"], _start_medplum))
             starting.create_task(start(["fhirstarter-stu3"], partial(_start_fhirstarter, sequence="STU3")))
             starting.create_task(start(["fhirstarter-r4"], partial(_start_fhirstarter, sequence="R4B")))
         versions = {server.key: server.version for server in SERVERS}
-        await asyncio.gather(*(load(base, versions[key], charts(versions[key])) for key, base in bases.items()))
+        await asyncio.gather(*(_load(base, versions[key]) for key, base in bases.items()))
         yield Running(bases, unavailable)
 
 
@@ -90,9 +95,9 @@ def releases() -> dict[str, str]:
     hapi = re.search(r"<hapi.version>(.+)</hapi.version>", pom)
     assert hapi is not None
     return {
-        "HAPI FHIR": hapi[1],
-        "Medplum": packages["node_modules/@medplum/fhir-router"]["version"],
-        "fhirstarter": fhirstarter().version,
+        "HAPI FHIR": f"{hapi[1]}, its plain server",
+        "Medplum": f"`@medplum/fhir-router` {packages['node_modules/@medplum/fhir-router']['version']}",
+        "fhirstarter": f"{fhirstarter().version} (R4 is R4B)",
     }
 
 
@@ -139,14 +144,38 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-async def start_hapi(processes: AsyncExitStack) -> list[str]:
-    """Starts HAPI FHIR, empty; gives its bases in the order of the versions. Raises Unavailable."""
-    java = await asyncio.to_thread(installation.java, _HAPI)
+async def hapi(main_class: str, *arguments: str) -> list[str]:
+    """The command that runs a class of the Java project, once that is built. Raises Unavailable."""
+    java, maven = shutil.which("java"), shutil.which("mvn")
+    if java is None or maven is None:
+        raise Unavailable("HAPI FHIR needs Java and Maven")
+    await asyncio.to_thread(_build_hapi, maven)
+    classes = os.pathsep.join((str(_HAPI / "target" / "classes"), str(_HAPI / "target" / "libraries" / "*")))
+    return [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", classes, main_class, *arguments]
+
+
+async def _start_hapi(processes: AsyncExitStack) -> list[str]:
     port = free_port()
-    command = (*java, "server.HapiServer", str(port))
+    command = await hapi("server.HapiServer", str(port))
     origin = f"http://127.0.0.1:{port}"
     await processes.enter_async_context(process(command, f"{origin}/r4/metadata"))
     return [f"{origin}/{version.value}" for version in FhirVersion]
+
+
+def _build_hapi(maven: str) -> None:
+    sources = [_HAPI / "pom.xml", *_HAPI.glob("src/**/*.java")]
+    built = _HAPI / "target" / "hapi-server-1.jar"
+    if built.exists() and built.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+        return
+    command = (maven, "--batch-mode", "--quiet", "package")
+    try:
+        done = subprocess.run(
+            command, cwd=_HAPI, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable("Maven can't build HAPI FHIR within 300 s") from None
+    if done.returncode != 0:
+        raise Unavailable(f"Maven can't build HAPI FHIR: {done.stdout.strip()[:500]}")
 
 
 async def _start_medplum(processes: AsyncExitStack) -> list[str]:
@@ -175,8 +204,7 @@ async def _start_fhirstarter(processes: AsyncExitStack, sequence: str) -> list[s
     return [base]
 
 
-async def load(base: str, version: FhirVersion, resources: Iterable[dict[str, Any]]) -> None:
-    """Puts resources on a server."""
+async def _load(base: str, version: FhirVersion) -> None:
     headers = {"Content-Type": version.media_type(FhirFormat.JSON)}
     at_once = asyncio.Semaphore(_AT_ONCE)
 
@@ -186,9 +214,9 @@ async def load(base: str, version: FhirVersion, resources: Iterable[dict[str, An
             assert response.status in (200, 201), await response.text()
 
     async with aiohttp.ClientSession() as session:
-        first, *others = resources
-        await put(session, first)
-        await asyncio.gather(*(put(session, resource) for resource in others))
+        loaded = list(charts(version))
+        await put(session, loaded[0])
+        await asyncio.gather(*(put(session, resource) for resource in loaded[1:]))
 
 
 def _text(resource: dict[str, Any]) -> str:

@@ -22,8 +22,7 @@ _BUNDLE_JSON = re.compile(rb'({"resourceType":"Bundle","id":")' + _ID + rb'(","m
 _BUNDLE_XML = re.compile(rb'(<Bundle [^>]*><id value=")' + _ID + rb'("></id><meta><lastUpdated value=")[^"]*')
 _TIME = re.compile(rb'("lastUpdated":"|<lastUpdated value=")[^"]*')
 _VERSION = re.compile(rb'("versionId":")' + _ID)
-_LINK = re.compile(rb'("relation":"[^"]*","url":"|<relation value="[^"]*"(?:></relation>|/>)<url value=")([^"]*)')
-_PAGE = re.compile(r"/?[A-Za-z]*[/?]_(?:page[/=]|getpages=)")
+_ADDRESS = re.compile(rb'("url":"|<url value=")([^"]*)')
 
 
 @dataclass(frozen=True)
@@ -36,15 +35,10 @@ class Answer:
     body: bytes
 
     @property
-    def format(self) -> FhirFormat | None:
-        """The format that its Content-Type names."""
-        return media_type_format(self.headers.get("Content-Type"))
-
-    @property
     def is_fhir(self) -> bool:
         """Whether it is what a FHIR client can read: a resource, or nothing at all."""
-        known = self.format is FhirFormat.XML or (self.format is not None and b'"resourceType"' in self.body)
-        return not self.body or known
+        format = media_type_format(self.headers.get("Content-Type"))
+        return not self.body or format is FhirFormat.XML or (format is not None and b'"resourceType"' in self.body)
 
     @property
     def document(self) -> Any:
@@ -107,7 +101,7 @@ class Side:
         for name in ("Location", "Content-Location"):
             if name in headers:
                 headers[name] = self._neutral_text(urljoin(answer.url, headers[name]))
-        body = _LINK.sub(lambda found: found[1] + self._neutral_link(found[2], answer), answer.body)
+        body = _ADDRESS.sub(lambda found: found[1] + self._neutral_link(found[2], answer), answer.body)
         is_bundle = b"Bundle" in body[:150]
         if is_bundle:
             body = _BUNDLE_XML.sub(rb"\1\2", _BUNDLE_JSON.sub(rb"\1\2", body))
@@ -125,7 +119,7 @@ class Side:
         """A link as an absolute URL; a page that has no address of its own below the base is a page all the same."""
         absolute = urljoin(answer.url, link.decode())
         rest = absolute.removeprefix(self.base)
-        if absolute.startswith(self.base) and _PAGE.match(rest):
+        if rest.startswith(("/_page/", "?_getpages=")):
             return b"page"
         return absolute.encode() if absolute.startswith(self.base) else link
 

@@ -1,0 +1,122 @@
+"""A gateway in a process of its own, a provider that answers as its case says, and HAPI as the second reader."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from shared.fhir.versions import FhirFormat
+from tests.conformance import servers
+from tests.differential import hapi
+from tests.differential.cases import ROWS, TYPES, Case, Row
+from tests.faults.conftest import own_app, stack, written_page
+from tests.faults.stack import Answer, App, Host, Stack
+
+__all__ = ["own_app", "stack", "written_page"]
+_AT_ONCE = 32
+
+
+@pytest.fixture(scope="session")
+async def host(stack: Stack) -> AsyncIterator[Host]:
+    host = await stack.host()
+    yield host
+    assert host.unexpected() == []
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the gateway asked of the provider; `path` is below its base."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def format(self) -> FhirFormat:
+        return FhirFormat.XML if "xml" in self.headers.get("content-type", "") else FhirFormat.JSON
+
+
+@dataclass
+class Way:
+    """Through the gateway and back: what a case's request made of the gateway's, and what came of its answers."""
+
+    app: App
+    base_url: str
+    tenants: dict[Row, str]
+    under_way: dict[str, Case] = field(default_factory=dict)
+    sent: defaultdict[str, list[Sent]] = field(default_factory=lambda: defaultdict(list))
+
+    async def go(self, cases: list[Case]) -> list[tuple[Case, list[Sent], Answer]]:
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(case: Case) -> tuple[Case, list[Sent], Answer]:
+            async with slots:
+                return await self._go(case)
+
+        return await asyncio.gather(*map(one, cases))
+
+    async def _go(self, case: Case) -> tuple[Case, list[Sent], Answer]:
+        key = f"case-{case.number}"
+        self.under_way[key] = case
+        headers = {**case.headers, "X-Request-Id": key}
+        content = None
+        if case.sent is not None:
+            headers["Content-Type"] = (
+                _content_type(case, case.sent.format)
+                if not case.answers
+                else (case.row.version.media_type(case.sent.format))
+            )
+            content = case.sent.content
+        tenant = self.tenants[case.row]
+        base = case.row.version.value
+        answer = await self.app.fhir(tenant, case.path, case.method, base, headers=headers, data=content)
+        del self.under_way[key]
+        return case, self.sent.pop(key, []), answer
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        key = request.headers["X-Request-Id"]
+        case, sent = self.under_way[key], self.sent[key]
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        sent.append(
+            Sent(
+                request.method, request.raw_path.removeprefix("/fhir").removeprefix("/"), headers, await request.read()
+            )
+        )
+        if not case.answers:
+            return web.json_response({"resourceType": "Patient", "id": "1"}, content_type="application/fhir+json")
+        document = case.answers[min(len(sent), len(case.answers)) - 1]
+        return web.Response(body=document.content, headers={"Content-Type": _content_type(case, document.format)})
+
+
+def _content_type(case: Case, format: FhirFormat) -> str:
+    return case.row.version.media_type(format) + (f"; charset={case.charset}" if case.charset else "")
+
+
+@pytest.fixture(scope="session")
+async def way(stack: Stack, own_app: App) -> AsyncIterator[Way]:
+    way = Way(own_app, "", {})
+    runner = web.ServerRunner(web.Server(way.answer, access_log=None), shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        way.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/fhir"
+        for row in ROWS:
+            columns = {"Access": row.access, "Batch": row.batch, "Types": ",".join(TYPES)}
+            way.tenants[row] = await stack.tenant(way.base_url, row.version.value, **columns)
+            await own_app.token(way.tenants[row])
+        yield way
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+async def second_reader() -> AsyncIterator[hapi.Reader]:
+    try:
+        async with hapi.reader() as reader:
+            yield reader
+    except servers.Unavailable as reason:
+        pytest.skip(str(reason))

@@ -1,0 +1,588 @@
+"""FHIR documents that readers may read differently: good ones, with some of what makes readers differ put in.
+
+The same random numbers make the same document. What a batch asks for that must not go up, and what an answer holds that
+must not come down, stands in `_HOSTILE`.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from shared.fhir.versions import FhirFormat
+
+ELSEWHERE = "https://elsewhere.example/"
+_FHIR, _XHTML = "http://hl7.org/fhir", "http://www.w3.org/1999/xhtml"
+_FORBIDDEN = {"resourceType": "Practitioner", "id": "9"}
+_DELETE = {"method": "DELETE", "url": "Patient/1"}
+_NEXT = {"relation": "next", "url": ELSEWHERE}
+_HOSTILE: dict[str, tuple[Any, ...]] = {
+    "resourceType": ("Practitioner", "Bundle", "Patient", "Parameters"),
+    "type": ("batch", "transaction", "searchset", "collection", "batch-response", "history", "message"),
+    "entry": ([{"request": _DELETE}], [{"resource": _FORBIDDEN}], [{"resource": {"resourceType": "Patient"}}], []),
+    "link": ([_NEXT], [{"relation": "self", "url": ELSEWHERE}]),
+    "relation": ("next", "self", "previous", "first", "last", "Next"),
+    "url": (ELSEWHERE, "Practitioner/9", "Patient/1/$everything", "Patient?_include=*", "Observation/2", ""),
+    "fullUrl": (f"{ELSEWHERE}Patient/1", "urn:uuid:1"),
+    "request": (_DELETE, {"method": "PUT", "url": "Practitioner/9"}),
+    "method": ("DELETE", "PUT", "POST", "PATCH", "GET"),
+    "ifMatch": ('W/"1"',),
+    "ifNoneExist": ("identifier=x",),
+    "resource": (
+        _FORBIDDEN,
+        {"resourceType": "Patient"},
+        {"resourceType": "Bundle", "entry": [{"resource": _FORBIDDEN}]},
+    ),
+    "response": ({"status": "200", "outcome": _FORBIDDEN}, {"status": "200"}),
+    "outcome": (_FORBIDDEN,),
+    "contained": ([_FORBIDDEN], [{"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": _FORBIDDEN}]}]),
+    "extension": ([{"url": ELSEWHERE, "valueString": "x"}],),
+}
+_LOOKALIKES = str.maketrans({"s": "ſ", "k": "\u212a", "i": "ı"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """`changes` names what was done to it; without any it is good FHIR."""
+
+    format: FhirFormat
+    content: bytes
+    changes: tuple[str, ...] = ()
+
+
+def plain(resource: dict[str, Any], format: FhirFormat) -> Document:
+    """The resource in a format, as it is."""
+    text = json_text(json_tree(resource)) if format is FhirFormat.JSON else xml_text(xml_tree(resource))
+    return Document(format, text.encode())
+
+
+def document(chance: Random, resource: dict[str, Any], format: FhirFormat) -> Document:
+    """The resource in a format, with none to three changes, or, rarely, more."""
+    changes = chance.choices(_CHANGES[format], k=chance.choice((0, 1, 1, 1, 1, 2, 2, 3, 6)))
+    tree = json_tree(resource) if format is FhirFormat.JSON else xml_tree(resource)
+    late: list[Callable[[Random, bytes], bytes]] = []
+    for change in changes:
+        if change in _OF_TEXT:
+            late.append(_OF_TEXT[change])
+        elif isinstance(tree, Element):
+            _OF_XML[change](chance, tree)
+        else:
+            _OF_JSON[change](chance, tree)
+    content = (xml_text(tree) if isinstance(tree, Element) else json_text(tree)).encode("utf-8", "surrogatepass")
+    for alter in late:
+        content = alter(chance, content)
+    return Document(format, content, tuple(changes))
+
+
+class Members(list[list[Any]]):
+    """A JSON object: pairs of a name as it is written, with its quotes, and a value.
+
+    A value is Members, a list of values, or a scalar as it is written.
+    """
+
+
+def json_tree(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Members([json.dumps(name), json_tree(item)] for name, item in value.items())
+    return [json_tree(item) for item in value] if isinstance(value, list) else json.dumps(value)
+
+
+def json_text(value: Any) -> str:
+    if isinstance(value, Members):
+        return "{" + ",".join(f"{name}:{json_text(item)}" for name, item in value) + "}"
+    return "[" + ",".join(map(json_text, value)) + "]" if isinstance(value, list) else str(value)
+
+
+@dataclass(slots=True)
+class Element:
+    """An XML element: its name and attributes as they are written (values with their quotes), children, and text."""
+
+    name: str
+    attributes: list[tuple[str, str]] = field(default_factory=list)
+    children: list["Element | str"] = field(default_factory=list)
+
+
+def xml_tree(resource: dict[str, Any]) -> Element:
+    root = _xml_resource(resource)
+    root.attributes.insert(0, ("xmlns", f'"{_FHIR}"'))
+    return root
+
+
+def _xml_resource(resource: dict[str, Any]) -> Element:
+    children = [child for name, value in resource.items() if name != "resourceType" for child in _xml(name, value)]
+    return Element(resource["resourceType"], [], children)
+
+
+def _xml(name: str, value: Any) -> Iterator[Element | str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _xml(name, item)
+    elif name == "div":
+        yield value
+    elif not isinstance(value, dict):
+        yield Element(name, [("value", quoteattr(str(value)))])
+    elif "resourceType" in value:
+        yield Element(name, [], [_xml_resource(value)])
+    else:
+        own = {"url": value["url"]} if name == "extension" else {}
+        children = [child for key, item in value.items() if key not in own for child in _xml(key, item)]
+        yield Element(name, [(key, quoteattr(item)) for key, item in own.items()], children)
+
+
+def xml_text(element: Element | str) -> str:
+    if isinstance(element, str):
+        return element
+    attributes = "".join(f" {name}={value}" for name, value in element.attributes)
+    if not element.children:
+        return f"<{element.name}{attributes}/>"
+    return f"<{element.name}{attributes}>{''.join(map(xml_text, element.children))}</{element.name}>"
+
+
+def _picked(chance: Random, places: list[tuple[Any, int, str]]) -> tuple[Any, int, str]:
+    """One of the places (container, index, plain name), mostly one in a Bundle's envelope."""
+    envelope = [place for place in places if place[2] in _HOSTILE]
+    return chance.choice(envelope if envelope and chance.random() < 0.9 else places)
+
+
+def _members(tree: Any) -> list[tuple[Any, int, str]]:
+    found: list[tuple[Any, int, str]] = []
+    if isinstance(tree, Members):
+        for index, (name, value) in enumerate(tree):
+            found.append((tree, index, name.strip("\"'_")))
+            found += _members(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            found += _members(value)
+    return found
+
+
+def _hostile(chance: Random, name: str) -> Any:
+    return chance.choice(_HOSTILE.get(name) or ("x", 1, None, {}, []))
+
+
+def _repeat_member(chance: Random, tree: Any) -> None:
+    members, index, name = _picked(chance, _members(tree))
+    again = members[index][1] if chance.random() < 0.3 else json_tree(_hostile(chance, name))
+    members.insert(chance.choice((0, index, index + 1, len(members))), [members[index][0], copy.deepcopy(again)])
+
+
+def _respell_member(chance: Random, tree: Any) -> None:
+    members, index, name = _picked(chance, _members(tree))
+    pair = [json.dumps(_respelled(chance, name), ensure_ascii=chance.random() < 0.5), members[index][1]]
+    if chance.random() < 0.5:
+        members[index] = pair
+    else:
+        pair[1] = json_tree(_hostile(chance, name))
+        members.insert(chance.choice((0, index + 1)), pair)
+
+
+def _respelled(chance: Random, name: str) -> str:
+    return chance.choice(
+        (
+            name.upper(),
+            name.lower(),
+            name.capitalize(),
+            name.swapcase(),
+            "".join(chance.choice((letter.upper(), letter.lower())) for letter in name),
+            name.translate(_LOOKALIKES),
+            f"_{name}",
+            f"{name} ",
+            f" {name}",
+            f"{name}\0",
+            f"{name}\u200b",
+            f"{name}s",
+        )
+    )
+
+
+def _retype_value(chance: Random, tree: Any) -> None:
+    members, index, name = _picked(chance, _members(tree))
+    value = members[index][1]
+    hostile = json_tree(_hostile(chance, name))
+    choices = [
+        [value],
+        [[value]],
+        [value, hostile],
+        [hostile, value],
+        Members([['"value"', value]]),
+        json.dumps(json_text(value)),
+        *("null", "true", "0", "1e400", '""', [], Members()),
+        ["null", value],
+        hostile,
+    ]
+    if isinstance(value, list) and value:
+        choices += [
+            value[0],
+            Members([['"0"', value[0]]]),
+            [*value, chance.choice(("null", "1", '"x"', [], Members()))],
+        ]
+    members[index][1] = copy.deepcopy(chance.choice(choices))
+
+
+def _insert_member(chance: Random, tree: Any) -> None:
+    members, _, _ = _picked(chance, _members(tree))
+    name = chance.choice(list(_HOSTILE))
+    written = json.dumps(chance.choice((name, name, f"_{name}")))
+    members.insert(chance.choice((0, len(members))), [written, json_tree(_hostile(chance, name))])
+
+
+def _escape(chance: Random, tree: Any) -> None:
+    members, index, _ = _picked(chance, _members(tree))
+    part = chance.choice((0, 0, 1))
+    if isinstance(members[index][part], str) and members[index][part].startswith('"'):
+        inside = members[index][part][1:-1]
+        share = chance.choice((0.2, 1.0))
+        members[index][part] = f'"{"".join(_numbered(chance, c) if chance.random() < share else c for c in inside)}"'
+
+
+def _numbered(chance: Random, character: str) -> str:
+    if character in '\\"':
+        return character
+    return chance.choice(
+        (f"\\u{ord(character):04x}", f"\\u{ord(character):04X}", "\\/" if character == "/" else character)
+    )
+
+
+def _primitive_extension(chance: Random, tree: Any) -> None:
+    members, index, name = _picked(chance, _members(tree))
+    hostile = json_tree(_hostile(chance, name))
+    value = chance.choice(
+        (
+            Members([['"id"', '"a"']]),
+            Members([['"extension"', json_tree(_hostile(chance, "extension"))]]),
+            Members([['"value"', hostile]]),
+            Members([[f'"{name}"', hostile]]),
+            [Members([['"extension"', "[]"]])],
+            hostile,
+        )
+    )
+    members.insert(index + 1, [f'"_{name}"', value])
+    if chance.random() < 0.4:
+        del members[index]
+
+
+def _nest_member(chance: Random, tree: Any) -> None:
+    places = [(members, index) for members, index, name in _members(tree) if name in ("resource", "outcome", "entry")]
+    if places:
+        members, index = chance.choice(places)
+        value = members[index][1]
+        wrapped = json_tree({"resourceType": "Bundle", "type": chance.choice(_HOSTILE["type"])})
+        entry = value if isinstance(value, list) else [Members([['"resource"', value]])]
+        wrapped += [['"entry"', entry], *([['"link"', json_tree([_NEXT])]] * chance.randrange(2))]
+        members[index][1] = [Members([['"resource"', wrapped]])] if isinstance(value, list) else wrapped
+
+
+def _shuffle(chance: Random, tree: Any) -> None:
+    chance.shuffle(_picked(chance, _members(tree))[0])
+
+
+def _drop(chance: Random, tree: Any) -> None:
+    members, index, _ = _picked(chance, _members(tree))
+    if len(members) > 1:
+        del members[index]
+
+
+def _alter_string(chance: Random, tree: Any) -> None:
+    places = [place for place in _members(tree) if isinstance(place[0][place[1]][1], str)]
+    members, index, _ = _picked(chance, places)
+    if members[index][1].startswith('"'):
+        try:
+            members[index][1] = json.dumps(_altered(chance, json.loads(members[index][1])))
+        except ValueError:
+            members[index][1] = '"x"'
+
+
+def _altered(chance: Random, text: str) -> str:
+    return chance.choice(
+        (
+            text.lower(),
+            text.upper(),
+            text.capitalize(),
+            f" {text}",
+            f"{text} ",
+            f"\n{text}",
+            f"{text}\t",
+            f"\u00a0{text}",
+            f"\ufeff{text}",
+            f"{text}\0",
+            f"{text}\ud800",
+            f"{text}#x",
+            f"/{text}",
+            f"//elsewhere.example/{text}",
+            f"./{text}",
+            f"{text}/../../Practitioner/9",
+            f"{text};x",
+            f"\\\\elsewhere.example\\{text}",
+            f"{text}?_include=*",
+            text.replace("/", "%2F"),
+            text.replace("a", "%61"),
+            text.translate(_LOOKALIKES),
+            text + "x" * 5000,
+            ELSEWHERE,
+        )
+    )
+
+
+def _write_loosely(chance: Random, tree: Any) -> None:
+    members, index, name = _picked(chance, _members(tree))
+    pair = members[index]
+    match chance.randrange(5):
+        case 0:
+            pair[0] = name
+        case 1:
+            pair[0] = f"'{name}'"
+        case 2:
+            pair[1] = chance.choice(
+                ("NaN", "undefined", "'x'", "01", "+1", ".5", "0x1", "Infinity", "tru", '"\n"', '"\\x41"')
+            )
+        case 3:
+            pair[0] = chance.choice((f"/* {name} */{pair[0]}", f"// \n{pair[0]}", f"# \n{pair[0]}", f",{pair[0]}"))
+        case 4:
+            pair[0] = chance.choice(("\f", "\v", "\u00a0", "\ufeff", " \r\n\t")) + pair[0]
+
+
+_OF_JSON: dict[str, Callable[[Random, Any], None]] = {
+    "a member repeated": _repeat_member,
+    "a member's name in another spelling": _respell_member,
+    "a value of another type": _retype_value,
+    "a member more": _insert_member,
+    "escapes": _escape,
+    "an extension of a primitive": _primitive_extension,
+    "a Bundle more around": _nest_member,
+    "members in another order": _shuffle,
+    "a member less": _drop,
+    "another string": _alter_string,
+    "what JSON does not have": _write_loosely,
+}
+
+
+def _elements(tree: Element) -> list[tuple[Any, int, str]]:
+    found: list[tuple[Any, int, str]] = []
+    for index, child in enumerate(tree.children):
+        if isinstance(child, Element):
+            found.append((tree, index, child.name.rpartition(":")[2]))
+            found += _elements(child)
+    return found
+
+
+def _element(chance: Random, tree: Element) -> Element:
+    """An element, the root now and then."""
+    places = _elements(tree)
+    if not places or chance.random() < 0.1:
+        return tree
+    parent, index, _ = _picked(chance, places)
+    found: Element = parent.children[index]
+    return found
+
+
+def _hostile_element(chance: Random, name: str) -> Element | str:
+    made = list(_xml(name, _hostile(chance, name)))
+    return chance.choice(made) if made else Element(name)
+
+
+def _repeat_element(chance: Random, tree: Element) -> None:
+    if places := _elements(tree):
+        parent, index, name = _picked(chance, places)
+        again = parent.children[index] if chance.random() < 0.3 else _hostile_element(chance, name)
+        parent.children.insert(chance.choice((0, index, index + 1, len(parent.children))), copy.deepcopy(again))
+
+
+def _respell_element(chance: Random, tree: Element) -> None:
+    element = _element(chance, tree)
+    element.name = _respelled(chance, element.name)
+
+
+def _set_namespace(chance: Random, tree: Element) -> None:
+    element = _element(chance, tree)
+    uri = chance.choice(("", "u", _FHIR, f"{_FHIR}/", _FHIR.upper(), _XHTML, "http://hl7.org/fhir\n"))
+    if chance.random() < 0.5:
+        element = _added(chance, tree, element)
+    element.attributes = [(name, value) for name, value in element.attributes if name != "xmlns"]
+    element.attributes.append(("xmlns", quoteattr(uri)))
+
+
+def _added(chance: Random, tree: Element, beside: Element) -> Element:
+    """A hostile element, put into the one given."""
+    names = [name for name in _HOSTILE if name not in ("resourceType", "contained", "extension")]
+    made = _hostile_element(chance, chance.choice(names))
+    if not isinstance(made, Element):
+        return beside
+    made = copy.deepcopy(made)
+    beside.children.insert(chance.choice((0, len(beside.children))), made)
+    return made
+
+
+def _set_prefix(chance: Random, tree: Element) -> None:
+    element = _element(chance, tree)
+    if chance.random() < 0.5:
+        element = _added(chance, tree, element)
+    prefix = chance.choice(("x", "fhir", "xml", "é"))
+    uri = chance.choice(("u", "u", _FHIR, _FHIR, _XHTML, ""))
+    inside = [element]
+    if chance.random() < 0.6:
+        inside += [parent.children[index] for parent, index, _ in _elements(element)]
+    for each in inside:
+        each.name = f"{prefix}:{each.name}"
+    chance.choice((tree, element)).attributes.append((f"xmlns:{prefix}", quoteattr(uri)))
+
+
+def _set_attribute(chance: Random, tree: Element) -> None:
+    element = _element(chance, tree)
+    name = chance.choice(
+        ("value", "value", "url", "id", "Value", "href", "xml:lang", "xml:base", "xml:id", "x:value", "schemaLocation")
+    )
+    value = quoteattr(str(_hostile(chance, element.name)))
+    if name == "x:value":
+        chance.choice((tree, element)).attributes.append(("xmlns:x", quoteattr(chance.choice((_FHIR, "u")))))
+    if name == "schemaLocation":
+        tree.attributes.append(("xmlns:xsi", '"http://www.w3.org/2001/XMLSchema-instance"'))
+        name = "xsi:schemaLocation"
+    if chance.random() < 0.5:
+        element.attributes = [(own, text) for own, text in element.attributes if own != name]
+    element.attributes.insert(chance.choice((0, len(element.attributes))), (name, value))
+
+
+def _insert_element(chance: Random, tree: Element) -> None:
+    _added(chance, tree, _element(chance, tree))
+
+
+def _insert_markup(chance: Random, tree: Element) -> None:
+    element = _element(chance, tree)
+    hidden = xml_text(_hostile_element(chance, chance.choice(("entry", "request", "link"))))
+    markup = chance.choice(
+        (
+            f"<!--{hidden}-->",
+            f"<![CDATA[{hidden}]]>",
+            f"<?x {hidden}?>",
+            "<?xml-stylesheet href='x'?>",
+            "text",
+            "&#x20;&#10;",
+            "\u00a0",
+            f'<div xmlns="{_XHTML}">{hidden}</div>',
+            f'<text><div xmlns="{_XHTML}">{hidden}</div></text>',
+            f'<x:include xmlns:x="http://www.w3.org/2001/XInclude" href="{ELSEWHERE}"/>',
+            "&lt;entry/&gt;",
+            "&entity;",
+        )
+    )
+    element.children.insert(chance.randrange(len(element.children) + 1), markup)
+
+
+def _alter_value(chance: Random, tree: Element) -> None:
+    element = _element(chance, tree)
+    for index, (name, value) in enumerate(element.attributes):
+        if name == "value" and len(value) > 2:
+            text = _altered(chance, value[1:-1].replace("&amp;", "&"))
+            text = re.sub("[\0\ud800\ufeff]", "", text)
+            written = quoteattr(text)
+            if chance.random() < 0.3:
+                written = f'"{"".join(f"&#{ord(c)};" if chance.random() < 0.5 else f"&#x{ord(c):x};" for c in text)}"'
+            element.attributes[index] = (name, written)
+
+
+def _move_value(chance: Random, tree: Element) -> None:
+    """The value, where other kinds of XML have it."""
+    element = _element(chance, tree)
+    values = [value[1:-1] for name, value in element.attributes if name == "value"]
+    if values:
+        element.attributes = [pair for pair in element.attributes if pair[0] != "value"]
+        element.children.append(chance.choice((values[0], Element("value", [("value", f'"{values[0]}"')]))))
+
+
+def _nest_element(chance: Random, tree: Element) -> None:
+    places = [place for place in _elements(tree) if place[2] in ("resource", "outcome")]
+    if places:
+        parent, index, name = chance.choice(places)
+        bundle = Element("Bundle", [], [Element("type", [("value", '"searchset"')])])
+        if chance.random() < 0.5:
+            bundle.children += _xml("link", _NEXT)
+        bundle.children.append(Element("entry", [], [parent.children[index]]))
+        parent.children[index].name = "resource"
+        parent.children[index] = Element(name, [], [bundle])
+
+
+def _drop_element(chance: Random, tree: Element) -> None:
+    if places := _elements(tree):
+        parent, index, _ = _picked(chance, places)
+        del parent.children[index]
+
+
+def _shuffle_elements(chance: Random, tree: Element) -> None:
+    chance.shuffle(_element(chance, tree).children)
+
+
+_OF_XML: dict[str, Callable[[Random, Element], None]] = {
+    "an element repeated": _repeat_element,
+    "an element's name in another spelling": _respell_element,
+    "another default namespace": _set_namespace,
+    "a prefix": _set_prefix,
+    "an attribute": _set_attribute,
+    "an element more": _insert_element,
+    "comments, sections, instructions, text": _insert_markup,
+    "another value": _alter_value,
+    "a value elsewhere": _move_value,
+    "a Bundle more around an element": _nest_element,
+    "an element less": _drop_element,
+    "elements in another order": _shuffle_elements,
+}
+
+
+def _mark(chance: Random, content: bytes) -> bytes:
+    return b"\xef\xbb\xbf" + content
+
+
+def _recode(chance: Random, content: bytes) -> bytes:
+    text = content.decode("utf-8", "replace")
+    return text.encode(chance.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-7", "latin-1")), "replace")
+
+
+def _break_byte(chance: Random, content: bytes) -> bytes:
+    at = chance.randrange(len(content))
+    byte = chance.choice((b"\xff", b"\0", b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\x0b"))
+    return content[:at] + byte + content[at + chance.randrange(2) :]
+
+
+def _begin(chance: Random, content: bytes) -> bytes:
+    heads = (
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        "<?xml version='1.1'?>",
+        '<?xml version="1.0" encoding="ISO-8859-1"?>',
+        '<?xml version="1.0" standalone="yes"?>\n',
+        '<!DOCTYPE Bundle [<!ENTITY entity "x">]>',
+        '<!DOCTYPE Bundle [<!ATTLIST method value CDATA "DELETE"><!ATTLIST entry xmlns CDATA "u">]>',
+        "<!-- -->",
+        " \n",
+        ")]}',\n",
+        "/* */",
+        "[",
+        "\0",
+    )
+    return chance.choice(heads).encode() + content
+
+
+def _end(chance: Random, content: bytes) -> bytes:
+    tails = (b" \n", b"\0", b"{}", b"<a/>", b"]", b",", b"<!-- -->", b"/**/", content)
+    return content + chance.choice(tails)
+
+
+def _cut(chance: Random, content: bytes) -> bytes:
+    return content[: chance.randrange(1, len(content))]
+
+
+_OF_TEXT: dict[str, Callable[[Random, bytes], bytes]] = {
+    "a byte order mark": _mark,
+    "another encoding": _recode,
+    "a broken byte": _break_byte,
+    "something before": _begin,
+    "something after": _end,
+    "the end cut off": _cut,
+}
+# Of the text few, for most of these are refused at once; of names and namespaces more, where readers differ the most.
+_CHANGES: dict[FhirFormat, tuple[str, ...]] = {
+    FhirFormat.JSON: (*_OF_JSON, *_OF_JSON, *_OF_JSON, *_OF_TEXT),
+    FhirFormat.XML: (*_OF_XML, *_OF_XML, *_OF_XML, *("another default namespace", "a prefix") * 3, *_OF_TEXT),
+}

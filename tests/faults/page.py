@@ -8,6 +8,16 @@ _HEADS = {
     "faults": ("Fault", "Requests", "Seen by this tenant", "Within (s)", "Seen by others", "Lost"),
     "attacks": ("Attack", "Tried", "Outcome"),
     "fuzzing": ("Surface", "Cases", "Different", "2xx, 3xx", "4xx", "5xx", "Wrong"),
+    "differential": ("Way", "Cases", "Passed on", "Refused", "Passed on, and beyond HAPI", "Read differently"),
+    "shapes": (
+        "Shape",
+        "Way",
+        "Answered",
+        "Longest work without a pause (ms)",
+        "Processor (ms/MB)",
+        "Peak memory (bodies)",
+        "Slowest for others (ms)",
+    ),
     "soak": ("Figure", "Value"),
 }
 

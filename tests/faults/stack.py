@@ -54,11 +54,13 @@ class Host:
         self._process = process
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], log: Path, port: int = 0) -> "Host":
+    async def start(
+        cls, environment: Mapping[str, str], log: Path, port: int = 0, module: str = "local.functions_host"
+    ) -> "Host":
         """Starts an instance on `port` (0: any free one) that ends with us, however that happens."""
         with log.open("ab") as written:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "local.leash", sys.executable, "-m", "local.functions_host"),
+                *(sys.executable, "-m", "local.leash", sys.executable, "-m", module),
                 *("--port", str(port), "--without", "portal_fn"),
                 cwd=PROJECT,
                 env={**os.environ, **environment},
@@ -215,10 +217,10 @@ class Stack:
     def table(self, name: str) -> Table:
         return Table(self._service, name)
 
-    async def host(self, port: int = 0, **settings: str) -> Host:
+    async def host(self, port: int = 0, module: str = "local.functions_host", **settings: str) -> Host:
         """One more instance."""
         log = self.folder / f"host-{len(self.hosts)}.log"
-        host = await Host.start({**self._environment, **settings}, log, port)
+        host = await Host.start({**self._environment, **settings}, log, port, module)
         self._parts.push_async_callback(host.stop)
         self.hosts.append(host)
         return host

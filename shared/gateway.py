@@ -18,6 +18,7 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.negotiation import content_accept, negotiate, spelled_format
 from shared.fhir.outcome import NOT_KEPT, error_response, format_for_errors
+from shared.fhir.paging import PAGE_PARAMETER, Asked, NoPage, page_handle
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
@@ -27,13 +28,13 @@ from shared.oauth.bearer import bearer_token, invalid_token
 from shared.settings import Settings
 from shared.upstream.batch import perform_split
 from shared.upstream.context import RequestContext
-from shared.upstream.exchange import PAGE_SEGMENT, Exchange, FhirRequest
+from shared.upstream.exchange import Exchange, FhirRequest
 from shared.upstream.failure import fhir_error
 from shared.upstream.hops import AUTH, DIRECTORY, Hops, server_timing
 from shared.upstream.load import Hold, Load
+from shared.upstream.page_links import paging
 from shared.upstream.pages import Pages
 from shared.upstream.request_body import (
-    FORM,
     MAX_BODY_BYTES,
     entry_contents,
     fhir_body,
@@ -41,6 +42,7 @@ from shared.upstream.request_body import (
     parameters,
     resource_body,
 )
+from shared.upstream.search import FORM
 
 _DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
 _BINARY = re.compile(r"Binary/[^/_][^/]*(?:/_history/[^/]+)?/?")  # read and vread
@@ -130,13 +132,13 @@ class Gateway:
             return await self._routed(context, request, path, trace)
 
     async def _routed(self, context: RequestContext, request: Request, path: str, trace: _Trace) -> Response:
-        if path.startswith(f"{PAGE_SEGMENT}/"):
-            return await self._further_page(context, request, path.removeprefix(f"{PAGE_SEGMENT}/"), trace)
         request = _with_own_criteria(context, request, path)
         interaction = parse(request.method, path, request.query, request.headers)
         trace.interaction = interaction.kind.value
         if interaction.kind in _BUNDLES:
             return await self._bundle(context, request, interaction, trace)
+        if interaction.kind is InteractionKind.SEARCH_TYPE and (handle := page_handle(parameters(request))):
+            return await self._further_page(context, request, interaction, handle, trace)
         query = rewrite_form(request.query, context.upstream_links)
         authorize(interaction, query, context.permissions)
         trace.type = interaction.type or ""
@@ -144,7 +146,7 @@ class Gateway:
         if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
             body, body_type = form_body(context, request), FORM
             authorize(interaction, f"{query}&{body.decode('latin-1')}", context.permissions)
-        elif interaction.kind in _WITH_RESOURCE:
+        elif interaction.kind in _WITH_RESOURCE or (interaction.kind is InteractionKind.OPERATION and request.body):
             body, body_type = await resource_body(context, request, interaction)
         sent = FhirRequest(
             request.method, interaction, query, request.headers, body, body_type, accept=_content_accept(request, path)
@@ -186,7 +188,11 @@ class Gateway:
             grant=grant,
             provider=provider,
             permissions=Permissions(
-                provider.types, provider.access is Access.WRITE, grant.scopes, version=provider.version
+                provider.types,
+                provider.access is Access.WRITE,
+                grant.scopes,
+                provider.operations,
+                version=provider.version,
             ),
             base=base,
             base_url=base_url,
@@ -199,18 +205,29 @@ class Gateway:
             hold=hold,
         )
 
-    async def _further_page(self, context: RequestContext, request: Request, handle: str, trace: _Trace) -> Response:
-        if request.method not in ("GET", "HEAD"):
-            raise FhirError(405, "not-supported", "A page is read with GET.", {"Allow": "GET, HEAD"})
+    async def _further_page(
+        self, context: RequestContext, request: Request, interaction: Interaction, handle: str, trace: _Trace
+    ) -> Response:
+        """The page that a handle stands for, judged anew: the row and the token may have changed since it was made."""
+        trace.interaction, trace.type = "page", interaction.type or ""
         page = await self._pages.page(
-            handle, tenant=context.grant.tenant, client_id=context.grant.client_id, base=context.base
+            handle,
+            tenant=context.grant.tenant,
+            client_id=context.grant.client_id,
+            base=context.base,
+            type=trace.type,
+            binding=context.provider.binding,
         )
-        interaction = Interaction(InteractionKind.SEARCH_TYPE, f"{PAGE_SEGMENT}/{handle}", type=page.type or None)
-        trace.interaction, trace.type = "page", page.type
-        if page.type:
-            authorize(interaction, "", context.permissions)
+        interaction = Interaction(page.kind, page.type, page.type)
+        authorize(interaction, "", context.permissions)
+        try:
+            url = paging(context).page(page.url, page.url, interaction).url
+        except NoPage:
+            raise FhirError(410, "not-found", "This page is not let through any more. Search again.") from None
+        method = "HEAD" if request.method == "HEAD" else "GET"
+        query = f"{PAGE_PARAMETER}={handle}"
         return await self._exchange.perform(
-            context, FhirRequest(request.method, interaction, headers=request.headers, page_url=page.url)
+            context, FhirRequest(method, interaction, query, request.headers, page_url=url)
         )
 
     async def _bundle(
@@ -244,6 +261,7 @@ class Gateway:
             body=batch_body(kind, allowed, body.format),
             body_type=provider.version.media_type(body.format),
             repeatable=all(entry.interaction.kind in _READS for entry, _ in allowed),
+            entries=tuple(Asked(entry.interaction, entry.query) for entry, _ in allowed),
         )
         context.hold.keep(len(sent.body or b""))
         return await self._exchange.perform(context, sent)

@@ -78,6 +78,11 @@ class Table:
         async for row in self._query("", {}, columns):
             yield row
 
+    async def where(self, filter: str, parameters: Mapping[str, object], columns: list[str]) -> AsyncIterator[Row]:
+        """The rows that an OData `filter` matches, whose `@names` are the `parameters`; those columns of them."""
+        async for row in self._query(filter, parameters, columns):
+            yield row
+
     async def insert(self, row: Row) -> None:
         """Adds a row; StoreConflict when it is there already."""
         try:
@@ -138,7 +143,9 @@ class Table:
     def _missing(self) -> StoreUnavailable:
         return StoreUnavailable(f"{self._store}: there is no such table, run python -m admin init")
 
-    async def _query(self, filter: str, parameters: Mapping[str, str], columns: list[str] | None) -> AsyncIterator[Row]:
+    async def _query(
+        self, filter: str, parameters: Mapping[str, object], columns: list[str] | None
+    ) -> AsyncIterator[Row]:
         try:
             with translated(self._store):
                 async for row in self._client.query_entities(filter, parameters=dict(parameters), select=columns):

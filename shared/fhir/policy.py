@@ -1,7 +1,7 @@
 """What a client may ask of a tenant's FHIR server, and what may come back."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
@@ -17,12 +17,14 @@ from shared.fhir.versions import FhirVersion
 class Permissions:
     """The types that are let through, whether for writing too, and the token's scopes, which only narrow that.
 
-    `version` is the provider's; it tells a type that does not exist from one that is not let through.
+    `operations` are those that are let through, as `Patient/$everything`. `version` is the provider's; it tells a type
+    that does not exist from one that is not let through.
     """
 
     types: frozenset[str]
     write: bool = False
     scopes: tuple[Scope, ...] = ()
+    operations: frozenset[str] = frozenset()
     version: FhirVersion = field(kw_only=True)
 
 
@@ -34,7 +36,6 @@ _REFUSED_KINDS: Mapping[InteractionKind, str] = {
     InteractionKind.SEARCH_SYSTEM: "A search over all types is not let through: search one type.",
     InteractionKind.HISTORY_SYSTEM: "The history of all types is not let through: ask for one resource's.",
     InteractionKind.HISTORY_TYPE: "The history of a type is not let through: ask for one resource's.",
-    InteractionKind.OPERATION: "Operations are not let through: what they reach can't be told from the request.",
     InteractionKind.CAPABILITIES: "The statement is at [base]/metadata, not in a batch.",
 }
 _REFUSED_PARAMETERS: Mapping[str, str] = {
@@ -74,7 +75,9 @@ def authorize(interaction: Interaction, query: str, permissions: Permissions) ->
     a parameter name that can't be read.
     """
     _authorize_kind(interaction, permissions)
-    _authorize_parameters(query, permissions)
+    # An operation's _type only narrows its answer, which is checked.
+    narrows = {"_type"} if interaction.kind is InteractionKind.OPERATION else ()
+    _authorize_parameters(query, permissions, narrows)
     if interaction.criteria:
         # Servers drop what stands before a "?" there.
         _authorize_parameters(interaction.criteria.replace("?", "&"), permissions)
@@ -131,6 +134,8 @@ def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
         raise _forbidden(_REFUSED_KINDS[kind])
     if kind in _BUNDLES:
         return
+    if kind is InteractionKind.OPERATION and f"{type}/${interaction.operation}" not in permissions.operations:
+        raise _forbidden("This operation is not let through: what it reaches can't be told from the request.")
     if kind in _WRITES and not permissions.write:
         raise _forbidden(f"This tenant's access is read-only: {kind.value} is not let through.")
     if type is None:
@@ -143,16 +148,16 @@ def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
         raise _out_of_scope(f"The token's scopes do not include {manner}{kind.value} of {type}.")
 
 
-def _authorize_parameters(text: str, permissions: Permissions) -> None:
+def _authorize_parameters(text: str, permissions: Permissions, narrows: Container[str] = ()) -> None:
     for part in text.split("&"):
-        _authorize_parameter(part, permissions)
+        _authorize_parameter(part, permissions, narrows)
         if ";" in part:
             for hidden in part.split(";")[1:]:
                 if "=" in hidden:
-                    _authorize_parameter(hidden, permissions)
+                    _authorize_parameter(hidden, permissions, narrows)
 
 
-def _authorize_parameter(text: str, permissions: Permissions) -> None:
+def _authorize_parameter(text: str, permissions: Permissions, narrows: Container[str]) -> None:
     name, _, value = text.partition("=")
     if _ORDINARY.fullmatch(name):
         return
@@ -164,7 +169,7 @@ def _authorize_parameter(text: str, permissions: Permissions) -> None:
         raise FhirError(400, "invalid", "The name of a search parameter has characters that none has.")
 
     keyword = _last_of_chain(name, permissions).partition(":")[0].lower()
-    if keyword in _REFUSED_PARAMETERS:
+    if keyword in _REFUSED_PARAMETERS and keyword not in narrows:
         raise _forbidden(f"{keyword} is not let through: {_REFUSED_PARAMETERS[keyword]}.")
     if keyword in ("_include", "_revinclude"):
         _authorize_include(keyword, unquote_plus(value), permissions)

@@ -52,6 +52,7 @@ _NEEDED: Mapping[InteractionKind, Action] = {
     InteractionKind.SEARCH_SYSTEM: Action.SEARCH,
     InteractionKind.HISTORY_TYPE: Action.SEARCH,
     InteractionKind.HISTORY_SYSTEM: Action.SEARCH,
+    InteractionKind.OPERATION: Action.READ | Action.SEARCH,
     InteractionKind.CAPABILITIES: NO_ACTION,
     InteractionKind.BATCH: NO_ACTION,
     InteractionKind.TRANSACTION: NO_ACTION,
@@ -91,7 +92,8 @@ def permits(scopes: tuple[Scope, ...], kind: InteractionKind, type: str | None, 
     """Whether `scopes` grant an interaction; an empty tuple grants everything, since scopes only narrow.
 
     A conditional interaction needs search too, because its outcome tells what matched, and a conditional update needs
-    create, because it may make a resource. No scope grants an operation. A batch is judged by its entries.
+    create, because it may make a resource. An operation, which only reads, needs read and search. A batch is judged by
+    its entries.
     """
     if not scopes:
         return True

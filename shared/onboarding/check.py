@@ -309,7 +309,8 @@ def _matches(bundle: Resource, type: str) -> list[Resource]:
 
 def _next(bundle: Resource) -> str | None:
     links = _objects(bundle.get("link"))
-    return next((str(link.get("url")) for link in links if link.get("relation") == "next"), None)
+    urls = (link.get("url") for link in links if link.get("relation") == "next")
+    return next((url for url in urls if isinstance(url, str) and url.strip()), None)
 
 
 def _answers_each(bundle: Resource, count: int) -> bool:

@@ -16,7 +16,7 @@ from shared.directory.provider import Access, Provider
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.negotiation import media_type_format
-from shared.fhir.paging import absolute, plain_link, same_site
+from shared.fhir.paging import NoPage, Paging
 from shared.fhir.policy import Permissions, check_answer
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirFormat
@@ -27,6 +27,7 @@ from shared.settings import Settings
 from shared.upstream.answer import judge
 from shared.upstream.credentials.errors import CredentialError
 from shared.upstream.credentials.factory import Credentials
+from shared.upstream.search import FORM, Search, as_the_provider_takes_it
 from shared.upstream.transport import Transport, UpstreamAnswer, UpstreamRequest
 
 _MOST_AT_ONCE = 4
@@ -94,26 +95,30 @@ class Probe:
 
     def followed(self, link: str, asked: Question) -> str | None:
         """Where the gateway would follow a link of an answer; None when it leads to another server."""
-        base = self.provider.base_url
+        base, origins = self.provider.base_url, self.provider.page_origins
+        links = Paging(base, origins, self._own_links, base, self._permissions)
         try:
-            target = absolute(link, asked.page_url or f"{base}/{asked.interaction.path}")
-        except FhirError:
+            return links.page(link, asked.page_url or f"{base}/{asked.interaction.path}", asked.interaction).url
+        except NoPage:
             return None
-        plain = plain_link(target, self._own_links, base, self._permissions)
-        return plain or (target if same_site(target, base) else None)
 
     async def _send(
         self, question: Question, proof: Mapping[str, str], deadline: float, tls: ssl.SSLContext | None
     ) -> UpstreamAnswer:
-        url = question.page_url or _url(self.provider.base_url, question)
+        form = question.body.decode() if question.body is not None and question.body_type == FORM else None
+        search = as_the_provider_takes_it(self.provider, question.method, question.interaction, question.query, form)
+        url = question.page_url or self.provider.base_url + _path_and_query(search)
+        method, body, body_type = question.method, question.body, question.body_type
+        if search.form is not None and question.page_url is None:
+            method, body, body_type = search.method, search.form.encode(), FORM
         headers = {
             "accept": self.provider.version.media_type(FhirFormat.JSON),
             "accept-encoding": "gzip, deflate",
-            **({"content-type": question.body_type} if question.body_type else {}),
+            **({"content-type": body_type} if body_type else {}),
         }
         for name, value in (*self.provider.extra_headers, *proof.items()):
             headers[name.lower()] = value
-        request = UpstreamRequest(question.method, url, headers, question.body, repeatable=True)
+        request = UpstreamRequest(method, url, headers, body, repeatable=True)
         return await self._transport.send(request, deadline=deadline, tls=tls)
 
     async def _judged(self, question: Question, answer: UpstreamAnswer, milliseconds: float) -> Answer:
@@ -170,9 +175,9 @@ async def open_probe(provider: Provider, vault: Vault, settings: Settings) -> As
         await transport.close()
 
 
-def _url(base_url: str, question: Question) -> str:
-    path = f"/{question.interaction.path}" if question.interaction.path else ""
-    return f"{base_url}{path}" + (f"?{question.query}" if question.query else "")
+def _path_and_query(search: Search) -> str:
+    path = f"/{search.path}" if search.path else ""
+    return path + (f"?{search.query}" if search.query else "")
 
 
 def _by_status(status: int) -> ProblemKind | None:

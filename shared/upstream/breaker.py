@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from shared.directory.provider import Provider
+from shared.directory.provider import Provider, ProviderAuth
 from shared.fhir.errors import FhirError
 
 _FAILURES = 5
@@ -16,7 +16,7 @@ _PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _REMEMBERED = 20_000
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, ProviderAuth]
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Breaker:
 
     The refusal is a 503 with Retry-After. After five seconds one request is let through: if it is answered all are,
     if not the pause doubles, up to thirty seconds. Each tenant's row has a circuit of its own, even where two lead to
-    one server, and a row with a new `BaseUrl` begins anew.
+    one server, and a row with a new `BaseUrl` or credential begins anew.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class Breaker:
     @contextmanager
     def attempt(self, provider: Provider) -> Iterator[Attempt]:
         """Holds for one request to the provider. Raises FhirError (503)."""
-        key = (provider.tenant, provider.version.value, provider.base_url)
+        key = (provider.tenant, provider.version.value, provider.base_url, provider.auth)
         circuit = self._circuits.get(key)
         probe = circuit is not None and self._admit(circuit)
         attempt = Attempt()

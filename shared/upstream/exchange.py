@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from shared.fhir.document import Link, Unreadable
+from shared.directory.provider import Provider
+from shared.fhir.body import Body
+from shared.fhir.document import Unreadable
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import content_type, spelled_format
 from shared.fhir.outcome import rewritten_outcome
-from shared.fhir.paging import PAGE_RELATIONS, absolute, page_links, plain_link, same_site
+from shared.fhir.paging import Asked
 from shared.fhir.policy import check_answer
 from shared.fhir.request_headers import headers_up
 from shared.message import Response
@@ -23,10 +25,13 @@ from shared.upstream.context import RequestContext
 from shared.upstream.credentials.credential import Credential
 from shared.upstream.credentials.errors import CredentialError
 from shared.upstream.credentials.factory import Credentials
+from shared.upstream.echo import echoes, secrets_of
 from shared.upstream.headers import allowed, headers_down
 from shared.upstream.hops import CREDENTIAL, UPSTREAM
 from shared.upstream.limiter import Limiter
-from shared.upstream.pages import Page, Pages
+from shared.upstream.page_links import write_links
+from shared.upstream.pages import Pages
+from shared.upstream.search import FORM, as_the_provider_takes_it
 from shared.upstream.transport import Transport, Unanswered, UpstreamAnswer, UpstreamRequest
 
 _REPEATABLE = frozenset(
@@ -34,8 +39,6 @@ _REPEATABLE = frozenset(
 )
 _BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
 _OUT_OF_ORDER = frozenset({502, 503, 504})
-
-PAGE_SEGMENT = "_page"
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +48,8 @@ class FhirRequest:
     """What goes up: `query` and `body` already speak of the provider, `headers` are the client's (lower-case names).
 
     `page_url` is the provider's own URL of a further page, asked for instead of the interaction's path. `accept` is the
-    client's where it asks for a Binary's own content. `repeatable` says that a batch holds nothing but reads.
+    client's where it asks for a Binary's own content. Of a batch, `entries` are what is asked in it, and `repeatable`
+    says that these are nothing but reads.
     """
 
     method: str
@@ -57,6 +61,7 @@ class FhirRequest:
     page_url: str | None = None
     accept: str | None = None
     repeatable: bool = False
+    entries: tuple[Asked, ...] = ()
 
 
 class Exchange:
@@ -74,9 +79,10 @@ class Exchange:
 
         Raises FhirError for everything that may not be passed on, StoreUnavailable for a vault that does not answer.
         """
-        url = request.page_url or _url(context, request)
+        sent = _sent(context.provider, request)
+        url = request.page_url or _url(context, sent)
         async with self._limiter.slot(context.provider):
-            answer = await self._authenticated(context, request, url)
+            answer, secrets = await self._authenticated(context, sent, url)
         down = context.downstream_links
         async with context.hold.room(len(answer.body)):
             try:
@@ -84,18 +90,22 @@ class Exchange:
             except FhirError as error:
                 headers = headers_down(answer.headers, url, request.interaction, context.permissions, down)
                 if (content := content_response(answer, request.accept, headers)) is not None:
+                    if await echoes(secrets, content.headers, content.body):
+                        raise self._echoed(context) from None
                     return content
                 if answer.status == error.status:
                     error.headers |= allowed(answer.headers, request.interaction, context.permissions)
                 raise
             body = judged.body
             headers = headers_down(judged.headers, url, request.interaction, context.permissions, down)
+            if await echoes(secrets, headers, body.content if body is not None else b""):
+                raise self._echoed(context)
             if body is None:
                 return Response(judged.status, headers if request.accept is None else {**headers, **SAFE})
             if request.interaction.kind in _BUNDLES and body.resource.bundle is not None:
                 context.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
             check_answer(body.resource, request.interaction.kind, context.permissions)
-            replaced = await self._links(context, request, page_links(body.resource, request.interaction.kind), url)
+            replaced = await self._links(context, request, body, url)
             try:
                 mapped = await paused(body.mapped(down, replaced))
             except Unreadable as error:
@@ -105,17 +115,25 @@ class Exchange:
                 mapped = rewritten_outcome(mapped, body.format)
             return Response(judged.status, headers, mapped)
 
-    async def _authenticated(self, context: RequestContext, request: FhirRequest, url: str) -> UpstreamAnswer:
-        """The answer to the request with our credential; a 401 renews the credential and asks once more."""
+    async def _authenticated(
+        self, context: RequestContext, request: FhirRequest, url: str
+    ) -> tuple[UpstreamAnswer, frozenset[str]]:
+        """The answer to the request with our credential, and what of that must not come back.
+
+        A 401 renews the credential and asks once more.
+        """
         try:
             credential = self._credentials.of(context.provider)
             tls, proof = await self._proof(context, credential)
             answer = await self._send(context, request, url, proof, tls)
-            if answer.status != 401:
-                return answer
-            credential.reject(proof)
-            tls, renewed = await self._proof(context, credential)
-            return answer if renewed == proof else await self._send(context, request, url, renewed, tls)
+            secrets = secrets_of(proof)
+            if answer.status == 401:
+                credential.reject(proof)
+                tls, renewed = await self._proof(context, credential)
+                if renewed != proof:
+                    answer = await self._send(context, request, url, renewed, tls)
+                    secrets |= secrets_of(renewed)
+            return answer, secrets
         except CredentialError as error:
             _log.error("tenant %s, %s: %s", context.provider.tenant, context.provider.version.value, error)
             raise FhirError(502, "security", "The gateway could not authenticate to the provider.") from None
@@ -156,29 +174,36 @@ class Exchange:
             return answer
 
     async def _links(
-        self, context: RequestContext, request: FhirRequest, found: Sequence[Link], url: str
+        self, context: RequestContext, request: FhirRequest, body: Body, url: str
     ) -> list[tuple[int, int, str]]:
         """What is written for each link to a page: start, end and URL."""
-        written: dict[str, str] = {}
-        # Last of all what is only named: a first page may be both `self` and `first`, and must be reachable.
-        for link in sorted(found, key=lambda link: link.relation == "self"):
-            if link.url in written:
-                continue
-            target = absolute(link.url, url)
-            plain = plain_link(target, context.downstream_links, context.base_url, context.permissions)
-            if plain is not None:
-                written[link.url] = plain
-            elif link.relation == "self":
-                written[link.url] = context.base_url + _path_and_query(request.interaction.path, "")
-            elif same_site(target, context.provider.base_url):
-                written[link.url] = await self._handle(context, request, target)
-            elif link.relation in PAGE_RELATIONS:
-                raise FhirError(502, "exception", "The provider's link to a further page leads to another server.")
-        return [(link.start, link.end, written[link.url]) for link in found if link.url in written]
+        if body.resource.bundle is None:
+            return []
+        query = request.query
+        if request.body_type == FORM:
+            query = "&".join(filter(None, (query, (request.body or b"").decode("latin-1"))))
+        asked = Asked(request.interaction, query)
+        return await write_links(context, self._pages, body, url, asked, request.entries)
 
-    async def _handle(self, context: RequestContext, request: FhirRequest, url: str) -> str:
-        page = Page(context.grant.tenant, context.grant.client_id, context.base, request.interaction.type or "", url)
-        return f"{context.base_url}/{PAGE_SEGMENT}/{await self._pages.handle(page)}"
+    def _echoed(self, context: RequestContext) -> FhirError:
+        provider = context.provider
+        _log.error("tenant %s, %s: the provider sent the credential back", provider.tenant, provider.version.value)
+        return FhirError(502, "security", "The provider sent the gateway's own credential back.")
+
+
+def _sent(provider: Provider, request: FhirRequest) -> FhirRequest:
+    """The request as the row says that the provider takes searches."""
+    if request.page_url is not None:
+        return request
+    form = (request.body or b"").decode("latin-1") if request.body_type == FORM else None
+    search = as_the_provider_takes_it(provider, request.method, request.interaction, request.query, form)
+    if search.form is None:
+        return replace(request, query=search.query)
+    body = spelled_format(search.form, provider.version).encode("latin-1")
+    interaction = replace(request.interaction, path=search.path)
+    return replace(
+        request, method=search.method, interaction=interaction, query=search.query, body=body, body_type=FORM
+    )
 
 
 def _url(context: RequestContext, request: FhirRequest) -> str:

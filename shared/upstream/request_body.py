@@ -15,9 +15,9 @@ from shared.fhir.rewriting import rewrite_fhirpath_patch, rewrite_form, rewrite_
 from shared.message import Request
 from shared.pauses import paused
 from shared.upstream.context import RequestContext
+from shared.upstream.search import FORM
 
 MAX_BODY_BYTES = 20 * 1_048_576
-FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 256 * 1024  # policy looks at each parameter
 _MAX_PATCH_BYTES = 1_048_576  # it is read as a whole
 # `Practitioner?name=x` in quotes, with or without a base before it.
@@ -30,14 +30,15 @@ _JSON_PATCH = "application/json-patch+json"
 
 
 async def resource_body(context: RequestContext, request: Request, interaction: Interaction) -> tuple[bytes, str]:
-    """The resource of a create, update or patch as it goes up, and its media type."""
+    """The resource of a create, update, patch or operation as it goes up, and its media type."""
     is_patch = interaction.kind is InteractionKind.PATCH
     if is_patch and _media_type(request) == _JSON_PATCH:
         patch = rewrite_json_patch(_taken(request, _MAX_PATCH_BYTES), context.upstream_links)
         _authorize_patch(context, patch)
         return patch, _JSON_PATCH
     body = await fhir_body(context, request, _MAX_PATCH_BYTES if is_patch else MAX_BODY_BYTES)
-    expected = "Parameters" if is_patch else interaction.type
+    has_parameters = is_patch or interaction.kind is InteractionKind.OPERATION
+    expected = "Parameters" if has_parameters else interaction.type
     if body.resource.type != expected:
         raise FhirError(400, "invalid", f"The body must be {expected} here.")
     content = await _mapped(context, body, body.resource)

@@ -92,7 +92,7 @@ async def test_made_up_handles_get_one_answer_and_leave_memory_as_it_is(
     tenant = await stack.tenant(f"{healthy_origin}/guessed")
     await own_app.token(tenant)
     before = own_app.host.memory()
-    answers = await many(lambda: own_app.fhir(tenant, f"_page/{token_urlsafe(24)}"))
+    answers = await many(lambda: own_app.fhir(tenant, f"Patient?_page={token_urlsafe(24)}"))
     assert {answer.status for answer in answers} == {404}
     assert own_app.host.memory() - before < _GROWTH_BYTES
     page.note("attacks", "guessing: page handles", len(answers), f"404; memory {_grown(own_app, before)}")

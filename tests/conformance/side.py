@@ -119,7 +119,7 @@ class Side:
         """A link as an absolute URL; a page that has no address of its own below the base is a page all the same."""
         absolute = urljoin(answer.url, link.decode())
         rest = absolute.removeprefix(self.base)
-        if rest.startswith(("/_page/", "?_getpages=")):
+        if "?_page=" in rest or rest.startswith("?_getpages="):
             return b"page"
         return absolute.encode() if absolute.startswith(self.base) else link
 

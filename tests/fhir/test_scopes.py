@@ -118,8 +118,9 @@ def test_a_conditional_interaction_needs_all_that_it_may_do(kind: str, enough: s
         assert not permitted("cruds".replace(letter, ""))
 
 
-def test_no_scope_grants_an_operation() -> None:
-    assert not permits(scopes("system/*.cruds"), InteractionKind.OPERATION, "Patient")
+def test_an_operation_reads_and_searches() -> None:
+    for letters, enough in (("rs", True), ("cruds", True), ("r", False), ("s", False), ("cud", False)):
+        assert permits(scopes(f"system/*.{letters}"), InteractionKind.OPERATION, "Patient") is enough
 
 
 @given(KINDS, TYPES, st.booleans())

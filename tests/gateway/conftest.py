@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -145,10 +146,9 @@ class Provider:
         return [request.raw_path for request in self.requests]
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    """A provider at /fhir of its own port."""
-    provider = Provider()
+@asynccontextmanager
+async def served(provider: Provider) -> AsyncIterator[str]:
+    """The base URL of a provider, at /fhir of a port of its own."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         provider.requests.append(request)
@@ -162,8 +162,18 @@ async def provider() -> AsyncIterator[Provider]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     provider.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/fhir"
-    yield provider
-    await runner.cleanup()
+    try:
+        yield provider.base_url
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    """A provider at /fhir of its own port."""
+    provider = Provider()
+    async with served(provider):
+        yield provider
 
 
 RawServer = Callable[[bytes], Awaitable[str]]

@@ -1,14 +1,16 @@
 """Further pages: whatever a provider's next link looks like, a client can follow it, and nobody else can."""
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
 from aiohttp import web
 
-from shared.azure.tables import PAGES
-from tests.gateway.conftest import GATEWAY, Deployment, Provider
+from shared.application import Application
+from shared.azure.tables import PAGES, TENANTS
+from tests.gateway.conftest import GATEWAY, Deployment, Provider, served
 
 
 def next_link(body: bytes) -> str:
@@ -72,7 +74,7 @@ async def test_any_other_link_of_the_provider_becomes_a_short_handle(
     token = await deployment.token(await deployment.tenant(provider.base_url))
     first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
     link = next_link(first.body)
-    assert link.startswith(f"{GATEWAY}/stu3/_page/")
+    assert link.startswith(f"{GATEWAY}/stu3/Observation?_page=")
     assert len(link) < 200
     second = await deployment.send("GET", link.removeprefix(GATEWAY), token)
     assert json.loads(second.body)["entry"][0]["resource"]["id"] == "2"
@@ -97,9 +99,10 @@ async def test_a_handle_is_of_no_use_to_anyone_else(deployment: Deployment, prov
     assert (await deployment.send("GET", path, other_client)).status == 404
     assert (await deployment.send("GET", path.replace("/stu3/", "/dstu2/"), token)).status == 404
     assert (await deployment.send("GET", path)).status == 401
-    assert (await deployment.send("POST", path, token)).status == 405
-    for forged in ("A" * 32, "", "a/b", "../x", "%2e%2e", path.rpartition("/")[2][:-1], "'" * 32):
-        assert (await deployment.send("GET", f"/stu3/_page/{forged}", token)).status == 404
+    assert (await deployment.send("POST", path, token, {"resourceType": "Observation"})).status == 403
+    assert (await deployment.send("GET", path.replace("Observation", "Patient"), token)).status == 404
+    for forged in ("A" * 32, "a/b", "../x", "%2e%2e", path.rpartition("=")[2][:-1], "'" * 32):
+        assert (await deployment.send("GET", f"/stu3/Observation?_page={forged}", token)).status == 404
     assert len(provider.requests) == 1
     assert (await deployment.send("GET", path, token)).status == 200
 
@@ -121,7 +124,7 @@ async def test_an_expired_handle_says_so(deployment: Deployment, provider: Provi
     first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
     path = next_link(first.body).removeprefix(GATEWAY)
     table = deployment.table(PAGES)
-    row = await table.get(tenant, path.rpartition("/")[2])
+    row = await table.get(tenant, path.rpartition("=")[2])
     assert row is not None
     await table.put({**row, "Expires": datetime.now(UTC) - timedelta(seconds=1)})
     assert (await deployment.send("GET", path, token)).status == 410
@@ -154,7 +157,7 @@ async def test_the_searches_of_a_batch_page_too(deployment: Deployment, provider
     }
     answer = await deployment.send("POST", "/stu3", token, batch)
     link = next_link(json.dumps(json.loads(answer.body)["entry"][0]["resource"]).encode())
-    assert link.startswith(f"{GATEWAY}/stu3/_page/")
+    assert link.startswith(f"{GATEWAY}/stu3/Observation?_page=")
     provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
     assert (await deployment.send("GET", link.removeprefix(GATEWAY), token)).status == 200
 
@@ -192,3 +195,187 @@ async def test_a_first_page_with_an_address_of_its_own_stays_reachable(
     first = json.loads(answer.body)["link"][1]["url"]
     await deployment.send("GET", first.removeprefix(GATEWAY), token)
     assert provider.targets[1] == "/fhir?_getpages=0c8a"
+
+
+async def test_a_bundle_that_is_content_has_no_pages(deployment: Deployment, provider: Provider) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url, Types="Patient,Bundle"))
+    stored = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "link": [
+            {"relation": "next", "url": f"{provider.base_url}/Patient/1/$everything"},
+            {"relation": "last", "url": "https://elsewhere.example/x"},
+        ],
+    }
+    mapped = json.loads(json.dumps(stored).replace(provider.base_url, f"{GATEWAY}/stu3"))
+    provider.answers(stored)
+    assert json.loads((await deployment.send("GET", "/stu3/Bundle/1", token)).body) == mapped
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": stored}]})
+    listed = await deployment.send("GET", "/stu3/Bundle?x=1", token)
+    assert json.loads(listed.body)["entry"][0]["resource"] == mapped
+
+
+@pytest.mark.parametrize("url", ["BASE/Patient/1/$everything", "BASE/Patient/1", "BASE/Practitioner?page=2"])
+async def test_a_next_link_to_what_is_no_page_is_refused(deployment: Deployment, provider: Provider, url: str) -> None:
+    await pages(provider, url)
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    assert (await deployment.send("GET", "/stu3/Observation?patient=1", token)).status == 502
+
+
+async def test_at_most_twenty_links_of_a_bundle_become_handles(deployment: Deployment, provider: Provider) -> None:
+    tenant = await deployment.tenant(provider.base_url)
+    token = await deployment.token(tenant)
+    links = [{"relation": "next", "url": f"{provider.base_url}?_getpages={page}"} for page in range(50)]
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+    for _ in range(2):
+        answer = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+        assert answer.status == 200
+        assert provider.base_url.encode() not in answer.body
+    assert len(await deployment.table(PAGES).partition(tenant)) == 20
+
+
+async def test_each_search_of_a_batch_pages_as_what_it_asked_for(deployment: Deployment, provider: Provider) -> None:
+    def found(type: str) -> dict[str, object]:
+        links = [
+            {"relation": "self", "url": "https://elsewhere.example/x"},
+            {"relation": "next", "url": f"{provider.base_url}?_getpages={type}"},
+        ]
+        return {"resource": {"resourceType": "Bundle", "type": "searchset", "link": links}}
+
+    entries = [found("Observation"), {"resource": {"resourceType": "Patient", "id": "1"}}, found("Patient")]
+    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": entries})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    asked = ("Observation?patient=1", "Patient/1", "Patient?name=x")
+    batch = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": url}} for url in asked],
+    }
+    answered = json.loads((await deployment.send("POST", "/stu3", token, batch)).body)["entry"]
+    for place, type in ((0, "Observation"), (2, "Patient")):
+        links = {link["relation"]: link["url"] for link in answered[place]["resource"]["link"]}
+        assert links["self"] == f"{GATEWAY}/stu3/{asked[place]}"
+        assert links["next"].startswith(f"{GATEWAY}/stu3/{type}?_page=")
+        provider.answers({"resourceType": "Bundle", "type": "searchset"})
+        assert (await deployment.send("GET", links["next"].removeprefix(GATEWAY), token)).status == 200
+        assert provider.targets[-1] == f"/fhir?_getpages={type}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"BaseUrl": "https://moved.example/fhir"}, {"Auth": "basic", "AuthSecret": "another"}, {"Types": "Patient"}],
+)
+async def test_a_handle_is_good_for_the_address_and_credential_it_was_made_with(
+    deployment: Deployment, provider: Provider, change: dict[str, str]
+) -> None:
+    await pages(provider, "BASE?_getpages=1")
+    tenant = await deployment.tenant(provider.base_url)
+    token = await deployment.token(tenant)
+    link = next_link((await deployment.send("GET", "/stu3/Observation", token)).body).removeprefix(GATEWAY)
+    columns = {"BaseUrl": provider.base_url, **change}
+    await deployment.table(TENANTS).put({"PartitionKey": tenant, "RowKey": "stu3", **columns})
+    another = Application(deployment.application.settings)  # an instance that remembers nothing
+    answer = await Deployment(another).send("GET", link, token)
+    await another.close()
+    assert answer.status == (403 if "Types" in change else 410)
+    assert len(provider.requests) == 1
+
+
+async def test_the_credential_goes_to_no_origin_but_those_of_the_row(
+    deployment: Deployment, provider: Provider
+) -> None:
+    other = Provider()
+    host, port = provider.base_url.removesuffix("/fhir"), 0
+    async with served(other) as base:
+        port = int(base.rpartition(":")[2].partition("/")[0])
+        for url in (f"http://127.0.0.1:{port}/fhir/Observation?page=2", f"http://127.0.0.1:{port}/pages/2"):
+            provider.requests.clear()
+            await pages(provider, url)
+            secret = await deployment.secret("gateway:correct horse battery")
+            columns = {"Auth": "basic", "AuthSecret": secret}
+            token = await deployment.token(await deployment.tenant(provider.base_url, **columns))
+            first = await deployment.send("GET", "/stu3/Observation", token)
+            if "/fhir/" in url:
+                await deployment.send("GET", next_link(first.body).removeprefix(GATEWAY), token)
+                assert provider.targets[1] == "/fhir/Observation?page=2"
+            else:
+                assert first.status == 502
+            assert not other.requests
+        provider.requests.clear()
+        other.answers({"resourceType": "Bundle", "type": "searchset"})
+        named = await deployment.tenant(provider.base_url, PageOrigins=f"http://127.0.0.1:{port}", **columns)
+        token = await deployment.token(named)
+        first = await deployment.send("GET", "/stu3/Observation", token)
+        assert (await deployment.send("GET", next_link(first.body).removeprefix(GATEWAY), token)).status == 200
+        assert other.requests[0].headers["Authorization"] == provider.requests[0].headers["Authorization"]
+        assert host not in next_link(first.body)
+
+
+@pytest.mark.parametrize(
+    ("asked", "url", "shown"),
+    [
+        ("Observation?patient=1", "BASE/Observation?patient=1&_count=10", "Observation?patient=1&_count=10"),
+        ("Observation?patient=1", "Observation?patient=1", "Observation?patient=1"),
+        ("Observation?patient=1", "BASE/Observation?x=" + "y" * 3000, "Observation?x=" + "y" * 3000),
+        ("Observation?patient=1", "BASE?_getpages=1", "Observation?patient=1"),
+        ("Observation?patient=1", "https://elsewhere.example/x", "Observation?patient=1"),
+        ("Observation?patient=1|2", "http://[", "Observation?patient=1%7C2"),
+    ],
+)
+async def test_what_is_said_of_the_page_itself_is_true(
+    deployment: Deployment, provider: Provider, asked: str, url: str, shown: str
+) -> None:
+    link = {"relation": "self", "url": url.replace("BASE", provider.base_url)}
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = await deployment.send("GET", f"/stu3/{asked}", token)
+    assert json.loads(answer.body)["link"][0]["url"] == f"{GATEWAY}/stu3/{shown}"
+
+
+async def test_a_search_by_post_says_what_it_asked_for(deployment: Deployment, provider: Provider) -> None:
+    link = {"relation": "self", "url": f"{provider.base_url}?_getpages=1"}
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    answer = await deployment.send("POST", "/stu3/Observation/_search?_count=5", token, "patient=1&code=a%7Cb", **form)
+    shown = json.loads(answer.body)["link"][0]["url"]
+    assert shown == f"{GATEWAY}/stu3/Observation?_count=5&patient=1&code=a%7Cb"
+
+
+async def test_a_handle_may_come_by_post_and_beside_other_parameters(
+    deployment: Deployment, provider: Provider
+) -> None:
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    await pages(provider, "BASE?_getpages=1")
+    query = next_link((await deployment.send("GET", "/stu3/Observation", token)).body).partition("?")[2]
+    for method, target, body in (
+        ("GET", f"Observation?_format=json&{query}", ""),
+        ("HEAD", f"Observation?{query}", ""),
+        ("POST", "Observation/_search", query),
+    ):
+        assert (await deployment.send(method, f"/stu3/{target}", token, body, **form)).status == 200
+        assert (provider.requests[-1].method, provider.targets[-1]) == (
+            "HEAD" if method == "HEAD" else "GET",
+            "/fhir?_getpages=1",
+        )
+
+
+async def test_handles_that_expired_days_ago_are_deleted_while_others_are_made(
+    deployment: Deployment, provider: Provider
+) -> None:
+    tenant = await deployment.tenant(provider.base_url)
+    token = await deployment.token(tenant)
+    table = deployment.table(PAGES)
+    gone, now = str(uuid.uuid4()), datetime.now(UTC)
+    for days in (-2, -1.5, -0.5, 0.5):
+        row = {"PartitionKey": gone, "RowKey": f"handle{days}", "Expires": now + timedelta(days=days)}
+        await table.insert(row)
+    for page in range(3000):
+        links = [{"relation": "next", "url": f"{provider.base_url}?_getpages={page}-{each}"} for each in range(20)]
+        provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+        await deployment.send("GET", "/stu3/Observation", token)
+        left = [row["RowKey"] for row in await table.partition(gone)]
+        if len(left) == 2:
+            break
+    assert sorted(left) == ["handle-0.5", "handle0.5"]

@@ -223,7 +223,7 @@ async def test_an_entry_that_the_gateway_itself_fails_hurts_no_other(
         raise StoreUnavailable("Table Storage (Pages) answered 503")
 
     provider.answer = answer
-    monkeypatch.setattr(Pages, "handle", fail)
+    monkeypatch.setattr(Pages, "handles", fail)
     token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
     answered = await deployment.send("POST", "/stu3", token, batch("Patient/1", "Observation?patient=1", "Patient/1"))
     statuses = [entry["response"]["status"] for entry in json.loads(answered.body)["entry"]]

@@ -61,7 +61,7 @@ REQUESTS: tuple[tuple[str, str, str, str], ...] = (
     ("GET", f"/{MARK.capitalize()}/1", "", ""),
     ("GET", f"/Patient/{MARK}/${MARK}", "", ""),
     ("GET", f"/Patient/../{MARK}", "", ""),
-    ("GET", f"/_page/{MARK}", "", ""),
+    ("GET", f"/Patient?_page={MARK}", "", ""),
     ("PUT", f"/Patient/{MARK}", f'{{"resourceType":"Patient","id":"{MARK}"}}', "application/fhir+json"),
     ("POST", "/Patient", f'{{"resourceType":"{MARK}"}}', "application/fhir+json"),
     ("POST", "/Patient", f'<Patient xmlns="http://hl7.org/fhir"><id value="{MARK}"/>', "application/fhir+xml"),

@@ -32,7 +32,7 @@ async def test_a_next_link_in_xml_becomes_a_handle_where_it_must(deployment: Dep
     token = await deployment.token(await deployment.tenant(provider.base_url))
     answer = await deployment.send("GET", "/stu3/Patient", token, Accept=XML)
     link = answer.body.decode().partition('<url value="')[2].partition('"')[0]
-    assert link.startswith(f"{GATEWAY}/stu3/_page/")
+    assert link.startswith(f"{GATEWAY}/stu3/Patient?_page=")
     await deployment.send("GET", link.removeprefix(GATEWAY), token, Accept=XML)
     assert provider.targets[1] == "/fhir?_getpages=1&_offset=2"
 

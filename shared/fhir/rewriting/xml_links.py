@@ -55,7 +55,7 @@ def rewrite_xml(
         while own and own[-1][0] <= tag:
             is_replaced = own[-1][0] == tag
             edits.replace(*own.pop()[1:])
-        if not is_replaced:
+        if not is_replaced and tag >= edits.copied:
             edits.map(tag, place & 3)
     while own:
         edits.replace(*own.pop()[1:])

@@ -1,0 +1,128 @@
+"""A provider that sends the gateway's credential back, as debugging pages do: its response is not passed on."""
+
+import asyncio
+import base64
+import binascii
+import html
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+MIN_SECRET = 12  # characters; a shorter one may stand in any text by chance
+_MAX_SOUGHT = 40  # characters; the end of a token, its signature, is as unmistakable as the whole
+_SLICE = 64 * 1024  # bytes looked at between two pauses
+_LONGEST_ESCAPE = 16  # `\\u0026#x00000041;`
+
+
+def secrets_of(proof: Mapping[str, str]) -> frozenset[str]:
+    """What must not come back of the headers that the gateway authenticates with: tokens, passwords, keys."""
+    found: set[str] = set()
+    for value in proof.values():
+        scheme, _, token = value.partition(" ")
+        found.add(token.strip() or value)
+        if scheme.lower() == "basic":
+            try:
+                user_and_password = base64.b64decode(token).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                continue
+            found |= {user_and_password, user_and_password.partition(":")[2]}
+    return frozenset(secret[-_MAX_SOUGHT:] for secret in found if len(secret) >= MIN_SECRET and secret.isascii())
+
+
+async def echoes(secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether headers or body, in UTF-8, hold one of the secrets, in whatever escapes of JSON, XML, HTML or URLs."""
+    texts = [value.encode("utf-8", "surrogateescape") for value in headers.values()]
+    for secret in secrets:
+        if any(_is_in(secret, text, 0, len(text)) for text in texts):
+            return True
+        for start in range(0, len(body), _SLICE):
+            if start:
+                await asyncio.sleep(0)
+            if _is_in(secret, body, start, start + _SLICE):
+                return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Spellings:
+    """A secret as it is, all its spellings, and what an escape of one of its characters looks like.
+
+    `places` are those of a character by itself and the byte before it; `reach` is the length of the longest spelling.
+    """
+
+    plain: bytes
+    whole: re.Pattern[bytes]
+    escape: re.Pattern[bytes]
+    places: Mapping[tuple[int, int], tuple[int, ...]]
+    reach: int
+
+
+def _is_in(secret: str, text: bytes, start: int, end: int) -> bool:
+    """Whether the secret stands in the text and begins between `start` and `end`, or a little before."""
+    known = _spellings(secret)
+    plain, whole = known.plain, known.whole
+    if text.find(plain, start, end + len(plain)) >= 0:
+        return True
+    for escape in known.escape.finditer(text, start, min(end + known.reach, len(text))):
+        # Up to its first escape the secret is spelt as it is.
+        at = escape.start()
+        if whole.match(text, at):
+            return True
+        for character in _decoded(escape) if at else ():
+            for place in known.places.get((text[at - 1], character), ()):
+                if text.startswith(plain[:place], max(at - place, 0)) and whole.match(text, max(at - place, 0)):
+                    return True
+    return False
+
+
+def _decoded(escape: re.Match[bytes]) -> tuple[int, ...]:
+    """What an escape may stand for: `\\u0026#65;` is "&" in JSON, and "A" in XML inside JSON."""
+    number, letter, percent, entity = escape.groups()
+    if letter is not None:
+        return (letter[0],)
+    if number is not None or percent is not None:
+        return (int(number or percent, 16),)
+    in_xml = ord(html.unescape(f"&{entity.decode()}"))
+    return (in_xml, ord("&")) if escape[0].startswith(b"\\") else (in_xml,)
+
+
+_ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+
+
+@lru_cache(maxsize=256)
+def _spellings(secret: str) -> _Spellings:
+    plain = secret.encode()
+    places: dict[tuple[int, int], tuple[int, ...]] = {}
+    for place in range(1, len(plain)):
+        key = plain[place - 1], plain[place]
+        places[key] = (*places.get(key, ()), place)
+    characters = sorted(set(secret))
+    numbers = "|".join(map(_hexadecimal, characters))
+    entities = "|".join(map(_entity, characters))
+    letters = re.escape("".join(set('"\\/') & set(secret)))
+    # It begins with a set of characters, which lets `re` skip to the next of them quickly.
+    escape = (
+        rf"[&\\%](?:(?<=\\)(?:u00(?=2|3|4|5|6|7)({numbers})(?!(?<=26)(?:{entities}))"
+        rf"{f'|([{letters}])' if letters else '|(?!)()'})|(?<=%)({numbers})|(?:(?<=&)|(?<=\\)u0026)({entities}))"
+    )
+    whole = "".join(f"(?:{re.escape(character)}|{_escapes(character)})" for character in secret)
+    return _Spellings(
+        plain, re.compile(whole.encode()), re.compile(escape.encode()), places, _LONGEST_ESCAPE * len(plain)
+    )
+
+
+def _hexadecimal(character: str) -> str:
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{ord(character):02x}")
+
+
+def _entity(character: str) -> str:
+    """What follows the "&" of a reference to a character."""
+    named = f"|{_ENTITIES[character]};" if character in _ENTITIES else ""
+    return f"#0*+{ord(character)};|#[xX]0*+{_hexadecimal(character)};{named}"
+
+
+def _escapes(character: str) -> str:
+    number = _hexadecimal(character)
+    letter = rf"|\\{re.escape(character)}" if character in '"\\/' else ""
+    return rf"\\u00{number}|%{number}|(?:&|\\u0026)(?:{_entity(character)}){letter}"

@@ -1,0 +1,119 @@
+"""The links of a provider's pages, written anew so that a client can follow them through the gateway."""
+
+from dataclasses import dataclass, field
+
+from shared.fhir.body import Body
+from shared.fhir.document import Bundle, Link
+from shared.fhir.errors import FhirError
+from shared.fhir.interaction import InteractionKind, parse
+from shared.fhir.paging import (
+    MAX_HANDLES,
+    PAGE_PARAMETER,
+    PAGE_RELATIONS,
+    Asked,
+    Paging,
+    continued,
+    encoded,
+    page_bundles,
+)
+from shared.fhir.rewriting import rewrite_form
+from shared.fhir.rewriting.left_out import left_out
+from shared.upstream.context import RequestContext
+from shared.upstream.pages import Page, Pages
+
+_MAX_HANDLES_OF_RESPONSE = 500  # a batch's response holds as many Bundles as the batch has searches
+_SELF = frozenset({InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE})
+_RANKS = {relation: rank for rank, relation in enumerate(PAGE_RELATIONS)}
+
+Replaced = list[tuple[int, int, str]]
+"""Byte spans of a body, and what is written there."""
+
+
+def paging(context: RequestContext) -> Paging:
+    """How the links of the context's provider are read."""
+    provider = context.provider
+    return Paging(
+        provider.base_url, provider.page_origins, context.downstream_links, context.base_url, context.permissions
+    )
+
+
+async def write_links(
+    context: RequestContext, pages: Pages, body: Body, url: str, asked: Asked, entries: tuple[Asked, ...] = ()
+) -> Replaced:
+    """What is written instead of the links to pages in a response that came from `url`; "" for one that is left out.
+
+    A link that is not among them is mapped like any other URL. Raises FhirError (502) when a page is on another server
+    or is not let through, and what `Pages.handles` raises.
+    """
+    if body.resource.bundle is None:
+        return []
+    replaced: Replaced = []
+    kept: list[tuple[Link, Page]] = []
+    for answered, bundle in page_bundles(body.resource.bundle, asked, entries):
+        request_url = url if answered is asked else f"{context.provider.base_url}/{answered.interaction.path}"
+        links = _links_of(context, bundle, request_url, answered, _MAX_HANDLES_OF_RESPONSE - len(kept))
+        replaced += [(link.start, link.end, new) for link, new in links.written]
+        replaced += [(*span, "") for span in left_out(body.content, body.format, bundle, links.left_out)]
+        kept += links.kept
+    if kept:
+        handles = await pages.handles([page for _, page in kept], context.deadline)
+        for (link, page), handle in zip(kept, handles, strict=True):
+            replaced.append((link.start, link.end, f"{context.base_url}/{page.type}?{PAGE_PARAMETER}={handle}"))
+    return replaced
+
+
+@dataclass(slots=True)
+class _Links:
+    """What becomes of a Bundle's links: written anew, kept under a handle, or left out."""
+
+    written: list[tuple[Link, str]] = field(default_factory=list)
+    kept: list[tuple[Link, Page]] = field(default_factory=list)
+    left_out: list[Link] = field(default_factory=list)
+
+
+def _links_of(context: RequestContext, bundle: Bundle, request_url: str, answered: Asked, left: int) -> _Links:
+    """What becomes of a Bundle's links, of which at most `left`, and MAX_HANDLES, may get a handle."""
+    links, found = paging(context), _Links()
+    # The most wanted ones first.
+    for link in sorted(bundle.links, key=lambda link: _RANKS.get(_relation(link), len(_RANKS))):
+        relation = _relation(link)
+        if not link.url.strip():
+            found.left_out.append(link)
+        elif relation == "self":
+            found.written.append((link, _self(context, links, link.url, request_url, answered)))
+        elif relation in _RANKS:
+            page = links.page(link.url, request_url, answered.interaction)
+            if page.plain is not None:
+                found.written.append((link, page.plain))
+            elif len(found.kept) < min(left, MAX_HANDLES):
+                found.kept.append((link, _page(context, page.url, answered)))
+            else:
+                found.left_out.append(link)
+        elif links.own(link.url, request_url) is None and links.is_own_site(link.url):
+            found.left_out.append(link)
+    return found
+
+
+def _relation(link: Link) -> str:
+    return link.relation.strip().lower()
+
+
+def _self(context: RequestContext, links: Paging, url: str, request_url: str, answered: Asked) -> str:
+    """The provider's own link if it names a search or a history below its base, or else what the client asked for."""
+    own = links.own(url, request_url)
+    if own is not None:
+        path, _, query = own.removeprefix(context.base_url).partition("?")
+        try:
+            if parse("GET", path.removeprefix("/"), query, {}).kind in _SELF:
+                return own
+        except FhirError:
+            pass
+    path = answered.interaction.path.removesuffix("/_search")
+    query = encoded(rewrite_form(answered.query, context.downstream_links))
+    return f"{context.base_url}/{path}" + (f"?{query}" if query else "")
+
+
+def _page(context: RequestContext, url: str, answered: Asked) -> Page:
+    grant, page = context.grant, continued(answered.interaction)
+    binding = context.provider.binding
+    return Page(grant.tenant, grant.client_id, context.base, page.type or "", page.kind, binding, url)

@@ -1,0 +1,75 @@
+"""A link that is left out takes its separators with it: what stays is valid, and nothing else is touched."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.fhir.body import read_body
+from shared.fhir.document import run
+from shared.fhir.rewriting import LinkMap
+from shared.fhir.rewriting.left_out import left_out
+from shared.fhir.versions import FhirFormat
+
+NONE = LinkMap(("https://nowhere.example/fhir",), "https://gateway.example/stu3")
+URLS = st.lists(st.sampled_from(["", "a", "{b}"]), min_size=1, max_size=5)
+
+
+def without_empty_links(content: bytes, format: FhirFormat) -> bytes:
+    body = run(read_body(content, format))
+    assert body.resource.bundle is not None
+    empty = [link for link in body.resource.bundle.links if not link.url]
+    spans = left_out(body.content, format, body.resource.bundle, empty)
+    return run(body.mapped(NONE, [(*span, "") for span in spans]))
+
+
+@given(URLS, st.sampled_from([None, 1, "\t"]), st.booleans(), st.booleans())
+def test_json_stays_valid(urls: list[str], indent: int | str | None, first: bool, alone: bool) -> None:
+    links = [{"relation": "next", "url": url} for url in urls]
+    members = {"resourceType": "Bundle", "type": "searchset"}
+    if not alone:
+        members["total"] = 1  # type: ignore[assignment]
+    bundle = {"link": links, **members} if first else {**members, "link": links}
+    kept = [link for link in links if link["url"]]
+    expected = {**members, "link": kept} if kept else members
+    found = without_empty_links(json.dumps(bundle, indent=indent).encode(), FhirFormat.JSON)
+    assert json.loads(found) == expected
+
+
+@given(URLS, st.sampled_from(["", "\n  "]), st.sampled_from(["", "f:"]))
+def test_xml_stays_valid(urls: list[str], space: str, prefix: str) -> None:
+    def written(urls: list[str]) -> str:
+        links = "".join(
+            f'{space}<{prefix}link>{space}<{prefix}relation value="next"/><{prefix}url value="{url}"/></{prefix}link>'
+            for url in urls
+        )
+        name = f"xmlns{':f' if prefix else ''}"
+        total = f'{space}<{prefix}total value="1"/>'
+        return f'<{prefix}Bundle {name}="http://hl7.org/fhir">{total}{links}</{prefix}Bundle>'
+
+    def canonical(text: str) -> str:
+        return ElementTree.canonicalize(text, strip_text=True)
+
+    found = without_empty_links(written(urls).encode(), FhirFormat.XML).decode()
+    assert canonical(found) == canonical(written([url for url in urls if url]))
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [{"relation": "next", "url": "", "extension": [{"url": "x", "valueString": "}"}]}],
+        [{"url": "", "extension": [{"url": "x"}], "relation": "next"}],
+        [{"relation": "{", "url": ""}],
+    ],
+)
+def test_what_can_not_be_cut_out_surely_stays(links: list[dict[str, object]]) -> None:
+    content = json.dumps({"resourceType": "Bundle", "type": "searchset", "link": links}).encode()
+    found = without_empty_links(content, FhirFormat.JSON)
+    assert json.loads(found).get("link", links) == links
+
+
+def test_a_link_without_a_url_beside_it_stays() -> None:
+    content = b'{"resourceType":"Bundle","link":[{"relation":"x"},{"relation":"next","url":""}],"type":"searchset"}'
+    assert json.loads(without_empty_links(content, FhirFormat.JSON))["link"] == [{"relation": "x"}]

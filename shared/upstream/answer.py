@@ -31,6 +31,7 @@ _CODES = {
 }
 # What a server says so of this very request, with or without an OperationOutcome: no outage.
 _OF_THE_REQUEST = frozenset({400, 404, 405, 409, 410, 412, 413, 414, 415, 422, 429})
+_READS = frozenset({InteractionKind.READ, InteractionKind.VREAD})
 _ANSWERED_WITH_RESOURCES = frozenset(
     {
         InteractionKind.READ,
@@ -84,11 +85,15 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Step
     try:
         charset = _CHARSET.search(content_type)
         content = yield from to_utf8(answer.body, charset[1] if charset else None)
-        return FhirAnswer(status, answer.headers, (yield from read_body(content, format)))
+        body = yield from read_body(content, format)
     except Unreadable as error:
         if status in _OF_THE_REQUEST:
             raise _without_outcome(answer) from None
         raise unreadable(error) from None
+    if body.resource.bundle is not None and interaction.kind in _READS and interaction.type != "Bundle":
+        # Its links would pass for content, and lead anywhere.
+        raise FhirError(502, "exception", "The provider answered with a Bundle instead of the resource asked for.")
+    return FhirAnswer(status, answer.headers, body)
 
 
 def unreadable(error: Unreadable) -> FhirError:

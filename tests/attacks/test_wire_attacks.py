@@ -195,15 +195,15 @@ _ATTRIBUTES = " ".join(f'a{number}="1"' for number in range(100_000)).encode()
     [
         ("a million open brackets", _JSON, b"[" * 1_000_000, {400}),
         ("objects nested a hundred thousand deep", _JSON, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, {400}),
-        ("a number of a million digits", _JSON, _HEAD + b"9" * 1_000_000 + b"}", {400}),
+        ("a number of a million digits", _JSON, _HEAD + b"9" * 1_000_000 + b"}", {200}),
         ("a member repeated a hundred thousand times", _JSON, b"{" + b'"a":1,' * 100_000 + b'"a":1}', {400}),
-        ("a batch of a hundred thousand entries", _JSON, _batch(100_000), {413}),
-        ("a batch in a batch", _JSON, _batch(1, ""), {400}),
+        ("a batch of a hundred thousand entries", _JSON, _batch(100_000), {400, 413}),
+        ("a batch in a batch", _JSON, _batch(1, ""), {200}),
         ("twenty-one megabytes", _JSON, b" " * (21 * 1_048_576), {413}),
         ("a lone surrogate", _JSON, _HEAD + b'"\\ud800"}', {200, 400}),
-        ("entries to another server", _JSON, _batch(3, "https://evil.example/Patient/1"), {400}),
-        ("entries to a way up", _JSON, _batch(3, "../../admin"), {400}),
-        ("entries with a line break", _JSON, _batch(3, "Patient/1\r\nHost: evil"), {400}),
+        ("entries to another server", _JSON, _batch(3, "https://evil.example/Patient/1"), {200}),
+        ("entries to a way up", _JSON, _batch(3, "../../admin"), {200}),
+        ("entries with a line break", _JSON, _batch(3, "Patient/1\r\nHost: evil"), {200}),
         ("a billion laughs", _XML, _LAUGHS + _BUNDLE + b"&b;</Bundle>", {400}),
         ("an external entity", _XML, _OUTSIDE + _BUNDLE + b"</Bundle>", {400}),
         ("a hundred thousand elements deep", _XML, _BUNDLE + b"<a>" * 100_000, {400}),
@@ -215,6 +215,10 @@ _ATTRIBUTES = " ".join(f'a{number}="1"' for number in range(100_000)).encode()
 async def test_no_body_is_too_much(target: Target, name: str, media: str, body: bytes, statuses: set[int]) -> None:
     answer = await target.app.fhir(target.tenant, "", "POST", data=body, headers={"Content-Type": media})
     assert answer.status in statuses
+    if name.startswith(("a batch in", "entries")):
+        # The batch is answered, and each of its entries refused.
+        outcomes = [entry["response"]["status"][:3] for entry in json.loads(answer.body)["entry"]]
+        assert set(outcomes) <= {"400", "404"}
     assert not [line for line in target.asked if b"evil" in line or b"admin" in line]
     page.note("attacks", f"a body: {name}", 1, answer.status)
 

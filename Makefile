@@ -13,7 +13,7 @@ LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --u
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test bench faults soak check format lock snapshots sbom clean
+.PHONY: help run services demo test clients bench faults soak check format lock snapshots sbom clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: $(INSTALLED) ## play the app against what runs, and print the charts it ge
 
 test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests
 	$(BIN)/python -m pytest
+
+clients: $(INSTALLED) $(FHIRSTARTER) ## compare what others' clients find, with HL7's examples and HAPI's validator; needs Java, Maven, Rust, Go
+	$(BIN)/python -m pytest tests/conformance/check_*.py
 
 bench: $(INSTALLED) $(WORKER) ## measure everything, a quarter of an hour (QUICK=1: three); needs nginx, haproxy and wrk
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
@@ -60,7 +63,7 @@ sbom: $(INSTALLED) $(SUPPLY) ## write the bill of materials and the table of lic
 	$(BIN)/python -m tests.supply.bill_of_materials
 
 clean: ## remove what make installed; the state of the local stack stays
-	rm -rf $(VENV) .checkov .supply .fhirstarter .functions-worker local/azurite/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .checkov .supply .fhirstarter .functions-worker local/azurite/node_modules tests/clients/*/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements.lock requirements-dev.txt requirements-dev.lock
 	@echo "Installing the requirements into $(VENV)"

@@ -1,8 +1,8 @@
 """The answer to a batch, put together from the answers to its entries."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from xml.sax.saxutils import quoteattr
 
@@ -31,13 +31,22 @@ def batch_response(answers: Iterable[EntryAnswer], version: FhirVersion, format:
     """A Bundle of type batch-response (http://hl7.org/fhir/R4/http.html#transaction-response).
 
     An OperationOutcome stands in `entry.response.outcome`; DSTU2 has no such element, so that there it is the
-    entry's resource.
+    entry's resource. A `fullUrl` stands once: two entries may not have the same (invariant bdl-7).
     """
+    answers = _named_once(answers)
     if format is FhirFormat.XML:
         entries = b"".join(_xml_entry(answer, version) for answer in answers)
         return b'<Bundle xmlns="http://hl7.org/fhir"><type value="batch-response"/>' + entries + b"</Bundle>"
     entries = b",".join(_json_entry(answer, version) for answer in answers)
-    return b'{"resourceType":"Bundle","type":"batch-response","entry":[' + entries + b"]}"
+    member = b',"entry":[' + entries + b"]" if entries else b""
+    return b'{"resourceType":"Bundle","type":"batch-response"' + member + b"}"
+
+
+def _named_once(answers: Iterable[EntryAnswer]) -> Iterator[EntryAnswer]:
+    seen = set[str | None]()
+    for answer in answers:
+        yield replace(answer, full_url=None) if answer.full_url in seen else answer
+        seen.add(answer.full_url)
 
 
 def _json_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:

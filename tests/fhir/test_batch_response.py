@@ -1,0 +1,33 @@
+import json
+
+import pytest
+
+from shared.fhir.batch_response import EntryAnswer, batch_response
+from shared.fhir.versions import FhirFormat, FhirVersion
+
+ONE, OTHER = "https://gateway.example/r4/Patient/1", "https://gateway.example/r4/Patient/2"
+
+
+@pytest.mark.parametrize("format", [FhirFormat.JSON, FhirFormat.XML])
+def test_an_empty_batch_has_an_answer_without_entries(format: FhirFormat) -> None:
+    assert b"entry" not in batch_response([], FhirVersion.R4, format)
+
+
+@pytest.mark.parametrize("format", [FhirFormat.JSON, FhirFormat.XML])
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ([ONE, OTHER], [ONE, OTHER]),
+        ([ONE, OTHER, ONE, ONE], [ONE, OTHER, None, None]),
+        ([None, None, ONE], [None, None, ONE]),
+    ],
+)
+def test_no_two_entries_have_the_same_full_url(
+    format: FhirFormat, asked: list[str | None], named: list[str | None]
+) -> None:
+    body = b"{}" if format is FhirFormat.JSON else b"<Patient/>"
+    bundle = batch_response((EntryAnswer(200, body, url) for url in asked), FhirVersion.R4, format)
+    if format is FhirFormat.JSON:
+        assert [entry.get("fullUrl") for entry in json.loads(bundle)["entry"]] == named
+    else:
+        assert [url for url in named if url] == [part.split(b'"')[1].decode() for part in bundle.split(b"<fullUrl")[1:]]

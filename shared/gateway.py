@@ -42,7 +42,7 @@ from shared.upstream.request_body import (
     parameters,
     resource_body,
 )
-from shared.upstream.search import FORM
+from shared.upstream.search import FORM, with_accurate_total
 
 _DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
 _BINARY = re.compile(r"Binary/[^/_][^/]*(?:/_history/[^/]+)?/?")  # read and vread
@@ -332,4 +332,7 @@ def _judged(
         authorize(entry.interaction, entry.query, context.permissions)
     except FhirError as error:
         return error
-    return replace(entry, query=spelled_format(entry.query, context.provider.version)), content
+    query = spelled_format(entry.query, context.provider.version)
+    if context.provider.accurate_total and entry.interaction.kind is InteractionKind.SEARCH_TYPE:
+        query = with_accurate_total(query)
+    return replace(entry, query=query), content

@@ -16,6 +16,7 @@ import orjson
 from shared.fhir.document import Bundle, Entry, Resource
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
+from shared.fhir.paging import page_handle
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirFormat
 
@@ -112,6 +113,8 @@ def _entry(index: int, entry: Entry, links: LinkMap) -> BatchEntry | RefusedEntr
         interaction = parse(method, path, query, headers)
         if interaction.kind is InteractionKind.BATCH:
             raise FhirError(400, "not-supported", "A batch can't hold another batch.")
+        if interaction.kind is InteractionKind.SEARCH_TYPE and page_handle(query):
+            raise FhirError(400, "not-supported", "A further page is asked for by itself, not in a batch.")
         _check_resource(method, interaction, entry.resource)
     except FhirError as error:
         status = error.status if error.status in (404, 405) else 400

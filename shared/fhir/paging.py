@@ -191,6 +191,8 @@ def continued(answered: Interaction) -> Interaction:
 
 def page_handle(query: str) -> str | None:
     """The handle that a raw query names by `_page`, or None. A number is a provider's own page: some name it so."""
+    if PAGE_PARAMETER not in query and "%" not in query:
+        return None
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if unquote(name) == PAGE_PARAMETER and not value.isdecimal():

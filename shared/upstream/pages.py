@@ -22,6 +22,7 @@ LIFETIME_SECONDS = 3600
 _HANDLE_BYTES = 24
 _HANDLE_LENGTH = 32
 _MAX_URL = 32_000  # a string property holds 64 KiB of UTF-16
+_ROWS_TOGETHER = 80  # Table Storage takes 100 in a transaction, of 4 MiB
 _MAX_REMEMBERED = 5_000  # digests and handles: 2 MB
 _KEYS = ["PartitionKey", "RowKey"]
 _KEPT_AFTER_EXPIRY = timedelta(days=1)  # so long an old handle is "expired" rather than unknown
@@ -118,8 +119,9 @@ class Pages:
     async def _insert(self, rows: Sequence[dict[str, object]]) -> None:
         if len(rows) == 1:
             await self._table.insert(rows[0])
-        else:
-            await self._table.insert_together(*rows)
+            return
+        parts = (rows[start : start + _ROWS_TOGETHER] for start in range(0, len(rows), _ROWS_TOGETHER))
+        await asyncio.gather(*(self._table.insert_together(*part) for part in parts))
 
     def _perhaps_sweep(self, made: int) -> None:
         by_chance = random.random() * _HANDLES_PER_SWEEP < made  # noqa: S311 (no secret)

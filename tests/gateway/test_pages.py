@@ -379,3 +379,61 @@ async def test_handles_that_expired_days_ago_are_deleted_while_others_are_made(
         if len(left) == 2:
             break
     assert sorted(left) == ["handle-0.5", "handle0.5"]
+
+
+async def test_a_batch_of_many_searches_has_all_their_pages(deployment: Deployment, provider: Provider) -> None:
+    count = 200
+    found = [
+        {
+            "resource": {
+                "resourceType": "Bundle",
+                "type": "searchset",
+                "link": [{"relation": "next", "url": f"{provider.base_url}?_getpages={number}&x={'y' * 4000}"}],
+            }
+        }
+        for number in range(count)
+    ]
+    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": found})
+    tenant = await deployment.tenant(provider.base_url)
+    entries = [{"request": {"method": "GET", "url": "Observation?patient=1"}}] * count
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    answered = json.loads((await deployment.send("POST", "/stu3", await deployment.token(tenant), batch)).body)
+    handles = {entry["resource"]["link"][0]["url"].rpartition("=")[2] for entry in answered["entry"]}
+    assert handles == {row["RowKey"] for row in await deployment.table(PAGES).partition(tenant)}
+    assert len(handles) == count
+
+
+async def test_a_page_is_not_asked_for_in_a_batch(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "batch-response"})
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    entries = [{"request": {"method": "GET", "url": f"Observation?_page={page}"}} for page in ("A" * 32, "2")]
+    answer = await deployment.send(
+        "POST", "/stu3", token, {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    )
+    assert json.loads(answer.body)["entry"][0]["response"]["status"].startswith("400")
+    assert provider.targets == ["/fhir/Observation?_page=2"]
+
+
+@pytest.mark.parametrize(
+    ("links", "left"),
+    [
+        ([("next", "")], None),
+        ([("self", "BASE/Observation?x=1"), ("next", " ")], ["self"]),
+        ([("previous", ""), ("self", "BASE/Observation?x=1"), ("next", "")], ["self"]),
+        ([("self", "BASE/Observation?x=1"), ("alternate", "HOST/other")], ["self"]),
+        ([("self", "BASE/Observation?x=1"), ("license", "https://hl7.org/license")], ["self", "license"]),
+    ],
+)
+async def test_a_link_that_leads_nowhere_is_left_out(
+    deployment: Deployment, provider: Provider, links: list[tuple[str, str]], left: list[str] | None
+) -> None:
+    bundle = {
+        "resourceType": "Bundle",
+        "link": [{"relation": relation, "url": url} for relation, url in links],
+        "type": "searchset",
+    }
+    host = provider.base_url.removesuffix("/fhir")
+    provider.answers(json.dumps(bundle).replace("BASE", provider.base_url).replace("HOST", host))
+    token = await deployment.token(await deployment.tenant(provider.base_url))
+    answer = json.loads((await deployment.send("GET", "/stu3/Observation?x=1", token)).body)
+    assert ([link["relation"] for link in answer["link"]] if "link" in answer else None) == left

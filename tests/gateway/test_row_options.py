@@ -62,6 +62,16 @@ async def test_a_search_that_says_nothing_of_the_total_asks_for_it_where_the_row
     assert provider.targets[1] == "/fhir/Patient/1"
 
 
+async def test_the_searches_of_a_batch_ask_for_the_total_too(deployment: Deployment, provider: Provider) -> None:
+    provider.answers({"resourceType": "Bundle", "type": "batch-response"})
+    token = await deployment.token(await deployment.tenant(provider.base_url, Total="accurate"))
+    urls = ("Observation?patient=1", "Patient/1", "Patient?_total=none")
+    entries = [{"request": {"method": "GET", "url": url}} for url in urls]
+    await deployment.send("POST", "/stu3", token, {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    sent = [entry["request"]["url"] for entry in json.loads(provider.bodies[0])["entry"]]
+    assert sent == ["Observation?patient=1&_total=accurate", "Patient/1", "Patient?_total=none"]
+
+
 async def test_the_operations_that_the_row_names_are_let_through_and_their_pages(
     deployment: Deployment, provider: Provider
 ) -> None:

@@ -1,5 +1,6 @@
 """What keeps tenants apart, whatever their rows and requests hold."""
 
+import asyncio
 import uuid
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from shared.azure.tables import PAGES
 from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth
 from shared.fhir.errors import FhirError
+from shared.fhir.interaction import InteractionKind
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirVersion
 from shared.upstream.breaker import Breaker
@@ -86,6 +88,9 @@ async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Prov
     async with limiter.slot(one), limiter.slot(two):
         with breaker.attempt(two) as attempt:
             attempt.answered = True
+    for changed in (replace(one, base_url=f"{one.base_url}x"), replace(one, auth=replace(one.auth, secret="new-one"))):
+        with breaker.attempt(changed) as attempt:
+            attempt.answered = True
 
 
 @given(owner=st.tuples(tenants, names, st.sampled_from(["fhir", "stu3", "r4"])), data=st.data())
@@ -95,12 +100,13 @@ async def test_a_page_is_there_for_exactly_who_got_it(
 ) -> None:
     pages = Pages(stack.table(PAGES))
     tenant, client_id, base = owner
-    page = Page(tenant, client_id, base, "Patient", f"https://h.example/{uuid.uuid4()}")
-    handle = await pages.handle(page)
-    assert await pages.page(handle, tenant=tenant, client_id=client_id, base=base) == page
-    which = data.draw(st.sampled_from(["tenant", "client_id", "base"]))
-    asked = {"tenant": tenant, "client_id": client_id, "base": base}
-    asked[which] = {"tenant": str(uuid.uuid4()), "client_id": client_id + "x", "base": "dstu2"}[which]
+    kind, binding = InteractionKind.SEARCH_TYPE, "its address and credential"
+    page = Page(tenant, client_id, base, "Patient", kind, binding, f"https://h.example/{uuid.uuid4()}")
+    [handle] = await pages.handles([page], asyncio.get_running_loop().time() + 60)
+    asked = {"tenant": tenant, "client_id": client_id, "base": base, "type": "Patient", "binding": binding}
+    assert await pages.page(handle, **asked) == page
+    others = {"tenant": str(uuid.uuid4()), "client_id": client_id + "x", "base": "dstu2", "type": "Observation"}
+    which = data.draw(st.sampled_from([*others, "binding"]))
     with pytest.raises(FhirError) as refused:
-        await pages.page(handle, **asked)
-    assert refused.value.status == 404
+        await pages.page(handle, **{**asked, which: others.get(which, "another credential")})
+    assert refused.value.status == (410 if which == "binding" else 404)

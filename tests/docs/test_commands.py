@@ -14,7 +14,7 @@ from tests.docs.pages import DOCS, blocks, commands, filled, named, resolved, sp
 
 ROOT = DOCS.parent
 START = "python -m admin"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 TEMPLATES = sorted((ROOT / "shared" / "portal" / "templates").glob("*.html"))
 SOURCES = [file for folder in ("admin", "shared", "local") for file in sorted((ROOT / folder).rglob("*.py"))]
 

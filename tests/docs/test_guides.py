@@ -1,15 +1,16 @@
-"""The operator's guides name what is there: commands, files, tests, parameters and columns."""
+"""The guides for operators and developers name what is there: commands, files, tests, parameters and columns."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, Fence, blocks, broken_links
+from tests.docs.pages import DOCS, Fence, blocks, broken_links, spans
 from tests.infra.bicep import INFRA, ROOT
 from tests.infra.queries import columns, operands
 
 GUIDES = [DOCS / f"{name}.md" for name in ("deployment", "runbook", "security-model", "costs", "supply-chain")]
+FOR_DEVELOPERS = [DOCS / "architecture.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 WITH_COMMANDS = [DOCS / "deployment.md", DOCS / "runbook.md"]
 WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
 
@@ -50,6 +51,24 @@ def missing_parameters(text: str) -> set[str]:
     return spoken - given - {"appRoleAssignmentRequired"}
 
 
+def missing_from_checkout(codes: list[str], makefile: str) -> set[str]:
+    """Paths from the root, files, and targets of `make` that pieces of code name and that are not there."""
+    words = "\n".join(codes)
+    targets = {target for line in re.findall(r"^make ([a-z ]+)", words, re.M) for target in line.split()}
+    tops = "|".join(re.escape(entry.name) for entry in ROOT.iterdir())
+    paths = re.findall(rf"(?<!\S)(?:(?:{tops})/[^\s,:]*|[^\s,:]+\.(?:py|md|json|txt|html|bicep))(?=[,:\s]|$)", words)
+    return missing_targets(f"`make {' '.join(targets)}`", makefile) | {
+        path for path in paths if not (ROOT / path).exists()
+    }
+
+
+@pytest.mark.parametrize("page", FOR_DEVELOPERS, ids=lambda page: page.stem)
+def test_what_developers_are_told_of_is_there(page: Path) -> None:
+    codes = spans(page) + [block.text for block in blocks(page) if isinstance(block, Fence)]
+    assert broken_links(page) == []
+    assert missing_from_checkout(codes, (ROOT / "Makefile").read_text()) == set()
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_what_the_guides_name_is_there(page: Path) -> None:
     text = page.read_text("utf-8")
@@ -66,6 +85,8 @@ def test_what_is_not_there_would_be_noticed() -> None:
         "test_that_nobody_wrote"
     }
     assert missing_outputs('"$(output portalAdress)" "$(output portalUrl)"') == {"portalAdress"}
+    codes = ["shared/gatewey.py", "shared/fhir/", "policy.py", "make test chek  # both"]
+    assert missing_from_checkout(codes, "test: x\ncheck: y\n") == {"shared/gatewey.py", "policy.py", "chek"}
     assert missing_parameters("`cacheSecond` and `cacheSeconds`") == {"cacheSecond"}
 
 

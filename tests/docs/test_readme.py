@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
+from tests.docs.pages import broken_links
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -34,6 +35,10 @@ class Recorder(dict[str, str]):
     def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
         self.asked.add(key)
         return super().get(key, default)
+
+
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there() -> None:
+    assert broken_links(ROOT / "README.md") == []
 
 
 def test_every_setting_is_in_the_table_and_no_other() -> None:

@@ -5,10 +5,8 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
 import socket
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +21,7 @@ from local.hospitals.hospital import HOSPITALS
 from local.hospitals.resources import resources
 from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.clients import installation
+from tests.clients.installation import Unavailable
 
 DSTU2, STU3, R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
 OBSERVATIONS = 120
@@ -53,10 +52,6 @@ SERVERS = (
 )
 
 
-class Unavailable(Exception):
-    """A server can't be run on this machine; the message says why."""
-
-
 @dataclass(frozen=True)
 class Running:
     """What runs: base URLs by the servers' keys, and why the others do not."""
@@ -79,12 +74,12 @@ async def running() -> AsyncIterator[Running]:
 
     async with AsyncExitStack() as processes:
         async with asyncio.TaskGroup() as starting:
-            starting.create_task(start(["hapi-dstu2", "hapi-stu3", "hapi-r4"], _start_hapi))
+            starting.create_task(start(["hapi-dstu2", "hapi-stu3", "hapi-r4"], start_hapi))
             starting.create_task(start(["medplum-r4"], _start_medplum))
             starting.create_task(start(["fhirstarter-stu3"], partial(_start_fhirstarter, sequence="STU3")))
             starting.create_task(start(["fhirstarter-r4"], partial(_start_fhirstarter, sequence="R4B")))
         versions = {server.key: server.version for server in SERVERS}
-        await asyncio.gather(*(_load(base, versions[key]) for key, base in bases.items()))
+        await asyncio.gather(*(load(base, versions[key], charts(versions[key])) for key, base in bases.items()))
         yield Running(bases, unavailable)
 
 
@@ -95,9 +90,9 @@ def releases() -> dict[str, str]:
     hapi = re.search(r"<hapi.version>(.+)</hapi.version>", pom)
     assert hapi is not None
     return {
-        "HAPI FHIR": f"{hapi[1]}, its plain server",
-        "Medplum": f"`@medplum/fhir-router` {packages['node_modules/@medplum/fhir-router']['version']}",
-        "fhirstarter": f"{fhirstarter().version} (R4 is R4B)",
+        "HAPI FHIR": hapi[1],
+        "Medplum": packages["node_modules/@medplum/fhir-router"]["version"],
+        "fhirstarter": fhirstarter().version,
     }
 
 
@@ -146,36 +141,16 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 async def hapi(main_class: str, *arguments: str) -> list[str]:
     """The command that runs a class of the Java project, once that is built. Raises Unavailable."""
-    java, maven = shutil.which("java"), shutil.which("mvn")
-    if java is None or maven is None:
-        raise Unavailable("HAPI FHIR needs Java and Maven")
-    await asyncio.to_thread(_build_hapi, maven)
-    classes = os.pathsep.join((str(_HAPI / "target" / "classes"), str(_HAPI / "target" / "libraries" / "*")))
-    return [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", classes, main_class, *arguments]
+    return [*await asyncio.to_thread(installation.java, _HAPI), main_class, *arguments]
 
 
-async def _start_hapi(processes: AsyncExitStack) -> list[str]:
+async def start_hapi(processes: AsyncExitStack) -> list[str]:
+    """Starts HAPI FHIR, empty; gives its bases in the order of the versions. Raises Unavailable."""
     port = free_port()
     command = await hapi("server.HapiServer", str(port))
     origin = f"http://127.0.0.1:{port}"
     await processes.enter_async_context(process(command, f"{origin}/r4/metadata"))
     return [f"{origin}/{version.value}" for version in FhirVersion]
-
-
-def _build_hapi(maven: str) -> None:
-    sources = [_HAPI / "pom.xml", *_HAPI.glob("src/**/*.java")]
-    built = _HAPI / "target" / "hapi-server-1.jar"
-    if built.exists() and built.stat().st_mtime > max(source.stat().st_mtime for source in sources):
-        return
-    command = (maven, "--batch-mode", "--quiet", "package")
-    try:
-        done = subprocess.run(
-            command, cwd=_HAPI, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300
-        )
-    except subprocess.TimeoutExpired:
-        raise Unavailable("Maven can't build HAPI FHIR within 300 s") from None
-    if done.returncode != 0:
-        raise Unavailable(f"Maven can't build HAPI FHIR: {done.stdout.strip()[:500]}")
 
 
 async def _start_medplum(processes: AsyncExitStack) -> list[str]:
@@ -204,7 +179,8 @@ async def _start_fhirstarter(processes: AsyncExitStack, sequence: str) -> list[s
     return [base]
 
 
-async def _load(base: str, version: FhirVersion) -> None:
+async def load(base: str, version: FhirVersion, resources: Iterable[dict[str, Any]]) -> None:
+    """Puts resources on a server."""
     headers = {"Content-Type": version.media_type(FhirFormat.JSON)}
     at_once = asyncio.Semaphore(_AT_ONCE)
 
@@ -214,9 +190,9 @@ async def _load(base: str, version: FhirVersion) -> None:
             assert response.status in (200, 201), await response.text()
 
     async with aiohttp.ClientSession() as session:
-        loaded = list(charts(version))
-        await put(session, loaded[0])
-        await asyncio.gather(*(put(session, resource) for resource in loaded[1:]))
+        first, *others = resources
+        await put(session, first)
+        await asyncio.gather(*(put(session, resource) for resource in others))
 
 
 def _text(resource: dict[str, Any]) -> str:

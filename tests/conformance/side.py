@@ -22,7 +22,8 @@ _BUNDLE_JSON = re.compile(rb'({"resourceType":"Bundle","id":")' + _ID + rb'(","m
 _BUNDLE_XML = re.compile(rb'(<Bundle [^>]*><id value=")' + _ID + rb'("></id><meta><lastUpdated value=")[^"]*')
 _TIME = re.compile(rb'("lastUpdated":"|<lastUpdated value=")[^"]*')
 _VERSION = re.compile(rb'("versionId":")' + _ID)
-_ADDRESS = re.compile(rb'("url":"|<url value=")([^"]*)')
+_LINK = re.compile(rb'("relation":"[^"]*","url":"|<relation value="[^"]*"(?:></relation>|/>)<url value=")([^"]*)')
+_PAGE = re.compile(r"/?[A-Za-z]*[/?]_(?:page[/=]|getpages=)")
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,15 @@ class Answer:
     body: bytes
 
     @property
+    def format(self) -> FhirFormat | None:
+        """The format that its Content-Type names."""
+        return media_type_format(self.headers.get("Content-Type"))
+
+    @property
     def is_fhir(self) -> bool:
         """Whether it is what a FHIR client can read: a resource, or nothing at all."""
-        format = media_type_format(self.headers.get("Content-Type"))
-        return not self.body or format is FhirFormat.XML or (format is not None and b'"resourceType"' in self.body)
+        known = self.format is FhirFormat.XML or (self.format is not None and b'"resourceType"' in self.body)
+        return not self.body or known
 
     @property
     def document(self) -> Any:
@@ -101,7 +107,7 @@ class Side:
         for name in ("Location", "Content-Location"):
             if name in headers:
                 headers[name] = self._neutral_text(urljoin(answer.url, headers[name]))
-        body = _ADDRESS.sub(lambda found: found[1] + self._neutral_link(found[2], answer), answer.body)
+        body = _LINK.sub(lambda found: found[1] + self._neutral_link(found[2], answer), answer.body)
         is_bundle = b"Bundle" in body[:150]
         if is_bundle:
             body = _BUNDLE_XML.sub(rb"\1\2", _BUNDLE_JSON.sub(rb"\1\2", body))
@@ -119,7 +125,7 @@ class Side:
         """A link as an absolute URL; a page that has no address of its own below the base is a page all the same."""
         absolute = urljoin(answer.url, link.decode())
         rest = absolute.removeprefix(self.base)
-        if "?_page=" in rest or rest.startswith("?_getpages="):
+        if absolute.startswith(self.base) and _PAGE.match(rest):
             return b"page"
         return absolute.encode() if absolute.startswith(self.base) else link
 

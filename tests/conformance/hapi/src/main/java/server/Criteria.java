@@ -63,6 +63,7 @@ final class Criteria {
         Map<String, List<String>> parameters = new HashMap<>();
         UrlUtil.parseQueryString(condition.substring(condition.indexOf('?') + 1))
                 .forEach((name, values) -> parameters.put(name, List.of(values)));
+        parameters.remove("_format"); // HAPI's client has it in a condition too
         return matching(resources, parameters);
     }
 
@@ -71,7 +72,7 @@ final class Criteria {
         Stream<IBaseResource> found = resources.stream();
         for (Map.Entry<String, List<String>> parameter : parameters.entrySet()) {
             String[] name = parameter.getKey().split(":");
-            if (!PATHS.get(type).containsKey(name[0])) {
+            if (!PATHS.getOrDefault(type, Map.of()).containsKey(name[0])) {
                 throw new InvalidRequestException(type + " has no search parameter " + name[0]);
             }
             String modifier = name.length > 1 ? name[1] : "";

@@ -14,7 +14,17 @@ import org.eclipse.jetty.server.ServerConnector;
 /** HAPI FHIR's plain server for DSTU2, STU3 and R4 on one port of 127.0.0.1, which is its only argument. */
 public final class HapiServer {
 
-    private static final List<String> TYPES = List.of("Patient", "Observation", "Encounter", "Condition", "Location");
+    private static final List<String> TYPES = List.of(
+            "Patient",
+            "Observation",
+            "Encounter",
+            "Condition",
+            "Location",
+            "AllergyIntolerance",
+            "Coverage",
+            "MedicationOrder",
+            "MedicationRequest",
+            "MedicationStatement");
 
     private HapiServer() {}
 
@@ -39,8 +49,10 @@ public final class HapiServer {
     private static RestfulServer fhir(FhirContext context) {
         RestfulServer fhir = new RestfulServer(context);
         Records records = new Records();
-        fhir.registerProviders(
-                TYPES.stream().map(type -> new TypeProvider(context, type, records)).toList());
+        fhir.registerProviders(TYPES.stream()
+                .filter(context.getResourceTypes()::contains)
+                .map(type -> new TypeProvider(context, type, records))
+                .toList());
         FifoMemoryPagingProvider pages = new FifoMemoryPagingProvider(500);
         pages.setDefaultPageSize(50);
         pages.setMaximumPageSize(100);

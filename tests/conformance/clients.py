@@ -1,0 +1,276 @@
+"""FHIR and OAuth clients that others wrote, each as a program that takes the same steps on both sides."""
+
+import asyncio
+import importlib.metadata
+import json
+import os
+import re
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from shared.directory.provider import BatchMode
+from tests.clients import installation
+from tests.clients.installation import CLIENTS as PROGRAMS
+from tests.clients.installation import Unavailable
+from tests.conformance.conftest import Gateway
+from tests.conformance.servers import OBSERVATIONS, SERVERS, Running, Server
+
+STEPS = {
+    "token": "token",
+    "statement": "statement",
+    "read": "read",
+    "missing": "read of what is not there",
+    "search": "search, `_include`",
+    "post": "search by POST",
+    "pages": "pages, to the last one",
+    "history": "history, vread",
+    "write": "create, update, delete",
+    "batch": "batch",
+    "xml": "all in XML",
+}
+"""What a program may do, by the names it prints, and the columns of the table."""
+
+DIFFERENCES = {
+    "the server has no batch: the gateway takes it apart": {
+        (client, server, "batch")
+        for client in ("hapi", "fhir-sdk", "medplum", "fhir-kit-client", "fhirclient-js", "fhirpy")
+        for server in ("hapi-dstu2", "hapi-stu3", "hapi-r4", "fhirstarter-stu3", "fhirstarter-r4")
+    },
+    "the server has no statement: the gateway has its own": {
+        (client, "medplum-r4", "statement")
+        for client in ("fhir-sdk", "google-fhir", "medplum", "fhir-kit-client", "fhirclient-js", "fhirpy", "fhirclient")
+    },
+    "the server says 4.3.0 (R4B), the gateway's base is R4": {
+        (client, "fhirstarter-r4", "statement")
+        for client in ("fhir-kit-client", "fhirclient-js", "fhirpy", "fhirclient")
+    },
+    "the client can't follow the server's relative links; the gateway's are absolute": {
+        ("fhirclient-js", "fhirstarter-stu3", "write"),
+        ("fhirclient-js", "fhirstarter-r4", "write"),
+        ("fhirclient", "fhirstarter-r4", "pages"),
+    },
+    "the server's 404 is no FHIR: the gateway's is, and the client's error holds it": {
+        ("fhir-kit-client", "fhirstarter-stu3", "history"),
+        ("fhir-kit-client", "fhirstarter-r4", "history"),
+    },
+    "the client keeps only a link's query, and so finds no further page: that is in the path, here and there": {
+        ("medplum", "hapi-r4", "pages"),
+    },
+}
+"""The reasons why a client finds something else at the gateway, and where: client, server and step."""
+_MAY_FAIL = ("history", "pages")
+_SECONDS = 120.0
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TIME = re.compile(r'"lastUpdated": ?"[^"]*"')
+_PLACEHOLDER = "https://base.invalid/fhir"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client and the servers (by their keys) that its program can talk to.
+
+    `release` is what the lock files pin. `command` gives what starts the program, and raises Unavailable where that
+    can't be had. A `slow` one takes minutes to build the first time.
+    """
+
+    key: str
+    title: str
+    release: str
+    servers: Sequence[str]
+    command: Callable[[], Sequence[str]]
+    slow: bool = False
+
+
+Found = Mapping[str, Mapping[str, Any]]
+"""What a program found, by its steps: each has `found` or `error`."""
+
+
+def _pinned(path: str, pattern: str) -> str:
+    """The version that a file of the programs pins."""
+    found = re.search(pattern, (PROGRAMS / path).read_text())
+    assert found is not None
+    return found[1]
+
+
+def _npm(name: str, lock: str = "package-lock.json") -> str:
+    return _pinned(lock, rf'"node_modules/{name}": {{\s+"version": "([^"]+)"')
+
+
+def _maven(artifact: str) -> str:
+    return _pinned("java/pom.xml", rf"<artifactId>{artifact}</artifactId>\s+<version>(.+)</version>")
+
+
+def _node(script: Path) -> Callable[[], Sequence[str]]:
+    def command() -> Sequence[str]:
+        installation.node()
+        return (installation.node(script.parent), str(script))
+
+    return command
+
+
+def _python(module: str) -> Callable[[], Sequence[str]]:
+    return lambda: (sys.executable, "-m", f"tests.clients.{module}")
+
+
+def _java(name: str) -> Callable[[], Sequence[str]]:
+    return lambda: (*installation.java(PROGRAMS / "java"), f"clients.{name}")
+
+
+_ALL = tuple(server.key for server in SERVERS)
+_HAPI = ("hapi-dstu2", "hapi-stu3", "hapi-r4")
+
+CLIENTS = (
+    Client(
+        "hapi",
+        "HAPI FHIR client (Java)",
+        _pinned("java/pom.xml", r"<hapi.version>(.+)</hapi.version>"),
+        _HAPI,
+        _java("HapiClient"),
+        slow=True,
+    ),
+    Client("httpclient", "Apache HttpClient", _maven("httpclient5"), _HAPI, _java("ApacheClient"), slow=True),
+    Client(
+        "spring",
+        "Spring Security OAuth client",
+        _maven("spring-security-oauth2-client"),
+        _HAPI,
+        _java("SpringClient"),
+        slow=True,
+    ),
+    Client(
+        "fhir-sdk",
+        "fhir-sdk (Rust)",
+        _pinned("rust/Cargo.lock", r'name = "fhir-sdk"\nversion = "(.+)"'),
+        ("hapi-stu3", "hapi-r4", "medplum-r4"),
+        lambda: installation.rust(PROGRAMS / "rust", "fhir-sdk-client"),
+        slow=True,
+    ),
+    Client(
+        "google-fhir",
+        "google/fhir (Go)",
+        _pinned("go/go.mod", r"google/fhir/go v(\S+)"),
+        ("hapi-stu3", "hapi-r4", "medplum-r4"),
+        lambda: installation.go(PROGRAMS / "go"),
+        slow=True,
+    ),
+    Client(
+        "medplum",
+        "MedplumClient",
+        _npm("@medplum/core"),
+        ("hapi-r4", "medplum-r4"),
+        _node(PROGRAMS / "medplum_client.mjs"),
+    ),
+    Client(
+        "fhir-kit-client", "fhir-kit-client", _npm("fhir-kit-client"), _ALL, _node(PROGRAMS / "fhir_kit_client.mjs")
+    ),
+    Client(
+        "fhirclient-js",
+        "fhirclient (JavaScript)",
+        _npm("fhirclient", "fhirclient/package-lock.json"),
+        _ALL,
+        _node(PROGRAMS / "fhirclient" / "client.mjs"),
+    ),
+    Client("fhirpy", "fhirpy", importlib.metadata.version("fhirpy"), _ALL, _python("fhirpy_client")),
+    Client(
+        "fhirclient",
+        "fhirclient (Python)",
+        importlib.metadata.version("fhirclient"),
+        ("hapi-r4", "medplum-r4", "fhirstarter-r4"),
+        _python("fhirclient_client"),
+    ),
+)
+
+
+def pairs(*, slow: bool) -> list[Any]:
+    """The tests' parameters: each client with each of its servers, without the slow ones or with them."""
+    return [
+        pytest.param(client, server, id=f"{client.key}-{server.key}")
+        for client in CLIENTS
+        for server in SERVERS
+        if server.key in client.servers and client.slow <= slow
+    ]
+
+
+async def compare(
+    client: Client, server: Server, running: Running, gateway: Gateway, session: aiohttp.ClientSession
+) -> dict[str, str]:
+    """Holds what a client finds at the gateway to what it finds at the server itself; gives the table's cells by step.
+
+    What differs needs a reason in DIFFERENCES. Skips the test where server or client can't run here.
+    """
+    if server.key in running.unavailable:
+        pytest.skip(running.unavailable[server.key])
+    try:
+        direct, through = await _both(client, server, running, gateway, session)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    ids = through["pages"].get("found")
+    assert ids is None or len(set(ids)) == len(ids) == OBSERVATIONS
+    assert through.keys() <= STEPS.keys()
+    assert through.keys() - {"token"} == direct.keys()
+    return {step: _cell((client.key, server.key, step), direct.get(step), through.get(step)) for step in STEPS}
+
+
+def _cell(place: tuple[str, str, str], direct: Any, through: Any) -> str:
+    client, server, step = place
+    if through is None:
+        return "–"
+    if step == "token":
+        assert "found" in through, through
+        return "got"
+    if through == direct:
+        return "equal" if "found" in through or step == "missing" else "not done"
+    reasons = [reason for reason, places in DIFFERENCES.items() if place in places]
+    assert reasons, f"{client} at {server}, {step}:\n  direct  {direct}\n  gateway {through}"
+    assert "found" in through or step in _MAY_FAIL, through
+    return f"differs ({list(DIFFERENCES).index(reasons[0]) + 1})"
+
+
+async def _both(
+    client: Client, server: Server, running: Running, gateway: Gateway, session: aiohttp.ClientSession
+) -> tuple[Found, Found]:
+    """What a client's program finds at a server itself, and at the gateway in front of it."""
+    command = await asyncio.to_thread(client.command)
+    account = gateway.accounts[server.key, BatchMode.SPLIT]
+    through = {
+        "TOKEN_URL": gateway.token_url,
+        "CLIENT_ID": account.client_id,
+        "CLIENT_SECRET": account.client_secret,
+        "TENANT": account.tenant,
+        "TOKEN": await gateway.token(session, account),
+    }
+    return (
+        await _steps(command, server, running.bases[server.key], {}),
+        await _steps(command, server, gateway.base(server), through),
+    )
+
+
+async def _steps(command: Sequence[str], server: Server, base: str, settings: Mapping[str, str]) -> Found:
+    own = uuid.uuid4().hex
+    common = {"FHIR_BASE": base, "VERSION": server.version.value, "OWN": own}
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=os.environ | common | settings,
+        cwd=PROGRAMS.parents[1],
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_SECONDS):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, errors.decode()[-2000:]
+    text = output.decode().replace(base, _PLACEHOLDER).replace(quote(base, safe=""), quote(_PLACEHOLDER, safe=""))
+    text = _TIME.sub('"lastUpdated": ""', _UUID.sub("id", text.replace(own, "own")))
+    results = [json.loads(line, parse_float=str) for line in text.splitlines()]
+    return {result.pop("step"): result for result in results}

@@ -74,6 +74,7 @@ _QUERIES = (
     "_count=5",
     "_include=*",
     "page=x",
+    "_page=known-handle",
     "_summary=true",
     "&&=",
     "%00",
@@ -84,7 +85,6 @@ _AIMS = {
     "base": ("stu3", "fhir", "r4"),
     "type": _TYPES,
     "id": ("1", "1", "a.b-c", "../1"),
-    "handle": ("known-handle",),
 }
 _URLS = ("Patient/1", "Patient/1", "Patient?name=x", "Observation?_include=*", "", "../x", "https://evil.example/")
 _GRANT = {

@@ -61,7 +61,7 @@ async def target(stack: Stack, host: Host, own_app: App, healthy_origin: str) ->
     await stack.tenant(f"{healthy_origin}/fuzzed", "r4", tenant, **columns)
     other = await stack.tenant(f"{healthy_origin}/{_OTHERS_MARK}")
     bundle = json.loads((await own_app.fhir(tenant, "Patient?name=x")).body)
-    handle = bundle["link"][0]["url"].rpartition("/")[2]
+    handle = bundle["link"][0]["url"].rpartition("=")[2]
     known = dict(
         zip(KNOWN, (own_app.client.client_id, own_app.client.client_secret, tenant, handle), strict=True),
     )

@@ -484,6 +484,15 @@ async def test_a_server_that_lists_no_patients_needs_one_to_be_given(onboarding:
     assert (await onboarding(twist=twist, patient_id="1001")).verdict is Verdict.LOADS
 
 
+async def test_a_server_without_searches_by_get_is_asked_by_post(onboarding: Onboarding) -> None:
+    def twist(request: web.Request, body: Any) -> web.Response | None:
+        is_search = request.method == "GET" and request.path.count("/") == LAKESIDE.base_path.count("/") + 1
+        return web.json_response({}, status=405) if is_search and not request.path.endswith("metadata") else None
+
+    assert (await onboarding(twist=twist, Search="post", Batch="split")).verdict is Verdict.LOADS
+    assert (await onboarding(twist=twist, Batch="split")).verdict is not Verdict.LOADS
+
+
 async def test_a_row_that_bears_one_request_at_a_time_gets_one(onboarding: Onboarding) -> None:
     under_way, most = 0, 0
 

@@ -12,6 +12,7 @@ from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form
 
 MAX_PLAIN_LINK = 2_000  # half of what a Functions URL can carry: clients append to links, proxies cut them
+MAX_LINK = 32_000  # a string property of Table Storage holds 64 KiB of UTF-16
 MAX_HANDLES = 20  # of one Bundle; servers write up to four
 PAGE_PARAMETER = "_page"
 # Those that become handles, the first ones first.
@@ -19,7 +20,7 @@ PAGE_RELATIONS = ("next", "previous", "prev", "first", "last")
 
 _PAGED = frozenset({InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE})
 _BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
-_NOT_IN_A_URL = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?@!$&'()*+,;=%]")  # RFC 3986, sections 3.3 and 3.4
+_NOT_IN_A_URL = re.compile(r"(?:%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?@!$&'()*+,;=%])+")  # RFC 3986, sections 3.3, 3.4
 _AUTHORITY = re.compile(r"[A-Za-z0-9._\-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _CURSOR_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _TYPE = re.compile(TYPE_PATTERN)
@@ -110,17 +111,18 @@ class Paging:
         return None
 
     def is_own_site(self, link: str) -> bool:
-        """Whether a link is on the provider's host, or one of its page origins."""
-        parts = _split(next(_absolute(link, self.base_url, self.base_url), ""))
-        if parts is None:
+        """Whether an absolute link is on the provider's host, or that of one of its page origins."""
+        hosts = {urlsplit(origin).hostname for origin in (self.base_url, *self.page_origins)}
+        try:
+            return urlsplit(link.strip()).hostname in hosts
+        except ValueError:
             return False
-        return parts.hostname == urlsplit(self.base_url).hostname or _origin(parts) in self.page_origins
 
     def _judged(self, url: str, answered: Interaction) -> tuple[PageLink, bool]:
         """The page at a URL, and whether that is a FHIR interaction below the base."""
-        parts = _split(url)
+        parts = _split(url) if len(url) <= MAX_LINK else None
         if parts is None:
-            raise NoPage("is no URL")
+            raise NoPage("is no URL, or too long")
         parts = self._at_own_origin(parts)
         if _origin(parts) != _origin(urlsplit(self.base_url)) and _origin(parts) not in self.page_origins:
             raise NoPage("leads to another server: PageOrigins does not name it")

@@ -1,5 +1,6 @@
 """The links of a provider's pages, written anew so that a client can follow them through the gateway."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from shared.fhir.body import Body
@@ -8,6 +9,7 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind, parse
 from shared.fhir.paging import (
     MAX_HANDLES,
+    MAX_PLAIN_LINK,
     PAGE_PARAMETER,
     PAGE_RELATIONS,
     Asked,
@@ -51,10 +53,11 @@ async def write_links(
     kept: list[tuple[Link, Page]] = []
     for answered, bundle in page_bundles(body.resource.bundle, asked, entries):
         request_url = url if answered is asked else f"{context.provider.base_url}/{answered.interaction.path}"
-        links = _links_of(context, bundle, request_url, answered, _MAX_HANDLES_OF_RESPONSE - len(kept))
+        links = await _links_of(context, bundle, request_url, answered, _MAX_HANDLES_OF_RESPONSE - len(kept))
         replaced += [(link.start, link.end, new) for link, new in links.written]
         replaced += [(*span, "") for span in left_out(body.content, body.format, bundle, links.left_out)]
         kept += links.kept
+        await asyncio.sleep(0)
     if kept:
         handles = await pages.handles([page for _, page in kept], context.deadline)
         for (link, page), handle in zip(kept, handles, strict=True):
@@ -71,25 +74,35 @@ class _Links:
     left_out: list[Link] = field(default_factory=list)
 
 
-def _links_of(context: RequestContext, bundle: Bundle, request_url: str, answered: Asked, left: int) -> _Links:
-    """What becomes of a Bundle's links, of which at most `left`, and MAX_HANDLES, may get a handle."""
+async def _links_of(context: RequestContext, bundle: Bundle, request_url: str, answered: Asked, left: int) -> _Links:
+    """What becomes of a Bundle's links, of which at most `left`, and MAX_HANDLES, may get a handle.
+
+    So many are judged at all: no Bundle needs more, and each may be long.
+    """
     links, found = paging(context), _Links()
+    judged = 0
     # The most wanted ones first.
     for link in sorted(bundle.links, key=lambda link: _RANKS.get(_relation(link), len(_RANKS))):
         relation = _relation(link)
-        if not link.url.strip():
-            found.left_out.append(link)
-        elif relation == "self":
-            found.written.append((link, _self(context, links, link.url, request_url, answered)))
-        elif relation in _RANKS:
-            page = links.page(link.url, request_url, answered.interaction)
-            if page.plain is not None:
-                found.written.append((link, page.plain))
-            elif len(found.kept) < min(left, MAX_HANDLES):
-                found.kept.append((link, _page(context, page.url, answered)))
-            else:
+        if relation not in _RANKS and relation != "self" and link.url.strip():
+            if context.downstream_links.map(link.url) is None and links.is_own_site(link.url):
                 found.left_out.append(link)
-        elif links.own(link.url, request_url) is None and links.is_own_site(link.url):
+            continue
+        if judged == MAX_HANDLES or not link.url.strip():
+            found.left_out.append(link)
+            continue
+        judged += 1
+        if len(link.url) > MAX_PLAIN_LINK:
+            await asyncio.sleep(0)  # others may be served
+        if relation == "self":
+            found.written.append((link, _self(context, links, link.url, request_url, answered)))
+            continue
+        page = links.page(link.url, request_url, answered.interaction)
+        if page.plain is not None:
+            found.written.append((link, page.plain))
+        elif len(found.kept) < left:
+            found.kept.append((link, _page(context, page.url, answered)))
+        else:
             found.left_out.append(link)
     return found
 

@@ -17,11 +17,11 @@ from shared.azure.tables import Table
 from shared.directory.errors import StoreUnavailable
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
+from shared.fhir.paging import MAX_LINK
 
 LIFETIME_SECONDS = 3600
 _HANDLE_BYTES = 24
 _HANDLE_LENGTH = 32
-_MAX_URL = 32_000  # a string property holds 64 KiB of UTF-16
 _ROWS_TOGETHER = 80  # Table Storage takes 100 in a transaction, of 4 MiB
 _MAX_REMEMBERED = 5_000  # digests and handles: 2 MB
 _KEYS = ["PartitionKey", "RowKey"]
@@ -71,7 +71,7 @@ class Pages:
         Those that are new are written together, by `deadline` (the event loop's time). Raises FhirError: 502 for a URL
         that is too long to be kept, 504 when time runs out; StoreUnavailable when they can't be written.
         """
-        if any(len(page.url) > _MAX_URL for page in pages):
+        if any(len(page.url) > MAX_LINK for page in pages):
             raise FhirError(502, "too-long", "The provider's link to a further page is too long.")
         now = time.time()
         made: dict[bytes, str] = {}

@@ -67,6 +67,7 @@ _BATCHES = (
     '<Bundle xmlns="http://hl7.org/fhir"><type value="batch"/><entry xmlns=""><request><method value="DELETE"/>'
     '<url value="Patient/1"/></request></entry></Bundle>',
 )
+_SEARCHING = '{"resourceType":"Patient","id":"1","managingOrganization":{"reference":["Practitioner?identifier=x"]}}'
 _SEARCHSETS = (
     f'{{"resourceType":"Bundle","type":"searchset","link":{{"relation":"next","url":"{ELSEWHERE}"}}}}',
     f'{{"resourceType":"Bundle","type":"searchset","link":[{{"relation":"next","url":["{ELSEWHERE}"]}}]}}',
@@ -80,10 +81,12 @@ _SEARCHSETS = (
 
 
 def known_upward() -> list[Case]:
-    """Batches that once took a write through a row that lets none through."""
-    row = Row(FhirVersion.STU3, "read", "native")
+    """Batches that once took a write through a read-only row, and a write that once took a search with it."""
+    row, writing = (Row(FhirVersion.STU3, access, "native") for access in ("read", "write"))
     documents = [Document(FhirFormat.XML, batch.encode(), ("known",)) for batch in _BATCHES]
-    return [Case(-1 - number, row, "POST", "", sent) for number, sent in enumerate(documents)]
+    search = Document(FhirFormat.JSON, _SEARCHING.encode(), ("known",))
+    cases = [Case(-1 - number, row, "POST", "", sent) for number, sent in enumerate(documents)]
+    return [*cases, Case(-1 - len(cases), writing, "PUT", "Patient/1", search)]
 
 
 def known_downward() -> list[Case]:
@@ -98,7 +101,8 @@ def upward(number: int, base_url: str) -> Case:
     """A batch, or another body, as a client sends it; `base_url` is the gateway's for its row."""
     chance = Random(f"up {number}")
     row, format = chance.choice(_SOME_ROWS), chance.choice(tuple(FhirFormat))
-    patient = _as_of(row.version, _PATIENT)
+    reference = chance.choice(("Organization/1", "Patient?identifier=x", "Practitioner?identifier=x"))
+    patient = _as_of(row.version, _PATIENT) | {"managingOrganization": {"reference": reference}}
     if row.access == "write" and chance.random() < 0.2:
         method, path = chance.choice((("PUT", "Patient/1"), ("POST", "Patient")))
         return Case(number, row, method, path, document(chance, patient, format), charset=_charset(chance))

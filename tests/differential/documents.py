@@ -39,6 +39,7 @@ _HOSTILE: dict[str, tuple[Any, ...]] = {
     ),
     "response": ({"status": "200", "outcome": _FORBIDDEN}, {"status": "200"}),
     "outcome": (_FORBIDDEN,),
+    "reference": ("Practitioner?identifier=x", "Patient?_has:Group:member:name=x", "Organization/1"),
     "contained": ([_FORBIDDEN], [{"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": _FORBIDDEN}]}]),
     "extension": ([{"url": ELSEWHERE, "valueString": "x"}],),
 }

@@ -42,7 +42,7 @@ async def test_no_shape_takes_more_than_its_bytes_allow(shape: Shape, way: Way, 
     if FULL:
         large = await measured.measure(shape, way, way.limit)
         judged(large, shape, way, way.limit)
-        note(f"{shape.name}", way, small, large)
+        note(shape.name, way, small, large)
 
 
 async def test_three_large_batches_at_once_at_a_slow_provider(measured: Bench) -> None:
@@ -57,27 +57,23 @@ async def test_three_large_batches_at_once_at_a_slow_provider(measured: Bench) -
             assert set(found.statuses) <= {200, 400, 503}, found
             assert found.wrong == []
             assert found.memory < _MAX_BODIES
-            note(f"{each.name}: three of 19 MB at once, at a slow provider", Way.UP, None, found)
+            note(f"{each.name}: three of 19 MB at once, at a slow provider", Way.UP, found)
     finally:
         measured.pause = 0.0
 
 
-def note(name: str, way: Way, small: Figures | None, large: Figures) -> None:
-    """A row; what is at 1 MB stands before what is at the limit."""
-
-    def cell(value: str, digits: int = 0) -> str:
-        both = [f"{getattr(found, value):.{digits}f}" if found else "-" for found in (small, large)]
-        return " / ".join(both)
-
-    answers = [", ".join(map(str, sorted(set(found.statuses)))) if found else "-" for found in (small, large)]
-    slowest = max(milliseconds for found in (small, large) if found for milliseconds in found.others)
-    page.note(
-        "shapes",
-        name,
-        way.value[0],
-        " / ".join(answers),
-        cell("work"),
-        cell("cpu"),
-        cell("memory", 1),
-        f"{slowest:.0f}",
+def note(name: str, way: Way, *measured: Figures) -> None:
+    """A row. What is at 1 MB stands before what is at the limit; figures beyond the aim are bold."""
+    answers = [", ".join(map(str, sorted(set(found.statuses)))) for found in measured]
+    cells = (
+        answers,
+        [_figure(found.work, 100) for found in measured],
+        [_figure(found.cpu, 60) for found in measured],
+        [_figure(measured[-1].memory, _MAX_BODIES, 1)],  # less is in what the process has already
+        [f"{max(milliseconds for found in measured for milliseconds in found.others):.0f}"],
     )
+    page.note("shapes", name, way.value[0], *map(" / ".join, cells))
+
+
+def _figure(value: float, aim: float, digits: int = 0) -> str:
+    return f"**{value:.{digits}f}**" if value > aim else f"{value:.{digits}f}"

@@ -24,7 +24,8 @@ import org.hl7.fhir.instance.model.api.IPrimitiveType;
  *
  * <p>On standard input a document is a byte for the version (0: DSTU2, 1: STU3, 2: R4), one for the format (0: JSON, 1:
  * XML), four for its length, and its bytes. For each, a line of JSON on standard output says what the resource is and, of
- * Bundles, what the envelope holds, or names the error that HAPI has with it.
+ * Bundles, what the envelope holds, or names the error that HAPI has with it. {@code criteria} are the references that a
+ * server may take for searches.
  */
 public final class Reader {
 
@@ -66,6 +67,13 @@ public final class Reader {
     private Map<String, Object> resource(IBaseResource resource) {
         Map<String, Object> found = new LinkedHashMap<>();
         found.put("resourceType", context.getResourceType(resource));
+        List<String> criteria = context.newTerser().getAllResourceReferences(resource).stream()
+                .map(reference -> reference.getResourceReference().getReferenceElement().getValue())
+                .filter(reference -> reference != null && reference.contains("?"))
+                .toList();
+        if (!criteria.isEmpty()) {
+            found.put("criteria", criteria);
+        }
         if (found.containsValue("Bundle")) {
             put(found, "type", string(resource, "type"));
             List<Map<String, Object>> links = new ArrayList<>();

@@ -88,7 +88,7 @@ class Paging:
         """
         found: list[PageLink] = []
         problem: NoPage | None = None
-        for candidate in _absolute(link, self.base_url, request_url):
+        for candidate in absolute_urls(link, self.base_url, request_url):
             try:
                 page, is_fhir = self._judged(candidate, continued(answered))
             except NoPage as refused:
@@ -103,7 +103,7 @@ class Paging:
 
     def own(self, link: str, request_url: str) -> str | None:
         """The gateway's form of a link below the provider's base, of any length and whatever it asks for; else None."""
-        for candidate in _absolute(link, self.base_url, request_url):
+        for candidate in absolute_urls(link, self.base_url, request_url):
             parts = _split(candidate)
             mapped = None if parts is None else self._mapped(self._at_own_origin(parts))
             if mapped is not None:
@@ -207,8 +207,11 @@ def encoded(url: str) -> str:
     return _NOT_IN_A_URL.sub(lambda found: quote(found[0], safe="", errors="replace"), url)
 
 
-def _absolute(link: str, base_url: str, request_url: str) -> Iterator[str]:
-    """The absolute URLs that a link may stand for, the likeliest first."""
+def absolute_urls(link: str, base_url: str, request_url: str) -> Iterator[str]:
+    """The absolute URLs that a provider's link may stand for, the likeliest first; none for what is no URL.
+
+    A relative one is relative to the base, or else to the URL that was asked for.
+    """
     link = link.strip()
     try:
         parts = urlsplit(link)

@@ -1,13 +1,13 @@
 """The headers of a provider's answer that come down. Whatever is not named here does not."""
 
 import re
-from urllib.parse import urljoin
 
 from multidict import MultiMapping
 
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, parse
 from shared.fhir.negotiation import media_type_format
+from shared.fhir.paging import absolute_urls
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting.link_map import LinkMap
 
@@ -62,8 +62,15 @@ def _is_let_through(method: str, path: str, permissions: Permissions) -> bool:
 def _mapped(value: str | None, url: str, links: LinkMap) -> str | None:
     if value is None:
         return None
+    found = [mapped for each in absolute_urls(value, links.sources[0], url) if (mapped := links.map(each)) is not None]
+    fhir = (mapped for mapped in found if _is_fhir(mapped.removeprefix(links.target).partition("?")[0]))
+    mapped = next(fhir, found[0] if found else "")
+    return mapped if _URL.fullmatch(mapped) else None
+
+
+def _is_fhir(path: str) -> bool:
     try:
-        mapped = links.map(urljoin(url, value))
-    except ValueError:
-        return None
-    return mapped if mapped is not None and _URL.fullmatch(mapped) else None
+        parse("GET", path.removeprefix("/"), "", {})
+    except FhirError:
+        return False
+    return True

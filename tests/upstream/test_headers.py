@@ -70,3 +70,20 @@ def test_allow_names_what_policy_lets_through(given: list[str], permissions: Per
 )
 def test_the_content_type_is_the_providers(given: str, sent: str | None) -> None:
     assert down([("Content-Type", given)]).get("Content-Type") == sent
+
+
+@pytest.mark.parametrize(
+    ("location", "asked", "mapped"),
+    [
+        (f"{PROVIDER}/Patient/1/_history/2", "Patient/1", "Patient/1/_history/2"),
+        ("Patient/1/_history/2", "Patient/1", "Patient/1/_history/2"),
+        ("Patient/1", "Patient", "Patient/1"),
+        ("1/_history/2", "Patient/1", "Patient/1/_history/2"),
+        ("/fhir/Patient/1", "Patient", "Patient/1"),
+        ("/Patient/1", "Patient", "Patient/1"),
+        ("https://elsewhere.example/Patient/1", "Patient", None),
+    ],
+)
+def test_a_relative_location_is_where_the_provider_means_it(location: str, asked: str, mapped: str | None) -> None:
+    headers = headers_down(CIMultiDict({"Location": location}), f"{PROVIDER}/{asked}", READ, READER, LINKS)
+    assert headers.get("Location") == (None if mapped is None else f"{GATEWAY}/{mapped}")

@@ -10,7 +10,14 @@ import orjson
 
 from shared.fhir.versions import FhirFormat, FhirVersion
 
-_DECLARATION = re.compile(rb"<\?xml\s[^>]*+>\s*+")
+# What stands before a document's root: a declaration, comments and white space.
+_PROLOG = re.compile(rb"(?:<\?xml\s[^>]*+>|<!--(?:[^-]++|-(?!->))*+-->|\s++)*+", re.DOTALL)
+_VALUE = rb"""\s*+=\s*+(?:"[^"]*+"|'[^']*+')"""
+# A root's start tag up to `xsi:schemaLocation="…"`, which may stand on the root of a document alone.
+_SCHEMA_LOCATION = re.compile(
+    rb"(<[^\s/>]++(?:\s++(?![^\s=:]++:schemaLocation[\s=])[^\s=/>]++" + _VALUE + rb")*+)"
+    rb"\s++[^\s=:]++:schemaLocation" + _VALUE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ def _json_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
 
 
 def _xml_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
-    resource, outcome = map(_without_declaration, _places(answer, version))
+    resource, outcome = map(_root, _places(answer, version))
     entry = f"<fullUrl value={quoteattr(answer.full_url)}/>" if answer.full_url is not None else ""
     response = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _response(answer))
     parts = [b"<entry>", entry.encode()]
@@ -76,10 +83,12 @@ def _xml_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
     return b"".join((*parts, b"</response></entry>"))
 
 
-def _without_declaration(body: bytes) -> bytes:
-    """The document without its XML declaration, which stands at the very beginning or not at all (XML 1.0, 2.8)."""
-    found = _DECLARATION.match(body)
-    return body[found.end() :] if found else body
+def _root(body: bytes) -> bytes:
+    """The root of an XML document, as it may stand inside another."""
+    prolog = _PROLOG.match(body)
+    root = body[prolog.end() :] if prolog else body
+    hint = _SCHEMA_LOCATION.match(root)
+    return hint[1] + root[hint.end() :] if hint else root
 
 
 def _places(answer: EntryAnswer, version: FhirVersion) -> tuple[bytes, bytes]:

@@ -22,6 +22,8 @@ def to_utf8(body: bytes, charset: str | None) -> Steps[bytes]:
     named = charset and charset.lower()
     if body.startswith(codecs.BOM_UTF8):
         body, named = body[len(codecs.BOM_UTF8) :], "utf-8"
+        if body.startswith(codecs.BOM_UTF8):
+            raise Unreadable("it has two byte order marks")
     elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         named = "utf-16"
     start = body[:_LONGEST_DECLARATION].decode(named if named in CHARSETS else "latin-1", "replace")

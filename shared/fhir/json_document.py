@@ -50,6 +50,8 @@ _REQUEST = {
     name.lower(): name for name in ("method", "url", "ifNoneMatch", "ifModifiedSince", "ifMatch", "ifNoneExist")
 }
 _RESPONSE = {name.lower(): name for name in ("status", "location", "outcome")}
+# Extensions stand under the name of a primitive with an underscore; HAPI takes what stands so for the element itself.
+_NOT_PRIMITIVE = frozenset({"resourcetype", "link", "entry", "resource", "request", "response", "outcome"})
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _OPENING = re.compile(rb"[{\[][ \t\n\r]*+([}\]])?")
@@ -117,27 +119,35 @@ def plain(body: bytes) -> Steps[bytes]:
     becomes U+FFFD. The same object when there is nothing of the kind, as in most bodies.
     Raises Unreadable where so many characters are written by their number as no encoder does.
     """
-    if not any(sign in body for sign in (b"\\/", b"\\u00", b"\\ud", b"\\uD")):
-        return body
     parts: list[bytes] = []
-    start = numbers = 0
+    start = copied = numbers = 0
     while start < len(body):
         end = _between_escapes(body, start, min(start + _SLICE, len(body)))
         part = body[start:end]
-        if _TO_UNDO.search(part):
-            # Between escaped backslashes, a backslash begins an escape.
-            pieces = part.split(rb"\\")
-            for index, piece in enumerate(pieces):
-                piece = _HALF_PAIR.sub(rb"\\ufffd", piece.replace(rb"\/", b"/"))
-                pieces[index], found = _NUMBERED.subn(_character, piece)
-                numbers += found
+        if b"\\" in part and _TO_UNDO.search(part):
+            undone, found = _undone(part)
+            numbers += found
             if numbers > _FREE_NUMBERED + len(body) // _BYTES_PER_NUMBERED:
                 raise Unreadable("it holds more characters written by their number than its size allows for")
-            part = rb"\\".join(pieces)
-        parts.append(part)
+            if undone != part:
+                parts += (body[copied:start], undone)
+                copied = end
         start = end
-        yield
-    return b"".join(parts) if len(parts) > 1 else parts[0]
+        if end < len(body):
+            yield
+    return b"".join((*parts, body[copied:])) if copied else body
+
+
+def _undone(part: bytes) -> tuple[bytes, int]:
+    """A part between escapes with what can be undone undone, and how many characters were written by their number."""
+    # Between escaped backslashes, a backslash begins an escape.
+    pieces = part.split(rb"\\")
+    numbers = 0
+    for index, piece in enumerate(pieces):
+        if b"\\" in piece:
+            pieces[index], found = _NUMBERED.subn(_character, _HALF_PAIR.sub(rb"\\ufffd", piece.replace(rb"\/", b"/")))
+            numbers += found
+    return rb"\\".join(pieces), numbers
 
 
 def _between_escapes(body: bytes, start: int, end: int) -> int:
@@ -164,7 +174,9 @@ def read(body: bytes) -> Steps[Resource]:
     a body with Bundles nested deeper than MAX_BUNDLE_DEPTH, or with more than one bracket in eight bytes.
     """
     yield from _check(body)
-    start, end = _matched(_SPACE, body, 0).end(), len(body.rstrip(b" \t\n\r"))
+    start, end = _matched(_SPACE, body, 0).end(), len(body)
+    while body[end - 1] in b" \t\n\r":
+        end -= 1
     return (yield from _Reader(body).resource(start, end, 0))
 
 
@@ -380,17 +392,20 @@ class _Reader:
         if opening[1]:
             return
         seen: set[str] = set()
-        while True:
+        for number in count():
             member = _MEMBER.match(body, self._at, self._at + _MAX_STRING + 2 * _MAX_SPACE)
-            if member is None or len(seen) == _MAX_MEMBERS:
+            if member is None or number == _MAX_MEMBERS:
                 raise Unreadable("an object has more members, or longer names, than any of FHIR")
             written = _text(member[1])
-            name = envelope.get(written.lower(), "")
+            spelt = written.lower()
+            name = envelope.get(spelt, "")
             if name and name != written:
                 raise Unreadable(f"{name} is spelt in another case")
             if name and name in seen:
                 raise Unreadable(f"{name} is repeated")
-            seen.add(written)
+            if spelt[:1] == "_" and spelt[1:] in _NOT_PRIMITIVE and spelt[1:] in envelope:
+                raise Unreadable(f"{envelope[spelt[1:]]} has an underscore")
+            seen.add(name)
             self._at = member.end()
             yield name
             after = _matched(_AFTER, body, self._at)

@@ -31,3 +31,19 @@ def test_no_two_entries_have_the_same_full_url(
         assert [entry.get("fullUrl") for entry in json.loads(bundle)["entry"]] == named
     else:
         assert [url for url in named if url] == [part.split(b'"')[1].decode() for part in bundle.split(b"<fullUrl")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("document", "inside"),
+    [
+        (b"<?xml version='1.0'?>\n<!-- a--b --><Patient id='1'/>", b"<Patient id='1'/>"),
+        (
+            b'<Patient xmlns:s="u" s:schemaLocation="a >b" id="1"><x/></Patient>',
+            b'<Patient xmlns:s="u" id="1"><x/></Patient>',
+        ),
+        (b"<Patient id='s:schemaLocation=\"\"' />", b"<Patient id='s:schemaLocation=\"\"' />"),
+    ],
+)
+def test_a_documents_root_stands_in_an_entry_without_what_only_a_document_has(document: bytes, inside: bytes) -> None:
+    bundle = batch_response([EntryAnswer(200, document)], FhirVersion.R4, FhirFormat.XML)
+    assert b"<resource>" + inside + b"</resource>" in bundle

@@ -232,10 +232,11 @@ def test_what_two_readers_could_read_in_two_ways_is_refused(members: str, proble
         b'{"resourceType":"Bundle","link":[' + b",".join([b'{"url":"x"}'] * 1_001) + b"]}",
         b'{"resourceType":"Bundle","type":"' + b"x" * 100_000 + b'"}',
         b'{"resourceType":"Bundle",' + b",".join(b'"a%d":1' % n for n in range(2_000)) + b"}",
+        b'{"resourceType":"Bundle",' + b",".join([b'"a":{}'] * 2_000) + b"}",
         '{"resourceType":"Patient"}'.encode("utf-16"),
         b'{"resourceType":"Patient","a":"' + b"\\u0041" * 3_000 + b'"}',
     ],
-    ids=range(23),
+    ids=range(24),
 )
 def test_what_is_no_resource_or_costs_too_much_is_refused(body: bytes) -> None:
     with pytest.raises(Unreadable):

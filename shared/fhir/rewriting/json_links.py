@@ -84,7 +84,11 @@ def rewrite_json(body: bytes, link_map: LinkMap, replaced: Sequence[tuple[int, i
         copied = end
     if not copied:
         return body
-    written += "".join((*parts, text[copied:])).encode("latin-1")
+    written += "".join(parts).encode("latin-1")
+    for start in range(copied, len(text), _SLICE):
+        written += text[start : start + _SLICE].encode("latin-1")
+        if len(text) > _SLICE:
+            yield
     return bytes(written)
 
 

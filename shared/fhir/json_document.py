@@ -60,7 +60,7 @@ _MEMBER = re.compile(rb'"((?:[^"\\]++|\\.)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTAL
 # `, ` or `}` or `]` behind a value
 _AFTER = re.compile(rb"[ \t\n\r]*+([,}\]])[ \t\n\r]*+")
 _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
-_REFERENCE = re.compile(rb'"reference"[ \t\n\r]*+:[ \t\n\r]*+"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+_REFERENCE = re.compile(rb'"reference"[ \t\n\r]*+:[ \t\n\r]*+(\[[ \t\n\r\[]*+)?"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _CHARACTERS = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,}\]]*+")
 # Scalars and strings, objects and lists of nothing but these, and what separates them: up to any other bracket.
@@ -183,7 +183,7 @@ def read(body: bytes) -> Steps[Resource]:
 def references(body: bytes, resource: Resource) -> Steps[list[str]]:
     """The strings of a resource named `reference` that hold a "?".
 
-    Raises Unreadable for more of them than MAX_REFERENCES.
+    Raises Unreadable for more of them than MAX_REFERENCES, and for a list of strings of that name.
     """
     found: list[str] = []
     for start in range(resource.start, resource.end, _SLICE):
@@ -191,8 +191,10 @@ def references(body: bytes, resource: Resource) -> Steps[list[str]]:
         for reference in _REFERENCE.finditer(body, start, end + _MAX_STRING):
             if reference.start() >= end:
                 break
-            if b"?" in reference[1]:
-                found.append(_text(reference[1]))
+            if reference[1]:
+                raise Unreadable("it has a list where FHIR has one reference")  # HAPI takes the first
+            if b"?" in reference[2]:
+                found.append(_text(reference[2]))
         if len(found) > MAX_REFERENCES:
             raise Unreadable("it holds too many references with criteria")
         yield

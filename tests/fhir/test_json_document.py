@@ -310,8 +310,12 @@ def test_references_with_criteria_are_found_wherever_they_stand() -> None:
     body = b'{"resourceType":"Basic","a":[{"reference":"Patient?a=\\u00e9"},{"reference" : "Patient/1"}],"b":{"x":"?"}}'
     assert run(references(body, run(read(body)))) == ["Patient?a=é"]
     many = b'{"resourceType":"Basic","a":[' + b",".join([b'{"reference":"A?b"}'] * 1_001) + b"]}"
-    with pytest.raises(Unreadable):
-        run(references(many, run(read(many))))
+    several = b'{"resourceType":"Basic","subject":{"reference" : [ ["Patient?a=b"]]}}'
+    for refused in (many, several):
+        with pytest.raises(Unreadable):
+            run(references(refused, run(read(refused))))
+    listed = b'{"resourceType":"Basic","reference":[{"reference":"Patient?a=b"}]}'
+    assert run(references(listed, run(read(listed)))) == ["Patient?a=b"]
 
 
 def test_links_and_entries_tell_where_they_stand() -> None:

@@ -9,6 +9,8 @@ from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.differential.documents import ELSEWHERE, Document, document, plain
 
 TYPES = ("Patient", "Observation")
+OPERATION = "$everything"
+PAGE = "a further page"  # as a case's path: that of a page handle
 _PATIENT: dict[str, Any] = {
     "resourceType": "Patient",
     "id": "1",
@@ -103,13 +105,26 @@ def upward(number: int, base_url: str) -> Case:
     row, format = chance.choice(_SOME_ROWS), chance.choice(tuple(FhirFormat))
     reference = chance.choice(("Organization/1", "Patient?identifier=x", "Practitioner?identifier=x"))
     patient = _as_of(row.version, _PATIENT) | {"managingOrganization": {"reference": reference}}
-    if row.access == "write" and chance.random() < 0.2:
-        method, path = chance.choice((("PUT", "Patient/1"), ("POST", "Patient")))
-        return Case(number, row, method, path, document(chance, patient, format), charset=_charset(chance))
+    if row.access == "write" and chance.random() < 0.25:
+        single = (
+            ("PUT", "Patient/1", patient),
+            ("POST", "Patient", patient),
+            ("PATCH", "Patient/1", _patch(reference)),
+        )
+        method, path, resource = chance.choice(single)
+        return Case(number, row, method, path, document(chance, resource, format), charset=_charset(chance))
     entries = [_asked(chance, patient, base_url) for _ in range(chance.choice((1, 2, 2, 3, 5)))]
     type = "transaction" if row.access == "write" and chance.random() < 0.3 else "batch"
     batch = {"resourceType": "Bundle", "type": type, "entry": entries}
     return Case(number, row, "POST", "", document(chance, batch, format), charset=_charset(chance))
+
+
+def _patch(reference: str) -> dict[str, Any]:
+    """A FHIRPath Patch (http://hl7.org/fhir/R4/fhirpatch.html)."""
+    values = {"type": {"valueCode": "replace"}, "path": {"valueString": "Patient.managingOrganization"}}
+    parts = [{"name": name, **value} for name, value in values.items()]
+    parts.append({"name": "value", "valueReference": {"reference": reference}})
+    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
 
 
 def _asked(chance: Random, patient: dict[str, Any], base_url: str) -> dict[str, Any]:
@@ -153,9 +168,13 @@ def downward(number: int, provider: str) -> Case:
     ]
     headers = {"Accept": row.version.media_type(format)}
     # By kind: the request, and the answers that are there to be had.
-    match chance.choice(("search", "search", "read", "history", "batch", "batch")):
+    match chance.choice(("search", "search", "read", "history", "page", "operation", "batch", "batch")):
         case "read":
             method, path, sent, answers = "GET", "Patient/1", None, [patient]
+        case "page":
+            method, path, sent, answers = "GET", PAGE, None, [searchset]
+        case "operation":
+            method, path, sent, answers = "GET", f"Patient/1/{OPERATION}", None, [searchset]
         case "history":
             history = searchset | {"type": "history"}
             method, path, sent, answers = "GET", "Patient/1/_history", None, [history]

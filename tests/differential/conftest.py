@@ -1,6 +1,7 @@
 """A gateway in a process of its own, a provider that answers as its case says, and HAPI as the second reader."""
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from aiohttp import web
 from shared.fhir.versions import FhirFormat
 from tests.conformance import servers
 from tests.differential import hapi
-from tests.differential.cases import ROWS, TYPES, Case, Row
+from tests.differential.cases import OPERATION, PAGE, ROWS, TYPES, Case, Row
+from tests.differential.documents import plain
 from tests.faults.conftest import own_app, stack, written_page
 from tests.faults.stack import Answer, App, Host, Stack
 
@@ -47,6 +49,7 @@ class Way:
     app: App
     base_url: str
     tenants: dict[Row, str]
+    pages: dict[Row, str] = field(default_factory=dict)
     under_way: dict[str, Case] = field(default_factory=dict)
     sent: defaultdict[str, list[Sent]] = field(default_factory=lambda: defaultdict(list))
 
@@ -73,7 +76,8 @@ class Way:
             content = case.sent.content
         tenant = self.tenants[case.row]
         base = case.row.version.value
-        answer = await self.app.fhir(tenant, case.path, case.method, base, headers=headers, data=content)
+        path = self.pages[case.row] if case.path == PAGE else case.path
+        answer = await self.app.fhir(tenant, path, case.method, base, headers=headers, data=content)
         del self.under_way[key]
         return case, self.sent.pop(key, []), answer
 
@@ -105,12 +109,22 @@ async def way(stack: Stack, own_app: App) -> AsyncIterator[Way]:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         way.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/fhir"
         for row in ROWS:
-            columns = {"Access": row.access, "Batch": row.batch, "Types": ",".join(TYPES)}
+            operations = f"Patient/{OPERATION}"
+            columns = {"Access": row.access, "Batch": row.batch, "Types": ",".join(TYPES), "Operations": operations}
             way.tenants[row] = await stack.tenant(way.base_url, row.version.value, **columns)
             await own_app.token(way.tenants[row])
+            way.pages[row] = await _page(way, row)
         yield way
     finally:
         await runner.cleanup()
+
+
+async def _page(way: Way, row: Row) -> str:
+    """The path of a page handle."""
+    link = {"relation": "next", "url": f"{way.base_url}?_getpages=1"}
+    answer = plain({"resourceType": "Bundle", "type": "searchset", "link": [link]}, FhirFormat.JSON)
+    ((_, _, found),) = await way.go([Case(0, row, "GET", "Patient?name=x", None, (answer,))])
+    return str(json.loads(found.body)["link"][0]["url"]).partition(f"/{row.version.value}/")[2]
 
 
 @pytest.fixture(scope="session")

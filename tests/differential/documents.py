@@ -71,7 +71,7 @@ def document(chance: Random, resource: dict[str, Any], format: FhirFormat) -> Do
             late.append(_OF_TEXT[change])
         elif isinstance(tree, Element):
             _OF_XML[change](chance, tree)
-        else:
+        elif _members(tree):
             _OF_JSON[change](chance, tree)
     content = (xml_text(tree) if isinstance(tree, Element) else json_text(tree)).encode("utf-8", "surrogatepass")
     for alter in late:
@@ -288,9 +288,8 @@ def _drop(chance: Random, tree: Any) -> None:
 
 
 def _alter_string(chance: Random, tree: Any) -> None:
-    places = [place for place in _members(tree) if isinstance(place[0][place[1]][1], str)]
-    members, index, _ = _picked(chance, places)
-    if members[index][1].startswith('"'):
+    members, index, _ = _picked(chance, _members(tree))
+    if isinstance(members[index][1], str) and members[index][1].startswith('"'):
         try:
             members[index][1] = json.dumps(_altered(chance, json.loads(members[index][1])))
         except ValueError:

@@ -15,7 +15,7 @@ from shared.fhir.policy import Permissions, authorize, authorize_reference
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.differential import judged
-from tests.differential.cases import TYPES, Case, downward, known_downward, known_upward, upward
+from tests.differential.cases import OPERATION, TYPES, Case, downward, known_downward, known_upward, upward
 from tests.differential.conftest import Sent, Way
 from tests.differential.hapi import Reader
 from tests.faults import page
@@ -121,7 +121,9 @@ async def _down(cases: list[Case], way: Way, second_reader: Reader, outcome: Out
 
 
 def _in_what_went_up(case: Case, requests: list[Sent], found: dict[int, Found], base_url: str) -> Iterator[str]:
-    permissions = Permissions(frozenset(TYPES), case.row.access == "write", version=case.row.version)
+    operations = frozenset({f"Patient/{OPERATION}"})
+    write = case.row.access == "write"
+    permissions = Permissions(frozenset(TYPES), write, version=case.row.version, operations=operations)
     for sent in requests:
         reading = found.get(id(sent))
         for reference in _criteria(reading or {}):
@@ -131,8 +133,8 @@ def _in_what_went_up(case: Case, requests: list[Sent], found: dict[int, Found], 
                 yield f"HAPI reads a search, {reference}: {error.diagnostics}"
         if sent.path:
             yield from _refused(sent.method, sent.path, sent.headers, permissions)
-            type = re.match(r"\w+", sent.path)
-            if reading and "unreadable" not in reading and type and reading["resourceType"] != type[0]:
+            type = "Parameters" if sent.method == "PATCH" else re.split(r"\W", sent.path)[0]
+            if reading and "unreadable" not in reading and reading["resourceType"] != type:
                 yield f"HAPI reads in {sent.method} {sent.path} a {reading['resourceType']}"
         elif reading and "unreadable" not in reading:
             yield from _in_batch(case, reading, permissions, base_url)
@@ -198,11 +200,16 @@ def _in_what_came_down(case: Case, answer: Answer, reading: Found) -> Iterator[s
 
 
 def _page_links(case: Case, reading: Found) -> list[Found]:
-    """The links of the Bundle that answers a search or a history; in a batch the first request is a search."""
+    """The links of the Bundle that answers a search or a history; in a batch the first request is a search.
+
+    The answer to an operation has pages where it says that it is a searchset.
+    """
     if case.method == "POST":
         entries = reading.get("entry", [])[:1]
         reading = entries[0].get("resource", {}) if entries else {}
-    return [] if case.path == "Patient/1" else [link for link in reading.get("link", ()) if "url" in link]
+    if case.path == "Patient/1" or (case.path.endswith(OPERATION) and reading.get("type") != "searchset"):
+        return []
+    return [link for link in reading.get("link", ()) if "url" in link]
 
 
 def _types(reading: Found) -> Iterator[str]:

@@ -80,7 +80,9 @@ class Bench:
         assert self.tenants is not None
         if way is Way.DOWN:
             path = "Patient?name=x" if shape.is_bundle else "Patient/1"
-            answer = await self.app.fhir(self.tenants["write"], path, headers={"Accept": media})
+            answer = await self.app.fhir(
+                self.tenants["write"], path, headers={"Accept": media, "Accept-Encoding": "identity"}
+            )
         else:
             method, path = ("POST", "") if shape.is_bundle else ("PUT", "Patient/1")
             headers = {"Content-Type": media}

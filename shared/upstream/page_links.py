@@ -17,6 +17,7 @@ from shared.fhir.paging import (
     continued,
     encoded,
     page_bundles,
+    page_handle,
 )
 from shared.fhir.rewriting import rewrite_form
 from shared.fhir.rewriting.left_out import left_out
@@ -117,7 +118,7 @@ def _self(context: RequestContext, links: Paging, url: str, request_url: str, an
     if own is not None:
         path, _, query = own.removeprefix(context.base_url).partition("?")
         try:
-            if parse("GET", path.removeprefix("/"), query, {}).kind in _SELF:
+            if parse("GET", path.removeprefix("/"), query, {}).kind in _SELF and page_handle(query) is None:
                 return own
         except FhirError:
             pass

@@ -61,7 +61,7 @@ DIFFERENCES = {
         ("fhir-kit-client", "fhirstarter-stu3", "history"),
         ("fhir-kit-client", "fhirstarter-r4", "history"),
     },
-    "the client keeps only a link's query, and so finds no further page: that is in the path, here and there": {
+    "the client keeps only a link's query, and finds HAPI's further pages only by the gateway's handle in it": {
         ("medplum", "hapi-r4", "pages"),
     },
 }

@@ -258,7 +258,7 @@ class Gateway:
             "POST",
             Interaction(kind, interaction.path),
             headers=request.headers,
-            body=batch_body(kind, allowed, body.format),
+            body=batch_body(kind, allowed, body.format, provider.version),
             body_type=provider.version.media_type(body.format),
             repeatable=all(entry.interaction.kind in _READS for entry, _ in allowed),
             entries=tuple(Asked(entry.interaction, entry.query) for entry, _ in allowed),

@@ -13,12 +13,13 @@ from xml.sax.saxutils import quoteattr
 
 import orjson
 
+from shared.fhir.binary_patch import binary_of
 from shared.fhir.document import Bundle, Entry, Resource
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.paging import page_handle
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
-from shared.fhir.versions import FhirFormat
+from shared.fhir.versions import FhirFormat, FhirVersion
 
 MAX_ENTRIES = 500
 _URL = re.compile(r"[!-~]+")
@@ -47,6 +48,12 @@ class BatchEntry:
     headers: Mapping[str, str] = field(default_factory=dict)
     full_url: str | None = None
     resource: Resource | None = None
+
+    @property
+    def is_json_patch(self) -> bool:
+        """Whether it patches by a JSON Patch, which it holds in a Binary."""
+        patches = self.interaction.kind is InteractionKind.PATCH
+        return patches and self.resource is not None and self.resource.type == "Binary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +86,20 @@ def batch_entries(bundle: Bundle, links: LinkMap) -> tuple[BatchEntry | RefusedE
     return tuple(_entry(index, entry, links) for index, entry in enumerate(bundle.entries))
 
 
-def batch_body(kind: InteractionKind, entries: Iterable[tuple[BatchEntry, bytes | None]], format: FhirFormat) -> bytes:
-    """The Bundle that goes up, of entries and their resources in this format.
+def batch_body(
+    kind: InteractionKind,
+    entries: Iterable[tuple[BatchEntry, bytes | None]],
+    format: FhirFormat,
+    version: FhirVersion,
+) -> bytes:
+    """The Bundle that goes up, of entries and their resources in this format, or their JSON Patches.
 
     `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Patient/1"}}]}`
     """
+    entries = (
+        (entry, binary_of(content, format, version) if content is not None and entry.is_json_patch else content)
+        for entry, content in entries
+    )
     if format is FhirFormat.XML:
         parts = [f'<Bundle xmlns="http://hl7.org/fhir"><type value="{kind.value}"/>'.encode()]
         parts += starmap(_xml_entry, entries)

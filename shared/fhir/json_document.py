@@ -60,7 +60,10 @@ _MEMBER = re.compile(rb'"((?:[^"\\]++|\\.)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTAL
 # `, ` or `}` or `]` behind a value
 _AFTER = re.compile(rb"[ \t\n\r]*+([,}\]])[ \t\n\r]*+")
 _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
-_REFERENCE = re.compile(rb'"reference"[ \t\n\r]*+:[ \t\n\r]*+(\[[ \t\n\r\[]*+)?"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+# A string, closed or cut off where the search ends; or a list that begins with anything but an object.
+_REFERENCE = re.compile(
+    rb'"reference"[ \t\n\r]*+:[ \t\n\r]*+(?:"((?:[^"\\]++|\\.)*+)("?)|\[(?![ \t\n\r]*+[{\]]))', re.DOTALL
+)
 _CHARACTERS = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,}\]]*+")
 # Scalars and strings, objects and lists of nothing but these, and what separates them: up to any other bracket.
@@ -177,13 +180,16 @@ def read(body: bytes) -> Steps[Resource]:
     start, end = _matched(_SPACE, body, 0).end(), len(body)
     while body[end - 1] in b" \t\n\r":
         end -= 1
-    return (yield from _Reader(body).resource(start, end, 0))
+    try:
+        return (yield from _Reader(body).resource(start, end, 0))
+    except RecursionError:  # here the decoder is called from deeper down than in `_check`
+        raise Unreadable("it is nested too deeply") from None
 
 
 def references(body: bytes, resource: Resource) -> Steps[list[str]]:
     """The strings of a resource named `reference` that hold a "?".
 
-    Raises Unreadable for more of them than MAX_REFERENCES, and for a list of strings of that name.
+    Raises Unreadable for more of them than MAX_REFERENCES, for one that is too long, and for a list of strings.
     """
     found: list[str] = []
     for start in range(resource.start, resource.end, _SLICE):
@@ -191,10 +197,11 @@ def references(body: bytes, resource: Resource) -> Steps[list[str]]:
         for reference in _REFERENCE.finditer(body, start, end + _MAX_STRING):
             if reference.start() >= end:
                 break
-            if reference[1]:
-                raise Unreadable("it has a list where FHIR has one reference")  # HAPI takes the first
-            if b"?" in reference[2]:
-                found.append(_text(reference[2]))
+            # HAPI takes the first item of a list for the reference.
+            if not reference[2]:
+                raise Unreadable("a reference is a list, or too long")
+            if b"?" in reference[1]:
+                found.append(_text(reference[1]))
         if len(found) > MAX_REFERENCES:
             raise Unreadable("it holds too many references with criteria")
         yield

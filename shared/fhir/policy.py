@@ -3,6 +3,7 @@
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import unquote_plus
 
 from shared.fhir.document import Resource
@@ -59,6 +60,7 @@ _INCLUDE = re.compile(rf"({TYPE_PATTERN}):[A-Za-z0-9_\-]+(?::({TYPE_PATTERN}))?"
 _SORT = re.compile(r"[A-Za-z0-9_, +\-]*")
 _TYPE_NAME = re.compile(TYPE_PATTERN)
 _LETTERS = re.compile("[A-Za-z]+")
+_MAX_TYPE = 1_000  # characters looked at for a type before a "?"
 
 # RFC 6750, section 3.1.
 _INSUFFICIENT_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
@@ -89,10 +91,30 @@ def authorize_reference(reference: str, permissions: Permissions) -> None:
     A server replaces `Practitioner?identifier=1` by the one resource that it finds, whatever stands before the type. A
     reference without a "?", or that has no name before it, is no search.
     """
-    target, mark, query = reference.partition("?")
-    type = unquote_plus(target).strip(" /").rpartition("/")[2]
-    if mark and _LETTERS.fullmatch(type):
+    type, query = _search_of(reference)
+    if type:
         authorize(Interaction(InteractionKind.SEARCH_TYPE, type, type), query, permissions)
+
+
+def authorize_text(text: str, permissions: Permissions) -> None:
+    """As `authorize_reference`, of a string that may be something else: a "?" behind a type's name makes it one.
+
+    There are servers that know a type in any case.
+    """
+    if _search_of(text)[0].lower() in _lower_types(permissions.version):
+        authorize_reference(text, permissions)
+
+
+@cache
+def _lower_types(version: FhirVersion) -> frozenset[str]:
+    return frozenset(map(str.lower, RESOURCE_TYPES[version]))
+
+
+def _search_of(reference: str) -> tuple[str, str]:
+    """The type and the query of a reference with criteria; no type where it is none."""
+    target, mark, query = reference.partition("?")
+    type = unquote_plus(target[-_MAX_TYPE:]).strip(" /").rpartition("/")[2] if mark else ""
+    return (type, query) if _LETTERS.fullmatch(type) else ("", query)
 
 
 def check_answer(resource: Resource, kind: InteractionKind, permissions: Permissions) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
+from shared.fhir.body import read_body
+from shared.fhir.document import run
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import PRECONDITIONS, Interaction, InteractionKind
 from shared.fhir.policy import Permissions, authorize, authorize_reference
 from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.versions import FhirFormat
 
 _PASSED = ("accept-language", "x-correlation-id", "traceparent", "tracestate")
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -63,20 +65,7 @@ def _provenance(value: str, permissions: Permissions, links: LinkMap) -> str:
         resource = None
     if not isinstance(resource, dict) or resource.get("resourceType") != "Provenance":
         raise FhirError(400, "structure", "X-Provenance is not a Provenance in JSON.")
-    for holder in _objects(resource):
-        reference = holder.get("reference")
-        if isinstance(reference, str):
-            authorize_reference(reference, permissions)
-            holder["reference"] = links.map(reference) or reference
-    return json.dumps(resource, separators=(",", ":"))
-
-
-def _objects(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    inside: list[Any] = [root]
-    while inside:
-        each = inside.pop()
-        if isinstance(each, dict):
-            yield each
-            inside.extend(each.values())
-        elif isinstance(each, list):
-            inside.extend(each)
+    body = run(read_body(json.dumps(resource, separators=(",", ":")).encode(), FhirFormat.JSON))
+    for reference in run(body.criteria(body.resource)):
+        authorize_reference(links.map(reference) or reference, permissions)
+    return run(body.mapped(links)).decode()

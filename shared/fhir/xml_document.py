@@ -412,7 +412,7 @@ class _Reader:
     def _note(self, name: str, parent: str, value: str) -> None:
         """Remembers where a link may stand, for the rewriting."""
         is_url = value[:4].lower() == "http"
-        if name == "reference" and "?" in value:
+        if name == "reference" and ("?" in value or self.parser.is_cut):
             place = CRITERIA
         elif name in BY_PARENT or not is_url:
             position = position_of(name, parent)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from shared.fhir.batch import BatchEntry, RefusedEntry
 from shared.fhir.batch_response import EntryAnswer, batch_response
+from shared.fhir.binary_patch import JSON_PATCH
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.negotiation import content_type, media_type_format
@@ -43,7 +44,8 @@ async def perform_split(
         async with at_once:
             try:
                 authorize(entry.interaction, entry.query, context.permissions)
-                body_type = version.media_type(format) if content is not None else None
+                media_type = JSON_PATCH if entry.is_json_patch else version.media_type(format)
+                body_type = media_type if content is not None else None
                 request = FhirRequest(entry.method, entry.interaction, entry.query, entry.headers, content, body_type)
                 response = _in_format(await exchange.perform(context, request), entry, context.format)
             except Exception as error:

@@ -1,17 +1,18 @@
 """The body of a client's request: taken, read, judged by its references, and mapped to the provider."""
 
 import re
-from html import unescape
 
 from shared.fhir.batch import BatchEntry, RefusedEntry
+from shared.fhir.binary_patch import JSON_PATCH, json_patch_of
 from shared.fhir.body import Body, read_body
 from shared.fhir.document import Resource
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import media_type_format, spelled_format
-from shared.fhir.policy import authorize_reference
-from shared.fhir.resource_types import RESOURCE_TYPES
+from shared.fhir.policy import authorize_reference, authorize_text
 from shared.fhir.rewriting import rewrite_fhirpath_patch, rewrite_form, rewrite_json_patch
+from shared.fhir.rewriting.spelling import JSON_ESCAPE, XML_REFERENCE, Escape, Spelling
+from shared.fhir.versions import FhirFormat
 from shared.message import Request
 from shared.pauses import paused
 from shared.upstream.context import RequestContext
@@ -20,22 +21,20 @@ from shared.upstream.search import FORM
 MAX_BODY_BYTES = 20 * 1_048_576
 _MAX_FORM_BYTES = 256 * 1024  # policy looks at each parameter
 _MAX_PATCH_BYTES = 1_048_576  # it is read as a whole
-# `Practitioner?name=x` in quotes, with or without a base before it.
-_CRITERIA = re.compile(r"""["'](?P<criteria>(?:[^"'?\s]*+/)?+(?P<type>[A-Z][A-Za-z]*+)\?[^"']*+)["']""")
+# All strings of JSON, and the values of all attributes of XML.
+_JSON_STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+_XML_STRING = re.compile(r"""=\s*+(?:"([^"<]*+)"|'([^'<]*+)')""")
 _SEND_LENGTH = (
     "Send it with a Content-Length: in .NET, JsonContent and PostAsJsonAsync send none; use StringContent, or call "
     "LoadIntoBufferAsync first."
 )
-_JSON_PATCH = "application/json-patch+json"
 
 
 async def resource_body(context: RequestContext, request: Request, interaction: Interaction) -> tuple[bytes, str]:
     """The resource of a create, update, patch or operation as it goes up, and its media type."""
     is_patch = interaction.kind is InteractionKind.PATCH
-    if is_patch and _media_type(request) == _JSON_PATCH:
-        patch = rewrite_json_patch(_taken(request, _MAX_PATCH_BYTES), context.upstream_links)
-        _authorize_patch(context, patch)
-        return patch, _JSON_PATCH
+    if is_patch and _media_type(request) == JSON_PATCH:
+        return _json_patch(context, _taken(request, _MAX_PATCH_BYTES)), JSON_PATCH
     body = await fhir_body(context, request, _MAX_PATCH_BYTES if is_patch else MAX_BODY_BYTES)
     has_parameters = is_patch or interaction.kind is InteractionKind.OPERATION
     expected = "Parameters" if has_parameters else interaction.type
@@ -43,8 +42,7 @@ async def resource_body(context: RequestContext, request: Request, interaction: 
         raise FhirError(400, "invalid", f"The body must be {expected} here.")
     content = await _mapped(context, body, body.resource)
     if is_patch:
-        content = rewrite_fhirpath_patch(content, context.upstream_links)
-        _authorize_patch(context, content)
+        content = _fhirpath_patch(context, content, body.format)
     return content, context.provider.version.media_type(body.format)
 
 
@@ -61,7 +59,10 @@ async def fhir_body(context: RequestContext, request: Request, limit: int = MAX_
 async def entry_contents(
     context: RequestContext, body: Body, entries: tuple[BatchEntry | RefusedEntry, ...]
 ) -> list[bytes | FhirError | None]:
-    """The resource of each entry as it goes up, None where it has none, or why it may not."""
+    """The body of each entry as it goes up by itself, None where it has none, or why it may not.
+
+    That is its resource, or the JSON Patch that its Binary holds (http://hl7.org/fhir/R4/http.html#jsonpatch).
+    """
     contents: list[bytes | FhirError | None] = []
     async with context.hold.room(len(body.content)):
         for entry in entries:
@@ -69,7 +70,10 @@ async def entry_contents(
                 contents.append(None)
                 continue
             try:
-                contents.append(await _mapped(context, body, entry.resource))
+                content = await _mapped(context, body, entry.resource)
+                if entry.interaction.kind is InteractionKind.PATCH:
+                    content = _patch_of_entry(context, content, body.format, entry.resource.type)
+                contents.append(content)
             except FhirError as error:
                 contents.append(error)
     return contents
@@ -98,11 +102,35 @@ async def _mapped(context: RequestContext, body: Body, resource: Resource) -> by
     return await paused(body.mapped_part(resource, context.upstream_links))
 
 
-def _authorize_patch(context: RequestContext, patch: bytes) -> None:
+def _patch_of_entry(context: RequestContext, content: bytes, format: FhirFormat, type: str) -> bytes:
+    if len(content) > _MAX_PATCH_BYTES:
+        raise FhirError(413, "too-long", "The patch is larger than this gateway takes.")
+    if type == "Binary":
+        return _json_patch(context, json_patch_of(content, format))
+    return _fhirpath_patch(context, content, format)
+
+
+def _json_patch(context: RequestContext, patch: bytes) -> bytes:
+    patch = rewrite_json_patch(patch, context.upstream_links)
+    _authorize_strings(context, patch, _JSON_STRING, JSON_ESCAPE)
+    return patch
+
+
+def _fhirpath_patch(context: RequestContext, content: bytes, format: FhirFormat) -> bytes:
+    content = rewrite_fhirpath_patch(content, context.upstream_links)
+    if format is FhirFormat.XML:
+        _authorize_strings(context, content, _XML_STRING, XML_REFERENCE)
+    else:
+        _authorize_strings(context, content, _JSON_STRING, JSON_ESCAPE)
+    return content
+
+
+def _authorize_strings(context: RequestContext, patch: bytes, strings: re.Pattern[str], escape: Escape) -> None:
     """Judge every string of a patch that a server could take for a reference with criteria."""
-    for found in _CRITERIA.finditer(patch.decode("latin-1")):
-        if found["type"] in RESOURCE_TYPES[context.provider.version]:
-            authorize_reference(unescape(found["criteria"]), context.permissions)
+    for found in strings.finditer(patch.decode("latin-1")):
+        raw = found[found.lastindex or 0]
+        if "?" in raw or escape.sign in raw:
+            authorize_text(Spelling.read(raw, escape).text, context.permissions)
 
 
 def _taken(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:

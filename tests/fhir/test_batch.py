@@ -8,7 +8,7 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.json_document import read
 from shared.fhir.rewriting import LinkMap
-from shared.fhir.versions import FhirFormat
+from shared.fhir.versions import FhirFormat, FhirVersion
 from shared.fhir.xml_document import read as read_xml
 
 PROVIDER = "https://provider.example/fhir"
@@ -205,7 +205,7 @@ def test_what_goes_up_is_written_from_what_was_judged(format: FhirFormat) -> Non
     second |= {"fullUrl": "https://gateway.example/fhir/Patient/x", "resource": {"resourceType": "Patient"}}
     contents = {1: b'{"resourceType":"Patient","a":1.10}' if format is FhirFormat.JSON else b"<Patient/>"}
     entries = [(entry, contents.get(entry.index)) for entry in requests_of(sent)]
-    written = batch_body(InteractionKind.TRANSACTION, entries, format)
+    written = batch_body(InteractionKind.TRANSACTION, entries, format, FhirVersion.STU3)
     read_again = run(read(written) if format is FhirFormat.JSON else read_xml(written))
     bundle = read_again.bundle
     assert bundle is not None
@@ -221,4 +221,7 @@ def test_what_goes_up_is_written_from_what_was_judged(format: FhirFormat) -> Non
 
 
 def test_an_empty_batch_has_no_entries() -> None:
-    assert batch_body(InteractionKind.BATCH, [], FhirFormat.JSON) == b'{"resourceType":"Bundle","type":"batch"}'
+    assert (
+        batch_body(InteractionKind.BATCH, [], FhirFormat.JSON, FhirVersion.R4)
+        == b'{"resourceType":"Bundle","type":"batch"}'
+    )

@@ -1,6 +1,7 @@
 """The strict reading of FHIR JSON: the envelope as any other reader has it, or a refusal."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -241,6 +242,23 @@ def test_what_two_readers_could_read_in_two_ways_is_refused(members: str, proble
 def test_what_is_no_resource_or_costs_too_much_is_refused(body: bytes) -> None:
     with pytest.raises(Unreadable):
         run(read(run(plain(body))))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"resourceType":"Patient","x":%s}',
+        '{"x":%s,"resourceType":"Patient"}',
+        '{"resourceType":"Patient","contained":[{"resourceType":"Basic","x":%s}]}',
+        '{"resourceType":"Bundle","entry":[{"resource":{"contained":[{"resourceType":"Basic"}],"x":%s}}]}',
+    ],
+)
+def test_what_is_nested_too_deeply_is_refused_at_any_depth(frame: str) -> None:
+    for depth in range(800, 1_100):
+        with suppress(Unreadable):
+            reading(frame % ("[" * depth + "]" * depth))
+    with pytest.raises(Unreadable, match="nested"):
+        reading(frame % ("[" * 2_000 + "]" * 2_000))
 
 
 def test_what_real_servers_send_is_read() -> None:

@@ -1,0 +1,152 @@
+"""Criteria are judged wherever a server would search by them: nothing that is refused reaches the provider."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from html import escape
+
+import pytest
+
+from tests.gateway.conftest import GATEWAY, Deployment, Provider
+
+# A search that policy refuses, in every spelling that a server resolves.
+REFUSED = "_has:AuditEvent:agent:outcome=0"
+CRITERIA = [
+    f"Practitioner?{REFUSED}",
+    f"/Practitioner?{REFUSED}",
+    f"https://fhir.example/base/Practitioner?{REFUSED}",
+    f"{GATEWAY}/stu3/Practitioner?{REFUSED}",
+    f"a b/Practitioner?{REFUSED}",
+    f"practitioner?{REFUSED}",
+    f"Practitioner?name=O'Hara&{REFUSED}",
+    f'Practitioner?name="x"&{REFUSED}',
+    f"{'a' * 70_000}/Practitioner?{REFUSED}",
+    f"{'a' * 700_000}/Practitioner?{REFUSED}",
+]
+
+
+def in_json(text: str) -> list[str]:
+    quoted = json.dumps(text)
+    return [quoted, quoted.replace("?", "\\u003f").replace("P", "\\u0050")]
+
+
+def references_in_json(text: str) -> list[str]:
+    """As `in_json`, and in lists, as some readers take them."""
+    plain, escaped = in_json(text)
+    return [plain, escaped, f"[{plain}]", f'["x", {plain}]', f"[null, {plain}]", f"[ [{plain}]]"]
+
+
+def in_xml(text: str) -> list[str]:
+    return [f'"{escape(text)}"', f'"{escape(text).replace("?", "&#63;").replace("r", "&#x72;")}"']
+
+
+def patches(criteria: str) -> Iterator[tuple[str, str]]:
+    for text in in_json(criteria):
+        yield "application/json-patch+json", f'[{{"op":"add","path":"/a/reference","value":{text}}}]'
+        yield "application/json-patch+json", f'[{{"op":"add","path":"/a","value":{{"b":{{"reference":{text}}}}}}}]'
+        for name in ("valueString", "valueUri", "valueCode"):
+            yield (
+                "application/fhir+json",
+                '{"resourceType":"Parameters","parameter":[{"name":"operation","part":'
+                f'[{{"name":"value","{name}":{text}}}]}}]}}',
+            )
+    for text in in_xml(criteria):
+        yield (
+            "application/fhir+xml",
+            '<Parameters xmlns="http://hl7.org/fhir"><!-- =" --><parameter><name value="operation"/><part>'
+            f'<name value="value"/><valueString value={text}/></part></parameter></Parameters>',
+        )
+
+
+def entry(content_type: str, patch: str) -> tuple[str, str]:
+    """A batch with the patch in its one entry, and its media type."""
+    if content_type.endswith("xml"):
+        return content_type, (
+            f'<Bundle xmlns="http://hl7.org/fhir"><type value="batch"/><entry><resource>{patch}</resource><request>'
+            '<method value="PATCH"/><url value="Patient/1"/></request></entry></Bundle>'
+        )
+    if "patch" in content_type:
+        data = b64encode(patch.encode()).decode()
+        patch = json.dumps({"resourceType": "Binary", "contentType": content_type, "data": data})
+    return "application/fhir+json", (
+        f'{{"resourceType":"Bundle","type":"batch","entry":[{{"resource":{patch},'
+        '"request":{"method":"PATCH","url":"Patient/1"}}]}'
+    )
+
+
+@pytest.mark.parametrize("batch", ["native", "split"])
+@pytest.mark.parametrize("criteria", CRITERIA, ids=lambda criteria: criteria[:40])
+async def test_criteria_in_a_patch_are_judged(
+    deployment: Deployment, provider: Provider, criteria: str, batch: str
+) -> None:
+    provider.answers({"resourceType": "Patient"})
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write", Batch=batch))
+    for content_type, patch in patches(criteria):
+        answer = await deployment.send("PATCH", "/stu3/Patient/1", token, patch, content_type=content_type)
+        assert answer.status in (400, 403, 404), patch[:200]
+        batch_type, body = entry(content_type, patch)
+        answer = await deployment.send("POST", "/stu3", token, body, content_type=batch_type)
+        assert answer.status == 200
+        assert b'"status":"40' in answer.body, body[:200]
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("criteria", CRITERIA, ids=lambda criteria: criteria[:40])
+async def test_criteria_in_a_written_resource_are_judged(
+    deployment: Deployment, provider: Provider, criteria: str
+) -> None:
+    provider.answers({"resourceType": "Patient"})
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    bodies = [
+        ("application/fhir+json", f'{{"resourceType":"Patient","x":"{"x" * before}","a":{{"reference":{text}}}}}')
+        for text in references_in_json(criteria)
+        for before in (0, 256 * 1024 - 300)
+    ]
+    bodies += [
+        ("application/fhir+xml", f'<Patient xmlns="http://hl7.org/fhir"><a><reference value={text}/></a></Patient>')
+        for text in in_xml(criteria)
+    ]
+    for content_type, body in bodies:
+        answer = await deployment.send("POST", "/stu3/Patient", token, body, content_type=content_type)
+        assert answer.status in (400, 403, 404), body[:200]
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("batch", ["native", "split"])
+async def test_a_json_patch_in_a_batch_goes_up_with_its_links_mapped(
+    deployment: Deployment, provider: Provider, batch: str
+) -> None:
+    answers = {"resourceType": "Bundle", "type": "batch-response", "entry": [{"response": {"status": "200"}}]}
+    provider.answers(answers if batch == "native" else {"resourceType": "Patient"})
+    token = await deployment.token(await deployment.tenant(provider.base_url, "r4", Access="write", Batch=batch))
+    link = f"{GATEWAY}/r4/Practitioner/1"
+    patch = json.dumps([{"op": "add", "path": "/a/reference", "value": link}])
+    content_type, body = entry("application/json-patch+json", patch)
+    answer = await deployment.send("POST", "/r4", token, body, content_type=content_type)
+    assert answer.status == 200
+    mapped = patch.replace(link, f"{provider.base_url}/Practitioner/1").replace(" ", "").encode()
+    if batch == "split":
+        assert provider.requests[0].headers["Content-Type"] == "application/json-patch+json"
+        assert provider.bodies == [mapped]
+    else:
+        resource = json.loads(provider.bodies[0])["entry"][0]["resource"]
+        assert resource == {
+            "resourceType": "Binary",
+            "contentType": "application/json-patch+json",
+            "data": b64encode(mapped).decode(),
+        }
+
+
+@pytest.mark.parametrize("criteria", [each for each in CRITERIA if len(each) < 1_000])
+async def test_criteria_in_a_provenance_header_are_judged(
+    deployment: Deployment, provider: Provider, criteria: str
+) -> None:
+    provider.answers({"resourceType": "Patient"})
+    tenant = await deployment.tenant(provider.base_url, Access="write", Types="Patient,Provenance,Practitioner")
+    token = await deployment.token(tenant)
+    for text in references_in_json(criteria):
+        value = f'{{"resourceType":"Provenance","target":[{{"reference":{text}}}]}}'
+        patient = {"resourceType": "Patient"}
+        answer = await deployment.send("POST", "/stu3/Patient", token, patient, x_provenance=value)
+        assert answer.status in (400, 403, 404), value
+    assert provider.requests == []

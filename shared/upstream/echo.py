@@ -48,12 +48,14 @@ async def echoes(secrets: Iterable[str], headers: Mapping[str, str], body: bytes
 class _Spellings:
     """A secret as it is, all its spellings, and what an escape of one of its characters looks like.
 
-    `places` are those of a character by itself and the byte before it; `reach` is the length of the longest spelling.
+    `signs` are how an escape may begin. `places` are those of a character by itself and the byte before it; `reach` is
+    the length of the longest spelling.
     """
 
     plain: bytes
     whole: re.Pattern[bytes]
     escape: re.Pattern[bytes]
+    signs: tuple[bytes, ...]
     places: Mapping[tuple[int, int], tuple[int, ...]]
     reach: int
 
@@ -64,6 +66,8 @@ def _is_in(secret: str, text: bytes, start: int, end: int) -> bool:
     plain, whole = known.plain, known.whole
     if text.find(plain, start, end + len(plain)) >= 0:
         return True
+    if not any(text.find(sign, start, end + known.reach) >= 0 for sign in known.signs):
+        return False  # twenty times as fast as the pattern, and true of most bodies
     for escape in known.escape.finditer(text, start, min(end + known.reach, len(text))):
         # Up to its first escape the secret is spelt as it is.
         at = escape.start()
@@ -107,8 +111,16 @@ def _spellings(secret: str) -> _Spellings:
         rf"{f'|([{letters}])' if letters else '|(?!)()'})|(?<=%)({numbers})|(?:(?<=&)|(?<=\\)u0026)({entities}))"
     )
     whole = "".join(f"(?:{re.escape(character)}|{_escapes(character)})" for character in secret)
+    signs = [rb"\u00", b"&#", b"%"]
+    signs += [f"\\{letter}".encode() for letter in '"\\/' if letter in secret]
+    signs += [f"&{name};".encode() for character, name in _ENTITIES.items() if character in secret]
     return _Spellings(
-        plain, re.compile(whole.encode()), re.compile(escape.encode()), places, _LONGEST_ESCAPE * len(plain)
+        plain,
+        re.compile(whole.encode()),
+        re.compile(escape.encode()),
+        tuple(signs),
+        places,
+        _LONGEST_ESCAPE * len(plain),
     )
 
 

@@ -10,9 +10,9 @@ import pytest
 from local.functions_host.logs import Levels
 from shared.audit import AuditedEntry, AuditLog
 from shared.azure.tables import ALL_TABLES
-from shared.gateway import _MAX_BODY_BYTES as MAX_BODY_BYTES
 from shared.settings import Settings
 from shared.upstream.hops import AUTH, CREDENTIAL, DIRECTORY, GATEWAY, UPSTREAM
+from shared.upstream.request_body import MAX_BODY_BYTES
 from tests.infra.bicep import INFRA, ROOT, SIZES, SNAPSHOTS, resources
 from tests.infra.queries import columns, operands
 

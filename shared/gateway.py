@@ -14,6 +14,7 @@ from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Access, BatchMode, Provider
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
+from shared.fhir.document import Steps
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.negotiation import content_accept, negotiate, spelled_format
@@ -25,6 +26,7 @@ from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
 from shared.oauth.bearer import bearer_token, invalid_token
+from shared.pauses import paused
 from shared.settings import Settings
 from shared.upstream.batch import perform_split
 from shared.upstream.context import RequestContext
@@ -238,7 +240,7 @@ class Gateway:
         kind = bundle_kind(body.resource)
         trace.interaction = kind.value
         assert body.resource.bundle is not None  # noqa: S101 (a batch or transaction is a Bundle)
-        entries = trace.entries = batch_entries(body.resource.bundle, context.upstream_links)
+        trace.entries = entries = await paused(batch_entries(body.resource.bundle, context.upstream_links))
         trace.entry_statuses = context.entry_statuses
         contents = await entry_contents(context, body, entries)
         provider = context.provider
@@ -247,7 +249,7 @@ class Gateway:
                 raise FhirError(403, "forbidden", "Transactions are not let through for this tenant. Send a batch.")
         elif provider.batch is BatchMode.SPLIT:
             return await perform_split(self._exchange, context, entries, contents, body.format)
-        judged = [_judged(context, entry, content) for entry, content in zip(entries, contents, strict=True)]
+        judged = await paused(_all_judged(context, entries, contents))
         refusal = next((each for each in judged if isinstance(each, FhirError)), None)
         if refusal is not None:
             if kind is InteractionKind.TRANSACTION:
@@ -318,6 +320,16 @@ def _content_accept(request: Request, path: str) -> str | None:
     if request.method not in ("GET", "HEAD") or not _BINARY.fullmatch(path):
         return None
     return content_accept(request.query, request.headers.get("accept"))
+
+
+def _all_judged(
+    context: RequestContext, entries: Sequence[BatchEntry | RefusedEntry], contents: Sequence[bytes | FhirError | None]
+) -> Steps[list[tuple[BatchEntry, bytes | None] | FhirError]]:
+    judged = []
+    for entry, content in zip(entries, contents, strict=True):
+        judged.append(_judged(context, entry, content))
+        yield
+    return judged
 
 
 def _judged(

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 import orjson
 
 from shared.fhir.binary_patch import binary_of
-from shared.fhir.document import Bundle, Entry, Resource
+from shared.fhir.document import Bundle, Entry, Resource, Steps
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.paging import page_handle
@@ -74,7 +74,7 @@ def bundle_kind(resource: Resource) -> InteractionKind:
     raise FhirError(400, "invalid", "Only a Bundle of the type batch or transaction can be posted to the base.")
 
 
-def batch_entries(bundle: Bundle, links: LinkMap) -> tuple[BatchEntry | RefusedEntry, ...]:
+def batch_entries(bundle: Bundle, links: LinkMap) -> Steps[tuple[BatchEntry | RefusedEntry, ...]]:
     """The requests of a batch or transaction, in its order.
 
     A `request.url` is relative to the base (a leading slash is tolerated: the spec's own examples have it) or absolute
@@ -83,7 +83,11 @@ def batch_entries(bundle: Bundle, links: LinkMap) -> tuple[BatchEntry | RefusedE
     """
     if len(bundle.entries) > MAX_ENTRIES:
         raise FhirError(413, "too-costly", f"A batch may hold {MAX_ENTRIES} entries.")
-    return tuple(_entry(index, entry, links) for index, entry in enumerate(bundle.entries))
+    entries = []
+    for index, entry in enumerate(bundle.entries):
+        entries.append(_entry(index, entry, links))
+        yield
+    return tuple(entries)
 
 
 def batch_body(

@@ -64,6 +64,10 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9\-._~$*/]|//|^/|(?:^|/)\.+(?:/|\Z)")
 
 _CRITERIA_PATH = re.compile(r"\A[^?=&]*\?")  # some clients write `Patient?identifier=1`
 
+# What judging parameters costs grows with their number. Real ones have 15 bytes and more, and are few.
+_FREE_SIGNS = 200
+_BYTES_PER_SIGN = 20
+
 _OF_ENTRIES = (*PRECONDITIONS, "x-provenance")
 
 _SYSTEM, _TYPE, _INSTANCE = range(3)
@@ -103,14 +107,24 @@ _SELECTING = frozenset(
 )
 
 
+def limit_parameters(text: str) -> None:
+    """Raise FhirError(400) for a raw query or form with more parameters than any search has."""
+    if text.count("&") + text.count("=") > _FREE_SIGNS + len(text) // _BYTES_PER_SIGN:
+        raise FhirError(400, "too-costly", "The search has too many parameters.")
+
+
 def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Interaction:
     """The interaction of a request.
 
     `path` is the raw path below the FHIR base, without its leading slash; `query` is raw; header names are lower
     case. A POST on the base is a batch until `bundle_kind` has seen the body. Percent-encoding is refused: nothing in
-    a FHIR path needs it. Raises FhirError: 400 for a path that could lead elsewhere and for a conditional interaction
-    without a condition, 404 for one that is not FHIR's, 405 with Allow for a method that is not defined there.
+    a FHIR path needs it. Raises FhirError: 400 for a path that could lead elsewhere, for too many parameters and for a
+    conditional interaction without a condition, 404 for one that is not FHIR's, 405 with Allow for a method that is
+    not defined there.
     """
+    criteria = headers.get("if-none-exist", "")
+    limit_parameters(query)
+    limit_parameters(criteria)
     matched = _PATH.fullmatch(path.removesuffix("/"))
     if matched is None or path == "/":
         raise _no_such_path(path)
@@ -135,7 +149,6 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Int
     compartment = None
     if member:
         compartment, type = type, None if member == "*" else member
-    criteria = headers.get("if-none-exist", "")
     if conditional and not by_search and not _selects(_CRITERIA_PATH.sub("", criteria)):
         raise FhirError(400, "required", "If-None-Exist needs a search parameter that selects.")
     return Interaction(kind, matched.string, type, id, version_id, operation, compartment, conditional, criteria)

@@ -25,6 +25,10 @@ _MEDIA_TYPES = {
 _NAMES = {format: {media for media, its in _MEDIA_TYPES.items() if its is format} for format in FhirFormat}
 _SHORT = {format.value: format for format in FhirFormat}
 _ANY, _ANY_APPLICATION = "*/*", "application/*"
+# `_format=`, with any of its characters percent-encoded.
+_FORMAT_PARAMETER = re.compile(
+    r"(?:\A|&)" + "".join(rf"(?:{letter}|%(?i:{ord(letter):02x}))" for letter in "_format") + "=([^&]+)"
+)
 _MOST_READ = 2048  # characters of an Accept header; browsers send 200
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # a comma inside a quoted parameter separates nothing
 _QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(?:\.0*)?")  # RFC 9110, section 12.4.2, and the `.2` that Java sends
@@ -133,11 +137,8 @@ def content_type(version: FhirVersion, format: FhirFormat) -> str:
 
 
 def _format_parameter(query: str) -> str:
-    for pair in query.split("&"):
-        name, _, value = pair.partition("=")
-        if value and _is_format(name):
-            return unquote(value)
-    return ""
+    found = _FORMAT_PARAMETER.search(query)
+    return unquote(found[1]) if found else ""
 
 
 def _range(text: str) -> _Range:

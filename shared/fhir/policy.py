@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 from shared.fhir.document import Resource
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import TYPE_PATTERN, Interaction, InteractionKind
+from shared.fhir.interaction import TYPE_PATTERN, Interaction, InteractionKind, limit_parameters
 from shared.fhir.resource_types import RESOURCE_TYPES
 from shared.fhir.scopes import EVERY_ACTION, Action, Scope, granted, permits
 from shared.fhir.versions import FhirVersion
@@ -171,6 +171,7 @@ def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
 
 
 def _authorize_parameters(text: str, permissions: Permissions, narrows: Container[str] = ()) -> None:
+    limit_parameters(text)
     for part in text.split("&"):
         _authorize_parameter(part, permissions, narrows)
         if ";" in part:

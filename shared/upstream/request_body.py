@@ -1,13 +1,14 @@
 """The body of a client's request: taken, read, judged by its references, and mapped to the provider."""
 
 import re
+from collections.abc import Sequence
 
 from shared.fhir.batch import BatchEntry, RefusedEntry
 from shared.fhir.binary_patch import JSON_PATCH, json_patch_of
 from shared.fhir.body import Body, read_body
-from shared.fhir.document import Resource
+from shared.fhir.document import Resource, Steps
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import Interaction, InteractionKind
+from shared.fhir.interaction import Interaction, InteractionKind, limit_parameters
 from shared.fhir.negotiation import media_type_format, spelled_format
 from shared.fhir.policy import authorize_reference, authorize_text
 from shared.fhir.rewriting import rewrite_fhirpath_patch, rewrite_form, rewrite_json_patch
@@ -57,7 +58,7 @@ async def fhir_body(context: RequestContext, request: Request, limit: int = MAX_
 
 
 async def entry_contents(
-    context: RequestContext, body: Body, entries: tuple[BatchEntry | RefusedEntry, ...]
+    context: RequestContext, body: Body, entries: Sequence[BatchEntry | RefusedEntry]
 ) -> list[bytes | FhirError | None]:
     """The body of each entry as it goes up by itself, None where it has none, or why it may not.
 
@@ -91,15 +92,22 @@ def form_body(context: RequestContext, request: Request) -> bytes:
     body = _taken(request, _MAX_FORM_BYTES)
     if body and _media_type(request) != FORM:
         raise FhirError(415, "not-supported", f"The body of a search must be {FORM}.")
+    limit_parameters(body.decode("latin-1"))
     form = rewrite_form(body.decode("latin-1"), context.upstream_links)
     return spelled_format(form, context.provider.version).encode("latin-1")
 
 
 async def _mapped(context: RequestContext, body: Body, resource: Resource) -> bytes:
     """A resource with its links mapped, if every search in its references is let through."""
-    for reference in await paused(body.criteria(resource)):
-        authorize_reference(context.upstream_links.map(reference) or reference, context.permissions)
+    references = await paused(body.criteria(resource))
+    await paused(_authorized(context, references))
     return await paused(body.mapped_part(resource, context.upstream_links))
+
+
+def _authorized(context: RequestContext, references: list[str]) -> Steps[None]:
+    for reference in references:
+        authorize_reference(context.upstream_links.map(reference) or reference, context.permissions)
+        yield
 
 
 def _patch_of_entry(context: RequestContext, content: bytes, format: FhirFormat, type: str) -> bytes:

@@ -29,7 +29,7 @@ def test_a_searchset_has_forty_full_urls_of_the_provider() -> None:
 def test_a_batch_is_one_that_the_gateway_takes() -> None:
     bundle = run(read(answers.batch(7))).bundle
     assert bundle is not None
-    entries = batch_entries(bundle, LinkMap((_BASE,), _BASE))
+    entries = run(batch_entries(bundle, LinkMap((_BASE,), _BASE)))
     assert [entry.interaction.path for entry in entries if isinstance(entry, BatchEntry)] == [
         f"Patient/p{n}" for n in range(7)
     ]

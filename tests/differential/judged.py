@@ -26,7 +26,7 @@ def asked(content: bytes, format: FhirFormat, links: LinkMap) -> list[Asked]:
     """The requests that policy judges in a client's batch, their URLs mapped to the provider's."""
     bundle = run(read_body(content, format)).resource.bundle
     assert bundle is not None
-    entries = [entry for entry in batch_entries(bundle, links) if isinstance(entry, BatchEntry)]
+    entries = [entry for entry in run(batch_entries(bundle, links)) if isinstance(entry, BatchEntry)]
     return [
         Asked(
             entry.method,

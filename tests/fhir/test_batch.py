@@ -18,7 +18,7 @@ UP = LinkMap(("https://gateway.example/stu3", "https://gateway.example/fhir"), P
 def entries_of(document: dict[str, object]) -> tuple[BatchEntry | RefusedEntry, ...]:
     bundle = run(read(json.dumps(document).encode())).bundle
     assert bundle is not None
-    return batch_entries(bundle, UP)
+    return run(batch_entries(bundle, UP))
 
 
 def requests_of(document: dict[str, object]) -> list[BatchEntry]:

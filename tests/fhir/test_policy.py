@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.fhir.batch import BatchEntry, batch_entries
 from shared.fhir.document import Bundle, Entry, run
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import InteractionKind, parse
+from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.json_document import read
 from shared.fhir.policy import Permissions, authorize, authorize_reference, check_answer
 from shared.fhir.rewriting import LinkMap
@@ -140,7 +140,7 @@ def test_a_batch_passes_and_its_entries_are_judged_one_by_one() -> None:
     ask("POST", "")
     urls = ["Patient/1", "Practitioner/1", "Encounter?_include=Encounter:participant:Practitioner", "metadata"]
     bundle = Bundle("batch", entries=tuple(Entry(request={"method": "GET", "url": url}) for url in urls))
-    good, *bad = batch_entries(bundle, LinkMap(("https://gateway.example/r4",), "https://provider.example/fhir"))
+    good, *bad = run(batch_entries(bundle, LinkMap(("https://gateway.example/r4",), "https://provider.example/fhir")))
     assert isinstance(good, BatchEntry)
     authorize(good.interaction, good.query, READER)
     for entry in bad:
@@ -532,3 +532,21 @@ def test_what_an_entry_of_a_batch_lists_is_judged_as_listed() -> None:
     for listed in ({"resourceType": "Practitioner"}, searchset({"resourceType": "Patient"})):
         with pytest.raises(FhirError):
             check(responses({"resource": searchset(listed)}), READER, InteractionKind.BATCH)
+
+
+@pytest.mark.parametrize("unit", ["a&", "%61=1&", "a=b;", "_sort=a&"])
+def test_more_parameters_than_any_search_has_are_refused_before_they_are_judged(unit: str) -> None:
+    many, few = unit * 10_000, unit * 60
+    search = Interaction(InteractionKind.SEARCH_TYPE, "Patient", "Patient")
+    authorize(search, few, READER)
+    authorize_reference(f"Patient?{few}", READER)
+    for refused in (
+        lambda: authorize(search, many, READER),
+        lambda: authorize(replace(search, criteria=many), "", READER),
+        lambda: authorize_reference(f"Patient?{many}", READER),
+        lambda: parse("GET", "Patient", many, {}),
+        lambda: parse("POST", "Patient", "", {"if-none-exist": many}),
+    ):
+        with pytest.raises(FhirError) as error:
+            refused()
+        assert error.value.code == "too-costly"

@@ -81,6 +81,7 @@ def _narrative(name: str, unit: str, **rest: Any) -> Shape:
     return _xml_patient(name, unit, f'<text><status value="generated"/>{_DIV}', "</div></text>", **rest)
 
 
+_REQUEST = '{"request":{"method":"GET","url":"Patient?QUERY"}}'
 _LINK = '{"relation":"next","url":"BASE/Patient?page=NUMBER"}'
 _XML_LINK = '<link><relation value="next"/><url value="BASE/Patient?page=NUMBER"/></link>'
 _DEEP = 290
@@ -150,6 +151,8 @@ SHAPES = (
     _patient("escaped slashes", '"x":[', r'{"reference":"http:\/\/a\/Patient\/1"}', "]", ","),
     _patient("letters beyond ASCII", '"x":"', "é漢😀", '"'),
     _patient("references", '"x":[', '{"reference":"BASE/Patient/1"}', "]", ","),
+    _patient("a reference of parameters", '"x":{"reference":"Patient?', "%61=1&", '"}'),
+    _bundle("entries of parameters", '"entry":[', _REQUEST.replace("QUERY", "%61=1&" * 9_000), "]", ","),
     _patient("searches as references", '"x":[', '{"reference":"Patient?x"}', "]", ","),
     _patient("bases in a text", '"diagnostics":"', "BASE/x ", '"'),
     _patient("two slashes", '"diagnostics":"', "//", '"'),

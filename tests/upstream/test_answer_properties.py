@@ -101,5 +101,5 @@ def test_any_document_is_a_batch_or_refused(document: object) -> None:
     kind = value_or_refusal(lambda: bundle_kind(resource))
     assert not isinstance(kind, FhirError) or kind.status == 400
     if bundle := resource.bundle:
-        entries = batch_entries(bundle, links)
+        entries = run(batch_entries(bundle, links))
         assert all(isinstance(entry, BatchEntry) or entry.error.status in (400, 404, 405) for entry in entries)

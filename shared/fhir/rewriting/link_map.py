@@ -20,7 +20,7 @@ _PATH = re.compile(r"[^?#]*+")
 _PATH_IN_TEXT = re.compile(r"[^?#\s\"'<>]*+", re.ASCII)
 _MAX_URL_IN_TEXT = 256
 _URL_BOUNDARY = r"(?=[/?#]|\Z)"
-_TEXT_BOUNDARY = r"(?=[/?#\\,;)\]}|`\s\"'<>]|[^\x00-\x7f]|[.:!]*+(?:[\s\"'<>]|\Z))"
+_TEXT_BOUNDARY = r"(?=[/?#\\,;)\]}|`\s\"'<>]|[^\x00-\x7f]|[.:!]*+(?:[\s\"'<>\\]|\Z))"
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,15 @@ class Unreadable(FhirError):
 class Link(msgspec.Struct, frozen=True):
     """A `Bundle.link` that has a URL. `start` and `end` are where the URL's written form stands in the body.
 
-    They are byte offsets, without the quotes around it; `url` is the URL itself, with all escapes undone.
+    They are byte offsets, without the quotes around it; `url` is the URL itself, with all escapes undone. `element` is
+    where the link as a whole stands.
     """
 
     relation: str
     url: str
     start: int
     end: int
+    element: tuple[int, int]
 
 
 class Resource(msgspec.Struct, frozen=True):

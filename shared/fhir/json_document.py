@@ -310,6 +310,7 @@ class _Reader:
         return Bundle(type, tuple(links), tuple(entries))
 
     def _link(self) -> Steps[Link | None]:
+        opening = self._at
         relation, url, start, end = "", None, 0, 0
         for name in self._members(_LINK):
             if name == "relation":
@@ -320,7 +321,7 @@ class _Reader:
                 end = self._at - 1
             else:
                 yield from self._skip()
-        return Link(relation, url, start, end) if url is not None else None
+        return Link(relation, url, start, end, (opening, self._at)) if url is not None else None
 
     def _plain_entry(self, known: _KnownEntry) -> Entry | None:
         """The entry here if it is one of a plain search, which is read by two looks instead of member by member."""

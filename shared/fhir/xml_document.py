@@ -179,7 +179,7 @@ class _Reader:
         self._path[depth] = name
         self._depth = depth + 1
         if kind is not None:
-            start = self.parser.position if kind in ("resource", "Bundle") else -1
+            start = self.parser.position if kind in ("resource", "Bundle", "link") else -1
             self._open(_Frame(kind, name, depth + 1, around, start))
         if value is not None and name in _LINKING:
             self._note(name, self._path[depth - 1] if depth else "", value)
@@ -386,7 +386,9 @@ class _Reader:
                 within |= {"status": values.get("status") or "", "outcome": values.get("outcome")}
             case "link":
                 if "url" in values:
-                    link = Link(values.get("relation", ""), values["url"], *values["span"])
+                    element = frame.start, self._body.index(b">", self.parser.position) + 1
+                    start, end = values["span"]
+                    link = Link(values.get("relation", ""), values["url"], start, end, element)
                     within.setdefault("links", []).append(link)
             case "entry":
                 entry = Entry(

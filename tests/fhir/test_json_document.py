@@ -340,4 +340,5 @@ def test_links_and_entries_tell_where_they_stand() -> None:
     body = (
         b'{"resourceType":"Bundle","link":[{"relation":"next","url":"a"}],"entry":[{"resource":{"resourceType":"X"}}]}'
     )
-    assert run(read(body)).bundle == Bundle("", (Link("next", "a", 59, 60),), (Entry(resource=Resource("X", 85, 105)),))
+    link = Link("next", "a", 59, 60, (33, 62))
+    assert run(read(body)).bundle == Bundle("", (link,), (Entry(resource=Resource("X", 85, 105)),))

@@ -159,7 +159,7 @@ def test_no_link_ever_leads_off_the_origins_that_the_row_names(rest: str, start:
 
 
 def bundle(*urls: str, type: str = "searchset", entries: tuple[Entry, ...] = ()) -> Bundle:
-    return Bundle(type, tuple(Link("next", url, 0, 0) for url in urls), entries)
+    return Bundle(type, tuple(Link("next", url, 0, 0, (0, 0)) for url in urls), entries)
 
 
 def entry(resource: Bundle | None) -> Entry:

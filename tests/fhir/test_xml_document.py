@@ -55,7 +55,7 @@ def test_the_envelope_is_read_as_json_would_have_it() -> None:
         len(BATCH),
         Bundle(
             "batch",
-            (Link("next", "a&b", *span(b"a&amp;b")),),
+            (Link("next", "a&b", *span(b"a&amp;b"), (BATCH.index(b"<f:link>"), BATCH.index(b"</f:link>") + 9)),),
             (
                 Entry(
                     "urn:uuid:1",

@@ -4,18 +4,12 @@ import itertools
 import re
 from collections.abc import Sequence
 
-import orjson
-
 from shared.fhir.document import Bundle, Link
 from shared.fhir.versions import FhirFormat
 
-_WINDOW = 4_096  # bytes of a link on either side of its URL
+_WINDOW = 4_096  # bytes before the list of links
 _SPACE = b" \t\n\r"
-_OBJECT_START = re.compile(rb"\{[^{}]*\Z")
-_OBJECT_END = re.compile(rb"[^{}]*\}")
 _MEMBER_START = re.compile(rb'"link"\s*:\s*\Z')
-_ELEMENT_START = re.compile(rb"<(?:[\w.-]+:)?link(?:\s[^<>]*)?>(?:(?!</?(?:[\w.-]+:)?link[\s>]).)*\Z", re.DOTALL)
-_ELEMENT_END = re.compile(rb"(?:(?!</?(?:[\w.-]+:)?link[\s>]).)*</(?:[\w.-]+:)?link\s*>", re.DOTALL)
 
 Span = tuple[int, int]
 
@@ -23,37 +17,17 @@ Span = tuple[int, int]
 def left_out(body: bytes, format: FhirFormat, bundle: Bundle, links: Sequence[Link]) -> list[Span]:
     """The spans of a body without which its `bundle` has none of `links`, in order.
 
-    JSON that loses all its links loses the member, as FHIR has no empty list. A link with more inside than its own
-    members (an extension) stays.
+    JSON that loses all its links loses the member, as FHIR has no empty list.
     """
-    links = sorted(links, key=lambda link: link.start)
+    elements = sorted(link.element for link in links)
     if format is FhirFormat.XML:
-        return [span for link in links if (span := _element(body, link)) is not None]
-    objects = [span for link in links if (span := _object(body, link)) is not None]
-    if objects and len(objects) == len(bundle.links) and (member := _member(body, objects)) is not None:
+        return elements
+    if elements and len(elements) == len(bundle.links) and (member := _member(body, elements)) is not None:
         return [member]
     spans: list[Span] = []
-    for start, end in objects:
+    for start, end in elements:
         spans.append(_with_comma(body, start, end, spans[-1][1] if spans else 0))
     return spans
-
-
-def _element(body: bytes, link: Link) -> Span | None:
-    before = _ELEMENT_START.search(body, max(link.start - _WINDOW, 0), link.start)
-    after = _ELEMENT_END.match(body, link.end, link.end + _WINDOW)
-    return None if before is None or after is None else (before.start(), after.end())
-
-
-def _object(body: bytes, link: Link) -> Span | None:
-    before = _OBJECT_START.search(body, max(link.start - _WINDOW, 0), link.start)
-    after = _OBJECT_END.match(body, link.end, link.end + _WINDOW)
-    if before is None or after is None:
-        return None
-    try:
-        whole = orjson.loads(body[before.start() : after.end()])
-    except orjson.JSONDecodeError:
-        return None
-    return (before.start(), after.end()) if whole.get("url") == link.url else None
 
 
 def _member(body: bytes, objects: Sequence[Span]) -> Span | None:

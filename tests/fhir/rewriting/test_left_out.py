@@ -64,10 +64,26 @@ def test_xml_stays_valid(urls: list[str], space: str, prefix: str) -> None:
         [{"relation": "{", "url": ""}],
     ],
 )
-def test_what_can_not_be_cut_out_surely_stays(links: list[dict[str, object]]) -> None:
+def test_a_link_is_left_out_with_all_that_is_in_it(links: list[dict[str, object]]) -> None:
     content = json.dumps({"resourceType": "Bundle", "type": "searchset", "link": links}).encode()
-    found = without_empty_links(content, FhirFormat.JSON)
-    assert json.loads(found).get("link", links) == links
+    assert json.loads(without_empty_links(content, FhirFormat.JSON)) == {"resourceType": "Bundle", "type": "searchset"}
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        '<!-- </link><link><relation value="next"/><url value="https://elsewhere.example/"/> -->',
+        "<!-- <link> -->",
+        '<extension url="x"><valueString value="&lt;link> &lt;/link>"/></extension>',
+        f"<!-- {'x' * 10_000} -->",
+    ],
+)
+@pytest.mark.parametrize("inside_first", [True, False])
+def test_nothing_inside_a_link_hides_where_it_ends(inside: str, inside_first: bool) -> None:
+    head, tail = '<Bundle xmlns="http://hl7.org/fhir">', '<type value="searchset"/></Bundle>'
+    parts = [inside, '<relation value="next"/><url value=""/>']
+    link = f"<link>{''.join(parts if inside_first else reversed(parts))}</link>"
+    assert without_empty_links(f"{head}{link}{tail}".encode(), FhirFormat.XML).decode() == head + tail
 
 
 def test_a_link_without_a_url_beside_it_stays() -> None:

@@ -198,3 +198,23 @@ async def test_a_patch_is_judged_by_the_references_it_writes(
     for text, status in ((patch, 403), (patch.replace("Organization?name", "Patient?name"), 200)):
         response = await deployment.send("PATCH", "/r4/Patient/1", token, text, content_type=kind)
         assert response.status == status
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, 200), (201, 201), (412, 412), (500, 502)])
+async def test_no_bundle_answers_a_write(
+    deployment: Deployment, provider: Provider, status: int, expected: int
+) -> None:
+    link = {"relation": "next", "url": "https://elsewhere.example/"}
+    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]}, status, ETag='W/"2"')
+    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    patch = {"resourceType": "Parameters"}
+    for method, target, body in (
+        ("POST", "/stu3/Patient", {"resourceType": "Patient"}),
+        ("PUT", "/stu3/Patient/1", {"resourceType": "Patient"}),
+        ("PATCH", "/stu3/Patient/1", patch),
+        ("DELETE", "/stu3/Patient/1", b""),
+    ):
+        response = await deployment.send(method, target, token, body)
+        assert response.status == expected
+        assert b"elsewhere" not in response.body
+        assert status >= 400 or response.headers["ETag"] == 'W/"2"'

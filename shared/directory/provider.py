@@ -91,8 +91,11 @@ class Provider:
 
     @property
     def binding(self) -> str:
-        """What is kept for this provider is good for: the same for the same `BaseUrl` and way of authenticating."""
-        return hashlib.sha256(repr((self.base_url, self.auth)).encode()).hexdigest()[:32]
+        """What is kept for this provider is good for: the same for the same `BaseUrl` and way of authenticating.
+
+        `ExtraHeaders` count as that too: there are servers that tell their customers apart by one.
+        """
+        return hashlib.sha256(repr((self.base_url, self.auth, self.extra_headers)).encode()).hexdigest()[:32]
 
 
 class RowError(Exception):

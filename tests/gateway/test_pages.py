@@ -263,7 +263,12 @@ async def test_each_search_of_a_batch_pages_as_what_it_asked_for(deployment: Dep
 
 @pytest.mark.parametrize(
     "change",
-    [{"BaseUrl": "https://moved.example/fhir"}, {"Auth": "basic", "AuthSecret": "another"}, {"Types": "Patient"}],
+    [
+        {"BaseUrl": "https://moved.example/fhir"},
+        {"Auth": "basic", "AuthSecret": "another"},
+        {"ExtraHeaders": '{"X-Customer": "another"}'},
+        {"Types": "Patient"},
+    ],
 )
 async def test_a_handle_is_good_for_the_address_and_credential_it_was_made_with(
     deployment: Deployment, provider: Provider, change: dict[str, str]

@@ -10,12 +10,14 @@ import gc
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from local.functions_host.app import create_runner
-from local.functions_host.functions import apply_settings, load, read_object
+from local.functions_host.functions import LoadedFunction, apply_settings, load, read_object
 from local.functions_host.logs import configure_logging
 
 _TICK_SECONDS = 0.002
@@ -35,12 +37,28 @@ class Watch:
         self._memory = 0
 
     def tick(self) -> None:
+        self._note()
+        asyncio.get_running_loop().call_later(_TICK_SECONDS, self.tick)
+
+    def _note(self) -> None:
         now, worked = time.monotonic(), time.thread_time()
         if self._ticked:
             self._longest = max(self._longest, now - self._ticked - _TICK_SECONDS)
             self._longest_work = max(self._longest_work, worked - self._worked)
         self._ticked, self._worked = now, worked
-        asyncio.get_running_loop().call_later(_TICK_SECONDS, self.tick)
+
+    def watched(self, function: LoadedFunction) -> LoadedFunction:
+        """The function, so that what this machine's HTTP server does just before and after it is not noted."""
+
+        async def main(**call: Any) -> Any:
+            self._ticked, self._worked = time.monotonic(), time.thread_time()
+            try:
+                return await function.main(**call)
+            finally:
+                self._note()
+                self._ticked = 0.0
+
+        return replace(function, main=main) if function.is_async else function
 
     async def begin(self, request: web.BaseRequest) -> web.Response:
         gc.collect()
@@ -72,11 +90,11 @@ async def _serve(port: int) -> None:
     root = Path.cwd()
     configure_logging(read_object(root / "host.json"))
     apply_settings(root)
-    runner = create_runner(load(root, without=["portal_fn"]))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
     watch = Watch()
     watch.tick()
+    runner = create_runner([watch.watched(function) for function in load(root, without=["portal_fn"])])
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     watching = web.Application()
     watching.add_routes([web.get("/begin", watch.begin), web.get("/end", watch.end)])
     figures = web.AppRunner(watching, access_log=None)

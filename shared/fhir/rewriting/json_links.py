@@ -35,9 +35,6 @@ _BEFORE_HREF = re.compile(
     re.IGNORECASE,
 )
 _HREF_WINDOW = 48
-# The same as nearly all write it.
-_PLAIN_QUOTE = '\\"'
-_PLAIN_HREFS = tuple(f" {name}={quote}" for name in ("href", "src") for quote in (_PLAIN_QUOTE, "'"))
 _ESCAPE_BEFORE = re.compile(r"\\(?:[bfnrt]|u[0-9a-fA-F]{4})\Z")
 
 _HTTP, _HTTPS = "http:", "https:"
@@ -110,10 +107,8 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int, str] | None
             yield start - (6 if text[start - 2] == "s" else 5), end, link_map.target
             continue
         if start >= string_end:
-            string = string_end = _string_start(text, string_end, start)
-            while text[string_end : string_end + 1] not in ('"', ""):
-                string_end = _characters_end(text, string_end)
-                yield None
+            string = _string_start(text, string_end, start)
+            string_end = _string_end(text, string)
             name = _member_name(text, string - 1)
             position = ANYWHERE.get(name)
             if name in BY_PARENT:
@@ -149,12 +144,8 @@ def _base_end(
     if position is Position.TEXT:
         return link_map.base_in_text(text, scheme, after_escape=bool(_ESCAPE_BEFORE.search(text, scheme - 6, scheme)))
     if position is Position.NARRATIVE:
-        if text.endswith(_PLAIN_HREFS, string, scheme):
-            quote = _PLAIN_QUOTE if text[scheme - 1] == '"' else "'"
-        else:
-            before = _BEFORE_HREF.search(text, max(scheme - _HREF_WINDOW, string), scheme)
-            quote = before[1] if before else ""
-        end = text.find(quote, scheme, string_end) if quote else -1
+        before = _BEFORE_HREF.search(text, max(scheme - _HREF_WINDOW, string), scheme)
+        end = text.find(before[1], scheme, string_end) if before else -1
     else:
         end = string_end if scheme == string else -1
     if end < 0 or end - scheme > _MAX_URL:
@@ -175,9 +166,8 @@ def _string_start(text: str, floor: int, inside: int) -> int:
             return quote + 1
 
 
-def _characters_end(text: str, start: int) -> int:
-    """Where a string's characters end, or how far one look at them goes."""
-    end = _STRING_END.match(text, start, start + _SLICE)
+def _string_end(text: str, start: int) -> int:
+    end = _STRING_END.match(text, start)
     assert end is not None  # noqa: S101 (the pattern matches the empty string)
     return end.end()
 

@@ -27,7 +27,7 @@ async def well() -> AsyncIterator[str]:
             "name": [{"family": mark}],
         }
         body: dict[str, Any] = patient
-        if "page" in request.query:
+        if "page" in request.query and len(rest) < 2:
             body = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": {**patient, "id": "2"}}]}
         elif not rest or rest == [""]:
             asked = json.loads(await request.read())

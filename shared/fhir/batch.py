@@ -136,11 +136,11 @@ def _entry(index: int, entry: Entry, links: LinkMap) -> BatchEntry | RefusedEntr
         if interaction.kind is InteractionKind.SEARCH_TYPE and page_handle(query):
             raise FhirError(400, "not-supported", "A further page is asked for by itself, not in a batch.")
         _check_resource(method, interaction, entry.resource)
+        query = rewrite_form(query, links)
     except FhirError as error:
         status = error.status if error.status in (404, 405) else 400
         return RefusedEntry(index, FhirError(status, error.code, f"Bundle.entry[{index}]: {error.diagnostics}"))
     full_url = None if entry.full_url is None else links.map(entry.full_url) or entry.full_url
-    query = rewrite_form(query, links)
     return BatchEntry(index, method, interaction, query, conditions, headers, full_url, entry.resource)
 
 

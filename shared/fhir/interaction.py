@@ -32,6 +32,19 @@ class InteractionKind(Enum):
     OPERATION = "operation"
 
 
+# Those that are answered with the resource they are about, an OperationOutcome, or nothing.
+OF_ONE_RESOURCE = frozenset(
+    {
+        InteractionKind.READ,
+        InteractionKind.VREAD,
+        InteractionKind.CREATE,
+        InteractionKind.UPDATE,
+        InteractionKind.PATCH,
+        InteractionKind.DELETE,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """One interaction, and `path`: where it goes below a server's base, without a slash at either end.

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from shared.fhir.document import Bundle
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import TYPE_PATTERN, Interaction, InteractionKind, parse
+from shared.fhir.interaction import OF_ONE_RESOURCE, TYPE_PATTERN, Interaction, InteractionKind, parse
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form
 
@@ -39,14 +39,20 @@ def page_bundles(bundle: Bundle, asked: Asked, entries: Sequence[Asked] = ()) ->
 
     That is the answer to a search or a history; of a batch's answer those of its `entries`, which are the requests of
     the batch. An operation answers with pages where its Bundle says so. A Bundle that was read, or that is listed, is
-    content.
+    content. Raises FhirError (502) for a batch's answer with entries that nobody asked for, or with Bundles where one
+    resource was.
     """
     kind = asked.interaction.kind
     if kind in _PAGED or (kind is InteractionKind.OPERATION and bundle.type == "searchset"):
         yield asked, bundle
     elif kind in _BUNDLES:
+        if len(bundle.entries) > len(entries):
+            raise FhirError(502, "exception", "The provider answered a batch with more entries than it has.")
         for request, entry in zip(entries, bundle.entries, strict=False):
             if entry.resource is not None and entry.resource.bundle is not None:
+                if request.interaction.kind in OF_ONE_RESOURCE and request.interaction.type != "Bundle":
+                    # Its links would pass for content, and lead anywhere.
+                    raise FhirError(502, "exception", "The provider answered an entry with a Bundle that is none.")
                 yield from page_bundles(entry.resource.bundle, request)
 
 
@@ -182,7 +188,10 @@ class Paging:
         if mapped is None:
             return None
         path, mark, query = mapped.partition("?")
-        return f"{path}{mark}{rewrite_form(query, self.links)}"
+        try:
+            return f"{path}{mark}{rewrite_form(query, self.links)}"
+        except FhirError:
+            raise NoPage("names more links than any search") from None
 
 
 def continued(answered: Interaction) -> Interaction:

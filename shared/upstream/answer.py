@@ -9,7 +9,7 @@ from shared.fhir.body import Body, read_body
 from shared.fhir.charsets import to_utf8
 from shared.fhir.document import Steps, Unreadable
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import Interaction, InteractionKind
+from shared.fhir.interaction import OF_ONE_RESOURCE, Interaction, InteractionKind
 from shared.fhir.negotiation import media_type_format
 from shared.upstream.transport import UpstreamAnswer
 
@@ -32,12 +32,6 @@ _CODES = {
 # What a server says so of this very request, with or without an OperationOutcome: no outage.
 _OF_THE_REQUEST = frozenset({400, 404, 405, 409, 410, 412, 413, 414, 415, 422, 429})
 _READS = frozenset({InteractionKind.READ, InteractionKind.VREAD})
-_OF_ONE_RESOURCE = _READS | {
-    InteractionKind.CREATE,
-    InteractionKind.UPDATE,
-    InteractionKind.PATCH,
-    InteractionKind.DELETE,
-}
 _ANSWERED_WITH_RESOURCES = frozenset(
     {
         InteractionKind.READ,
@@ -96,10 +90,10 @@ def judge(answer: UpstreamAnswer, interaction: Interaction, method: str) -> Step
         if status in _OF_THE_REQUEST:
             raise _without_outcome(answer) from None
         raise unreadable(error) from None
-    if body.resource.bundle is not None and interaction.kind in _OF_ONE_RESOURCE and interaction.type != "Bundle":
+    if body.resource.bundle is not None and status >= 400:
+        raise _not_fhir(answer)
+    if body.resource.bundle is not None and interaction.kind in OF_ONE_RESOURCE and interaction.type != "Bundle":
         # Its links would pass for content, and lead anywhere.
-        if status >= 400:
-            raise _not_fhir(answer)
         if interaction.kind not in _READS:
             return FhirAnswer(status, answer.headers)  # it is written
         raise FhirError(502, "exception", "The provider answered with a Bundle instead of the resource asked for.")

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.fhir.document import Bundle, Entry, Link, Resource
+from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.paging import Asked, NoPage, PageLink, Paging, encoded, page_bundles, page_handle
 from shared.fhir.policy import Permissions
@@ -180,9 +181,14 @@ def test_links_are_pages_only_where_they_are_pages() -> None:
         assert pages(kind, found) == pages(kind, stored) == []
     assert pages(InteractionKind.OPERATION, found) == [found]
     assert pages(InteractionKind.OPERATION, stored) == []
-    batch = bundle("d", entries=(entry(found), entry(stored), entry(None), entry(bundle("e"))))
-    assert pages(InteractionKind.BATCH, batch, search, read, search) == [found]
-    assert pages(InteractionKind.BATCH, batch) == []
+    batch = bundle("d", entries=(entry(found), entry(None), entry(bundle("e"))))
+    operation = InteractionKind.OPERATION
+    assert pages(InteractionKind.BATCH, batch, search, read, operation, search) == [found, bundle("e")]
+    # What nobody asked for would pass for content, its links with it.
+    for requests in ((), (search, read), (read, read, search), (InteractionKind.DELETE, read, search)):
+        with pytest.raises(FhirError) as refused:
+            pages(InteractionKind.BATCH, batch, *requests)
+        assert refused.value.status == 502
 
 
 @pytest.mark.parametrize(

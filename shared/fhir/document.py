@@ -18,6 +18,7 @@ Steps = Generator[None, None, T]
 
 MAX_DEPTH = 250  # of elements or objects inside each other; the deepest of the official examples has 30
 MAX_BUNDLE_DEPTH = 5  # of Bundles inside each other; a batch's answer has two
+MAX_LINKS = 1_000  # of a Bundle
 MAX_REFERENCES = 1_000  # with criteria, in one body
 
 

@@ -14,7 +14,17 @@ from itertools import count
 
 import msgspec
 
-from shared.fhir.document import MAX_BUNDLE_DEPTH, MAX_REFERENCES, Bundle, Entry, Link, Resource, Steps, Unreadable
+from shared.fhir.document import (
+    MAX_BUNDLE_DEPTH,
+    MAX_LINKS,
+    MAX_REFERENCES,
+    Bundle,
+    Entry,
+    Link,
+    Resource,
+    Steps,
+    Unreadable,
+)
 
 # Bytes looked at between two pauses: a millisecond or so.
 _SLICE = 256 * 1024
@@ -36,7 +46,6 @@ _TO_UNDO = re.compile(rb"\\/|%b|%b" % (_NUMBERED.pattern, _HALF_PAIR.pattern))
 _BYTES_PER_NUMBERED = 100
 _FREE_NUMBERED = 1_000
 _MAX_MEMBERS = 1_000  # of an object of the envelope, or of a resource; no resource has more than a hundred
-_MAX_LINKS = 1_000  # of a Bundle
 _BYTES_PER_ENTRY = 100  # the least of an average entry; a resource with nothing but an id has 150 with its fullUrl
 _FREE_ENTRIES = 5_000
 _MAX_SPACE = 8_192  # in one place
@@ -290,7 +299,7 @@ class _Reader:
                 type = self._string() or ""
             elif name == "link":
                 for index in self._items():
-                    if index == _MAX_LINKS:
+                    if index == MAX_LINKS:
                         raise Unreadable("a Bundle has more links than any needs")
                     link = yield from self._link()
                     if link is not None:

@@ -5,7 +5,17 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.fhir.document import MAX_BUNDLE_DEPTH, MAX_DEPTH, Bundle, Entry, Link, Resource, Steps, Unreadable
+from shared.fhir.document import (
+    MAX_BUNDLE_DEPTH,
+    MAX_DEPTH,
+    MAX_LINKS,
+    Bundle,
+    Entry,
+    Link,
+    Resource,
+    Steps,
+    Unreadable,
+)
 from shared.fhir.rewriting.positions import (
     ANYWHERE,
     BY_PARENT,
@@ -389,7 +399,10 @@ class _Reader:
                     element = frame.start, self._body.index(b">", self.parser.position) + 1
                     start, end = values["span"]
                     link = Link(values.get("relation", ""), values["url"], start, end, element)
-                    within.setdefault("links", []).append(link)
+                    links = within.setdefault("links", [])
+                    links.append(link)
+                    if len(links) > MAX_LINKS:
+                        raise Unreadable("a Bundle has more links than any needs")
             case "entry":
                 entry = Entry(
                     values.get("fullUrl"),

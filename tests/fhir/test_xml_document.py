@@ -217,6 +217,9 @@ REFUSED = {
     "a long link": patient(f'<reference value="http://{"x" * 200_000}"/>'),
     "a long hyperlink": narrative(f'<a href="http://{"x" * 100_000}"/>'),
     "a long message": patient(f'<diagnostics value="{"x" * 1_000_000}"/>'),
+    "more links than any Bundle has": "<Bundle xmlns='http://hl7.org/fhir'>"
+    + "<link><url value='x'/></link>" * 1_001
+    + "</Bundle>",
     "two long values in one element": patient(f'<a id="{"x" * 400_000}" value="{"y" * 400_000}"/>'),
 }
 

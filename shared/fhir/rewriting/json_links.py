@@ -30,11 +30,17 @@ _TOKEN = re.compile(rf'"({_CHARACTERS})"(?:{_COLON}(?:"{_CHARACTERS}"|([\[{{]))?
 _MEMBER_OPENING, _OPENING = 2, 3
 _STRING_END = re.compile(_CHARACTERS, re.DOTALL)
 # `href=\"` in a narrative, up to the URL.
+_NARRATIVE_SPACE = r"(?:\s|\\[nrt]|\\u0020|\\u000[9aAdD])"
 _BEFORE_HREF = re.compile(
-    r"""(?:[\s"'/]|\\[nrt"]|\\u002[27])(?:href|src)(?:\s|\\[nrt]){0,8}=(?:\s|\\[nrt]){0,8}(\\"|'|\\u002[27])\Z""",
+    rf"""(?:{_NARRATIVE_SPACE}|["'/]|\\u002[27])(?:href|src){_NARRATIVE_SPACE}{{0,8}}(?:=|\\u003[dD])"""
+    rf"""{_NARRATIVE_SPACE}{{0,8}}(\\"|'|\\u002[27])\Z""",
     re.IGNORECASE,
 )
-_HREF_WINDOW = 48
+_HREF_WINDOW = 64
+# The same as nearly all write it, and what ends an attribute, by the last character of what began it.
+_PLAIN_HREFS = tuple(f" {name}={quote}" for name in ("href", "src") for quote in ('\\"', "'"))
+_DOUBLE, _SINGLE = re.compile(r'\\(?:"|u0022)'), re.compile(r"'|\\u0027")
+_CLOSING = {'"': _DOUBLE, "2": _DOUBLE, "'": _SINGLE, "7": _SINGLE}
 _ESCAPE_BEFORE = re.compile(r"\\(?:[bfnrt]|u[0-9a-fA-F]{4})\Z")
 
 _HTTP, _HTTPS = "http:", "https:"
@@ -107,8 +113,10 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int, str] | None
             yield start - (6 if text[start - 2] == "s" else 5), end, link_map.target
             continue
         if start >= string_end:
-            string = _string_start(text, string_end, start)
-            string_end = _string_end(text, string)
+            string = string_end = _string_start(text, string_end, start)
+            while text[string_end : string_end + 1] not in ('"', ""):
+                string_end = _characters_end(text, string_end)
+                yield None
             name = _member_name(text, string - 1)
             position = ANYWHERE.get(name)
             if name in BY_PARENT:
@@ -144,8 +152,12 @@ def _base_end(
     if position is Position.TEXT:
         return link_map.base_in_text(text, scheme, after_escape=bool(_ESCAPE_BEFORE.search(text, scheme - 6, scheme)))
     if position is Position.NARRATIVE:
-        before = _BEFORE_HREF.search(text, max(scheme - _HREF_WINDOW, string), scheme)
-        end = text.find(before[1], scheme, string_end) if before else -1
+        if text.endswith(_PLAIN_HREFS, string, scheme):
+            closing = _CLOSING[text[scheme - 1]].search(text, scheme, string_end)
+        else:
+            before = _BEFORE_HREF.search(text, max(scheme - _HREF_WINDOW, string), scheme)
+            closing = _CLOSING[before[1][-1]].search(text, scheme, string_end) if before else None
+        end = closing.start() if closing else -1
     else:
         end = string_end if scheme == string else -1
     if end < 0 or end - scheme > _MAX_URL:
@@ -166,8 +178,9 @@ def _string_start(text: str, floor: int, inside: int) -> int:
             return quote + 1
 
 
-def _string_end(text: str, start: int) -> int:
-    end = _STRING_END.match(text, start)
+def _characters_end(text: str, start: int) -> int:
+    """Where a string's characters end, or how far one look at them goes."""
+    end = _STRING_END.match(text, start, start + _SLICE)
     assert end is not None  # noqa: S101 (the pattern matches the empty string)
     return end.end()
 

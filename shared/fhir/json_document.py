@@ -279,7 +279,10 @@ class _Reader:
             raise Unreadable("it holds Bundles inside each other too deeply")
         if end - start > _SLICE:
             yield
-        bundle = yield from self._bundle(_extents(memoryview(self._body)[start:end]), depth)
+        extents = _extents(memoryview(self._body)[start:end])
+        if end - start > _SLICE:
+            yield
+        bundle = yield from self._bundle(extents, depth)
         return Resource(type, start, end, bundle)
 
     def _other_resource(self, type: str) -> Steps[None]:
@@ -397,9 +400,12 @@ class _Reader:
         text = b"" if isinstance(known, msgspec.UnsetType) else bytes(known)
         if text and self._body.startswith(text, start):
             end = start + len(text)
+            if len(text) > _SLICE:
+                yield
         else:
             yield from self._skip()
             end = self._at
+        del text  # a copy, which should not last while what is inside is read
         return (yield from self.resource(start, end, depth + 1))
 
     def _members(self, envelope: Mapping[str, str]) -> Iterator[str]:

@@ -5,13 +5,13 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
 from shared.directory.clients import Clients
 from shared.directory.errors import StoreUnavailable
-from shared.directory.provider import Access, BatchMode, Provider
+from shared.directory.provider import Access, BatchMode, Provider, RowError
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
 from shared.fhir.document import Steps
@@ -205,7 +205,18 @@ class Gateway:
             seconds=seconds,
             hops=trace.hops,
             hold=hold,
+            confirm=partial(self._confirm, provider),
         )
+
+    async def _confirm(self, provider: Provider, older_than: float) -> None:
+        """Refuse the request where its row has another address or credential by now."""
+        try:
+            now = await self._tenants.renewed(provider.tenant, provider.version, older_than=older_than)
+            if now.binding == provider.binding:
+                return
+        except (UnknownTenant, NoSuchVersion, RowError):
+            pass
+        raise FhirError(503, "transient", "This tenant's server has just changed. Try again.", {"Retry-After": "1"})
 
     async def _further_page(
         self, context: RequestContext, request: Request, interaction: Interaction, handle: str, trace: _Trace

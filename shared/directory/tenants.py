@@ -92,6 +92,13 @@ class Tenants:
             raise found.with_traceback(None)  # it is raised again and again, and would keep every request's frames
         return found
 
+    async def renewed(self, tenant: str, version: FhirVersion, *, older_than: float) -> Provider:
+        """As `provider`, but of rows that are no older than so many seconds, where the table answers."""
+        rows = await self._rows.renew(tenant, older_than=older_than)
+        if rows is None or version not in rows.versions:
+            await self._all_rows.renew(tenant, older_than=older_than)
+        return await self.provider(tenant, version)
+
     async def _load(self, tenant: str) -> _TenantRows | None:
         rows = await self._table.partition(tenant)
         return _tenant_rows(rows, local=self._local) if rows else None

@@ -1,5 +1,6 @@
 """What is known of a FHIR request once its token, tenant and provider are: the rest of the way is the same for all."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shared.directory.provider import Provider
@@ -18,6 +19,8 @@ class RequestContext:
     `base` is the segment the client uses and `base_url` the gateway's URL that ends with it; `upstream_links` maps
     gateway links to the provider's, `downstream_links` the other way round. `deadline` is the event loop's time, and
     `seconds` how long before it the request came. `hold` counts what the answers take of the process's memory.
+    `confirm` takes seconds: it reads the tenant's row again where it is older, and raises FhirError where the address
+    or credential is another one now.
     `entry_statuses` gathers the status of each entry of a batch, in its order, for the audit log.
     """
 
@@ -34,4 +37,5 @@ class RequestContext:
     seconds: float
     hops: Hops
     hold: Hold
+    confirm: Callable[[float], Awaitable[None]]
     entry_statuses: list[int] = field(default_factory=list)

@@ -1,10 +1,13 @@
 """One interaction with a provider: up with our credential and its links, down with the gateway's links."""
 
 import asyncio
+import hashlib
 import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+
+from cachetools import LRUCache
 
 from shared.directory.provider import Provider
 from shared.fhir.body import Body
@@ -38,6 +41,8 @@ _REPEATABLE = frozenset(
     {InteractionKind.READ, InteractionKind.VREAD, InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE}
 )
 _BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
+_MAX_PROOFS = 20_000
+_JUST_READ_SECONDS = 1.0
 _OUT_OF_ORDER = frozenset({502, 503, 504})
 
 _log = logging.getLogger(__name__)
@@ -72,6 +77,7 @@ class Exchange:
         self._credentials = credentials
         self._limiter = limiter
         self._breaker = Breaker()
+        self._proofs: LRUCache[tuple[str, str, str], bytes] = LRUCache(_MAX_PROOFS)
         self._pages = pages
 
     async def perform(self, context: RequestContext, request: FhirRequest) -> Response:
@@ -125,18 +131,35 @@ class Exchange:
         try:
             credential = self._credentials.of(context.provider)
             tls, proof = await self._proof(context, credential)
+            await self._confirmed(context, proof)
             answer = await self._send(context, request, url, proof, tls)
             secrets = secrets_of(proof)
             if answer.status == 401:
                 credential.reject(proof)
                 tls, renewed = await self._proof(context, credential)
                 if renewed != proof:
+                    await self._confirmed(context, renewed)
                     answer = await self._send(context, request, url, renewed, tls)
                     secrets |= secrets_of(renewed)
             return answer, secrets
         except CredentialError as error:
             _log.error("tenant %s, %s: %s", context.provider.tenant, context.provider.version.value, error)
             raise FhirError(502, "security", "The gateway could not authenticate to the provider.") from None
+
+    async def _confirmed(self, context: RequestContext, proof: Mapping[str, str]) -> None:
+        """Read the row again before a proof goes up that did not go up with it before.
+
+        Address and credential of a hospital change together: a new password must not reach the old address.
+        """
+        if not proof:
+            return
+        key = (context.provider.tenant, context.provider.version.value, context.provider.binding)
+        digest = hashlib.sha256("\0".join(proof.values()).encode()).digest()
+        last = self._proofs.get(key)
+        if last != digest:
+            # A row is read together with its first proof; later, either may be the newer one.
+            await context.confirm(_JUST_READ_SECONDS if last is None else 0.0)
+            self._proofs[key] = digest
 
     async def _proof(
         self, context: RequestContext, credential: Credential

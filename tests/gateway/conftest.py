@@ -176,6 +176,14 @@ async def provider() -> AsyncIterator[Provider]:
         yield provider
 
 
+@pytest.fixture
+async def second_provider() -> AsyncIterator[Provider]:
+    """Another one, on another port."""
+    provider = Provider()
+    async with served(provider):
+        yield provider
+
+
 RawServer = Callable[[bytes], Awaitable[str]]
 
 

@@ -15,9 +15,9 @@ from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Position, posit
 _SLICE = 256 * 1024  # characters between two pauses
 _MAX_BASE = 4_096
 _MAX_URL = 65_536
-# Links that can't be told by one look: in running text, in narratives, after unusual space. Real narratives have one in
-# a hundred bytes at most.
-_BYTES_PER_SLOW_LINK = 100
+# Links that can't be told by one look: in running text, in narratives, after unusual space. Real bodies have one in
+# some hundreds of bytes at most.
+_BYTES_PER_SLOW_LINK = 200
 _FREE_SLOW_LINKS = 2_500
 _PARTS_AT_ONCE = 4_096
 _TOKENS_PER_PAUSE = 1_024

@@ -18,7 +18,7 @@ _MAX_URL = 65_536
 # Links that can't be told by one look: in running text, in narratives, after unusual space. Real bodies have one in
 # some hundreds of bytes at most.
 _BYTES_PER_SLOW_LINK = 200
-_FREE_SLOW_LINKS = 2_500
+_FREE_SLOW_LINKS = 1_000
 _PARTS_AT_ONCE = 4_096
 _TOKENS_PER_PAUSE = 1_024
 

@@ -63,8 +63,8 @@ def test_whatever_a_server_calls_a_patient_can_be_asked_for(patient: dict[str, A
 def test_only_what_is_an_id_can_be_read(text: str) -> None:
     if questions.is_id(text):
         assert questions.read("Patient", text).interaction.path == f"Patient/{text}"
-        assert 0 < len(text) <= 64
-        assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
+        assert 0 < len(text) <= 255
+        assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 def test_a_batch_holds_the_searches_as_they_are_asked_alone() -> None:

@@ -46,7 +46,8 @@ check: $(INSTALLED) $(CHECKOV) $(SUPPLY) ## run linters, type checks and the che
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/infra/check_*.py tests/docs/check_*.py tests/supply/check_*.py
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/check_*.py tests/infra/check_*.py tests/docs/check_*.py tests/supply/check_*.py
 
 format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff format

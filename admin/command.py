@@ -11,10 +11,10 @@ import click
 
 from admin.output import Output, printable
 from admin.session import Session, open_session, read_settings
-from shared.directory.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 from shared.directory.provider import RowError
 from shared.directory.refusals import Refusal
 from shared.settings import SettingError
+from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -19,14 +19,14 @@ from admin.keys import key_states
 from admin.output import Output
 from admin.session import Session, open_session, read_environment
 from admin.tenants import kebab_case
-from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import Provider, RowError
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_version
 from shared.settings import SettingError, Settings
+from shared.stores.errors import StoreConflict, StoreUnavailable
 
 if TYPE_CHECKING:
-    from shared.azure.vault import SecretVersion
+    from shared.stores.vault import SecretVersion
 
 _Check = Callable[[Session], AsyncIterator[Finding]]
 
@@ -165,7 +165,7 @@ async def _vault(session: Session) -> AsyncIterator[Finding]:
 
 
 async def _tables(session: Session) -> AsyncIterator[Finding]:
-    from shared.azure.tables import ALL_TABLES, TENANTS
+    from shared.stores.tables import ALL_TABLES, TENANTS
 
     missing = [name for name in ALL_TABLES if not await session.table(name).exists()]
     if missing:
@@ -262,7 +262,7 @@ def _row_finding(session: Session, row: Mapping[str, object]) -> Finding | None:
 
 
 async def _pages(session: Session) -> AsyncIterator[Finding]:
-    from shared.azure.tables import PAGES
+    from shared.stores.tables import PAGES
 
     now = datetime.now(UTC)
     expiries = [row.get("Expires") async for row in session.table(PAGES).scan(["Expires"])]

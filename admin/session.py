@@ -20,11 +20,11 @@ from shared.settings import SettingError, Settings
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableServiceClient
 
-    from shared.azure.tables import Table
-    from shared.azure.vault import Vault
     from shared.directory.client_registry import ClientRegistry
     from shared.directory.tenant_registry import TenantRegistry
     from shared.directory.usage import Usage
+    from shared.stores.tables import Table
+    from shared.stores.vault import Vault
 
 _LOCAL_SETTINGS = "local.settings.json"
 _PROJECT = Path(__file__).parents[1]
@@ -47,30 +47,30 @@ class Session:
     @cached_property
     def clients(self) -> "ClientRegistry":
         """The clients and their secrets."""
-        from shared.azure.tables import CLIENTS
         from shared.directory.client_registry import ClientRegistry
+        from shared.stores.tables import CLIENTS
 
         return ClientRegistry(self.table(CLIENTS), self.vault)
 
     @cached_property
     def tenants(self) -> "TenantRegistry":
         """The tenants' rows."""
-        from shared.azure.tables import TENANTS
         from shared.directory.tenant_registry import TenantRegistry
+        from shared.stores.tables import TENANTS
 
         return TenantRegistry(self.table(TENANTS), local=self.settings.local)
 
     @cached_property
     def usage(self) -> "Usage":
         """When secrets were last used."""
-        from shared.azure.tables import USAGE
         from shared.directory.usage import Usage
+        from shared.stores.tables import USAGE
 
         return Usage(self.table(USAGE))
 
     async def create_tables(self) -> tuple[str, ...]:
         """Makes the tables that are not there; returns the names of all."""
-        from shared.azure.tables import ALL_TABLES
+        from shared.stores.tables import ALL_TABLES
 
         for name in ALL_TABLES:
             if not await self.table(name).exists():
@@ -84,7 +84,7 @@ class Session:
 
     def table(self, name: str) -> "Table":
         """One of the tables."""
-        from shared.azure.tables import Table
+        from shared.stores.tables import Table
 
         return Table(self._tables, name)
 
@@ -92,8 +92,8 @@ class Session:
 @asynccontextmanager
 async def open_session(settings: Settings, output: Output) -> AsyncIterator[Session]:
     """A session with the stores that the settings name. Raises SettingError when they can't name any."""
-    from shared.azure.tables import table_service
-    from shared.azure.vault import Vault
+    from shared.stores.tables import table_service
+    from shared.stores.vault import Vault
 
     try:
         vault = Vault(settings)

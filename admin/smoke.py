@@ -20,7 +20,7 @@ from shared.settings import is_loopback
 if TYPE_CHECKING:
     from requests import Response, Session
 
-    from admin.app_client import AppClient, Resource, Statement
+    from app.client import AppClient, Resource, Statement
 
 _SECRET_VARIABLE = "GATEWAY_CLIENT_SECRET"  # noqa: S105 (the variable, not the secret)
 _BASES = ("fhir", "dstu2", "stu3", "r4")
@@ -127,7 +127,7 @@ class _Visit:
         """Takes a step. Without `says_why` an error is told by its status: its text may speak of the patient."""
         from requests import RequestException
 
-        from admin.app_client import AppError
+        from app.client import AppError
 
         try:
             return step()
@@ -138,7 +138,7 @@ class _Visit:
             return Finding(State.FAIL, name, f"no answer ({type(error).__name__})")
 
     def _read_statement(self) -> Finding:
-        from admin.app_client import read_statement
+        from app.client import read_statement
 
         self._statement = read_statement(self._session, self._base)
         text = f"FHIR {self._statement.fhir_version}, tokens at {self._statement.token_url}"
@@ -153,14 +153,14 @@ class _Visit:
         return Finding(state, "no token", f"is answered {answer.status_code}")
 
     def _get_token(self) -> Finding:
-        from admin.app_client import AppClient, request_token
+        from app.client import AppClient, request_token
 
         token = request_token(self._session, self._statement.token_url, self._client, self._tenant)
         self._app = AppClient(self._session, self._base, self._statement.dialect, token.value, self._answers.append)
         return Finding(State.OK, "token", f"good for {token.expires_in} s")
 
     def _try_wrong_secret(self) -> Finding:
-        from admin.app_client import AppError, request_token
+        from app.client import AppError, request_token
 
         client_id, secret = self._client
         wrong = (client_id, f"{secret.partition('.')[0]}.{token_urlsafe(32)}")
@@ -172,7 +172,7 @@ class _Visit:
         return Finding(State.FAIL, "wrong secret", "gets a token")
 
     def _search(self, criteria: Mapping[str, str]) -> Finding:
-        from admin.app_client import resources
+        from app.client import resources
 
         bundle = self._app.search_patients(criteria)
         self._bundles.append(bundle)
@@ -188,7 +188,7 @@ class _Visit:
         return Finding(State.OK if same else State.FAIL, "read", "the patient" if same else "something else came")
 
     def _batch(self) -> Finding:
-        from admin.app_client import AppError, answered
+        from app.client import AppError, answered
 
         searches = self._app.dialect.chart_searches(self._patient)
         failures: list[str] = []
@@ -202,7 +202,7 @@ class _Visit:
         return Finding(state, "batch", "; ".join([text, *failures]))
 
     def _next_page(self) -> Finding:
-        from admin.app_client import next_link
+        from app.client import next_link
 
         following = next((link for bundle in self._bundles if (link := next_link(bundle)) is not None), None)
         if following is None:

@@ -9,9 +9,9 @@ import click
 from admin.command import examples, with_session
 from admin.output import Fields
 from admin.session import Session
-from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import RowError
 from shared.directory.refusals import Refusal
+from shared.stores.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from shared.directory.tenant_import import PlannedRow, TenantImport

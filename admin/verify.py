@@ -12,11 +12,11 @@ import click
 from admin.command import GlobalOptions, examples, with_session
 from admin.output import Fields, printable
 from admin.session import Session
-from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Provider, RowError
 from shared.directory.refusals import InvalidTenantId, Refusal
 from shared.directory.tenant_id import parse_tenant_id
 from shared.fhir.versions import FhirVersion
+from shared.stores.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from shared.onboarding.part import OnStep, Step

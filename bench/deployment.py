@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
-from shared.azure.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.directory.client_registry import ClientRegistry, NewSecret
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
 from shared.oauth.access_token import AccessTokens, Grant
 from shared.oauth.signing_keys import SigningKeys, rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
+from shared.stores.vault import Vault
 
 PUBLIC_BASE_URL = "https://gateway.example.com"
 

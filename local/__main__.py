@@ -17,8 +17,8 @@ from local.demo_file import Demo
 from local.local_settings import LocalSettingsError
 from local.ports import PortTaken
 from local.stack import DEMO_FILE, PROJECT, STATE, Host, StackError, running
-from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.settings import SettingError
+from shared.stores.errors import StoreConflict, StoreUnavailable
 
 _FAILURES = (
     StackError,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     folder = options.folder.resolve()
     if options.command == "demo":
-        from local.demo.visit import play
+        from local.demo import play
 
         return play(folder / DEMO_FILE, options.tenant, options.patient)
     host = Host(options.host) if options.command == "run" else None

@@ -14,16 +14,16 @@ from local.demo_file import Demo
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.statement import TOKEN_PATH
 from local.vault import secret_file
-from shared.azure.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.directory.client import vault_name
 from shared.directory.client_registry import ClientRegistry
+from shared.directory.client_secret import matches, secret_id_of
 from shared.directory.provider import RowError
 from shared.directory.refusals import UnknownClient
 from shared.directory.tenant_registry import TenantRegistry
-from shared.oauth.client_secret import matches, secret_id_of
 from shared.oauth.signing_keys import SECRET_NAME, rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
+from shared.stores.vault import Vault
 
 TENANT_IDS = {
     RIVERSIDE: "43df2eeb-6c19-4333-b431-bb74ed281a8f",

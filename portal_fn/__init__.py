@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from shared.azure.functions import application, respond
+from shared.functions import application, respond
 
 _application = application()
 

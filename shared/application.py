@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from azure.data.tables.aio import TableServiceClient
 
     from shared.audit import AuditLog
-    from shared.azure.tables import Table
-    from shared.azure.vault import Vault
     from shared.directory.clients import Clients
     from shared.directory.tenants import Tenants
     from shared.directory.usage import Usage
-    from shared.fhir.document_endpoint import DocumentEndpoint
     from shared.gateway import Gateway
     from shared.health import HealthEndpoint
+    from shared.metadata import DocumentEndpoint
     from shared.oauth.access_token import AccessTokens
     from shared.oauth.endpoint import OAuthEndpoint
     from shared.oauth.signing_keys import SigningKeys
     from shared.portal.endpoint import PortalEndpoint
     from shared.root import RootEndpoint
+    from shared.stores.tables import Table
+    from shared.stores.vault import Vault
     from shared.upstream.credentials.factory import Credentials
     from shared.upstream.pages import Pages
     from shared.upstream.transport import Transport
@@ -56,7 +56,7 @@ class Application:
     @cached_property
     def documents(self) -> "DocumentEndpoint":
         """Statements and SMART configurations."""
-        from shared.fhir.document_endpoint import DocumentEndpoint
+        from shared.metadata import DocumentEndpoint
 
         return DocumentEndpoint(self.settings.public_base_url, self.settings.default_fhir_version)
 
@@ -87,8 +87,8 @@ class Application:
     @cached_property
     def health(self) -> "HealthEndpoint":
         """The health of the stores."""
-        from shared.azure.tables import TENANTS
         from shared.health import HealthEndpoint
+        from shared.stores.tables import TENANTS
 
         tenants = self._table(TENANTS)
         return HealthEndpoint({"key_vault": self.signing_keys.check, "tables": lambda: tenants.get("health", "health")})
@@ -103,23 +103,23 @@ class Application:
     @cached_property
     def vault(self) -> "Vault":
         """Key Vault."""
-        from shared.azure.vault import Vault
+        from shared.stores.vault import Vault
 
         return Vault(self.settings)
 
     @cached_property
     def clients(self) -> "Clients":
         """The directory of clients."""
-        from shared.azure.tables import CLIENTS
         from shared.directory.clients import Clients
+        from shared.stores.tables import CLIENTS
 
         return Clients(self._table(CLIENTS), self.vault, self.settings)
 
     @cached_property
     def tenants(self) -> "Tenants":
         """The directory of tenants."""
-        from shared.azure.tables import TENANTS
         from shared.directory.tenants import Tenants
+        from shared.stores.tables import TENANTS
 
         return Tenants(self._table(TENANTS), self.settings)
 
@@ -140,8 +140,8 @@ class Application:
     @cached_property
     def usage(self) -> "Usage":
         """When secrets were last used."""
-        from shared.azure.tables import USAGE
         from shared.directory.usage import Usage
+        from shared.stores.tables import USAGE
 
         return Usage(self._table(USAGE))
 
@@ -160,12 +160,12 @@ class Application:
 
     @cached_property
     def _tables(self) -> "TableServiceClient":
-        from shared.azure.tables import table_service
+        from shared.stores.tables import table_service
 
         return table_service(self.settings, self.vault.credential)
 
     def _table(self, name: str) -> "Table":
-        from shared.azure.tables import Table
+        from shared.stores.tables import Table
 
         return Table(self._tables, name)
 
@@ -177,7 +177,7 @@ class Application:
 
     @cached_property
     def _credentials(self) -> "Credentials":
-        from shared.cache import Cache
+        from shared.stores.cache import Cache
         from shared.upstream.credentials.factory import Credentials
 
         values: Cache[str, str] = Cache(
@@ -194,7 +194,7 @@ class Application:
 
     @cached_property
     def _pages(self) -> "Pages":
-        from shared.azure.tables import PAGES
+        from shared.stores.tables import PAGES
         from shared.upstream.pages import Pages
 
         return Pages(self._table(PAGES))

@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
 from shared.directory.clients import Clients
-from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import Access, BatchMode, Provider, RowError
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
@@ -28,6 +27,7 @@ from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
 from shared.oauth.bearer import bearer_token, invalid_token
 from shared.pauses import paused
 from shared.settings import Settings
+from shared.stores.errors import StoreUnavailable
 from shared.upstream.batch import perform_split
 from shared.upstream.context import RequestContext
 from shared.upstream.exchange import Exchange, FhirRequest

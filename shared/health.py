@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 
-from shared.directory.errors import StoreUnavailable
 from shared.message import Request, Response
+from shared.stores.errors import StoreUnavailable
 
 _REMEMBERED_SECONDS = {True: 5.0, False: 1.0}  # by whether all was well: what comes back is told soon
 _TIMEOUT_SECONDS = 5.0

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from shared import health as module
-from shared.directory.errors import StoreUnavailable
 from shared.health import HealthEndpoint
 from shared.message import Request, Response
+from shared.stores.errors import StoreUnavailable
 
 GET = Request("GET", "/health")
 

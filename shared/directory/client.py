@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.directory.columns import canonical, column_text, flag, unknown_column
-from shared.directory.provider import Row, RowError
+from shared.directory.provider import RowError
 from shared.directory.tenant_id import parse_tenant_id
+from shared.stores.tables import Row
 
 TABLE = "Clients"
 CLIENT_ROW = "client"

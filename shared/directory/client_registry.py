@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from shared.azure.tables import Table, etag_of
-from shared.azure.vault import Vault
 from shared.directory.client import (
     CLIENT_COLUMNS,
     CLIENT_ID,
@@ -19,12 +17,14 @@ from shared.directory.client import (
     parse_client,
     vault_name,
 )
+from shared.directory.client_secret import ALGORITHM_TAG, hash_of, hint_of, new_client_secret, secret_id_of
 from shared.directory.columns import canonical
-from shared.directory.errors import StoreConflict, StoreUnavailable
-from shared.directory.provider import Row, RowError
+from shared.directory.provider import RowError
 from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
 from shared.directory.tenant_id import parse_tenant_id
-from shared.oauth.client_secret import ALGORITHM_TAG, hash_of, hint_of, new_client_secret, secret_id_of
+from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.tables import Row, Table, etag_of
+from shared.stores.vault import Vault
 
 MOST_LIVE_SECRETS = 5
 ALL_TENANTS = "*"

@@ -3,12 +3,12 @@
 import logging
 from datetime import UTC, datetime
 
-from shared.azure.tables import Table
-from shared.azure.vault import Secret, Vault
-from shared.cache import Cache
 from shared.directory.client import CLIENT_ID, SECRET_ID, Client, parse_client, vault_name
 from shared.directory.provider import RowError
 from shared.settings import Settings
+from shared.stores.cache import Cache
+from shared.stores.tables import Table
+from shared.stores.vault import Secret, Vault
 
 _SIZE = 5_000
 _RENEW_SECONDS = 2.0

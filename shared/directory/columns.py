@@ -5,7 +5,7 @@ from copy import copy
 from typing import Any
 from uuid import UUID
 
-from shared.directory.provider import Row
+from shared.stores.tables import Row
 
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

@@ -1,7 +1,6 @@
 """A provider: the FHIR server of one tenant for one FHIR version, and how the gateway is to treat it."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -108,9 +107,6 @@ class RowError(Exception):
         self.column = _shown(column)
         self.problem = problem
         super().__init__(f"table {table}, row ({_shown(row[0])}, {_shown(row[1])}), column {self.column}: {problem}")
-
-
-Row = Mapping[str, object]
 
 
 def _shown(name: str) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.directory.columns import column_text
-from shared.directory.provider import Row
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_version
 from shared.directory.text_file import decoded
 from shared.fhir.versions import FhirVersion
+from shared.stores.tables import Row
 
 TENANT_ID, FHIR_VERSION = "TenantId", "FhirVersion"
 HEADER = (TENANT_ID, FHIR_VERSION, *COLUMNS)

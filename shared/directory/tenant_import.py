@@ -5,11 +5,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shared.azure.tables import etag_of
-from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.provider import RowError
 from shared.directory.tenant_csv import NAME_OF_KEY, Problem, Record, read_csv
 from shared.directory.tenant_registry import RowChange, TenantRegistry, by_meaning
+from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.tables import etag_of
 
 _AT_ONCE = 32
 _CHECKED_AT_ONCE = 100  # about 5 ms: so long a check may keep an event loop

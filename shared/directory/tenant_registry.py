@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.azure.tables import Table, etag_of
 from shared.directory.columns import canonical, column_text
-from shared.directory.provider import Provider, Row, RowError
+from shared.directory.provider import Provider, RowError
 from shared.directory.refusals import InvalidTenantId
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, TABLE, parse_provider, parse_version
 from shared.fhir.versions import FhirVersion
+from shared.stores.tables import Row, Table, etag_of
 
 RowKey = tuple[str, str]
 RowMeaning = tuple[str, FhirVersion]

@@ -8,20 +8,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from shared.directory.columns import canonical, column_text, flag, is_text, unknown_column
-from shared.directory.provider import (
-    Access,
-    AuthKind,
-    BatchMode,
-    Provider,
-    ProviderAuth,
-    Row,
-    RowError,
-    SearchMethod,
-)
+from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, RowError, SearchMethod
 from shared.directory.tenant_id import parse_tenant_id
 from shared.fhir.interface import types as interface_types
 from shared.fhir.versions import FhirVersion
 from shared.settings import is_loopback
+from shared.stores.tables import Row
 
 TABLE = "Tenants"
 KEY_COLUMNS = ("PartitionKey", "RowKey")

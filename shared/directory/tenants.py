@@ -4,13 +4,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shared.azure.tables import Table
-from shared.cache import Cache
-from shared.directory.provider import Provider, Row, RowError
+from shared.directory.provider import Provider, RowError
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_row import KEY_COLUMNS, TABLE, parse_provider, parse_version
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
+from shared.stores.cache import Cache
+from shared.stores.tables import Row, Table
 
 _SIZE = 20_000
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from cachetools import LRUCache
 
-from shared.azure.tables import Table
-from shared.directory.errors import StoreUnavailable
+from shared.stores.errors import StoreUnavailable
+from shared.stores.tables import Table
 
 _SIZE = 10_000
 

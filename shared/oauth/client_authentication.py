@@ -1,8 +1,8 @@
 """Who is asking: client credentials against the directory, and a token's client against it again."""
 
 from shared.directory.client import Client
+from shared.directory.client_secret import matches, secret_id_of
 from shared.directory.clients import Clients
-from shared.oauth.client_secret import matches, secret_id_of
 from shared.oauth.errors import InvalidClient
 
 

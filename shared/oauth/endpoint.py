@@ -12,14 +12,13 @@ from dataclasses import replace
 import orjson
 
 from shared.audit import AuditLog
+from shared.directory.client_secret import secret_id_of
 from shared.directory.clients import Clients
-from shared.directory.errors import StoreUnavailable
 from shared.directory.tenants import Tenants
 from shared.directory.usage import Usage
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant
 from shared.oauth.client_authentication import authenticate
-from shared.oauth.client_secret import secret_id_of
 from shared.oauth.errors import (
     NO_STORE,
     InvalidClient,
@@ -34,6 +33,7 @@ from shared.oauth.errors import (
 from shared.oauth.scope_request import parse_scope_request
 from shared.oauth.signing_keys import SigningKeys
 from shared.oauth.token_request import claimed_client_id, parse_token_request
+from shared.stores.errors import StoreUnavailable
 
 # Failed authentications are answered at whole steps of this time, so that the time tells nothing about what failed.
 _REFUSAL_SECONDS = 0.2

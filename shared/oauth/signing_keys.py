@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import ECAlgorithm
 
-from shared.azure.vault import SecretVersion, Vault
-from shared.cache import Cache
-from shared.directory.errors import StoreUnavailable
 from shared.settings import Settings
+from shared.stores.cache import Cache
+from shared.stores.errors import StoreUnavailable
+from shared.stores.vault import SecretVersion, Vault
 
 SECRET_NAME = "token-signing-key"  # noqa: S105 (the name, not the secret)
 ALGORITHM = "ES256"

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.azure.vault import Vault
-from shared.cache import Cache
 from shared.directory.provider import Access, Provider
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
@@ -24,6 +22,8 @@ from shared.onboarding.problem import Problem, ProblemKind
 from shared.onboarding.question import Question
 from shared.pauses import paused
 from shared.settings import Settings
+from shared.stores.cache import Cache
+from shared.stores.vault import Vault
 from shared.upstream.answer import judge
 from shared.upstream.credentials.errors import CredentialError
 from shared.upstream.credentials.factory import Credentials

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.audit import AuditLog
-from shared.azure.vault import Vault
 from shared.directory.provider import AuthKind, Provider, RowError
 from shared.directory.tenant_registry import TenantRegistry
 from shared.message import Response
@@ -19,6 +18,7 @@ from shared.portal.pages import Pages
 from shared.portal.tenant_path import tenant_of, tenant_path
 from shared.portal.visit import Audience, Route, Visit
 from shared.settings import Settings
+from shared.stores.vault import Vault
 
 # The check is one request: in steps, each would need the patient that the first one found, and no page and no table may
 # hold that. A server that takes 2.5 s for every call is through in 136 s, one that never answers (with the default

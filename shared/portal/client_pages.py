@@ -7,12 +7,9 @@ from datetime import UTC, datetime, timedelta
 from azure.data.tables.aio import TableServiceClient
 
 from shared.audit import AuditLog
-from shared.azure.tables import CLIENTS, Table, etag_of
-from shared.azure.vault import Vault
 from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client, ClientSecret
 from shared.directory.client_registry import ALL_TENANTS, MOST_LIVE_SECRETS, ClientRegistry, NewSecret
-from shared.directory.errors import StoreConflict
-from shared.directory.provider import Row, RowError
+from shared.directory.provider import RowError
 from shared.directory.refusals import Refusal, TooManyClients, UnknownClient
 from shared.directory.usage import Usage
 from shared.message import Response
@@ -23,6 +20,9 @@ from shared.portal.snapshot import Snapshot
 from shared.portal.tenant_list import TenantList
 from shared.portal.visit import Route, Visit
 from shared.settings import Settings
+from shared.stores.errors import StoreConflict
+from shared.stores.tables import CLIENTS, Row, Table, etag_of
+from shared.stores.vault import Vault
 
 _LIFETIMES = {"90": "90 days", "180": "180 days", "365": "1 year", "never": "Never"}
 _UNPROCESSABLE = 422

@@ -7,10 +7,7 @@ from dataclasses import replace
 from azure.data.tables.aio import TableServiceClient
 
 from shared.audit import AuditLog
-from shared.azure.tables import CLIENTS, TENANTS, Table
-from shared.azure.vault import Vault
 from shared.directory.client_registry import ClientRegistry
-from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.directory.refusals import UnknownClient
 from shared.directory.tenant_registry import TenantRegistry
 from shared.directory.usage import Usage
@@ -29,6 +26,9 @@ from shared.portal.tenant_list import TenantList
 from shared.portal.tenant_pages import TenantPages
 from shared.portal.visit import Audience, Route, Visit, find_route
 from shared.settings import Settings
+from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.tables import CLIENTS, TENANTS, Table
+from shared.stores.vault import Vault
 
 _log = logging.getLogger(__name__)
 

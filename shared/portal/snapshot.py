@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from azure.data.tables.aio import TableServiceClient
 
-from shared.azure.tables import Table
-from shared.directory.provider import Row
+from shared.stores.tables import Row, Table
 
 
 class Snapshot(Table):

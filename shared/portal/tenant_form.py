@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.directory.columns import column_text
-from shared.directory.provider import Access, AuthKind, BatchMode, Row, SearchMethod
+from shared.directory.provider import Access, AuthKind, BatchMode, SearchMethod
 from shared.directory.tenant_row import COLUMNS
+from shared.stores.tables import Row
 
 
 @dataclass(frozen=True, slots=True)

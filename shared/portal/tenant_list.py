@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from shared.azure.tables import Table
-from shared.cache import Cache
 from shared.directory.columns import canonical, column_text
-from shared.directory.provider import Row, RowError
+from shared.directory.provider import RowError
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_row import COLUMNS, parse_provider, parse_version
 from shared.fhir.versions import FhirVersion
 from shared.portal.tenant_path import tenant_path
+from shared.stores.cache import Cache
+from shared.stores.tables import Row, Table
 
 # A table of 10,000 rows is read in 1.2 s and needs 0.4 s to be understood: not for every page and letter searched.
 _REMEMBERED_SECONDS = 10

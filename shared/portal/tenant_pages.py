@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from shared.audit import AuditLog
-from shared.azure.tables import Table, etag_of
-from shared.azure.vault import Vault
 from shared.directory.columns import canonical, column_text
-from shared.directory.errors import SecretNameHeld, StoreConflict, StoreUnavailable
-from shared.directory.provider import Provider, Row, RowError
+from shared.directory.provider import Provider, RowError
 from shared.directory.tenant_csv import HEADER, write_csv
 from shared.directory.tenant_id import parse_tenant_id
 from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
@@ -27,6 +24,9 @@ from shared.portal.tenant_list import TenantList
 from shared.portal.tenant_path import tenant_of, tenant_path
 from shared.portal.visit import Audience, Handler, Route, Visit
 from shared.settings import Settings
+from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
+from shared.stores.tables import Row, Table, etag_of
+from shared.stores.vault import Vault
 
 _log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 import logging
 
-from shared.directory.errors import StoreUnavailable
 from shared.directory.provider import RowError
 from shared.fhir.errors import FhirError
+from shared.stores.errors import StoreUnavailable
 
 _log = logging.getLogger(__name__)
 

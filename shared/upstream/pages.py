@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 from cachetools import LRUCache
 
-from shared.azure.tables import Table
-from shared.directory.errors import StoreUnavailable
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.paging import MAX_LINK
+from shared.stores.errors import StoreUnavailable
+from shared.stores.tables import Table
 
 LIFETIME_SECONDS = 3600
 _HANDLE_BYTES = 24

@@ -18,10 +18,10 @@ from local.azurite.table_service import TableService
 from local.vault.certificates import server_context
 from local.vault.server import VaultServer, create_app
 from local.vault.store import Store
-from shared.azure.tables import CLIENTS, PAGES, TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.oauth.signing_keys import SECRET_NAME
 from shared.settings import Settings
+from shared.stores.tables import CLIENTS, PAGES, TENANTS, Table, table_service
+from shared.stores.vault import Vault
 from tests.admin.command_line import CommandLine, settings_of
 
 BASE_URL = "https://fhir.riverside.example/stu3"

@@ -8,8 +8,8 @@ import pytest
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
-from shared.azure.tables import TENANTS, Table, table_service
 from shared.settings import Settings
+from shared.stores.tables import TENANTS, Table, table_service
 from tests.admin.command_line import CommandLine, settings_of
 
 BASE_URL = "https://fhir.riverside.example/stu3"

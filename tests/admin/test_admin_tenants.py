@@ -9,10 +9,10 @@ from admin.tenants import COLUMN_HELP, kebab_case
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from local.vault.store import SecretNotFound, Store
-from shared.azure.tables import TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.directory.tenant_row import COLUMNS
 from shared.settings import Settings
+from shared.stores.tables import TENANTS, Table, table_service
+from shared.stores.vault import Vault
 from tests.admin.command_line import CommandLine, settings_of
 
 BASE_URL = "https://fhir.riverside.example/stu3"

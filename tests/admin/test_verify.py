@@ -16,9 +16,9 @@ from local.azurite.table_service import TableService
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
 from local.vault.server import VaultServer
-from shared.azure.tables import TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.settings import Settings
+from shared.stores.tables import TENANTS, Table, table_service
+from shared.stores.vault import Vault
 from tests.admin.command_line import Answer, CommandLine, settings_of
 from tests.onboarding.conftest import CREDENTIALS, WAYS_IN
 

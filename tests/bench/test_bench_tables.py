@@ -8,11 +8,11 @@ from aiohttp import web
 from azure.data.tables.aio import TableServiceClient
 
 from bench.tables import connection_string, create_app, tenant_id
-from shared.azure.tables import CLIENTS, TENANTS, Table, table_service
 from shared.directory.client import parse_client
 from shared.directory.tenants import Tenants, UnknownTenant
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
+from shared.stores.tables import CLIENTS, TENANTS, Table, table_service
 
 
 @pytest.fixture

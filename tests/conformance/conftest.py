@@ -12,13 +12,13 @@ import pytest
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
-from shared.azure.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.provider import BatchMode
 from shared.directory.tenant_registry import TenantRegistry
 from shared.oauth.signing_keys import SECRET_NAME, rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
+from shared.stores.vault import Vault
 from tests.conformance import servers
 from tests.conformance.servers import SERVERS, Running, Server
 from tests.conformance.side import Side

@@ -12,16 +12,16 @@ from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
-from shared.azure.tables import Table
-from shared.azure.vault import Vault
 from shared.directory.client import vault_name
 from shared.directory.client_registry import MOST_LIVE_SECRETS, ClientRegistry, NewSecret
+from shared.directory.client_secret import hint_of, matches
 from shared.directory.clients import Clients
-from shared.directory.errors import StoreConflict, StoreUnavailable
-from shared.directory.provider import Row, RowError
+from shared.directory.provider import RowError
 from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
-from shared.oauth.client_secret import hint_of, matches
 from shared.settings import Settings
+from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.tables import Row, Table
+from shared.stores.vault import Vault
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 OTHER_TENANT = "0d4b7a8e-5ac5-4f0e-8a59-0c1a7a2b6f10"

@@ -8,12 +8,12 @@ from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
-from shared.azure.tables import Table
-from shared.azure.vault import Vault
 from shared.directory.client import vault_name
 from shared.directory.clients import Clients
-from shared.directory.errors import StoreUnavailable
 from shared.settings import Settings
+from shared.stores.errors import StoreUnavailable
+from shared.stores.tables import Table
+from shared.stores.vault import Vault
 
 
 class Directory:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.directory.provider import Row
 from shared.directory.tenant_csv import HEADER, Problem, read_csv, write_csv
 from shared.directory.tenant_row import COLUMNS
 from shared.fhir.versions import FhirVersion
+from shared.stores.tables import Row
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 OTHER = "0d4b7a8e-5ac5-4f0e-8a59-0c1a7a2b6f10"

@@ -8,13 +8,12 @@ import pytest
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.azure.tables import Table
-from shared.directory.errors import StoreUnavailable
-from shared.directory.provider import Row
 from shared.directory.tenant_csv import write_csv
 from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
+from shared.stores.errors import StoreUnavailable
+from shared.stores.tables import Row, Table
 
 STU3 = FhirVersion.STU3
 BASE_URL = "https://fhir.riverside.example/stu3"

@@ -9,12 +9,12 @@ from azure.data.tables import EdmType, EntityProperty
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.azure.tables import Table
-from shared.directory.errors import StoreConflict
-from shared.directory.provider import AuthKind, BatchMode, Provider, Row, RowError
+from shared.directory.provider import AuthKind, BatchMode, Provider, RowError
 from shared.directory.refusals import InvalidTenantId
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
+from shared.stores.errors import StoreConflict
+from shared.stores.tables import Row, Table
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 STU3, R4 = FhirVersion.STU3, FhirVersion.R4

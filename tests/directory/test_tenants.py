@@ -9,11 +9,11 @@ import pytest
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.azure.tables import Table
 from shared.directory.provider import Provider, RowError
 from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
+from shared.stores.tables import Table
 
 STU3, R4, DSTU2 = FhirVersion.STU3, FhirVersion.R4, FhirVersion.DSTU2
 

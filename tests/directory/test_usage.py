@@ -6,8 +6,8 @@ import pytest
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.azure.tables import Table
 from shared.directory.usage import Usage
+from shared.stores.tables import Table
 
 
 @pytest.fixture

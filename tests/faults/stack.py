@@ -24,11 +24,11 @@ from local.azurite.table_service import TableService
 from local.vault.certificates import server_context
 from local.vault.server import create_app
 from local.vault.store import Store
-from shared.azure.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.directory.client_registry import ClientRegistry, NewSecret
 from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
+from shared.stores.vault import Vault
 
 PROJECT = Path(__file__).parents[2]
 _START_SECONDS = 60.0

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from local.azurite.table_service import TableService
-from shared.azure.tables import CLIENTS
 from shared.directory.client_registry import ClientRegistry
 from shared.oauth.signing_keys import rotate
+from shared.stores.tables import CLIENTS
 from tests.faults import hospitals, page
 from tests.faults.conftest import FULL
 from tests.faults.provider_faults import PATIENT, message

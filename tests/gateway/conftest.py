@@ -15,12 +15,12 @@ from aiohttp import web
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from shared.application import Application
-from shared.azure.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
 from shared.directory.client import vault_name
+from shared.directory.client_secret import ALGORITHM_TAG, hash_of, new_client_secret, secret_id_of
 from shared.message import Request, Response
-from shared.oauth.client_secret import ALGORITHM_TAG, hash_of, new_client_secret, secret_id_of
 from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
 
 GATEWAY = "https://gateway.example"
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from shared.application import Application
-from shared.azure.tables import PAGES, TENANTS
+from shared.stores.tables import PAGES, TENANTS
 from tests.gateway.conftest import GATEWAY, Deployment, Provider, served
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from aiohttp import web
 
-from shared.directory.errors import StoreUnavailable
+from shared.stores.errors import StoreUnavailable
 from shared.upstream.pages import Pages
 from tests.gateway.conftest import GATEWAY, Deployment, Provider
 

@@ -9,8 +9,8 @@ import pytest
 
 from local.functions_host.logs import Levels
 from shared.audit import AuditedEntry, AuditLog
-from shared.azure.tables import ALL_TABLES
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES
 from shared.upstream.hops import AUTH, CREDENTIAL, DIRECTORY, GATEWAY, UPSTREAM
 from shared.upstream.request_body import MAX_BODY_BYTES
 from tests.infra.bicep import INFRA, ROOT, SIZES, SNAPSHOTS, resources

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.azure.tables import PAGES
 from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirVersion
+from shared.stores.tables import PAGES
 from shared.upstream.breaker import Breaker
 from shared.upstream.credentials.factory import Credentials
 from shared.upstream.limiter import Limiter

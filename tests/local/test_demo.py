@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from admin.app_client import Resource
-from local.demo.app import PatientRecord
-from local.demo.chart import Chart, chart
-from local.demo.render import render, sparkline
+from app.chart import Chart, chart
+from app.client import Resource
+from app.record import PatientRecord
+from app.render import render, sparkline
 from local.hospitals.hospital import HOSPITALS, Hospital
 from local.hospitals.people import people
 from local.hospitals.resources import resources

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from shared.application import Application
-from shared.azure.tables import ALL_TABLES, Table
-from shared.azure.tables import table_service as connect
 from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, Table
+from shared.stores.tables import table_service as connect
 from tests.faults.stack import Host
 
 GATEWAY = "https://gateway.test"

@@ -12,14 +12,14 @@ from local.demo_file import Demo
 from local.hospitals.hospital import HOSPITALS, LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.seed import TENANT_IDS, Credentials, hospital_credentials, seed
 from local.vault.server import VaultServer
-from shared.azure.tables import CLIENTS, TENANTS, Table, table_service
-from shared.azure.vault import Vault
 from shared.directory.client_registry import ClientRegistry
+from shared.directory.client_secret import secret_id_of
 from shared.directory.provider import AuthKind, BatchMode, Provider
 from shared.directory.tenant_registry import TenantRegistry
-from shared.oauth.client_secret import secret_id_of
 from shared.oauth.signing_keys import SECRET_NAME
 from shared.settings import Settings
+from shared.stores.tables import CLIENTS, TENANTS, Table, table_service
+from shared.stores.vault import Vault
 
 PORTS = {hospital.key: port for port, hospital in enumerate(HOSPITALS, 8101)}
 

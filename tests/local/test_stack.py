@@ -19,8 +19,8 @@ import requests
 from local import demo_file
 from local.demo_file import Demo, DemoTenant
 from local.hospitals.hospital import HOSPITALS
-from shared.azure.tables import TENANTS, Table, table_service
 from shared.settings import Settings
+from shared.stores.tables import TENANTS, Table, table_service
 
 PROJECT = Path(__file__).parents[2]
 _START_SECONDS = 180

@@ -22,13 +22,13 @@ from local.vault.certificates import server_context
 from local.vault.server import create_app
 from local.vault.store import Store
 from shared.application import Application
-from shared.azure.tables import ALL_TABLES, CLIENTS, TENANTS, Table
-from shared.azure.vault import Vault
 from shared.directory.client import vault_name
+from shared.directory.client_secret import ALGORITHM_TAG, hash_of, new_client_secret, secret_id_of
 from shared.message import Request, Response
-from shared.oauth.client_secret import ALGORITHM_TAG, hash_of, new_client_secret, secret_id_of
 from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table
+from shared.stores.vault import Vault
 
 GATEWAY = "https://gateway.example"
 FORM = "application/x-www-form-urlencoded"

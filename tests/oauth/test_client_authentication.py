@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from shared.azure.tables import CLIENTS
 from shared.directory.client import vault_name
+from shared.directory.client_secret import ALGORITHM_TAG, hash_of, new_client_secret
 from shared.message import Response
-from shared.oauth.client_secret import ALGORITHM_TAG, hash_of, new_client_secret
 from shared.oauth.signing_keys import rotate
+from shared.stores.tables import CLIENTS
 from tests.oauth.conftest import Credentials, Instance, Start, WatchedVault, granted, refused, until
 
 PAST = datetime.now(UTC) - timedelta(minutes=1)

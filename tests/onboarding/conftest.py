@@ -16,14 +16,15 @@ from aiohttp.test_utils import TestServer
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
 from local.vault.server import VaultServer
-from shared.azure.vault import Vault
-from shared.directory.provider import Provider, Row
+from shared.directory.provider import Provider
 from shared.directory.tenant_row import parse_provider
 from shared.onboarding.check import check
 from shared.onboarding.part import OnStep
 from shared.onboarding.probe import open_probe
 from shared.onboarding.report import Report
 from shared.settings import Settings
+from shared.stores.tables import Row
+from shared.stores.vault import Vault
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 CREDENTIALS = {

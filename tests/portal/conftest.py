@@ -12,12 +12,12 @@ import pytest
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from shared.application import Application
-from shared.azure.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.tenant_registry import TenantRegistry
 from shared.message import Request, Response
 from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
 
 FORM = "application/x-www-form-urlencoded"
 HOST = "127.0.0.1:7072"

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from local.hospitals.hospital import HOSPITALS, LAKESIDE, NORTHGATE, Hospital
-from shared.directory.provider import Row
 from shared.fhir.interface import INTERFACE
+from shared.stores.tables import Row
 from tests.onboarding.conftest import Onboarding, type_of
 from tests.portal.conftest import Deployment, Page
 

@@ -9,11 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from shared.azure.tables import Table
-from shared.directory.errors import StoreUnavailable
-from shared.directory.provider import Row
 from shared.directory.tenant_csv import HEADER
 from shared.fhir.versions import FhirVersion
+from shared.stores.errors import StoreUnavailable
+from shared.stores.tables import Row, Table
 from tests.admin.command_line import CommandLine
 from tests.portal.conftest import Deployment, Visitor
 

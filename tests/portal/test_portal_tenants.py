@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from shared.azure.vault import Vault
 from shared.directory.tenant_row import COLUMNS
 from shared.fhir.versions import FhirVersion
 from shared.portal.tenant_form import FIELD_GROUPS
+from shared.stores.vault import Vault
 from tests.portal.conftest import Deployment
 
 STU3 = FhirVersion.STU3

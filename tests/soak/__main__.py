@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 from local.azurite.table_service import TableService
-from shared.azure.tables import CLIENTS
 from shared.directory.client_registry import ClientRegistry
 from shared.oauth.signing_keys import rotate
+from shared.stores.tables import CLIENTS
 from tests.faults import hospitals, page
 from tests.faults.bystanders import Bystanders, bystanders
 from tests.faults.provider_faults import FAULTS, PATIENT, message, says

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from shared.directory.errors import StoreUnavailable
+from shared.stores.errors import StoreUnavailable
 from shared.upstream.credentials.errors import CredentialError
 from shared.upstream.credentials.token import IssuedToken
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.directory.errors import StoreUnavailable
+from shared.stores.errors import StoreUnavailable
 from shared.upstream.credentials.errors import CredentialError
 from shared.upstream.credentials.token import IssuedToken
 from shared.upstream.credentials.token_source import TokenSource

@@ -11,10 +11,10 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.keyvault.secrets import KeyVaultSecret, SecretProperties
 from azure.keyvault.secrets.aio import SecretClient
 
-from shared.azure.credential import azure_credential
-from shared.azure.failures import CLIENT_OPTIONS, translated
-from shared.directory.errors import SecretNameHeld, StoreConflict
 from shared.settings import Settings
+from shared.stores.credential import azure_credential
+from shared.stores.errors import SecretNameHeld, StoreConflict
+from shared.stores.sdk import CLIENT_OPTIONS, translated
 
 _STORE = "Key Vault"
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")

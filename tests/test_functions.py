@@ -4,8 +4,8 @@ import azure.functions as func
 import pytest
 from azure.functions.http import HttpResponseConverter
 
-from shared.azure import functions
-from shared.azure.functions import respond
+from shared import functions
+from shared.functions import respond
 from shared.message import Request, Response
 
 URL = "https://gateway.example/stu3/Observation"

@@ -4,9 +4,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from shared.fhir.document_endpoint import DocumentEndpoint
 from shared.fhir.versions import FhirVersion
 from shared.message import Request, Response
+from shared.metadata import DocumentEndpoint
 
 GATEWAY = "https://gateway.test"
 METADATA, SMART = "/fhir/metadata", "/fhir/.well-known/smart-configuration"

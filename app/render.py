@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from local.demo.chart import Chart, Medication, Vital
+from app.chart import Chart, Medication, Vital
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PLACE_OF_STATUS = {"active": 0, "completed": 1}

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from admin.app_client import AppClient, AppError, Timing, read_statement, request_token
+from app.chart import Chart, chart
+from app.client import AppClient, AppError, Timing, read_statement, request_token
+from app.record import App
+from app.render import render
 from local import demo_file
-from local.demo.app import App
-from local.demo.chart import Chart, chart
-from local.demo.render import render
 from local.demo_file import Demo, DemoTenant
 
 

@@ -16,10 +16,9 @@ from azure.data.tables import (
 )
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.azure.failures import CLIENT_OPTIONS, translated
-from shared.directory.errors import StoreConflict, StoreUnavailable
-from shared.directory.provider import Row
 from shared.settings import Settings
+from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.sdk import CLIENT_OPTIONS, translated
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -30,6 +29,9 @@ PAGES = "Pages"
 USAGE = "Usage"
 ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE)
 _NOT_FOUND = 404
+
+Row = Mapping[str, object]
+"""The columns of a row by name, `PartitionKey` and `RowKey` among them."""
 
 
 def table_service(settings: Settings, credential: "AsyncTokenCredential | None" = None) -> TableServiceClient:

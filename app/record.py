@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from admin.app_client import AppClient, AppError, Resource, answered, resources
+from app.client import AppClient, AppError, Resource, answered, resources
 
 Note = Callable[[str], None]
 """Is told of each step, in a few words."""

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 
 from local.vault.server import VaultServer
-from shared.azure.vault import Vault
-from shared.directory.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 from shared.settings import Settings
+from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
+from shared.stores.vault import Vault
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared import cache as module
-from shared.cache import Cache
-from shared.directory.errors import StoreUnavailable
+from shared.stores import cache as module
+from shared.stores.cache import Cache
+from shared.stores.errors import StoreUnavailable
 
 FRESH, STALE = 60.0, 900.0
 

@@ -8,10 +8,10 @@ import pytest
 from azure.data.tables import EdmType, EntityProperty
 
 from local.azurite.table_service import TableService
-from shared.azure.tables import Table, etag_of
-from shared.azure.tables import table_service as service_of
-from shared.directory.errors import StoreConflict, StoreUnavailable
 from shared.settings import Settings
+from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.tables import Table, etag_of
+from shared.stores.tables import table_service as service_of
 
 
 @asynccontextmanager

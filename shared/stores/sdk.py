@@ -13,7 +13,7 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
-from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.stores.errors import StoreConflict, StoreUnavailable
 
 _CONFLICTS = (409, 412)  # a transaction's failures have no class of their own
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from admin.app_client import Resource
-from local.demo.app import PatientRecord
+from app.client import Resource
+from app.record import PatientRecord
 
 # What people call them; LOINC's names are longer.
 _VITAL_NAMES = {"85354-9": "Blood pressure", "2708-6": "Oxygen saturation"}

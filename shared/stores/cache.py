@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from cachetools import LRUCache
 
-from shared.directory.errors import StoreUnavailable
+from shared.stores.errors import StoreUnavailable
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -6,9 +6,9 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.data.tables.aio import TableServiceClient
 
-from shared.azure.failures import translated
-from shared.azure.tables import Table
-from shared.directory.errors import StoreConflict, StoreUnavailable
+from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.sdk import translated
+from shared.stores.tables import Table
 
 
 class SignedOut:

@@ -1,4 +1,4 @@
-"""The services of the local stack, started once for all tests."""
+"""The services of the local stack and the product on them, started once for all tests of a process."""
 
 from collections.abc import AsyncIterator
 
@@ -6,6 +6,7 @@ import pytest
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
+from tests.deployment import Deployment
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,10 @@ async def vault_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     server = await VaultServer.start(tmp_path_factory.mktemp("vault"))
     yield server
     await server.stop()
+
+
+@pytest.fixture(scope="session")
+async def deployment(table_service: TableService, vault_server: VaultServer) -> AsyncIterator[Deployment]:
+    """The product on the stores that all tests share."""
+    async with Deployment.on(vault_server, table_service.connection_string) as deployment:
+        yield deployment

@@ -11,9 +11,10 @@ from dataclasses import replace
 from secrets import token_urlsafe
 
 from shared.directory.client_secret import new_client_secret
+from tests.deployment import Deployment
 from tests.faults import page
 from tests.faults.conftest import FULL
-from tests.faults.stack import Answer, App, Stack
+from tests.host import App, HttpResponse
 
 _TRIES = 20_000 if FULL else 400
 _AT_ONCE = 50
@@ -21,14 +22,14 @@ _REFUSAL_SECONDS = 0.2  # refusals are answered at whole steps of it, so another
 _GROWTH_BYTES = 150 * 1_048_576
 
 
-async def many(ask: Callable[[], object]) -> list[Answer]:
-    found: list[Answer] = []
+async def many(ask: Callable[[], object]) -> list[HttpResponse]:
+    found: list[HttpResponse] = []
     for _ in range(_TRIES // _AT_ONCE):
         found += await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))  # type: ignore[call-overload]
     return found
 
 
-async def test_made_up_clients_and_secrets_get_one_answer(stack: Stack, own_app: App) -> None:
+async def test_made_up_clients_and_secrets_get_one_answer(stack: Deployment, own_app: App) -> None:
     tenant = str(uuid.uuid4())
     own = own_app.client
 
@@ -42,12 +43,12 @@ async def test_made_up_clients_and_secrets_get_one_answer(stack: Stack, own_app:
         "ids of Key Vault's other secrets": lambda: replace(own, client_id="token-signing", client_secret="key.x"),
     }
     before = own_app.host.memory()
-    answers: dict[str, list[Answer]] = {name: [] for name in kinds}
+    answers: dict[str, list[HttpResponse]] = {name: [] for name in kinds}
     for _ in range(_TRIES // _AT_ONCE):
         # Mixed, so that whatever else slows the machine down slows all kinds alike.
         asked = random.choices(list(kinds), k=_AT_ONCE)
         for name, answer in zip(
-            asked, await asyncio.gather(*(own_app.ask_token(tenant, kinds[name]()) for name in asked)), strict=True
+            asked, await asyncio.gather(*(own_app.request_token(tenant, kinds[name]()) for name in asked)), strict=True
         ):
             answers[name].append(answer)
     assert {answer.status for found in answers.values() for answer in found} == {401}
@@ -62,7 +63,7 @@ async def test_made_up_clients_and_secrets_get_one_answer(stack: Stack, own_app:
 
 async def test_made_up_tenants_get_one_answer_and_leave_memory_as_it_is(own_app: App) -> None:
     before = own_app.host.memory()
-    answers = await many(lambda: own_app.ask_token(str(uuid.uuid4())))
+    answers = await many(lambda: own_app.request_token(str(uuid.uuid4())))
     assert {answer.status for answer in answers} == {400}
     assert {json.loads(answer.body)["error"] for answer in answers} == {"invalid_scope"}
     assert own_app.host.memory() - before < _GROWTH_BYTES
@@ -87,7 +88,7 @@ async def test_made_up_tokens_and_kids_get_one_answer_and_leave_memory_as_it_is(
 
 
 async def test_made_up_handles_get_one_answer_and_leave_memory_as_it_is(
-    stack: Stack, own_app: App, healthy_origin: str
+    stack: Deployment, own_app: App, healthy_origin: str
 ) -> None:
     tenant = await stack.tenant(f"{healthy_origin}/guessed")
     await own_app.token(tenant)

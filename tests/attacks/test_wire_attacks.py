@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.deployment import Deployment
 from tests.faults import hospitals, page
 from tests.faults.provider_faults import PATIENT, message, says
-from tests.faults.stack import App, Stack
+from tests.host import App
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Target:
 
 
 @pytest.fixture
-async def target(stack: Stack, own_app: App) -> AsyncIterator[Target]:
+async def target(stack: Deployment, own_app: App) -> AsyncIterator[Target]:
     async with hospitals.scripted(says(message(PATIENT))) as hospital:
         tenant = await stack.tenant(hospital.base_url)
         yield Target(hospital, own_app, tenant, await own_app.token(tenant))
@@ -225,7 +226,9 @@ async def test_no_body_is_too_much(target: Target, name: str, media: str, body: 
 
 @pytest.mark.parametrize("body", [b"<a/>", b"<Patient/>", b'<Patient xmlns="http://evil.example"/>'])
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_xml_that_is_not_fhirs_is_a_bad_request(stack: Stack, own_app: App, body: bytes, method: str) -> None:
+async def test_xml_that_is_not_fhirs_is_a_bad_request(
+    stack: Deployment, own_app: App, body: bytes, method: str
+) -> None:
     tenant = await stack.tenant("http://127.0.0.1:1/fhir", Access="write")
     answer = await own_app.fhir(tenant, "Patient/1", method, data=body, headers={"Content-Type": _XML})
     assert answer.status == 400

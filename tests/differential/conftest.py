@@ -11,18 +11,19 @@ from aiohttp import web
 
 from shared.fhir.versions import FhirFormat
 from tests.conformance import servers
+from tests.deployment import Deployment
 from tests.differential import hapi
 from tests.differential.cases import OPERATION, PAGE, ROWS, TYPES, Case, Row
 from tests.differential.documents import plain
 from tests.faults.conftest import own_app, stack, written_page
-from tests.faults.stack import Answer, App, Host, Stack
+from tests.host import App, Host, HttpResponse
 
 __all__ = ["own_app", "stack", "written_page"]
 _AT_ONCE = 32
 
 
 @pytest.fixture(scope="session")
-async def host(stack: Stack) -> AsyncIterator[Host]:
+async def host(stack: Deployment) -> AsyncIterator[Host]:
     host = await stack.host()
     yield host
     assert host.unexpected() == []
@@ -53,16 +54,16 @@ class Way:
     under_way: dict[str, Case] = field(default_factory=dict)
     sent: defaultdict[str, list[Sent]] = field(default_factory=lambda: defaultdict(list))
 
-    async def go(self, cases: list[Case]) -> list[tuple[Case, list[Sent], Answer]]:
+    async def go(self, cases: list[Case]) -> list[tuple[Case, list[Sent], HttpResponse]]:
         slots = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(case: Case) -> tuple[Case, list[Sent], Answer]:
+        async def one(case: Case) -> tuple[Case, list[Sent], HttpResponse]:
             async with slots:
                 return await self._go(case)
 
         return await asyncio.gather(*map(one, cases))
 
-    async def _go(self, case: Case) -> tuple[Case, list[Sent], Answer]:
+    async def _go(self, case: Case) -> tuple[Case, list[Sent], HttpResponse]:
         key = f"case-{case.number}"
         self.under_way[key] = case
         headers = {**case.headers, "X-Request-Id": key}
@@ -101,7 +102,7 @@ def _content_type(case: Case, format: FhirFormat) -> str:
 
 
 @pytest.fixture(scope="session")
-async def way(stack: Stack, own_app: App) -> AsyncIterator[Way]:
+async def way(stack: Deployment, own_app: App) -> AsyncIterator[Way]:
     way = Way(own_app, "", {})
     runner = web.ServerRunner(web.Server(way.answer, access_log=None), shutdown_timeout=0.1)
     await runner.setup()

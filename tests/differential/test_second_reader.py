@@ -20,7 +20,7 @@ from tests.differential.conftest import Sent, Way
 from tests.differential.hapi import Reader
 from tests.faults import page
 from tests.faults.conftest import FULL
-from tests.faults.stack import Answer
+from tests.host import HttpResponse
 
 _CASES = int(os.environ.get("DIFFERENTIAL_CASES", "10000" if FULL else "150"))  # each way
 _CHUNK = 500
@@ -176,12 +176,12 @@ def _refused(method: str, target: str, headers: dict[str, str], permissions: Per
         yield f"{method} {target} may not go up: {error.diagnostics}"
 
 
-def _document(case: Case, answer: Answer) -> tuple[FhirVersion, FhirFormat, bytes]:
+def _document(case: Case, answer: HttpResponse) -> tuple[FhirVersion, FhirFormat, bytes]:
     format = FhirFormat.XML if "xml" in answer.headers["Content-Type"] else FhirFormat.JSON
     return case.row.version, format, answer.body
 
 
-def _in_what_came_down(case: Case, answer: Answer, reading: Found) -> Iterator[str]:
+def _in_what_came_down(case: Case, answer: HttpResponse, reading: Found) -> Iterator[str]:
     if others := set(_types(reading)) - {*TYPES, "Bundle", "OperationOutcome"}:
         yield f"HAPI reads {others}"
     base = f"{_GATEWAY}/{case.row.version.value}"

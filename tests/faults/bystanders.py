@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.faults.stack import Answer, App, Stack
+from tests.deployment import Deployment
+from tests.host import App, HttpResponse
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Bystanders:
             await asyncio.sleep(0.01)
         raise AssertionError("other tenants are not served")
 
-    def note(self, what: str, answer: Answer, mark: str, others: set[str]) -> None:
+    def note(self, what: str, answer: HttpResponse, mark: str, others: set[str]) -> None:
         found = {other for other in others if other.encode() in answer.body}
         if answer.status == 200 and mark.encode() in answer.body and not found - {mark}:
             self.seconds.append(answer.seconds)
@@ -40,7 +41,7 @@ class Bystanders:
 
 
 @asynccontextmanager
-async def bystanders(stack: Stack, app: App, origin: str, count: int) -> AsyncIterator[Bystanders]:
+async def bystanders(stack: Deployment, app: App, origin: str, count: int) -> AsyncIterator[Bystanders]:
     """`count` tenants of the hospital at `origin`, each with requests of every kind one after the other."""
     found = Bystanders()
     marks = {await stack.tenant(f"{origin}/{mark}", Batch=batch): mark for mark, batch in _marks(count)}
@@ -69,7 +70,7 @@ def _marks(count: int) -> list[tuple[str, str]]:
     return [(f"mark{uuid.uuid4().hex}", ("native", "split")[number % 2]) for number in range(count)]
 
 
-async def _ask(chance: random.Random, app: App, tenant: str) -> tuple[str, Answer]:
+async def _ask(chance: random.Random, app: App, tenant: str) -> tuple[str, HttpResponse]:
     match chance.randrange(6):
         case 0:
             app.tokens.pop(tenant, None)  # an app may ask for a new token for every request

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from local.azurite.table_service import TableService
+from tests.deployment import Deployment
 from tests.faults import hospitals, page
 from tests.faults.bystanders import Bystanders, bystanders
-from tests.faults.stack import App, Host, Stack, app, running
+from tests.faults.stack import running
+from tests.host import App, Host
 
 FULL = os.environ.get("FAULTS") == "full"
 
@@ -20,14 +22,14 @@ async def healthy_origin() -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def stack(table_service: TableService, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+async def stack(table_service: TableService, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     folder = tmp_path_factory.mktemp("faults")
     async with running(folder, table_service, CACHE_SECONDS="1", MAX_RESPONSE_MB="4") as (stack, _, _):
         yield stack
 
 
 @pytest.fixture(scope="session")
-async def host(stack: Stack) -> AsyncIterator[Host]:
+async def host(stack: Deployment) -> AsyncIterator[Host]:
     """The instance that every fault of a provider is tried on; it may log no error that nobody foresaw."""
     host = await stack.host()
     yield host
@@ -35,15 +37,15 @@ async def host(stack: Stack) -> AsyncIterator[Host]:
 
 
 @pytest.fixture(scope="session")
-async def own_app(stack: Stack, host: Host) -> AsyncIterator[App]:
-    async with app(stack, host) as own:
+async def own_app(stack: Deployment, host: Host) -> AsyncIterator[App]:
+    async with stack.app(host) as own:
         yield own
 
 
 @pytest.fixture(scope="module")
-async def others(stack: Stack, host: Host, healthy_origin: str) -> AsyncIterator[Bystanders]:
+async def others(stack: Deployment, host: Host, healthy_origin: str) -> AsyncIterator[Bystanders]:
     """Tenants that are served while faults happen to others."""
-    async with app(stack, host) as theirs, bystanders(stack, theirs, healthy_origin, 20 if FULL else 6) as others:
+    async with stack.app(host) as theirs, bystanders(stack, theirs, healthy_origin, 20 if FULL else 6) as others:
         yield others
 
 

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
+from tests.deployment import Deployment
 from tests.faults import hospitals, page
 from tests.faults.bystanders import Bystanders
 from tests.faults.provider_faults import PATIENT, answers, message, redirects, repeats, says, says_and_hangs
-from tests.faults.stack import Answer, App, Stack
 from tests.faults.test_provider_faults import recovered, statuses
+from tests.host import App, HttpResponse
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ async def silent() -> AsyncIterator[str]:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}/fhir"
 
 
-async def seen(app: App, others: Bystanders, tenant: str, fault: str, expected: set[int]) -> list[Answer]:
+async def seen(app: App, others: Bystanders, tenant: str, fault: str, expected: set[int]) -> list[HttpResponse]:
     """What a tenant gets whose provider has this fault, after a look at what others got meanwhile."""
     await app.token(tenant)
     others.begin()
@@ -56,20 +57,20 @@ async def seen(app: App, others: Bystanders, tenant: str, fault: str, expected: 
 
 
 async def test_a_certificate_that_nobody_vouches_for(
-    stack: Stack, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
+    stack: Deployment, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
 ) -> None:
     tenant = await stack.tenant(await tls())
     await seen(own_app, others, tenant, "provider's certificate is of an unknown authority", {502})
 
 
 async def test_a_certificate_that_has_expired(
-    stack: Stack, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
+    stack: Deployment, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
 ) -> None:
     tenant = await stack.tenant(await tls(not_after=datetime.now(UTC) - timedelta(days=1)))
     await seen(own_app, others, tenant, "provider's certificate has expired", {502})
 
 
-async def test_plain_http_where_tls_should_be(stack: Stack, own_app: App, others: Bystanders) -> None:
+async def test_plain_http_where_tls_should_be(stack: Deployment, own_app: App, others: Bystanders) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(message(b"", "400 Bad Request"))
@@ -80,18 +81,18 @@ async def test_plain_http_where_tls_should_be(stack: Stack, own_app: App, others
         await seen(own_app, others, tenant, "provider speaks plain HTTP where TLS should be", {502})
 
 
-async def test_a_handshake_without_an_end(stack: Stack, own_app: App, others: Bystanders) -> None:
+async def test_a_handshake_without_an_end(stack: Deployment, own_app: App, others: Bystanders) -> None:
     async with silent() as base_url:
         tenant = await stack.tenant(base_url, TimeoutSeconds="1")
         await seen(own_app, others, tenant, "provider hangs in the TLS handshake", {504})
 
 
-async def test_a_name_that_does_not_resolve(stack: Stack, own_app: App, others: Bystanders) -> None:
+async def test_a_name_that_does_not_resolve(stack: Deployment, own_app: App, others: Bystanders) -> None:
     tenant = await stack.tenant("https://no-such-hospital.invalid/fhir", TimeoutSeconds="3")
     await seen(own_app, others, tenant, "provider's name does not resolve", {502, 504})
 
 
-async def test_a_port_where_nobody_listens(stack: Stack, own_app: App, others: Bystanders) -> None:
+async def test_a_port_where_nobody_listens(stack: Deployment, own_app: App, others: Bystanders) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         tenant = await stack.tenant(f"http://127.0.0.1:{taken.getsockname()[1]}/fhir")
@@ -112,7 +113,7 @@ _TOKEN_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", _TOKEN_FAULTS)
-async def test_a_fault_of_a_token_endpoint(fault: str, stack: Stack, own_app: App, others: Bystanders) -> None:
+async def test_a_fault_of_a_token_endpoint(fault: str, stack: Deployment, own_app: App, others: Bystanders) -> None:
     async with hospitals.scripted(_TOKEN_FAULTS[fault]) as endpoint, hospitals.scripted(answers(PATIENT)) as hospital:
         secret = await stack.secret("s3cret")
         tenant = await stack.tenant(
@@ -129,7 +130,9 @@ async def test_a_fault_of_a_token_endpoint(fault: str, stack: Stack, own_app: Ap
         await recovered(own_app, tenant)
 
 
-async def test_a_dead_provider_is_left_alone_and_found_again(stack: Stack, own_app: App, others: Bystanders) -> None:
+async def test_a_dead_provider_is_left_alone_and_found_again(
+    stack: Deployment, own_app: App, others: Bystanders
+) -> None:
     async with hospitals.scripted(says(b"")) as hospital:
         tenant = await stack.tenant(hospital.base_url)
         for _ in range(5):
@@ -151,7 +154,7 @@ async def test_a_dead_provider_is_left_alone_and_found_again(stack: Stack, own_a
 
 
 async def test_a_batch_of_large_answers_is_bounded_and_hurts_nobody(
-    stack: Stack, own_app: App, others: Bystanders
+    stack: Deployment, own_app: App, others: Bystanders
 ) -> None:
     large = json.dumps({"resourceType": "Patient", "id": "1", "x": "y" * 1_048_576}).encode()
     async with hospitals.scripted(answers(large)) as hospital:
@@ -174,7 +177,9 @@ async def test_a_batch_of_large_answers_is_bounded_and_hurts_nobody(
         )  # fmt: skip
 
 
-async def test_more_than_memory_may_hold_is_refused_in_time(stack: Stack, own_app: App, others: Bystanders) -> None:
+async def test_more_than_memory_may_hold_is_refused_in_time(
+    stack: Deployment, own_app: App, others: Bystanders
+) -> None:
     """A provider that trickles large answers fills its tenant's share; then its tenant is refused, and nobody else."""
     body = message(b" " * 3_900_000, length=3_900_001)
     async with hospitals.scripted(says_and_hangs(body)) as hospital:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.deployment import Deployment
 from tests.faults import hospitals, page
 from tests.faults.bystanders import Bystanders
 from tests.faults.conftest import FULL
 from tests.faults.provider_faults import FAULTS, PATIENT, Fault, Script, message, says
-from tests.faults.stack import Answer, App, Host, Stack
+from tests.host import App, Host, HttpResponse
 
 _REQUESTS = 24 if FULL else 3  # with the write one less than opens the circuit, so that a short run need not wait
 _MOST_MEMORY = 900 * 1_048_576
@@ -44,7 +45,7 @@ def with_trap(script: Script, trap: hospitals.Scripted) -> Script:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
 async def test_a_fault_of_a_provider_is_its_tenants_alone(
-    fault: Fault, stack: Stack, host: Host, own_app: App, others: Bystanders, trap: hospitals.Scripted
+    fault: Fault, stack: Deployment, host: Host, own_app: App, others: Bystanders, trap: hospitals.Scripted
 ) -> None:
     async with hospitals.scripted(with_trap(fault.script, trap)) as hospital:
         columns: dict[str, Any] = {"Access": "write", **fault.columns}
@@ -81,7 +82,7 @@ async def test_a_fault_of_a_provider_is_its_tenants_alone(
         )
 
 
-def judged(answer: Answer, fault: Fault, hospital: hospitals.Scripted) -> None:
+def judged(answer: HttpResponse, fault: Fault, hospital: hospitals.Scripted) -> None:
     """Fails unless the answer is the fault's: the right status, an outcome that names nobody, or the breaker's 503."""
     assert answer.status in fault.statuses | {503}, answer
     if answer.status == 200:
@@ -95,7 +96,7 @@ def judged(answer: Answer, fault: Fault, hospital: hospitals.Scripted) -> None:
     assert "Location" not in answer.headers
 
 
-async def recovered(app: App, tenant: str) -> Answer:
+async def recovered(app: App, tenant: str) -> HttpResponse:
     """The first good answer: once its provider is well, a tenant is served without anybody's doing."""
     for _ in range(240):
         if (answer := await app.fhir(tenant, "Patient/1")).status == 200:
@@ -104,5 +105,5 @@ async def recovered(app: App, tenant: str) -> Answer:
     raise AssertionError(f"not served again: {answer}")
 
 
-def statuses(answers: list[Answer]) -> str:
+def statuses(answers: list[HttpResponse]) -> str:
     return ", ".join(f"{status} ({count})" for status, count in sorted(Counter(a.status for a in answers).items()))

@@ -16,10 +16,12 @@ from local.azurite.table_service import TableService
 from shared.directory.client_registry import ClientRegistry
 from shared.oauth.signing_keys import rotate
 from shared.stores.tables import CLIENTS
+from tests.deployment import Deployment, SwitchedVault
 from tests.faults import hospitals, page
 from tests.faults.conftest import FULL
 from tests.faults.provider_faults import PATIENT, message
-from tests.faults.stack import Answer, App, Line, Stack, VaultStandIn, app, running
+from tests.faults.stack import Line, running
+from tests.host import App, HttpResponse
 
 _OUTAGE_SECONDS = 600 if FULL else 4
 _MODES: tuple[str | int, ...] = ("slow", "hang", "refuse", 403, 429, 500, 503)
@@ -33,15 +35,15 @@ _NAMES = {"slow": "is slow", "hang": "hangs", "refuse": "is gone"}
 @asynccontextmanager
 async def deployment(
     folder: Path, tables: TableService, **settings: str
-) -> AsyncIterator[tuple[Stack, VaultStandIn, Line, App]]:
+) -> AsyncIterator[tuple[Deployment, SwitchedVault, Line, App]]:
     async with running(folder, tables, **settings) as (stack, vault, line):
         host = await stack.host()
-        async with app(stack, host) as own:
+        async with stack.app(host) as own:
             yield stack, vault, line, own
         assert host.unexpected() == []
 
 
-def oauth_or_outcome(answer: Answer) -> None:
+def oauth_or_outcome(answer: HttpResponse) -> None:
     """Fails unless the refusal is a 503 in the right form that says when to come again."""
     assert answer.status == 503, answer
     assert answer.headers["Retry-After"] == "5"
@@ -49,7 +51,7 @@ def oauth_or_outcome(answer: Answer) -> None:
     assert document.get("resourceType") == "OperationOutcome" or document["error"] == "temporarily_unavailable"
 
 
-async def until(app: App, tenant: str, status: int, seconds: float = 60) -> Answer:
+async def until(app: App, tenant: str, status: int, seconds: float = 60) -> HttpResponse:
     """The first answer with this status."""
     for _ in range(int(seconds / 0.25)):
         if (answer := await app.fhir(tenant, "Patient/1")).status == status:
@@ -77,14 +79,14 @@ async def test_known_tenants_go_on_while_a_store_fails(
         else:
             line.mode = mode
         await asyncio.sleep(1.1)
-        answers: list[Answer] = []
+        answers: list[HttpResponse] = []
         ends = time.monotonic() + 4
         while time.monotonic() < ends:
             own.tokens.pop(known, None)
             answers += [await own.fhir(known, "Patient/1"), await own.fhir(guarded, "Patient/1")]
         assert {answer.status for answer in answers} == {200}
         # What this instance has never seen can't be served, and is told so in time; what is slow is served.
-        cold = await own.ask_token(unknown, new_client)
+        cold = await own.request_token(unknown, new_client)
         if mode == "slow":
             assert cold.status in (200, 503)
         else:
@@ -110,7 +112,7 @@ async def test_both_stores_gone_and_back(tmp_path: Path, table_service: TableSer
         tenant = await stack.tenant(f"{healthy_origin}/mark")
         await until(own, tenant, 200)
         vault.mode = line.mode = "refuse"
-        answers: list[Answer] = []
+        answers: list[HttpResponse] = []
         ends = time.monotonic() + _OUTAGE_SECONDS
         while time.monotonic() < ends:
             own.tokens.pop(tenant, None)
@@ -158,9 +160,9 @@ async def test_a_secret_that_is_known_to_be_revoked_stays_revoked(
         await until(own, tenant, 401)
         vault.mode = line.mode = "refuse"
         ends = time.monotonic() + 5
-        answers: list[Answer] = []
+        answers: list[HttpResponse] = []
         while time.monotonic() < ends:
-            answers += [await own.fhir(tenant, "Patient/1"), await own.ask_token(tenant)]
+            answers += [await own.fhir(tenant, "Patient/1"), await own.request_token(tenant)]
         assert {answer.status for answer in answers} == {401}
         page.note(
             "faults",
@@ -180,7 +182,7 @@ async def test_a_signing_key_is_rotated_and_two_instances_are_out_of_step(
         tenant = await stack.tenant(f"{healthy_origin}/mark")
         second = await stack.host()
         asked = 0
-        async with app(stack, second) as other:
+        async with stack.app(second) as other:
             await rotate(stack.vault, stack.settings)
             ends = time.monotonic() + 9  # a key signs four seconds after it was made
             while time.monotonic() < ends:
@@ -217,7 +219,7 @@ async def test_an_instances_clock_is_off(
     environment = clock_off_by(seconds)
     async with deployment(tmp_path, table_service) as (stack, _, _, right):
         tenant = await stack.tenant(f"{healthy_origin}/mark")
-        async with app(stack, await stack.host(0, **environment)) as off:
+        async with stack.app(await stack.host(0, **environment)) as off:
             token = await off.token(tenant)
             claims = json.loads(b64decode(token.split(".")[1] + "=="))
             assert abs(claims["iat"] - time.time() - seconds) < 30
@@ -289,7 +291,7 @@ async def test_an_instance_killed_amid_a_write_and_started_again(
         await asyncio.wait_for(hospital.reached.wait(), 10)
         await own.host.kill()
         assert (await write).status == 0
-        async with app(stack, other) as elsewhere:
+        async with stack.app(other) as elsewhere:
             elsewhere.tokens = dict(own.tokens)
             assert (await elsewhere.fhir(paging, "Patient/1")).status == 200
         port = int(own.host.url.rsplit(":", 1)[1])

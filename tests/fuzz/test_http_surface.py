@@ -19,10 +19,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from tests.deployment import Deployment
 from tests.faults import page
 from tests.faults.conftest import FULL
-from tests.faults.stack import App, Host, Stack
 from tests.fuzz.generated import KNOWN, OPERATIONS, Generated, generate
+from tests.host import App, Host
 
 _CASES = math.ceil(int(os.environ.get("FUZZ_CASES", "100000" if FULL else "900")) / len(OPERATIONS))
 _CHUNK = 1000  # cases that a process generates at a time; the more, the fewer of them are alike
@@ -53,7 +54,7 @@ class Found:
 
 
 @pytest.fixture(scope="module")
-async def target(stack: Stack, host: Host, own_app: App, healthy_origin: str) -> AsyncIterator[Target]:
+async def target(stack: Deployment, host: Host, own_app: App, healthy_origin: str) -> AsyncIterator[Target]:
     """While it is used another tenant is served as well; afterwards nothing may be left of the requests."""
     secret = await stack.secret(_SECRET)
     columns = {"Access": "write", "Batch": "split", "Auth": "header", "AuthHeader": "X-Key", "AuthSecret": secret}

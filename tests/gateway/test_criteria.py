@@ -7,7 +7,8 @@ from html import escape
 
 import pytest
 
-from tests.gateway.conftest import GATEWAY, Deployment, Provider
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider
 
 # A search that policy refuses, in every spelling that a server resolves.
 REFUSED = "_has:AuditEvent:agent:outcome=0"

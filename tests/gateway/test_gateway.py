@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from shared.message import Request
-from tests.gateway.conftest import GATEWAY, Deployment, Provider, RawServer
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider, RawServer
 
 PATIENT = {"resourceType": "Patient", "id": "1", "name": [{"family": "Black"}]}
 

@@ -6,7 +6,8 @@ import json
 import pytest
 from aiohttp import web
 
-from tests.gateway.conftest import Deployment, Provider
+from tests.deployment import Deployment
+from tests.gateway.conftest import Provider
 
 
 async def test_a_new_password_never_reaches_the_old_address(

@@ -6,7 +6,8 @@ import logging
 import pytest
 from aiohttp import web
 
-from tests.gateway.conftest import GATEWAY, Deployment, Provider
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider
 
 FHIR = 'xmlns="http://hl7.org/fhir"'
 DELETE = '<{0}request><{0}method value="DELETE"/><{0}url value="Patient/1"/></{0}request>'

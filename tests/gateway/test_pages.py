@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from shared.application import Application
 from shared.stores.tables import PAGES, TENANTS
-from tests.gateway.conftest import GATEWAY, Deployment, Provider, served
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider, served
 
 
 def next_link(body: bytes) -> str:
@@ -279,9 +279,8 @@ async def test_a_handle_is_good_for_the_address_and_credential_it_was_made_with(
     link = next_link((await deployment.send("GET", "/stu3/Observation", token)).body).removeprefix(GATEWAY)
     columns = {"BaseUrl": provider.base_url, **change}
     await deployment.table(TENANTS).put({"PartitionKey": tenant, "RowKey": "stu3", **columns})
-    another = Application(deployment.application.settings)  # an instance that remembers nothing
-    answer = await Deployment(another).send("GET", link, token)
-    await another.close()
+    another = deployment.instance()  # it remembers nothing
+    answer = await another.send("GET", link, token)
     assert answer.status == (403 if "Types" in change else 410)
     assert len(provider.requests) == 1
 

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.gateway.conftest import GATEWAY, Deployment, Provider
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider
 
 HERE = f"{GATEWAY}/stu3/Patient/1"
 

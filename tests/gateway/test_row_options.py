@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from tests.gateway.conftest import GATEWAY, Deployment, Provider
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider
 
 FORM = "application/x-www-form-urlencoded"
 SEARCHSET = {"resourceType": "Bundle", "type": "searchset"}

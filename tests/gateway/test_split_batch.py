@@ -9,7 +9,8 @@ from aiohttp import web
 
 from shared.stores.errors import StoreUnavailable
 from shared.upstream.pages import Pages
-from tests.gateway.conftest import GATEWAY, Deployment, Provider
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider
 
 FHIR = "{http://hl7.org/fhir}"
 

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from shared.message import Request
-from tests.gateway.conftest import Deployment, Provider
+from tests.deployment import Deployment
+from tests.gateway.conftest import Provider
 
 MARK = "zzMarkedName"
 FORM = "application/x-www-form-urlencoded"

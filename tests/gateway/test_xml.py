@@ -3,7 +3,8 @@
 import pytest
 from aiohttp import web
 
-from tests.gateway.conftest import GATEWAY, Deployment, Provider
+from tests.deployment import GATEWAY, Deployment
+from tests.gateway.conftest import Provider
 
 XML = "application/fhir+xml"
 

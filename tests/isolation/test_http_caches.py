@@ -19,9 +19,10 @@ from aiohttp import web
 from cachecontrol import CacheControl
 from cachecontrol.heuristics import LastModified
 
+from tests.deployment import Deployment
 from tests.faults import page
 from tests.faults.conftest import FULL
-from tests.faults.stack import App, Stack
+from tests.host import App
 
 _DAY, _PAST = "Fri, 01 Jan 2100 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"
 _SAID: Mapping[str, tuple[str | None, ...]] = {
@@ -94,7 +95,7 @@ _APPS: Mapping[str, Callable[[Path], Get]] = {
 
 @pytest.mark.parametrize("name", _APPS)
 async def test_no_http_cache_hands_a_patient_to_another_tenant(
-    name: str, stack: Stack, own_app: App, caching_provider: str, tmp_path: Path
+    name: str, stack: Deployment, own_app: App, caching_provider: str, tmp_path: Path
 ) -> None:
     get = _APPS[name](tmp_path)
     tenants = {mark: await stack.tenant(f"{caching_provider}/{mark}") for mark in ("northern", "southern")}

@@ -3,17 +3,18 @@
 import asyncio
 import json
 
+from tests.deployment import Deployment
 from tests.faults import page
 from tests.faults.bystanders import bystanders
 from tests.faults.conftest import FULL
-from tests.faults.stack import App, Host, Stack, app
+from tests.host import App, Host
 
 _TENANTS = 50
 _REQUESTS = 20_000 if FULL else 1_500
 
 
-async def test_no_answer_bears_another_tenants_mark(stack: Stack, host: Host, healthy_origin: str) -> None:
-    async with app(stack, host) as theirs, bystanders(stack, theirs, healthy_origin, _TENANTS) as found:
+async def test_no_answer_bears_another_tenants_mark(stack: Deployment, host: Host, healthy_origin: str) -> None:
+    async with stack.app(host) as theirs, bystanders(stack, theirs, healthy_origin, _TENANTS) as found:
         await found.served(_REQUESTS, seconds=600)
     assert found.wrong == []
     assert len(found.seconds) >= _REQUESTS
@@ -23,7 +24,7 @@ async def test_no_answer_bears_another_tenants_mark(stack: Stack, host: Host, he
 
 
 async def test_neither_tokens_nor_pages_of_one_tenant_lead_to_another(
-    stack: Stack, own_app: App, healthy_origin: str
+    stack: Deployment, own_app: App, healthy_origin: str
 ) -> None:
     tenants = [await stack.tenant(f"{healthy_origin}/cross{number}") for number in range(8)]
     handles = {}
@@ -45,9 +46,9 @@ async def test_neither_tokens_nor_pages_of_one_tenant_lead_to_another(
     page.note("attacks", "page handles of another tenant", len(tenants) * (len(tenants) - 1), "404")
 
 
-async def test_a_handle_is_bound_to_its_client_and_base_too(stack: Stack, host: Host, healthy_origin: str) -> None:
+async def test_a_handle_is_bound_to_its_client_and_base_too(stack: Deployment, host: Host, healthy_origin: str) -> None:
     tenant = await stack.tenant(f"{healthy_origin}/bound")
-    async with app(stack, host) as owner, app(stack, host) as another:
+    async with stack.app(host) as owner, stack.app(host) as another:
         bundle = json.loads((await owner.fhir(tenant, "Patient?name=x")).body)
         handle = bundle["link"][0]["url"].split("/stu3/", 1)[1]
         assert (await owner.fhir(tenant, handle)).status == 200

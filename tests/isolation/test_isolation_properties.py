@@ -19,7 +19,7 @@ from shared.upstream.breaker import Breaker
 from shared.upstream.credentials.factory import Credentials
 from shared.upstream.limiter import Limiter
 from shared.upstream.pages import Page, Pages
-from tests.faults.stack import Stack
+from tests.deployment import Deployment
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
 bases = st.builds(lambda host, path: f"https://{host}.example/{path}", names, names)
@@ -96,7 +96,7 @@ async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Prov
 @given(owner=st.tuples(tenants, names, st.sampled_from(["fhir", "stu3", "r4"])), data=st.data())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_page_is_there_for_exactly_who_got_it(
-    stack: Stack, owner: tuple[str, str, str], data: st.DataObject
+    stack: Deployment, owner: tuple[str, str, str], data: st.DataObject
 ) -> None:
     pages = Pages(stack.table(PAGES))
     tenant, client_id, base = owner

@@ -17,11 +17,11 @@ from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
 from shared.stores.tables import ALL_TABLES, Table
 from shared.stores.tables import table_service as connect
-from tests.faults.stack import Host
+from tests.host import Host
 
 GATEWAY = "https://gateway.test"
 BASES = [f"{GATEWAY}/{base}" for base in ("fhir", "dstu2", "stu3", "r4")]
-Answer = tuple[int, dict[str, str], bytes]
+HttpResponse = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ async def host(
     assert host.unexpected() == []
 
 
-async def ask(server: Host, target: str, method: str = "GET", **headers: str) -> Answer:
+async def ask(server: Host, target: str, method: str = "GET", **headers: str) -> HttpResponse:
     """Sends a request target as it is; keyword headers have `_` for `-`."""
     sent = {"host": "gateway.test", "connection": "close"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -61,7 +61,7 @@ async def ask(server: Host, target: str, method: str = "GET", **headers: str) ->
     return int(status.split()[1]), found, body
 
 
-def diagnostics(answer: Answer) -> str:
+def diagnostics(answer: HttpResponse) -> str:
     (issue,) = json.loads(answer[2])["issue"]
     return str(issue["diagnostics"])
 

@@ -14,7 +14,8 @@ from aiohttp import web
 from local.azurite.table_service import TableService
 from shared.fhir.versions import FhirVersion
 from tests.faults import hospitals
-from tests.faults.stack import App, app, running
+from tests.faults.stack import running
+from tests.host import App
 from tests.shapes.shapes import MEGABYTE, SHAPES, Shape, Way
 
 _GATEWAY = "https://gateway.example/stu3"
@@ -127,7 +128,7 @@ async def bench(folder: Path, tables: TableService) -> AsyncIterator[Bench]:
         hospitals.well() as origin,
     ):
         host = await stack.host(module="tests.shapes.watched", WATCH_SOCKET=socket)
-        async with app(stack, host) as own, aiohttp.ClientSession(timeout=timeout) as session:
+        async with stack.app(host) as own, aiohttp.ClientSession(timeout=timeout) as session:
             own.session, unlimited = session, own.session
             measured = Bench(own, watch)
             async with _provider(measured):

@@ -17,10 +17,12 @@ from local.azurite.table_service import TableService
 from shared.directory.client_registry import ClientRegistry
 from shared.oauth.signing_keys import rotate
 from shared.stores.tables import CLIENTS
+from tests.deployment import Deployment, SwitchedVault
 from tests.faults import hospitals, page
 from tests.faults.bystanders import Bystanders, bystanders
 from tests.faults.provider_faults import FAULTS, PATIENT, message, says
-from tests.faults.stack import App, Host, Stack, VaultStandIn, app, running
+from tests.faults.stack import running
+from tests.host import App, Host
 
 _TENANTS = 20
 _SAMPLE_SECONDS = 5
@@ -50,7 +52,7 @@ async def soak(seconds: float, *, write: bool) -> int:
         origin = await parts.enter_async_context(hospitals.well())
         host = await stack.host()
         process = host.functions
-        theirs, own = [await parts.enter_async_context(app(stack, host)) for _ in range(2)]
+        theirs, own = [await parts.enter_async_context(stack.app(host)) for _ in range(2)]
         samples: list[int] = []
         counts = {"faults": 0, "secrets": 0, "keys": 0, "outages": 0}
         async with bystanders(stack, theirs, origin, _TENANTS) as found:
@@ -89,7 +91,7 @@ async def _left_open(process: psutil.Process, peers: Mapping[int, str]) -> list[
     return [f"connections left open to {name}: {count}" for name, count in names.items()]
 
 
-async def _faults(stack: Stack, own: App, counts: dict[str, int]) -> None:
+async def _faults(stack: Deployment, own: App, counts: dict[str, int]) -> None:
     """One fault after the other, each at a tenant of its own that is well in between, so that its circuit closes."""
     async with AsyncExitStack() as parts:
         hospitals_of = []
@@ -111,7 +113,7 @@ async def _faults(stack: Stack, own: App, counts: dict[str, int]) -> None:
                 counts["faults"] += len(answers)
 
 
-async def _changes(stack: Stack, vault: VaultStandIn, theirs: App, counts: dict[str, int]) -> None:
+async def _changes(stack: Deployment, vault: SwitchedVault, theirs: App, counts: dict[str, int]) -> None:
     """Secrets are replaced one after the other, now and then a signing key is, and Key Vault fails in between."""
     registry = ClientRegistry(stack.table(CLIENTS), stack.vault)
     while True:

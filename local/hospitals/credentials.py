@@ -1,4 +1,4 @@
-"""How each hospital's server knows its callers."""
+"""Client authentication at each hospital's server."""
 
 import json
 import secrets
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote_plus
 from cachetools import TTLCache
 
 TOKEN_LIFETIME_SECONDS = 300
-_MOST_TOKENS = 10_000
+_MAX_TOKENS = 10_000
 
 
 class Credential(Protocol):
@@ -20,7 +20,7 @@ class Credential(Protocol):
 
     challenge: str
 
-    def admits(self, headers: Mapping[str, str]) -> bool:
+    def accepts(self, headers: Mapping[str, str]) -> bool:
         """Whether a request with `headers` (names in any case) comes from the known caller."""
         ...
 
@@ -33,7 +33,7 @@ class BasicPassword:
     def __init__(self, username: str, password: str) -> None:
         self._expected = (username, password)
 
-    def admits(self, headers: Mapping[str, str]) -> bool:
+    def accepts(self, headers: Mapping[str, str]) -> bool:
         given = _basic(headers.get("Authorization", ""))
         return given is not None and _same(given, self._expected)
 
@@ -46,7 +46,7 @@ class SubscriptionKey:
     def __init__(self, key: str) -> None:
         self._key = key
 
-    def admits(self, headers: Mapping[str, str]) -> bool:
+    def accepts(self, headers: Mapping[str, str]) -> bool:
         return _same((headers.get("Ocp-Apim-Subscription-Key", ""),), (self._key,))
 
 
@@ -67,9 +67,9 @@ class ClientSecret:
 
     def __init__(self, client_id: str, client_secret: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._expected = (client_id, client_secret)
-        self._tokens: TTLCache[str, bool] = TTLCache(_MOST_TOKENS, TOKEN_LIFETIME_SECONDS, timer=clock)
+        self._tokens: TTLCache[str, bool] = TTLCache(_MAX_TOKENS, TOKEN_LIFETIME_SECONDS, timer=clock)
 
-    def admits(self, headers: Mapping[str, str]) -> bool:
+    def accepts(self, headers: Mapping[str, str]) -> bool:
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "bearer" and token.strip() in self._tokens
 

@@ -11,17 +11,15 @@ from uuid import uuid4, uuid5
 import orjson
 from cachetools import LRUCache
 
-from local.hospitals.refusal import Refusal
-
-Pairs = tuple[tuple[str, str], ...]
+from local.hospitals.request import Pairs, RequestError
 
 DEFAULT_COUNT = 10
-MOST_COUNT = 100
-_MOST_STORED_SEARCHES = 1000
+MAX_COUNT = 100
+_MAX_SEARCHES = 1000
 # Makes a link that passes 5,000 characters, which a database's continuation has done at Microsoft's server.
 _STATE_BYTES = 3800
 # A longer link would not fit a request line of 8,190 bytes.
-_MOST_PLACE_BYTES = 1200
+_MAX_PLACE_BYTES = 1200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,9 @@ class Search:
 
 
 def first_page(type: str, parameters: Pairs, *, posted: bool) -> Search:
-    """A search at its start; raises Refusal for a `_count` that is no whole number."""
+    """A search at its start; raises RequestError for a `_count` that is no whole number."""
     count = dict(parameters).get("_count")
-    size = DEFAULT_COUNT if count is None else min(_whole(count, "_count"), MOST_COUNT)
+    size = DEFAULT_COUNT if count is None else min(_whole(count, "_count"), MAX_COUNT)
     return Search(type, parameters, 0, size, posted)
 
 
@@ -56,7 +54,7 @@ class Paging(Protocol):
     def resume(self, type: str, parameters: Pairs, *, posted: bool) -> Search | None:
         """The place a link's query leads to, or None for a query that starts a search.
 
-        `type` is "" for a link on the base itself. Raises Refusal for a link that leads nowhere.
+        `type` is "" for a link on the base itself. Raises RequestError for a link that leads nowhere.
         """
         ...
 
@@ -66,7 +64,7 @@ class StoredPages:
 
     def __init__(self) -> None:
         self._namespace = uuid4()
-        self._searches: LRUCache[str, Search] = LRUCache(_MOST_STORED_SEARCHES)
+        self._searches: LRUCache[str, Search] = LRUCache(_MAX_SEARCHES)
 
     def link(self, base: str, search: Search) -> str:
         handle = str(uuid5(self._namespace, repr((search.type, search.parameters))))
@@ -80,10 +78,10 @@ class StoredPages:
             return None
         search = self._searches.get(fields["_getpages"])
         if search is None:
-            raise Refusal(410, "expired", "This search has expired")
+            raise RequestError(410, "expired", "This search has expired")
         offset = _whole(fields.get("_getpagesoffset", "0"), "_getpagesoffset")
         count = _whole(fields.get("_count", str(DEFAULT_COUNT)), "_count")
-        return replace(search, offset=offset, count=min(count, MOST_COUNT))
+        return replace(search, offset=offset, count=min(count, MAX_COUNT))
 
 
 class ContinuationTokens:
@@ -94,8 +92,8 @@ class ContinuationTokens:
 
     def link(self, base: str, search: Search) -> str:
         place = orjson.dumps([search.type, search.parameters, search.offset, search.count])
-        if len(place) > _MOST_PLACE_BYTES:
-            raise Refusal(400, "too-long", "The search has too many parameters to be paged")
+        if len(place) > _MAX_PLACE_BYTES:
+            raise RequestError(400, "too-long", "The search has too many parameters to be paged")
         body = secrets.token_bytes(_STATE_BYTES) + place
         token = b64encode(self._sign(body) + body)
         path = f"{search.type}/_search" if search.posted else search.type
@@ -108,13 +106,13 @@ class ContinuationTokens:
         try:
             raw = b64decode(token, validate=True)
         except ValueError:
-            raise Refusal(400, "invalid", "The continuation token is malformed") from None
+            raise RequestError(400, "invalid", "The continuation token is malformed") from None
         signature, body = raw[:32], raw[32:]
         if not hmac.compare_digest(signature, self._sign(body)):
-            raise Refusal(400, "invalid", "The continuation token is not one of this server's")
+            raise RequestError(400, "invalid", "The continuation token is not one of this server's")
         named, pairs, offset, count = orjson.loads(body[_STATE_BYTES:])
         if named != type:
-            raise Refusal(400, "invalid", "The continuation token belongs to another search")
+            raise RequestError(400, "invalid", "The continuation token belongs to another search")
         return Search(type, tuple((name, value) for name, value in pairs), offset, count, posted)
 
     def _sign(self, body: bytes) -> bytes:
@@ -139,5 +137,5 @@ class PageNumbers:
 
 def _whole(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise Refusal(400, "invalid", f"{name} must be a whole number")
+        raise RequestError(400, "invalid", f"{name} must be a whole number")
     return int(text)

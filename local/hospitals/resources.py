@@ -1,34 +1,49 @@
-"""A hospital's charts as FHIR resources: each function makes one type, in the spelling of the hospital's version."""
+"""A hospital's synthetic charts as FHIR resources, in the spelling of the hospital's version."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
-from html import escape
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
 
+from local.hospitals.elements import (
+    DSTU2,
+    R4,
+    STU3,
+    TERMS,
+    Code,
+    act,
+    code_system,
+    concept,
+    human_name,
+    instant,
+    narrative,
+    quantity,
+    reference,
+    status,
+)
 from local.hospitals.hospital import Hospital
-from local.hospitals.people import DOCTORS, PAYERS, Allergy, Code, Person, Prescription, Problem, Quantity, Visit, Vital
-from local.hospitals.people import people as people_of
-from local.hospitals.records import Resource
-from shared.fhir.versions import FhirVersion
+from local.hospitals.request import Resource
 
-DSTU2, STU3, R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
+MEDICATION_REQUEST = {DSTU2: "MedicationOrder", STU3: "MedicationRequest", R4: "MedicationRequest"}
+_SUBJECT = {DSTU2: "patient", STU3: "subject", R4: "subject"}
+_ENCOUNTER = {DSTU2: "encounter", STU3: "context", R4: "encounter"}
 
-PATIENT_REFERENCE = {DSTU2: "patient", STU3: "subject", R4: "subject"}
-VISIT_REFERENCE = {DSTU2: "encounter", STU3: "context", R4: "encounter"}
-PRESCRIPTION_TYPE = {DSTU2: "MedicationOrder", STU3: "MedicationRequest", R4: "MedicationRequest"}
+_PATIENTS = 28
+_FIRST_NUMBER = 1001
 
 
 def resources(hospital: Hospital, today: date) -> Iterator[Resource]:
-    """Every resource of the hospital, with charts that end the day before `today`."""
-    people = tuple(people_of(hospital, today))
+    """Every resource of the hospital, the same ones on every call, with charts that end the day before `today`.
+
+    The first patient is always Ruth Black, number 1001, with the longest chart: each hospital's is another person.
+    """
     meta = {"versionId": "1", "lastUpdated": datetime.combine(today, time(), UTC).isoformat()}
-    for resource in (*_house(hospital), *_medications(hospital, people), *_charts(hospital, people)):
+    for resource in (*_organization(hospital), *_patients(hospital, today)):
         yield {"resourceType": resource["resourceType"], "id": resource["id"], "meta": meta} | resource
 
 
-def _house(hospital: Hospital) -> Iterator[Resource]:
+def _organization(hospital: Hospital) -> Iterator[Resource]:
     yield {"resourceType": "Organization", "id": "hospital", "name": hospital.name}
-    for index, payer in enumerate(PAYERS):
+    for index, payer in enumerate(TERMS.payers):
         yield {"resourceType": "Organization", "id": f"payer-{index}", "name": payer}
     for index, ward in enumerate(hospital.wards):
         yield {
@@ -37,304 +52,273 @@ def _house(hospital: Hospital) -> Iterator[Resource]:
             "status": "active",
             "name": ward,
             "mode": "instance",
-            "managingOrganization": {"reference": "Organization/hospital", "display": hospital.name},
+            "managingOrganization": reference("Organization", "hospital", hospital.name),
         }
-    for index, (family, given) in enumerate(DOCTORS):
-        name = _name(hospital.version, "official", family, (given,), "Dr.")
-        yield {
-            "resourceType": "Practitioner",
-            "id": f"doctor-{index}",
-            "name": name if hospital.version is DSTU2 else [name],
+    for index, (family, given) in enumerate(TERMS.practitioners):
+        name = human_name(hospital.version, family, (given,), "Dr.")
+        id = f"doctor-{index}"
+        yield {"resourceType": "Practitioner", "id": id, "name": name if hospital.version is DSTU2 else [name]}
+    for code, _ in TERMS.medications:
+        yield {"resourceType": "Medication", "id": f"rxnorm-{code.code}", "code": concept(code)}
+
+
+def _patients(hospital: Hospital, today: date) -> Iterator[Resource]:
+    random = Random(hospital.key)
+    families = ["Black", *random.sample(TERMS.families, _PATIENTS - 1)]
+    given = {gender: random.sample(names, _PATIENTS // 2) for gender, names in TERMS.given.items()}
+    given["female"][0] = "Ruth"
+    for index, family in enumerate(families):
+        gender = "female" if index % 2 == 0 else "male"
+        yield from _Chart(hospital, today, random, _FIRST_NUMBER + index, family, given[gender][index // 2], gender)
+
+
+class _Chart:
+    """A patient's resources, one iterator for each type."""
+
+    def __init__(
+        self, hospital: Hospital, today: date, random: Random, number: int, family: str, given: str, gender: str
+    ) -> None:
+        self._hospital = hospital
+        self._version = hospital.version
+        self._today = today
+        self._random = random
+        self._number = number
+        self._family, self._given, self._gender = family, given, gender
+        self._age = random.choice(hospital.ages)
+        # The year alone follows the calendar, so that a birth date stays what it is until New Year.
+        self._born = date(today.year - self._age - 1, random.randint(1, 12), random.randint(1, 28))
+        self._days = 14 if number == _FIRST_NUMBER else random.randint(2, 12)
+        self._subject = reference("Patient", str(number), f"{given} {family}")
+        self._weight = 8.0 + 3 * self._age if self._age < 18 else random.uniform(55, 105)
+        doctor = random.randrange(len(TERMS.practitioners))
+        self._doctor = reference("Practitioner", f"doctor-{doctor}", "Dr. {1} {0}".format(*TERMS.practitioners[doctor]))
+
+    def __iter__(self) -> Iterator[Resource]:
+        encounters = list(self._encounters())
+        yield self._patient()
+        yield self._coverage()
+        yield from encounters
+        yield from self._observations({"reference": f"Encounter/{encounters[-1]['id']}"})
+        yield from self._conditions()
+        yield from self._allergies()
+        yield from self._medication_requests()
+
+    def _patient(self) -> Resource:
+        version, random = self._version, self._random
+        middle = random.choice(TERMS.given[self._gender])
+        given = (self._given, middle) if middle != self._given and random.random() < 0.6 else (self._given,)
+        prefix = "" if self._age < 18 else {"female": "Ms.", "male": "Mr."}[self._gender]
+        street = f"{random.randint(1, 990)} {random.choice(TERMS.streets)}"
+        return {
+            "resourceType": "Patient",
+            "id": str(self._number),
+            "identifier": [
+                {
+                    "use": "usual",
+                    "type": concept(Code(code_system(version, "v2-0203"), "MR", "Medical record number")),
+                    "system": self._hospital.mrn_system,
+                    "value": f"{self._hospital.mrn_prefix}-{random.randint(100_000, 999_999)}",
+                }
+            ],
+            "active": True,
+            "name": [human_name(version, self._family, given, prefix)],
+            "telecom": [{"system": "phone", "value": f"555-01{random.randint(0, 99):02}", "use": "home"}],
+            "gender": self._gender,
+            "birthDate": self._born.isoformat(),
+            "address": [{"use": "home", "line": [street], "city": self._hospital.city, "country": "US"}],
+            ("careProvider" if version is DSTU2 else "generalPractitioner"): [self._doctor],
+            "managingOrganization": reference("Organization", "hospital", self._hospital.name),
         }
 
-
-def _medications(hospital: Hospital, people: tuple[Person, ...]) -> Iterator[Resource]:
-    known = {prescription.medication: None for person in people for prescription in person.prescriptions}
-    for code in known:
-        yield {"resourceType": "Medication", "id": f"rxnorm-{code.code}", "code": _concept(code)}
-
-
-def _charts(hospital: Hospital, people: tuple[Person, ...]) -> Iterator[Resource]:
-    version = hospital.version
-    for person in people:
-        yield _patient(hospital, person)
-        yield _coverage(version, person)
-        for index, visit in enumerate(person.visits):
-            yield _encounter(hospital, person, visit, index)
-        for index, vital in enumerate(person.vitals):
-            yield _observation(version, person, vital, index)
-        for index, problem in enumerate(person.problems):
-            yield _condition(version, person, problem, index)
-        for index, allergy in enumerate(person.allergies):
-            yield _allergy(version, person, allergy, index)
-        for index, prescription in enumerate(person.prescriptions):
-            yield _prescription(version, person, prescription, index)
-
-
-def _patient(hospital: Hospital, person: Person) -> Resource:
-    version = hospital.version
-    doctor = _doctor(person)
-    return {
-        "resourceType": "Patient",
-        "id": str(person.number),
-        "identifier": [
-            {
-                "use": "usual",
-                "type": _concept(Code(_terminology(version, "v2-0203"), "MR", "Medical record number")),
-                "system": hospital.mrn_system,
-                "value": person.mrn,
-            }
-        ],
-        "active": True,
-        "name": [_name(version, "official", person.family, person.given, person.prefix)],
-        "telecom": [{"system": "phone", "value": person.phone, "use": "home"}],
-        "gender": person.gender,
-        "birthDate": person.born.isoformat(),
-        "address": [{"use": "home", "line": [person.street], "city": hospital.city, "country": "US"}],
-        ("careProvider" if version is DSTU2 else "generalPractitioner"): [doctor],
-        "managingOrganization": {"reference": "Organization/hospital", "display": hospital.name},
-    }
-
-
-def _observation(version: FhirVersion, person: Person, vital: Vital, index: int) -> Resource:
-    category = _concept(Code(_terminology(version, "observation-category"), "vital-signs", "Vital Signs"))
-    resource: Resource = {
-        "resourceType": "Observation",
-        "id": f"vital-{person.number}-{index + 1}",
-        "status": "final",
-        "category": category if version is DSTU2 else [category],
-        "code": _concept(vital.code),
-        "subject": _subject(person),
-        VISIT_REFERENCE[version]: _last_visit(person),
-        "issued": _instant(vital.until or vital.measured),
-    }
-    if vital.until is None:
-        resource["effectiveDateTime"] = _instant(vital.measured)
-    else:
-        resource["effectivePeriod"] = {"start": _instant(vital.measured), "end": _instant(vital.until)}
-    match vital.quantities:
-        case (quantity,):
-            resource["valueQuantity"] = _quantity(quantity)
-        case quantities:
-            resource["component"] = [
-                {"code": _concept(quantity.code), "valueQuantity": _quantity(quantity)} for quantity in quantities
+    def _coverage(self) -> Resource:
+        version, random = self._version, self._random
+        payer = random.randrange(len(TERMS.payers))
+        issuer = reference("Organization", f"payer-{payer}", TERMS.payers[payer])
+        subscriber = f"SUB{random.randint(10_000_000, 99_999_999)}"
+        names = {"group": random.choice(TERMS.groups), "plan": random.choice(TERMS.plans)}
+        codes = {kind: name.split()[0].lower() for kind, name in names.items()}
+        type = act(version, "health insurance")
+        coverage: Resource = {
+            "resourceType": "Coverage",
+            "id": f"coverage-{self._number}",
+            "type": type if version is DSTU2 else {"coding": [type]},
+            "period": {"start": f"{self._today.year}-01-01", "end": f"{self._today.year}-12-31"},
+        }
+        if version is DSTU2:
+            coverage |= names | {"issuer": issuer, "subscriber": self._subject}
+            return coverage | {"subscriberId": {"value": subscriber}}
+        coverage |= {"status": "active", "subscriberId": subscriber, "beneficiary": self._subject, "payor": [issuer]}
+        if version is STU3:
+            return coverage | {"grouping": codes | {f"{kind}Display": name for kind, name in names.items()}}
+        system = code_system(R4, "coverage-class")
+        return coverage | {
+            "class": [
+                {"type": concept(Code(system, kind, kind.capitalize())), "value": codes[kind], "name": name}
+                for kind, name in names.items()
             ]
-    return resource
+        }
 
+    def _encounters(self) -> Iterator[Resource]:
+        """The patient's past encounters, and last the stay that began some days ago and lasts."""
+        random = self._random
+        for index, months in enumerate(sorted(random.sample(range(2, 30), random.randint(1, 4)), reverse=True)):
+            setting, type = random.choice(TERMS.encounters)
+            start = self._at(30 * months, random.randint(7, 18), 20)
+            stay = timedelta(days=random.randint(1, 6)) if setting == "inpatient" else timedelta(hours=2)
+            yield self._encounter(index, setting, type, start, start + stay)
+        yield self._encounter(index + 1, "inpatient", TERMS.admission, self._at(self._days, 5, 20), None)
 
-def _condition(version: FhirVersion, person: Person, problem: Problem, index: int) -> Resource:
-    category = {
-        DSTU2: Code("http://hl7.org/fhir/condition-category", "diagnosis", "Diagnosis"),
-        STU3: Code(_terminology(STU3, "condition-category"), "problem-list-item", "Problem List Item"),
-        R4: Code(_terminology(R4, "condition-category"), "problem-list-item", "Problem List Item"),
-    }[version]
-    return {
-        "resourceType": "Condition",
-        "id": f"problem-{person.number}-{index + 1}",
-        "clinicalStatus": _status(version, "condition-clinical", "active"),
-        "verificationStatus": _status(version, "condition-ver-status", "confirmed"),
-        "category": _concept(category) if version is DSTU2 else [_concept(category)],
-        "severity": _concept(problem.severity),
-        "code": _concept(*problem.codes),
-        PATIENT_REFERENCE[version]: _subject(person),
-        "asserter": _doctor(person),
-        "onsetDateTime": problem.onset.isoformat(),
-        {DSTU2: "dateRecorded", STU3: "assertedDate", R4: "recordedDate"}[version]: problem.recorded.isoformat(),
-    }
+    def _encounter(self, index: int, setting: str, type: Code, start: datetime, end: datetime | None) -> Resource:
+        ward = self._random.randrange(len(self._hospital.wards))
+        period = {"start": instant(start)} | ({"end": instant(end)} if end else {})
+        location = reference("Location", f"ward-{ward}", self._hospital.wards[ward])
+        return {
+            "resourceType": "Encounter",
+            "id": f"encounter-{self._number}-{index + 1}",
+            "status": "finished" if end else "in-progress",
+            "class": setting if self._version is DSTU2 else act(self._version, setting),
+            "type": [concept(type)],
+            _SUBJECT[self._version]: self._subject,
+            "participant": [{"individual": self._doctor}],
+            "period": period,
+            "location": [{"location": location, "status": "completed" if end else "active", "period": period}],
+        }
 
-
-def _encounter(hospital: Hospital, person: Person, visit: Visit, index: int) -> Resource:
-    version = hospital.version
-    period = {"start": _instant(visit.start)} | ({"end": _instant(visit.end)} if visit.end else {})
-    location = {
-        "location": {"reference": f"Location/ward-{visit.ward}", "display": hospital.wards[visit.ward]},
-        "status": "completed" if visit.end else "active",
-        "period": period,
-    }
-    return {
-        "resourceType": "Encounter",
-        "id": f"visit-{person.number}-{index + 1}",
-        "status": "finished" if visit.end else "in-progress",
-        "class": visit.setting if version is DSTU2 else _act(version, visit.setting),
-        "type": [_concept(visit.type)],
-        PATIENT_REFERENCE[version]: _subject(person),
-        "participant": [{"individual": _doctor(person)}],
-        "period": period,
-        "location": [location],
-    }
-
-
-def _allergy(version: FhirVersion, person: Person, allergy: Allergy, index: int) -> Resource:
-    resource: Resource = {
-        "resourceType": "AllergyIntolerance",
-        "id": f"allergy-{person.number}-{index + 1}",
-        "text": _narrative(f"Allergy to {allergy.substance.display}: {allergy.manifestation.display}"),
-        "type": "allergy",
-        "patient": _subject(person),
-        "recorder": _doctor(person),
-        "reaction": [
-            {
-                "substance": _concept(allergy.substance),
-                "manifestation": [_concept(allergy.manifestation)],
-                "severity": "severe" if allergy.severe else "mild",
+    def _observations(self, encounter: Resource) -> Iterator[Resource]:
+        category = concept(Code(code_system(self._version, "observation-category"), "vital-signs", "Vital Signs"))
+        readings = (reading for day in range(self._days, 0, -1) for reading in self._readings(day))
+        for index, (name, measured, values) in enumerate(readings):
+            observation: Resource = {
+                "resourceType": "Observation",
+                "id": f"vital-{self._number}-{index + 1}",
+                "status": "final",
+                "category": category if self._version is DSTU2 else [category],
+                "code": concept(TERMS.vitals[name].code),
+                "subject": self._subject,
+                _ENCOUNTER[self._version]: encounter,
             }
-        ],
-    }
-    if version is DSTU2:
-        return resource | {
-            "recordedDate": allergy.recorded.isoformat(),
-            "substance": _concept(allergy.substance),
-            "status": "confirmed",
-            "criticality": "CRITH" if allergy.severe else "CRITL",
-            # DSTU2 has no code for surroundings.
-            "category": "other" if allergy.category == "environment" else allergy.category,
-            "note": {"text": allergy.note},
+            if name == "oxygen":
+                until = instant(measured + timedelta(minutes=5))
+                observation |= {"issued": until, "effectivePeriod": {"start": instant(measured), "end": until}}
+            else:
+                observation |= {"issued": instant(measured), "effectiveDateTime": instant(measured)}
+            quantities = {each: quantity(TERMS.vitals[each], value) for each, value in values.items()}
+            if name in quantities:
+                yield observation | {"valueQuantity": quantities[name]}
+            else:
+                components = [
+                    {"code": concept(TERMS.vitals[each].code), "valueQuantity": value}
+                    for each, value in quantities.items()
+                ]
+                yield observation | {"component": components}
+
+    def _readings(self, day: int) -> Iterator[tuple[str, datetime, dict[str, float]]]:
+        """The vital signs of a day, so many days ago: the sign, when, and its own value or those of its components."""
+        random = self._random
+        pulse, systolic, diastolic, breaths = (95, 102, 64, 22) if self._age < 18 else (72, 126, 80, 16)
+        measured = self._at(day, random.randint(6, 20), random.choice((0, 15, 30, 45)))
+        fever = 0.0 if day == 1 else random.uniform(-0.6, 1.4)
+        pressure = {
+            "systolic": float(systolic + random.randint(-12, 18)),
+            "diastolic": float(diastolic + random.randint(-8, 10)),
         }
-    return resource | {
-        "clinicalStatus": _status(version, "allergyintolerance-clinical", "active"),
-        "verificationStatus": _status(version, "allergyintolerance-verification", "confirmed"),
-        "category": [allergy.category],
-        "criticality": "high" if allergy.severe else "low",
-        "code": _concept(allergy.substance),
-        "assertedDate" if version is STU3 else "recordedDate": allergy.recorded.isoformat(),
-        "note": [{"text": allergy.note}],
-    }
+        yield "heart_rate", measured, {"heart_rate": float(pulse + random.randint(-9, 15))}
+        yield "blood_pressure", measured, pressure
+        yield "temperature", measured, {"temperature": round(37.0 + fever, 1)}
+        yield "breaths", measured, {"breaths": float(breaths + random.randint(-3, 4))}
+        yield "oxygen", measured, {"oxygen": float(random.randint(94, 100))}
+        yield "weight", measured, {"weight": round(self._weight + random.uniform(-0.4, 0.4), 1)}
 
+    def _conditions(self) -> Iterator[Resource]:
+        version, random = self._version, self._random
+        category = {
+            DSTU2: Code("http://hl7.org/fhir/condition-category", "diagnosis", "Diagnosis"),
+            STU3: Code(code_system(STU3, "condition-category"), "problem-list-item", "Problem List Item"),
+            R4: Code(code_system(R4, "condition-category"), "problem-list-item", "Problem List Item"),
+        }[version]
+        known = TERMS.child_problems if self._age < 18 else TERMS.adult_problems
+        for index, codes in enumerate(random.sample(known, random.randint(1, 3))):
+            onset = self._since(self._born)
+            recorded = {DSTU2: "dateRecorded", STU3: "assertedDate", R4: "recordedDate"}[version]
+            yield {
+                "resourceType": "Condition",
+                "id": f"problem-{self._number}-{index + 1}",
+                "clinicalStatus": status(version, "condition-clinical", "active"),
+                "verificationStatus": status(version, "condition-ver-status", "confirmed"),
+                "category": concept(category) if version is DSTU2 else [concept(category)],
+                "severity": concept(random.choice(TERMS.severities)),
+                "code": concept(*codes),
+                _SUBJECT[version]: self._subject,
+                "asserter": self._doctor,
+                "onsetDateTime": onset.isoformat(),
+                recorded: self._since(onset).isoformat(),
+            }
 
-def _prescription(version: FhirVersion, person: Person, prescription: Prescription, index: int) -> Resource:
-    drug = prescription.medication
-    reference = {"reference": f"Medication/rxnorm-{drug.code}", "display": drug.display}
-    by_reference = index % 2 == 1
-    resource: Resource = {
-        "resourceType": PRESCRIPTION_TYPE[version],
-        "id": f"prescription-{person.number}-{index + 1}",
-        "text": _narrative(f"{drug.display}: {prescription.dosage}"),
-        "status": "completed" if prescription.ended else "active",
-        "medicationReference" if by_reference else "medicationCodeableConcept": (
-            reference if by_reference else _concept(drug)
-        ),
-        PATIENT_REFERENCE[version]: _subject(person),
-        "dosageInstruction": [{"text": prescription.dosage}],
-        "dateWritten" if version is DSTU2 else "authoredOn": prescription.written.isoformat(),
-    }
-    match version:
-        case FhirVersion.DSTU2:
-            ended = {"dateEnded": prescription.ended.isoformat()} if prescription.ended else {}
-            return resource | ended | {"prescriber": _doctor(person)}
-        case FhirVersion.STU3:
-            return resource | {"intent": "order", "requester": {"agent": _doctor(person)}}
-        case FhirVersion.R4:
-            return resource | {"intent": "order", "requester": _doctor(person)}
+    def _allergies(self) -> Iterator[Resource]:
+        version, random = self._version, self._random
+        if self._number > _FIRST_NUMBER and random.random() < 0.4:
+            return
+        for index, (substance, category) in enumerate(random.sample(TERMS.substances, random.randint(1, 2))):
+            manifestation, severe = random.choice(TERMS.manifestations), random.random() < 0.4
+            note = {"text": f"{manifestation.display} after exposure to {substance.display.lower()}, says the family."}
+            recorded = self._since(self._born).isoformat()
+            reaction = {"substance": concept(substance), "manifestation": [concept(manifestation)]}
+            allergy: Resource = {
+                "resourceType": "AllergyIntolerance",
+                "id": f"allergy-{self._number}-{index + 1}",
+                "text": narrative(f"Allergy to {substance.display}: {manifestation.display}"),
+                "type": "allergy",
+                "patient": self._subject,
+                "recorder": self._doctor,
+                "reaction": [reaction | {"severity": "severe" if severe else "mild"}],
+            }
+            if version is DSTU2:
+                yield allergy | {
+                    "recordedDate": recorded,
+                    "substance": concept(substance),
+                    "status": "confirmed",
+                    "criticality": "CRITH" if severe else "CRITL",
+                    "category": "other" if category == "environment" else category,  # DSTU2 has no code for it
+                    "note": note,
+                }
+            else:
+                yield allergy | {
+                    "clinicalStatus": status(version, "allergyintolerance-clinical", "active"),
+                    "verificationStatus": status(version, "allergyintolerance-verification", "confirmed"),
+                    "category": [category],
+                    "criticality": "high" if severe else "low",
+                    "code": concept(substance),
+                    ("assertedDate" if version is STU3 else "recordedDate"): recorded,
+                    "note": [note],
+                }
 
+    def _medication_requests(self) -> Iterator[Resource]:
+        version, random = self._version, self._random
+        for index, (drug, dosage) in enumerate(random.sample(TERMS.medications, random.randint(1, 3))):
+            written = self._today - timedelta(days=random.randint(5, 300))
+            ended = self._since(written) if random.random() < 0.4 else None
+            request: Resource = {
+                "resourceType": MEDICATION_REQUEST[version],
+                "id": f"prescription-{self._number}-{index + 1}",
+                "text": narrative(f"{drug.display}: {dosage}"),
+                "status": "completed" if ended else "active",
+                _SUBJECT[version]: self._subject,
+                "dosageInstruction": [{"text": dosage}],
+                ("dateWritten" if version is DSTU2 else "authoredOn"): written.isoformat(),
+            }
+            if index % 2:
+                request["medicationReference"] = reference("Medication", f"rxnorm-{drug.code}", drug.display)
+            else:
+                request["medicationCodeableConcept"] = concept(drug)
+            if version is DSTU2:
+                yield request | ({"dateEnded": ended.isoformat()} if ended else {}) | {"prescriber": self._doctor}
+            else:
+                requester = {"agent": self._doctor} if version is STU3 else self._doctor
+                yield request | {"intent": "order", "requester": requester}
 
-def _coverage(version: FhirVersion, person: Person) -> Resource:
-    insurance = person.insurance
-    payer = {"reference": f"Organization/payer-{insurance.payer}", "display": PAYERS[insurance.payer]}
-    plan_code = insurance.plan.split()[0].lower()
-    group_code = insurance.group.split()[0].lower()
-    type = _act(version, "health insurance")
-    resource: Resource = {
-        "resourceType": "Coverage",
-        "id": f"coverage-{person.number}",
-        "type": type if version is DSTU2 else {"coding": [type]},
-        "period": {"start": insurance.start.isoformat(), "end": insurance.end.isoformat()},
-    }
-    if version is DSTU2:
-        return resource | {
-            "issuer": payer,
-            "subscriberId": {"value": insurance.subscriber},
-            "group": insurance.group,
-            "plan": insurance.plan,
-            "subscriber": _subject(person),
-        }
-    resource |= {
-        "status": "active",
-        "subscriberId": insurance.subscriber,
-        "beneficiary": _subject(person),
-        "payor": [payer],
-    }
-    if version is STU3:
-        grouping = {"group": group_code, "groupDisplay": insurance.group}
-        return resource | {"grouping": {**grouping, "plan": plan_code, "planDisplay": insurance.plan}}
-    system = _terminology(R4, "coverage-class")
-    return resource | {
-        "class": [
-            {"type": _concept(Code(system, "group", "Group")), "value": group_code, "name": insurance.group},
-            {"type": _concept(Code(system, "plan", "Plan")), "value": plan_code, "name": insurance.plan},
-        ]
-    }
+    def _at(self, days: int, hour: int, minute: int) -> datetime:
+        """A time so many days ago."""
+        return datetime.combine(self._today - timedelta(days=days), time(hour, minute), UTC)
 
-
-def _terminology(version: FhirVersion, name: str) -> str:
-    """The code system that R4 calls `name`, where this version has it."""
-    if version is R4:
-        return f"http://terminology.hl7.org/CodeSystem/{name}"
-    for prefix in ("v2-", "v3-"):
-        if name.startswith(prefix):
-            return f"http://hl7.org/fhir/{prefix[:-1]}/{name.removeprefix(prefix)}"
-    return f"http://hl7.org/fhir/{name}"
-
-
-def _status(version: FhirVersion, system: str, code: str) -> Any:
-    """A status that became a CodeableConcept in R4."""
-    if version is R4:
-        return _concept(Code(_terminology(R4, system), code, code.capitalize()))
-    return code
-
-
-def _act(version: FhirVersion, what: str) -> Resource:
-    code = {
-        "inpatient": ("IMP", "inpatient encounter"),
-        "emergency": ("EMER", "emergency"),
-        "ambulatory": ("AMB", "ambulatory"),
-        "health insurance": ("EHCPOL", "extended healthcare"),
-    }[what]
-    return _coding(Code(_terminology(version, "v3-ActCode"), *code))
-
-
-def _name(version: FhirVersion, use: str, family: str, given: tuple[str, ...], prefix: str) -> Resource:
-    name: Resource = {
-        "use": use,
-        "text": f"{given[0]} {family}",
-        "family": [family] if version is DSTU2 else family,
-        "given": list(given),
-    }
-    return name | {"prefix": [prefix]} if prefix else name
-
-
-def _coding(code: Code) -> Resource:
-    return {"system": code.system, "code": code.code, "display": code.display}
-
-
-def _concept(*codes: Code) -> Resource:
-    return {"coding": [_coding(code) for code in codes], "text": codes[0].display}
-
-
-def _quantity(quantity: Quantity) -> Resource:
-    return {
-        "value": quantity.value,
-        "unit": quantity.unit,
-        "system": "http://unitsofmeasure.org",
-        "code": quantity.ucum,
-    }
-
-
-def _subject(person: Person) -> Resource:
-    return {"reference": f"Patient/{person.number}", "display": f"{person.given[0]} {person.family}"}
-
-
-def _doctor(person: Person) -> Resource:
-    family, given = DOCTORS[person.doctor]
-    return {"reference": f"Practitioner/doctor-{person.doctor}", "display": f"Dr. {given} {family}"}
-
-
-def _last_visit(person: Person) -> Resource:
-    return {"reference": f"Encounter/visit-{person.number}-{len(person.visits)}"}
-
-
-def _narrative(text: str) -> Resource:
-    return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{escape(text)}</div>'}
-
-
-def _instant(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    def _since(self, earliest: date) -> date:
+        return earliest + timedelta(days=self._random.randrange(max((self._today - earliest).days, 1)))

@@ -11,9 +11,10 @@ from enum import Enum, auto
 from operator import itemgetter
 from typing import Any
 
-from local.hospitals.paging import Pairs
-from local.hospitals.records import Resource
-from local.hospitals.refusal import Refusal
+from local.hospitals.request import Pairs, RequestError, Resource
+
+Span = tuple[datetime, datetime]
+"""The start of a stretch of time, and the end that it stops short of."""
 
 
 class Kind(Enum):
@@ -33,36 +34,20 @@ class Parameter:
     paths: tuple[str, ...]
 
 
-Span = tuple[datetime, datetime]
-Test = Callable[[Resource], bool]
-Match = Callable[[Any], bool]
+def _parameter(kind: Kind) -> Callable[..., Parameter]:
+    return lambda *paths: Parameter(kind, paths)
 
 
-def _string(*paths: str) -> Parameter:
-    return Parameter(Kind.STRING, paths)
-
-
-def _token(*paths: str) -> Parameter:
-    return Parameter(Kind.TOKEN, paths)
-
-
-def _reference(*paths: str) -> Parameter:
-    return Parameter(Kind.REFERENCE, paths)
-
-
-def _date(*paths: str) -> Parameter:
-    return Parameter(Kind.DATE, paths)
-
-
+_string, _token, _reference, _date = map(_parameter, Kind)
 # DSTU2's Coverage knows its patient as the subscriber alone.
 _PATIENT = _reference("patient", "subject", "beneficiary", "subscriber")
+_CHART = {"patient": _PATIENT, "subject": _PATIENT}
 _ANY_TYPE = {"_id": _token("id"), "id": _token("id"), "_lastUpdated": _date("meta.lastUpdated")}
-_PRESCRIPTION = {
-    "patient": _PATIENT,
-    "subject": _PATIENT,
+_CATEGORY, _CODE, _STATUS = _token("category"), _token("code"), _token("status")
+_MEDICATION_REQUEST = _CHART | {
     "code": _token("medicationCodeableConcept"),
     "medication": _reference("medicationReference"),
-    "status": _token("status"),
+    "status": _STATUS,
     "datewritten": _date("dateWritten"),
     "authoredon": _date("authoredOn"),
 }
@@ -75,35 +60,17 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "gender": _token("gender"),
         "identifier": _token("identifier"),
     },
-    "Observation": {
-        "patient": _PATIENT,
-        "subject": _PATIENT,
-        "category": _token("category"),
-        "code": _token("code"),
-        "status": _token("status"),
-        "date": _date("effectiveDateTime", "effectivePeriod"),
-    },
-    "Condition": {
-        "patient": _PATIENT,
-        "subject": _PATIENT,
-        "category": _token("category"),
-        "code": _token("code"),
-        "severity": _token("severity"),
-    },
-    "Encounter": {
-        "patient": _PATIENT,
-        "subject": _PATIENT,
-        "status": _token("status"),
-        "type": _token("type"),
-        "date": _date("period"),
-        "location": _reference("location.location"),
-    },
-    "AllergyIntolerance": {"patient": _PATIENT, "subject": _PATIENT, "category": _token("category")},
-    "MedicationOrder": _PRESCRIPTION,
-    "MedicationRequest": _PRESCRIPTION,
+    "Observation": _CHART
+    | {"category": _CATEGORY, "code": _CODE, "status": _STATUS, "date": _date("effectiveDateTime", "effectivePeriod")},
+    "Condition": _CHART | {"category": _CATEGORY, "code": _CODE, "severity": _token("severity")},
+    "Encounter": _CHART
+    | {"status": _STATUS, "type": _token("type"), "date": _date("period"), "location": _reference("location.location")},
+    "AllergyIntolerance": _CHART | {"category": _CATEGORY},
+    "MedicationOrder": _MEDICATION_REQUEST,
+    "MedicationRequest": _MEDICATION_REQUEST,
     "Coverage": {"patient": _PATIENT, "beneficiary": _PATIENT, "subscriber": _PATIENT},
     "Location": {"name": _string("name")},
-    "Medication": {"code": _token("code")},
+    "Medication": {"code": _CODE},
     "Organization": {"name": _string("name")},
     "Practitioner": {"name": _string("name.text"), "family": _string("name.family")},
 }
@@ -118,7 +85,7 @@ def search(resources: Iterable[Resource], type: str, pairs: Pairs, base: str) ->
     """The resources of `type` that match all `pairs`, in the order `_sort` asks for.
 
     A parameter that is unknown or empty is ignored. References match by id, by `Type/id`, or by a URL under `base`.
-    Raises Refusal (400) for a value or modifier that can't be understood.
+    Raises RequestError (400) for a value or modifier that can't be understood.
     """
     known = parameters_of(type)
     tests = []
@@ -184,12 +151,12 @@ def _length(start: datetime, match: re.Match[str]) -> timedelta:
     return timedelta(days=366 if isleap(start.year) else 365)
 
 
-def _test(parameter: Parameter, modifier: str, value: str, base: str) -> Test:
+def _test(parameter: Parameter, modifier: str, value: str, base: str) -> Callable[[Resource], bool]:
     alternatives = [_matcher(parameter.kind, modifier, part, base) for part in _split(value, ",") if part]
     return lambda resource: any(matches(found) for found in _values(resource, parameter) for matches in alternatives)
 
 
-def _matcher(kind: Kind, modifier: str, value: str, base: str) -> Match:
+def _matcher(kind: Kind, modifier: str, value: str, base: str) -> Callable[[Any], bool]:
     match kind:
         case Kind.STRING if modifier in _COMPARISONS:
             compare, wanted = _COMPARISONS[modifier], _unescape(value)
@@ -200,10 +167,10 @@ def _matcher(kind: Kind, modifier: str, value: str, base: str) -> Match:
             return _reference_matcher(f"{modifier}/{value}" if modifier else value, base)
         case Kind.DATE if not modifier:
             return _date_matcher(value)
-    raise Refusal(400, "not-supported", f"The modifier :{modifier} is not supported here")
+    raise RequestError(400, "not-supported", f"The modifier :{modifier} is not supported here")
 
 
-def _token_matcher(value: str) -> Match:
+def _token_matcher(value: str) -> Callable[[Any], bool]:
     first, *rest = (_unescape(part) for part in _split(value, "|"))
     if not rest:
         return lambda found: bool(found[1] == first)
@@ -211,20 +178,22 @@ def _token_matcher(value: str) -> Match:
     return lambda found: bool(found[0] == first and wanted in ("", found[1]))
 
 
-def _reference_matcher(value: str, base: str) -> Match:
+def _reference_matcher(value: str, base: str) -> Callable[[Any], bool]:
     wanted = value.removeprefix(f"{base}/")
     if "/" in wanted:
         return lambda found: bool(found == wanted)
     return lambda found: bool(found.rpartition("/")[2] == wanted)
 
 
-def _date_matcher(value: str) -> Match:
+def _date_matcher(value: str) -> Callable[[Any], bool]:
     prefix, text = (value[:2], value[2:]) if value[:2] in _PREFIXES else ("eq", value)
     compare = _PREFIXES[prefix]
     try:
         wanted = span(text)
     except ValueError:
-        raise Refusal(400, "invalid", "A date must be like 2024, 2024-05, 2024-05-31 or 2024-05-31T10:00:00Z") from None
+        raise RequestError(
+            400, "invalid", "A date must be like 2024, 2024-05, 2024-05-31 or 2024-05-31T10:00:00Z"
+        ) from None
     return lambda found: compare(found, wanted)
 
 

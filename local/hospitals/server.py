@@ -7,8 +7,8 @@ from aiohttp import web
 
 from local.hospitals.credentials import TOKEN_LIFETIME_SECONDS, ClientSecret, Credential, TokenError
 from local.hospitals.hospital import Hospital
-from local.hospitals.refusal import Refusal
-from local.hospitals.service import Answer, Call, FhirService
+from local.hospitals.request import Request, RequestError, Response
+from local.hospitals.service import FhirService
 from local.hospitals.statement import TOKEN_PATH
 from shared.fhir.versions import FhirFormat, FhirVersion
 
@@ -38,26 +38,26 @@ class _Endpoint:
         path = request.match_info["path"]
         method = "GET" if request.method == "HEAD" else request.method
         try:
-            if path != "/metadata" and not self._credential.admits(request.headers):
+            if path != "/metadata" and not self._credential.accepts(request.headers):
                 challenge = {"WWW-Authenticate": self._credential.challenge}
-                raise Refusal(401, "login", "The credential is missing or wrong", challenge)
+                raise RequestError(401, "login", "The credential is missing or wrong", challenge)
             self._check_formats(request)
             base = f"{request.scheme}://{request.host}{self._hospital.base_path}"
             body = await request.read()
-            call = Call(method, base, path, request.rel_url.raw_query_string, request.headers, body)
-            answer = self._service.answer(call)
-        except Refusal as refusal:
-            answer = self._service.outcome(refusal)
-        return self._response(request, answer)
+            query = request.rel_url.raw_query_string
+            response = self._service.respond(Request(method, base, path, query, request.headers, body))
+        except RequestError as error:
+            response = error.response
+        return self._web_response(request, response)
 
     def _check_formats(self, request: web.Request) -> None:
         wanted = request.query.get("_format") or request.headers.get("Accept") or "*/*"
         if not any(self._serves(part) for part in wanted.split(",")):
-            raise Refusal(406, "not-supported", f"This server speaks {self._media_type} only")
+            raise RequestError(406, "not-supported", f"This server speaks {self._media_type} only")
         sent = request.content_type
         form = sent == "application/x-www-form-urlencoded" and request.match_info["path"].endswith("/_search")
         if request.can_read_body and not form and sent not in (self._media_type, "application/json"):
-            raise Refusal(415, "not-supported", f"This server reads {self._media_type} only")
+            raise RequestError(415, "not-supported", f"This server reads {self._media_type} only")
 
     def _serves(self, media_range: str) -> bool:
         """Whether a part of Accept, or `_format`, allows this version's JSON; DSTU2's servers know DSTU2's spelling."""
@@ -68,22 +68,22 @@ class _Endpoint:
             spellings.add("application/json+fhir")
         return type in spellings
 
-    def _response(self, request: web.Request, answer: Answer) -> web.Response:
-        headers = {"Cache-Control": "no-store", **answer.headers}
-        if _unchanged(request, answer):
+    def _web_response(self, request: web.Request, response: Response) -> web.Response:
+        headers = {"Cache-Control": "no-store", **response.headers}
+        if _is_known(request, response):
             return web.Response(status=304, headers=headers)
-        if answer.resource is None:
-            return web.Response(status=answer.status, headers=headers)
-        response = web.Response(
-            status=answer.status,
+        if response.resource is None:
+            return web.Response(status=response.status, headers=headers)
+        sent = web.Response(
+            status=response.status,
             headers=headers,
-            body=orjson.dumps(answer.resource),
+            body=orjson.dumps(response.resource),
             content_type=self._media_type,
             charset="utf-8",
         )
         if "gzip" in request.headers.get("Accept-Encoding", ""):
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
+            sent.enable_compression(web.ContentCoding.gzip)
+        return sent
 
 
 class _TokenEndpoint:
@@ -102,7 +102,8 @@ class _TokenEndpoint:
         return web.json_response(body, headers=headers)
 
 
-def _unchanged(request: web.Request, answer: Answer) -> bool:
-    etag = answer.headers.get("ETag")
+def _is_known(request: web.Request, response: Response) -> bool:
+    """Whether If-None-Match names the version that the response has."""
+    etag = response.headers.get("ETag")
     known = [known.strip() for known in request.headers.get("If-None-Match", "").split(",")]
     return request.method in ("GET", "HEAD") and etag is not None and (etag in known or "*" in known)

@@ -1,9 +1,10 @@
 """The FHIR interactions of a hospital's server, free of HTTP's plumbing."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
@@ -12,36 +13,44 @@ from uuid import uuid4
 import orjson
 
 from local.hospitals.hospital import Hospital
-from local.hospitals.paging import Pairs, Search, first_page
-from local.hospitals.records import Records, Resource
-from local.hospitals.refusal import Refusal
+from local.hospitals.paging import Search, first_page
+from local.hospitals.request import Pairs, Request, RequestError, Resource, Response
 from local.hospitals.resources import resources
 from local.hospitals.search import included, search
 from local.hospitals.statement import WRITABLE, statement, types
 from shared.fhir.versions import FhirVersion
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request under a FHIR base: `path` is decoded and below `base`, header names match in any case."""
+class Records:
+    """The current version of each resource; a deleted one leaves its version number behind."""
 
-    method: str
-    base: str
-    path: str
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._types: dict[str, dict[str, Resource]] = defaultdict(dict)
+        self._versions: Counter[tuple[str, str]] = Counter()
+        for resource in resources:
+            self._types[resource["resourceType"]][resource["id"]] = resource
+            self._versions[resource["resourceType"], resource["id"]] = 1
 
-    @property
-    def segments(self) -> tuple[str, ...]:
-        return tuple(self.path.strip("/").split("/"))
+    def of(self, type: str) -> Iterable[Resource]:
+        """All resources of a type, in the order they were made."""
+        return self._types[type].values()
 
+    def find(self, type: str, id: str) -> Resource | None:
+        return self._types[type].get(id)
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    resource: Resource | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    def deleted(self, type: str, id: str) -> bool:
+        return self._versions[type, id] > 0 and self.find(type, id) is None
+
+    def put(self, type: str, id: str, resource: Resource) -> Resource:
+        """Stores the resource as the next version, and returns it with its `id` and `meta`."""
+        self._versions[type, id] += 1
+        updated = datetime.now(UTC).isoformat(timespec="seconds")
+        meta = {"versionId": str(self._versions[type, id]), "lastUpdated": updated}
+        self._types[type][id] = {**resource, "id": id, "meta": meta}
+        return self._types[type][id]
+
+    def delete(self, type: str, id: str) -> None:
+        self._types[type].pop(id, None)
 
 
 class FhirService:
@@ -54,73 +63,70 @@ class FhirService:
         self._records = Records(resources(hospital, today))
         self._paging = hospital.paging()
 
-    def answer(self, call: Call) -> Answer:
-        """What a call leads to; raises Refusal."""
-        match call.method, call.segments:
+    def respond(self, request: Request) -> Response:
+        """The interaction that a request stands for, carried out. Raises RequestError."""
+        match request.method, request.segments:
             case "GET", ("metadata",):
-                return Answer(200, statement(self._hospital, call.base, self._today))
+                return Response(200, statement(self._hospital, request.base, self._today))
             case "GET", ("",):
-                return self._resumed(call, "", posted=False)
+                return self._further_page(request, "", posted=False)
             case "POST", ("",):
-                return self._batch(call)
+                return self._batch(request)
             case "GET", (type, "_search"):
-                return self._resumed(call, self._known(type), posted=True)
+                return self._further_page(request, self._known(type), posted=True)
             case "POST", (type, "_search"):
-                return self._search_by_post(call, self._known(type))
+                return self._search_by_post(request, self._known(type))
             case "GET", (type,):
-                return self._search(call, self._known(type))
+                return self._search(request, self._known(type))
             case "GET", (type, id):
                 return self._read(self._known(type), id)
             case "POST", (type,) if self._known(type) == WRITABLE:
-                return self._create(call)
+                return self._create(request)
             case "PUT", (type, id) if self._known(type) == WRITABLE:
-                return self._update(call, id)
+                return self._update(request, id)
             case "DELETE", (type, id) if self._known(type) == WRITABLE:
                 self._records.delete(type, id)
-                return Answer(204)
-        raise _not_here(call)
-
-    def outcome(self, refusal: Refusal) -> Answer:
-        """The OperationOutcome for a refusal."""
-        issue = {"severity": "error", "code": refusal.code, "diagnostics": refusal.diagnostics}
-        return Answer(refusal.status, {"resourceType": "OperationOutcome", "issue": [issue]}, refusal.headers)
+                return Response(204)
+        raise _not_here(request)
 
     def _known(self, type: str) -> str:
         if type not in self._types:
-            raise Refusal(404, "not-supported", "This server has no such resource type")
+            raise RequestError(404, "not-supported", "This server has no such resource type")
         return type
 
-    def _read(self, type: str, id: str) -> Answer:
+    def _read(self, type: str, id: str) -> Response:
         resource = self._records.find(type, id)
         if resource is not None:
-            return Answer(200, resource, _version_headers(resource))
+            return Response(200, resource, _version_headers(resource))
         if self._records.deleted(type, id):
-            raise Refusal(410, "not-found", "The resource was deleted")
-        raise Refusal(404, "not-found", "There is no such resource")
+            raise RequestError(410, "not-found", "The resource was deleted")
+        raise RequestError(404, "not-found", "There is no such resource")
 
-    def _search(self, call: Call, type: str) -> Answer:
-        pairs = _pairs(call.query)
+    def _search(self, request: Request, type: str) -> Response:
+        pairs = _pairs(request.query)
         page = self._paging.resume(type, pairs, posted=False) or first_page(type, pairs, posted=False)
-        return self._page(call.base, page)
+        return self._page(request.base, page)
 
-    def _search_by_post(self, call: Call, type: str) -> Answer:
-        if _media_type(call) != "application/x-www-form-urlencoded":
-            raise Refusal(415, "not-supported", "A search by POST takes application/x-www-form-urlencoded")
-        if self._paging.resume(type, _pairs(call.query), posted=True):
-            raise Refusal(405, "not-supported", "A further page is fetched with GET", {"Allow": "GET, HEAD"})
+    def _search_by_post(self, request: Request, type: str) -> Response:
+        media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != "application/x-www-form-urlencoded":
+            raise RequestError(415, "not-supported", "A search by POST takes application/x-www-form-urlencoded")
+        query = _pairs(request.query)
+        if self._paging.resume(type, query, posted=True):
+            raise RequestError(405, "not-supported", "A further page is fetched with GET", {"Allow": "GET, HEAD"})
         try:
-            form = call.body.decode("ascii")
+            form = request.body.decode("ascii")
         except UnicodeDecodeError:
-            raise Refusal(400, "invalid", "The form is not percent-encoded") from None
-        return self._page(call.base, first_page(type, _pairs(call.query) + _pairs(form), posted=True))
+            raise RequestError(400, "invalid", "The form is not percent-encoded") from None
+        return self._page(request.base, first_page(type, query + _pairs(form), posted=True))
 
-    def _resumed(self, call: Call, type: str, *, posted: bool) -> Answer:
-        page = self._paging.resume(type, _pairs(call.query), posted=posted)
+    def _further_page(self, request: Request, type: str, *, posted: bool) -> Response:
+        page = self._paging.resume(type, _pairs(request.query), posted=posted)
         if page is None:
-            raise Refusal(404, "not-supported", "There is no search here, only the further pages of one")
-        return self._page(call.base, page)
+            raise RequestError(404, "not-supported", "There is no search here, only the further pages of one")
+        return self._page(request.base, page)
 
-    def _page(self, base: str, page: Search) -> Answer:
+    def _page(self, base: str, page: Search) -> Response:
         found = search(self._records.of(page.type), page.type, page.parameters, base)
         counted = page.count == 0 or ("_summary", "count") in page.parameters
         matches = [] if counted else found[page.offset : page.offset + page.count]
@@ -130,65 +136,64 @@ class FhirService:
             following = replace(page, offset=page.offset + page.count)
             links.append({"relation": "next", "url": self._paging.link(base, following)})
         entries = [_entry(base, resource, "match") for resource in matches]
-        entries += [_entry(base, resource, "include") for resource in self._included(matches, page.parameters)]
+        entries += [
+            _entry(base, resource, "include") for resource in included(matches, page.parameters, self._records.find)
+        ]
         bundle = {"resourceType": "Bundle", "id": str(uuid4()), "type": "searchset", "total": len(found), "link": links}
-        return Answer(200, bundle | ({"entry": entries} if entries else {}))
+        return Response(200, bundle | ({"entry": entries} if entries else {}))
 
-    def _included(self, matches: list[Resource], parameters: Pairs) -> list[Resource]:
-        return list(included(matches, parameters, self._records.find))
+    def _create(self, request: Request) -> Response:
+        resource = self._records.put(WRITABLE, str(uuid4()), self._body(request, WRITABLE))
+        location = f"{request.base}/{WRITABLE}/{resource['id']}"
+        return Response(201, resource, {"Location": location, **_version_headers(resource)})
 
-    def _create(self, call: Call) -> Answer:
-        resource = self._records.put(self._body(call, WRITABLE), str(uuid4()))
-        location = f"{call.base}/{WRITABLE}/{resource['id']}"
-        return Answer(201, resource, {"Location": location, **_version_headers(resource)})
-
-    def _update(self, call: Call, id: str) -> Answer:
-        body = self._body(call, WRITABLE)
+    def _update(self, request: Request, id: str) -> Response:
+        body = self._body(request, WRITABLE)
         if body.get("id") != id or not re.fullmatch(r"[A-Za-z0-9.-]{1,64}", id):
-            raise Refusal(400, "invalid", "The resource's id is not the URL's, or is none")
+            raise RequestError(400, "invalid", "The resource's id is not the URL's, or is none")
         old = self._records.find(WRITABLE, id)
-        wanted = call.headers.get("If-Match")
+        wanted = request.headers.get("If-Match")
         if wanted is not None and (old is None or _etag(old) != wanted.strip()):
-            raise Refusal(412, "conflict", "The resource's version is another one")
-        resource = self._records.put(body, id)
-        return Answer(200 if old else 201, resource, _version_headers(resource))
+            raise RequestError(412, "conflict", "The resource's version is another one")
+        resource = self._records.put(WRITABLE, id, body)
+        return Response(200 if old else 201, resource, _version_headers(resource))
 
-    def _batch(self, call: Call) -> Answer:
+    def _batch(self, request: Request) -> Response:
         if not self._hospital.batch:
-            raise Refusal(501, "not-supported", "This server does not support batch")
-        bundle = self._body(call, "Bundle")
+            raise RequestError(501, "not-supported", "This server does not support batch")
+        bundle = self._body(request, "Bundle")
         entries = bundle.get("entry", [])
         if bundle.get("type") != "batch" or not isinstance(entries, list):
-            raise Refusal(400, "invalid", "Only a Bundle of type batch can be posted here")
-        answers = [self._batch_entry(call, entry) for entry in entries]
+            raise RequestError(400, "invalid", "Only a Bundle of type batch can be posted here")
+        responses = [self._batch_entry(request, entry) for entry in entries]
         result: Resource = {"resourceType": "Bundle", "id": str(uuid4()), "type": "batch-response"}
-        return Answer(200, result | ({"entry": answers} if answers else {}))
+        return Response(200, result | ({"entry": responses} if responses else {}))
 
-    def _batch_entry(self, call: Call, entry: object) -> Resource:
+    def _batch_entry(self, request: Request, entry: object) -> Resource:
         try:
-            answer = self.answer(_entry_call(call, entry))
-        except Refusal as refusal:
-            answer = self.outcome(refusal)
-        response = {"status": f"{answer.status} {HTTPStatus(answer.status).phrase}"}
-        if "ETag" in answer.headers and answer.resource is not None:
-            response |= {"etag": answer.headers["ETag"], "lastModified": answer.resource["meta"]["lastUpdated"]}
+            response = self.respond(_entry_request(request.base, entry))
+        except RequestError as error:
+            response = error.response
+        described = {"status": f"{response.status} {HTTPStatus(response.status).phrase}"}
+        if "ETag" in response.headers and response.resource is not None:
+            described |= {"etag": response.headers["ETag"], "lastModified": response.resource["meta"]["lastUpdated"]}
         # DSTU2's entries have no response.outcome.
-        if answer.status >= 400 and self._hospital.version is not FhirVersion.DSTU2:
-            return {"response": response | {"outcome": answer.resource}}
-        return {"resource": answer.resource, "response": response}
+        if response.status >= 400 and self._hospital.version is not FhirVersion.DSTU2:
+            return {"response": described | {"outcome": response.resource}}
+        return {"resource": response.resource, "response": described}
 
-    def _body(self, call: Call, type: str) -> Resource:
+    def _body(self, request: Request, type: str) -> Resource:
         try:
-            body = orjson.loads(call.body)
+            body = orjson.loads(request.body)
         except orjson.JSONDecodeError:
-            raise Refusal(400, "invalid", "The body is not JSON") from None
+            raise RequestError(400, "invalid", "The body is not JSON") from None
         if not isinstance(body, dict) or body.get("resourceType") != type:
-            raise Refusal(400, "invalid", f"The body is not a {type}")
+            raise RequestError(400, "invalid", f"The body is not a {type}")
         return body
 
 
-def _not_here(call: Call) -> Refusal:
-    match call.segments:
+def _not_here(request: Request) -> RequestError:
+    match request.segments:
         case (type, "_search"):
             allowed = "POST"
         case ("",):
@@ -198,19 +203,18 @@ def _not_here(call: Call) -> Refusal:
         case (type, _):
             allowed = "GET, HEAD, PUT, DELETE" if type == WRITABLE else "GET, HEAD"
         case _:
-            return Refusal(404, "not-found", "There is nothing at this path")
-    return Refusal(405, "not-supported", f"{call.method} is not supported here", {"Allow": allowed})
+            return RequestError(404, "not-found", "There is nothing at this path")
+    return RequestError(405, "not-supported", f"{request.method} is not supported here", {"Allow": allowed})
 
 
-def _entry_call(call: Call, entry: object) -> Call:
-    request = entry.get("request") if isinstance(entry, dict) else None
-    url = request.get("url") if isinstance(request, dict) else None
-    if not isinstance(request, dict) or not isinstance(url, str):
-        raise Refusal(400, "invalid", "The entry has no request")
-    if request.get("method") != "GET":
-        raise Refusal(405, "not-supported", "Only GET is supported in a batch")
-    path, _, query = url.removeprefix(call.base).partition("?")
-    return Call("GET", call.base, unquote(path), query)
+def _entry_request(base: str, entry: object) -> Request:
+    match entry:
+        case {"request": {"method": "GET", "url": str(url)}}:
+            path, _, query = url.removeprefix(base).partition("?")
+            return Request("GET", base, unquote(path), query)
+        case {"request": {"url": str()}}:
+            raise RequestError(405, "not-supported", "Only GET is supported in a batch")
+    raise RequestError(400, "invalid", "The entry has no request")
 
 
 def _entry(base: str, resource: Resource, mode: str) -> Resource:
@@ -220,10 +224,6 @@ def _entry(base: str, resource: Resource, mode: str) -> Resource:
 
 def _pairs(query: str) -> Pairs:
     return tuple(parse_qsl(query, keep_blank_values=True))
-
-
-def _media_type(call: Call) -> str:
-    return call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _etag(resource: Resource) -> str:

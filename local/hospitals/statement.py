@@ -1,11 +1,11 @@
-"""What a hospital's server says about itself."""
+"""The conformance statement of a hospital's server."""
 
 from datetime import date
 
 from local.hospitals.credentials import ClientSecret
 from local.hospitals.hospital import Hospital
-from local.hospitals.records import Resource
-from local.hospitals.resources import PRESCRIPTION_TYPE
+from local.hospitals.request import Resource
+from local.hospitals.resources import MEDICATION_REQUEST
 from local.hospitals.search import PARAMETERS, parameters_of
 from shared.fhir.versions import FhirFormat, FhirVersion
 
@@ -17,8 +17,8 @@ _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-
 
 def types(hospital: Hospital) -> tuple[str, ...]:
     """The resource types the hospital has."""
-    spelled = PRESCRIPTION_TYPE[hospital.version]
-    return tuple(type for type in PARAMETERS if type == spelled or type not in PRESCRIPTION_TYPE.values())
+    spelled = MEDICATION_REQUEST[hospital.version]
+    return tuple(type for type in PARAMETERS if type == spelled or type not in MEDICATION_REQUEST.values())
 
 
 def statement(hospital: Hospital, base: str, today: date) -> Resource:

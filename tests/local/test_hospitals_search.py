@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.hospitals.paging import ContinuationTokens, PageNumbers, Paging, Search, StoredPages
-from local.hospitals.refusal import Refusal
+from local.hospitals.request import RequestError
 from local.hospitals.search import search, span
 
 BASE = "http://127.0.0.1:8101/r4"
@@ -46,7 +46,7 @@ def test_any_value_can_be_searched_for_or_is_refused(value: str, name: str) -> N
     patient = {"resourceType": "Patient", "id": "1", "name": [{"family": "Black"}], "birthDate": "1980-01-02"}
     try:
         found = search([patient], "Patient", ((name, value),), BASE)
-    except Refusal:
+    except RequestError:
         refused = True
     else:
         refused = found not in ([], [patient])
@@ -135,6 +135,6 @@ def test_a_link_leads_to_the_place_it_was_made_for(
 def test_stored_searches_are_bounded() -> None:
     paging = StoredPages()
     links = [paging.link(BASE, Search("Patient", (("given", str(number)),), 10, 10)) for number in range(1001)]
-    with pytest.raises(Refusal, match="expired"):
+    with pytest.raises(RequestError, match="expired"):
         paging.resume("", tuple(parse_qsl(urlsplit(links[0]).query)), posted=False)
     assert paging.resume("", tuple(parse_qsl(urlsplit(links[1]).query)), posted=False) is not None

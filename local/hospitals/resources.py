@@ -294,7 +294,9 @@ class _Chart:
 
     def _medication_requests(self) -> Iterator[Resource]:
         version, random = self._version, self._random
-        for index, (drug, dosage) in enumerate(random.sample(TERMS.medications, random.randint(1, 3))):
+        # Ruth Black's are named in both ways.
+        count = 2 if self._number == _FIRST_NUMBER else random.randint(1, 3)
+        for index, (drug, dosage) in enumerate(random.sample(TERMS.medications, count)):
             written = self._today - timedelta(days=random.randint(5, 300))
             ended = self._since(written) if random.random() < 0.4 else None
             request: Resource = {

@@ -211,7 +211,7 @@ async def test_recommended_fields_are_no_gap(onboarding: Onboarding) -> None:
 
     report = await onboarding(twist=twist)
     assert report.verdict is Verdict.LOADS
-    assert "Recommended, but not always there: severity of Conditions (0 of 1 entry)." in summary(report)
+    assert "Recommended, but not always there: severity of Conditions (0 of 2 entries)." in summary(report)
 
 
 @pytest.mark.parametrize(("kept", "verdict"), [(0, Verdict.DOES_NOT_LOAD), (1, Verdict.LOADS_WITH_GAPS)])

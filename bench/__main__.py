@@ -52,7 +52,10 @@ def main() -> int:
         print(f"Missing: {', '.join(lacking)}. Install with: apt-get install {' '.join(lacking)}", file=sys.stderr)
         return 1
     if not servers.WORKER_PYTHON.exists():
-        print("Missing: the Functions worker. Install it with: make .functions-worker/.installed", file=sys.stderr)
+        print(
+            "Missing: the runtime of Azure (on Python 3.13). Install it with: make .functions-worker/.installed",
+            file=sys.stderr,
+        )
         return 1
     results = asyncio.run(_measure(_QUICK if options.quick else _FULL))
     print(report.markdown(results))

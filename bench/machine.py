@@ -12,7 +12,7 @@ from bench.servers import WORKER_PYTHON
 TOOLS = ("nginx", "haproxy", "wrk", "taskset", "setpriv")
 _PACKAGES = {"taskset": "util-linux", "setpriv": "util-linux"}
 _LIBRARIES = ("aiohttp", "azure-functions", "cryptography", "orjson", "PyJWT")
-_WORKER_LIBRARIES = ("azure-functions-worker", "grpcio", "protobuf")
+_WORKER_LIBRARIES = ("azure-functions-runtime-v1", "azure-functions", "grpcio", "protobuf")
 _VERSION = re.compile(r"\d+\.\d+[\d.]*")
 
 

@@ -5,7 +5,6 @@ Needs an environment with what stands in requirements.txt beside this file.
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -13,7 +12,6 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import grpc
 from aiohttp import web
@@ -22,13 +20,11 @@ from azure.functions import HttpRequest
 from bench.cores import on_core
 from bench.functions_worker import messages
 from bench.functions_worker.channel import WorkerChannel, WorkerError
-from bench.functions_worker.protocol import protos
-from bench.functions_worker.worker import SCRIPT_ROOT
+from bench.functions_worker.protocol import services
+from bench.functions_worker.worker import UNLIMITED
 from local.functions_host import front
 from local.functions_host.functions import Function, LoadError, apply_settings, find, read_object
 from local.functions_host.logs import configure_logging
-
-_UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
 def main() -> int:
@@ -93,8 +89,8 @@ async def _unless_ended(ended: "asyncio.Task[int]", work: Coroutine[Any, Any, ob
 @asynccontextmanager
 async def _listening(channel: WorkerChannel) -> AsyncIterator[int]:
     """The port on which the worker finds the channel."""
-    server = grpc.aio.server(options=_UNLIMITED)
-    protos.add_FunctionRpcServicer_to_server(channel, server)
+    server = grpc.aio.server(options=UNLIMITED)
+    services.add_FunctionRpcServicer_to_server(channel, server)
     port: int = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -105,11 +101,8 @@ async def _listening(channel: WorkerChannel) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _worker(root: Path, port: int, core: int) -> AsyncIterator[Process]:
-    command = [sys.executable, "-m", "bench.functions_worker.worker", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workerId", str(uuid4()), "--requestId", str(uuid4()), "--grpcMaxMessageLength", "2147483647"]
-    process = await asyncio.create_subprocess_exec(
-        *on_core(core, command), env={**os.environ, SCRIPT_ROOT: str(root)}, stdin=DEVNULL
-    )
+    command = [sys.executable, "-m", "bench.functions_worker.worker", "--port", str(port), "--root", str(root)]
+    process = await asyncio.create_subprocess_exec(*on_core(core, command), stdin=DEVNULL)
     try:
         yield process
     finally:

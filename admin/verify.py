@@ -19,8 +19,8 @@ from shared.fhir.versions import FhirVersion
 from shared.stores.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from shared.onboarding.part import OnStep, Step
     from shared.onboarding.report import FieldReport, Report, ResourceReport
+    from shared.onboarding.section import OnStep, Step
 
 P = ParamSpec("P")
 _NoReport = RowError | StoreUnavailable
@@ -101,7 +101,7 @@ async def verify(
 async def _verify_tenant(
     session: Session, tenant: str, version: FhirVersion | None, patient_id: str | None, *, strict: bool
 ) -> int:
-    from shared.onboarding.question import is_id
+    from shared.onboarding.app_call import is_id
 
     if patient_id is not None and not is_id(patient_id):
         raise Refusal("--patient-id is not a FHIR id: 1 to 255 letters, digits and any of - . _ ~")
@@ -194,8 +194,7 @@ def _as_json() -> bool:
 
 
 def _json_fields(report: "Report") -> Fields:
-    from shared.onboarding.report import to_json
-    from shared.onboarding.summary import summary
+    from shared.onboarding.report import summary, to_json
 
     return {**to_json(report), "summary": summary(report)}
 
@@ -219,7 +218,7 @@ def _line(report: "Report") -> Fields:
 
 
 def _print_report(session: Session, report: "Report") -> None:
-    from shared.onboarding.summary import summary
+    from shared.onboarding.report import summary
 
     for sentence in summary(report).splitlines():
         click.echo(printable(sentence))
@@ -238,7 +237,7 @@ def _print_report(session: Session, report: "Report") -> None:
 def _resource_fields(resource: "ResourceReport") -> Fields:
     return {
         "resource": resource.type,
-        "standing": "not needed" if resource.spare else resource.standing.value,
+        "status": "not needed" if resource.spare else resource.status.value,
         "p50_ms": _slowest([resource]),
         "answers": ", ".join(sorted({call.media_type for call in resource.calls if call.media_type})),
         "entries": resource.entries,
@@ -275,7 +274,7 @@ def _live_table(provider: Provider) -> Iterator["OnStep"]:
     with Live(console=Console(stderr=True, markup=False, emoji=False), transient=True) as live:
 
         def on_step(step: "Step") -> None:
-            last[step.part] = (last[step.part][0] + 1 if step.part in last else 1, step)
+            last[step.section] = (last[step.section][0] + 1 if step.section in last else 1, step)
             table = Table("part", "calls", "last call", "status", "p50 ms", title=printable(provider.name), box=None)
             for part, (calls, latest) in last.items():
                 call = latest.call

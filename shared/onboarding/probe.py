@@ -1,4 +1,4 @@
-"""The way to a provider for the check: the gateway's own transport, credential and judgement, without a client."""
+"""The check's calls to a provider, by the gateway's own transport, credential and validation, without a client."""
 
 import asyncio
 import json
@@ -18,8 +18,8 @@ from shared.fhir.paging import NoPage, Paging
 from shared.fhir.policy import Permissions, check_answer
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirFormat
+from shared.onboarding.app_call import AppCall
 from shared.onboarding.problem import Problem, ProblemKind
-from shared.onboarding.question import Question
 from shared.pauses import paused
 from shared.settings import Settings
 from shared.stores.cache import Cache
@@ -30,8 +30,8 @@ from shared.upstream.credentials.factory import Credentials
 from shared.upstream.search import FORM, Search, as_the_provider_takes_it
 from shared.upstream.transport import Transport, UpstreamAnswer, UpstreamRequest
 
-_MOST_AT_ONCE = 4
-_MOST_SECRETS = 8  # one row names two at most
+_MAX_AT_ONCE = 4
+_MAX_SECRETS = 8  # one row names two at most
 _MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,60}")
 
 _BY_STATUS = {
@@ -45,10 +45,10 @@ _BY_STATUS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a question. `document` is the resource, empty when there is a `problem`.
+class CallResult:
+    """The result of a call. `document` is the resource, empty when there is a `problem`.
 
-    `status` is None when no answer came; `milliseconds` is how long the provider took.
+    `status` is the HTTP status, or None without a response; `milliseconds` is how long the provider took.
     """
 
     problem: Problem | None = None
@@ -59,19 +59,19 @@ class Answer:
 
 
 class Probe:
-    """Asks one provider, at most four questions at once and never more than its row allows."""
+    """Sends calls to one provider, at most four at once and never more than its row allows."""
 
     def __init__(self, provider: Provider, transport: Transport, credentials: Credentials, timeout: float) -> None:
         self.provider = provider
         self._transport = transport
         self._credentials = credentials
         self._timeout = timeout
-        self._slots = asyncio.Semaphore(min(_MOST_AT_ONCE, provider.max_concurrent))
+        self._slots = asyncio.Semaphore(min(_MAX_AT_ONCE, provider.max_concurrent))
         self._permissions = Permissions(provider.types, provider.access is Access.WRITE, version=provider.version)
         self._own_links = LinkMap((provider.base_url,), provider.base_url)
 
-    async def ask(self, question: Question) -> Answer:
-        """The answer to a question, judged as the gateway would; raises StoreUnavailable when the vault is."""
+    async def send(self, call: AppCall) -> CallResult:
+        """The result of a call, validated as the gateway would; raises StoreUnavailable when the vault is."""
         async with self._slots:
             deadline = asyncio.get_running_loop().time() + self._timeout
             try:
@@ -79,37 +79,37 @@ class Probe:
                     tls = await self._credentials.client_context(self.provider)
                     proof = await self._credentials.of(self.provider).headers()
             except CredentialError as error:
-                return Answer(Problem(ProblemKind.NO_CREDENTIAL, question.label, str(error)))
+                return CallResult(Problem(ProblemKind.NO_CREDENTIAL, call.label, str(error)))
             except TimeoutError:
-                return Answer(Problem(ProblemKind.NO_CREDENTIAL, question.label, "no token in time"))
+                return CallResult(Problem(ProblemKind.NO_CREDENTIAL, call.label, "no token in time"))
             began = time.perf_counter()
             try:
-                answer = await self._send(question, proof, deadline, tls)
+                response = await self._send(call, proof, deadline, tls)
             except FhirError as error:
-                return Answer(Problem(_no_answer(error), question.label), milliseconds=_since(began))
-            return await self._judged(question, answer, _since(began))
+                return CallResult(Problem(_no_response(error), call.label), milliseconds=_since(began))
+            return await self._validated(call, response, _since(began))
 
     def own(self, url: str) -> str | None:
         """A URL at or below the provider's base as the gateway would ask for it; None for any other."""
         return self._own_links.map(url)
 
-    def followed(self, link: str, asked: Question) -> str | None:
-        """Where the gateway would follow a link of an answer; None when it leads to another server."""
+    def followed(self, link: str, call: AppCall) -> str | None:
+        """The URL that the gateway would follow a response's link to; None when the link leads to another server."""
         base, origins = self.provider.base_url, self.provider.page_origins
         links = Paging(base, origins, self._own_links, base, self._permissions)
         try:
-            return links.page(link, asked.page_url or f"{base}/{asked.interaction.path}", asked.interaction).url
+            return links.page(link, call.page_url or f"{base}/{call.interaction.path}", call.interaction).url
         except NoPage:
             return None
 
     async def _send(
-        self, question: Question, proof: Mapping[str, str], deadline: float, tls: ssl.SSLContext | None
+        self, call: AppCall, proof: Mapping[str, str], deadline: float, tls: ssl.SSLContext | None
     ) -> UpstreamAnswer:
-        form = question.body.decode() if question.body is not None and question.body_type == FORM else None
-        search = as_the_provider_takes_it(self.provider, question.method, question.interaction, question.query, form)
-        url = question.page_url or self.provider.base_url + _path_and_query(search)
-        method, body, body_type = question.method, question.body, question.body_type
-        if search.form is not None and question.page_url is None:
+        form = call.body.decode() if call.body is not None and call.body_type == FORM else None
+        search = as_the_provider_takes_it(self.provider, call.method, call.interaction, call.query, form)
+        url = call.page_url or self.provider.base_url + _path_and_query(search)
+        method, body, body_type = call.method, call.body, call.body_type
+        if search.form is not None and call.page_url is None:
             method, body, body_type = search.method, search.form.encode(), FORM
         headers = {
             "accept": self.provider.version.media_type(FhirFormat.JSON),
@@ -121,34 +121,34 @@ class Probe:
         request = UpstreamRequest(method, url, headers, body, repeatable=True)
         return await self._transport.send(request, deadline=deadline, tls=tls)
 
-    async def _judged(self, question: Question, answer: UpstreamAnswer, milliseconds: float) -> Answer:
-        media_type = _media_type(answer)
+    async def _validated(self, call: AppCall, response: UpstreamAnswer, milliseconds: float) -> CallResult:
+        media_type = _media_type(response)
         document: Mapping[str, Any] = {}
-        kind, detail = _by_status(answer.status), str(answer.status)
+        kind, detail = _by_status(response.status), str(response.status)
         if kind is None:
-            kind, detail, document = await self._read(question, answer, media_type)
-        problem = Problem(kind, question.label, detail) if kind is not None else None
-        return Answer(problem, answer.status, media_type, milliseconds, document if problem is None else {})
+            kind, detail, document = await self._read(call, response, media_type)
+        problem = Problem(kind, call.label, detail) if kind is not None else None
+        return CallResult(problem, response.status, media_type, milliseconds, document if problem is None else {})
 
     async def _read(
-        self, question: Question, answer: UpstreamAnswer, media_type: str
+        self, call: AppCall, response: UpstreamAnswer, media_type: str
     ) -> tuple[ProblemKind | None, str, Mapping[str, Any]]:
-        """The document in a successful answer, or what is wrong with it."""
+        """The document in a successful response, or what is wrong with it."""
         try:
-            body = (await paused(judge(answer, question.interaction, question.method))).body
+            body = (await paused(judge(response, call.interaction, call.method))).body
         except FhirError:
-            if answer.body and media_type_format(media_type) is None:
+            if response.body and media_type_format(media_type) is None:
                 return ProblemKind.NOT_FHIR, media_type or "without a media type", {}
             return ProblemKind.MALFORMED, "", {}
         if body is None:
             return ProblemKind.MALFORMED, "", {}
         if body.format is not FhirFormat.JSON:
             return ProblemKind.NOT_JSON, "", {}
-        if body.resource.type not in question.answered_by:
+        if body.resource.type not in call.expected:
             return ProblemKind.UNEXPECTED, "", {}
-        if question.interaction.kind is not InteractionKind.CAPABILITIES:
+        if call.interaction.kind is not InteractionKind.CAPABILITIES:
             try:
-                check_answer(body.resource, question.interaction.kind, self._permissions)
+                check_answer(body.resource, call.interaction.kind, self._permissions)
             except FhirError as error:
                 return ProblemKind.OTHER_TYPES, error.diagnostics.rstrip("."), {}
         return None, "", json.loads(body.content)
@@ -163,7 +163,7 @@ async def open_probe(provider: Provider, vault: Vault, settings: Settings) -> As
         return None if secret is None else secret.value
 
     values: Cache[str, str] = Cache(
-        value, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_MOST_SECRETS
+        value, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_MAX_SECRETS
     )
     transport = Transport(settings.max_response_bytes)
     credentials = Credentials(transport.session, values.get, values.expire)
@@ -188,15 +188,15 @@ def _by_status(status: int) -> ProblemKind | None:
     return _BY_STATUS.get(status, ProblemKind.REFUSED) if status >= 400 else None
 
 
-def _no_answer(error: FhirError) -> ProblemKind:
+def _no_response(error: FhirError) -> ProblemKind:
     if error.status == 504:
         return ProblemKind.TIMEOUT
     return ProblemKind.UNREACHABLE if error.code == "transient" else ProblemKind.MALFORMED
 
 
-def _media_type(answer: UpstreamAnswer) -> str:
-    """The answer's media type, if it is one: nothing else of a header is reported."""
-    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+def _media_type(response: UpstreamAnswer) -> str:
+    """The response's media type, if it is one: nothing else of a header is reported."""
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return media_type if _MEDIA_TYPE.fullmatch(media_type) else ""
 
 

@@ -1,7 +1,8 @@
-"""What the check found out: counts, statuses, media types and names of fields, never a patient's data."""
+"""The report on a provider: counts, statuses, media types and names of fields, never a patient's data."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from enum import Enum
 
 from shared.directory.provider import BatchMode
@@ -11,8 +12,8 @@ from shared.onboarding.problem import Problem
 SLOW_MILLISECONDS = 2000
 
 
-class Standing(Enum):
-    """How a resource type does with the calls that the app depends on."""
+class Status(Enum):
+    """The result of the calls for a resource type that the app depends on."""
 
     WORKS = "works"
     SLOW = "slow"
@@ -23,18 +24,40 @@ class Standing(Enum):
 
 
 class Verdict(Enum):
-    """What the app will make of the provider."""
+    """Whether the app will load with this provider."""
 
     LOADS = "loads"
     LOADS_WITH_GAPS = "loads-with-gaps"
     DOES_NOT_LOAD = "does-not-load"
 
 
+_VERDICTS = {
+    Verdict.LOADS: "the app will load, and all that it reads is there",
+    Verdict.LOADS_WITH_GAPS: "the app will load, with gaps",
+    Verdict.DOES_NOT_LOAD: "the app will not load",
+}
+_NAMES = {
+    "statement": "Statement",
+    "batch": "Batch",
+    "paging": "Further pages",
+    "Patient": "Patients",
+    "Observation": "Observations",
+    "Condition": "Conditions",
+    "Encounter": "Encounters",
+    "AllergyIntolerance": "Allergies",
+    "MedicationOrder": "Medications",
+    "MedicationRequest": "Medications",
+    "MedicationStatement": "Medication statements",
+    "Coverage": "Coverages",
+    "Location": "Locations",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """One call, made `repeats` times. `status` is None when no answer came.
+    """One call, made `repeats` times. `status` is the HTTP status, or None without a response.
 
-    `milliseconds` is the median (p50); `media_type` is the answer's, without parameters, or "".
+    `milliseconds` is the median (p50); `media_type` is the response's, without parameters, or "".
     """
 
     call: str
@@ -72,13 +95,13 @@ class StatementReport:
 
 @dataclass(frozen=True, slots=True)
 class ResourceReport:
-    """A resource type of the interface. `total` tells whether the search's answer has one; None without an answer.
+    """A resource type of the interface. `total` tells whether the search's answer has one; None when the search failed.
 
     `spare` says that the app does without the type, so that nothing about it is a gap.
     """
 
     type: str
-    standing: Standing
+    status: Status
     spare: bool = False
     calls: tuple[CallReport, ...] = ()
     entries: int = 0
@@ -108,7 +131,7 @@ class BatchReport:
 
 @dataclass(frozen=True, slots=True)
 class PagingReport:
-    """Searches followed page by page; `pages` counts all that came, first ones included."""
+    """Searches followed page by page; `pages` counts all of their pages, first ones included."""
 
     pages: int = 0
     calls: tuple[CallReport, ...] = ()
@@ -117,7 +140,7 @@ class PagingReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found out about one provider."""
+    """The results for one provider."""
 
     tenant: str
     name: str
@@ -138,86 +161,117 @@ class Report:
     def gaps(self) -> int:
         """How much is amiss: problems, required fields that some entries lack, types that are slow or unknown."""
         needed = [resource for resource in self.resources if not resource.spare]
-        slow = sum(resource.standing is Standing.SLOW for resource in needed)
-        unknown = sum(resource.standing is Standing.UNCHECKED and not resource.problems for resource in needed)
+        slow = sum(resource.status is Status.SLOW for resource in needed)
+        unknown = sum(resource.status is Status.UNCHECKED and not resource.problems for resource in needed)
         return sum(1 for _ in self.problems()) + sum(len(resource.lacking) for resource in needed) + slow + unknown
 
     def problems(self) -> Iterator[tuple[str, Problem]]:
-        """Every problem and the part it is of: "statement", a resource type, "batch" or "paging"."""
+        """Every problem and its section: "statement", a resource type, "batch" or "paging"."""
         needed = ((resource.type, resource.problems) for resource in self.resources if not resource.spare)
-        for part, problems in (
+        for section, problems in (
             ("statement", self.statement.problems),
             *needed,
             ("batch", self.batch.problems),
             ("paging", self.paging.problems),
         ):
             for problem in problems:
-                yield part, problem
+                yield section, problem
 
 
 def _is_usable_patient(resource: ResourceReport) -> bool:
-    if resource.type != "Patient" or resource.standing not in (Standing.WORKS, Standing.SLOW):
+    if resource.type != "Patient" or resource.status not in (Status.WORKS, Status.SLOW):
         return False
     return all(field.present for field in resource.fields if field.required)
 
 
 def to_json(report: Report) -> dict[str, object]:
     """The report for programs: plain JSON values under stable keys; times in milliseconds, shares from 0 to 1."""
-    statement, batch, paging = report.statement, report.batch, report.paging
+    statement = {"fhir_version": report.statement.fhir_version, "formats": list(report.statement.formats)}
     return {
         "tenant_id": report.tenant,
         "name": report.name,
         "version": report.version.value,
         "verdict": report.verdict.value,
-        "statement": {
-            "fhir_version": statement.fhir_version,
-            "formats": list(statement.formats),
-            "calls": _calls(statement.calls),
-            "problems": _problems(statement.problems),
-        },
+        "statement": statement | _calls_and_problems(report.statement),
         "resources": [
             {
                 "type": resource.type,
-                "standing": resource.standing.value,
+                "standing": resource.status.value,
                 "spare": resource.spare,
                 "entries": resource.entries,
                 "total": resource.total,
-                "calls": _calls(resource.calls),
                 "fields": [
-                    {
-                        "path": field.path,
-                        "required": field.required,
-                        "present": field.present,
-                        "entries": field.entries,
-                        "share": None if field.share is None else round(field.share, 3),
-                    }
+                    {**asdict(field), "share": None if field.share is None else round(field.share, 3)}
                     for field in resource.fields
                 ],
-                "problems": _problems(resource.problems),
+                **_calls_and_problems(resource),
             }
             for resource in report.resources
         ],
-        "batch": {"mode": batch.mode.value, "calls": _calls(batch.calls), "problems": _problems(batch.problems)},
-        "paging": {"pages": paging.pages, "calls": _calls(paging.calls), "problems": _problems(paging.problems)},
+        "batch": {"mode": report.batch.mode.value, **_calls_and_problems(report.batch)},
+        "paging": {"pages": report.paging.pages, **_calls_and_problems(report.paging)},
     }
 
 
-def _calls(calls: Iterable[CallReport]) -> list[dict[str, object]]:
-    return [
-        {
-            "call": call.call,
-            "works": call.works,
-            "status": call.status,
-            "media_type": call.media_type,
-            "p50_ms": round(call.milliseconds, 1),
-            "repeats": call.repeats,
-        }
-        for call in calls
-    ]
+def _calls_and_problems(section: StatementReport | ResourceReport | BatchReport | PagingReport) -> dict[str, object]:
+    return {
+        "calls": [
+            {
+                "call": call.call,
+                "works": call.works,
+                "status": call.status,
+                "media_type": call.media_type,
+                "p50_ms": round(call.milliseconds, 1),
+                "repeats": call.repeats,
+            }
+            for call in section.calls
+        ],
+        "problems": [
+            {"problem": problem.kind.code, "call": problem.call, "text": problem.text, "hint": problem.hint}
+            for problem in section.problems
+        ],
+    }
 
 
-def _problems(problems: Iterable[Problem]) -> list[dict[str, object]]:
-    return [
-        {"problem": problem.kind.value, "call": problem.call, "text": problem.text, "hint": problem.hint}
-        for problem in problems
+def summary(report: Report) -> str:
+    """The report in sentences for the hospital: the verdict and every gap, a line each, without labels and hints."""
+    needed = [resource for resource in report.resources if not resource.spare]
+    sections: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for section, problem in report.problems():
+        sections[problem.text][_NAMES[section]] = None
+    slow = [
+        f"{_NAMES[resource.type]} ({resource.slowest / 1000:.1f} s)"
+        for resource in needed
+        if resource.status is Status.SLOW and resource.slowest is not None
     ]
+    recommended = [
+        f"{_name(field)} of {_NAMES[resource.type]} ({field.present} of {_entries(field)})"
+        for resource in needed
+        for field in resource.fields
+        if not field.required and field.present < field.entries
+    ]
+    unchecked = [
+        _NAMES[resource.type] for resource in needed if resource.status is Status.UNCHECKED and not resource.problems
+    ]
+    return "\n".join(
+        [
+            f"{report.name} (FHIR {report.version.name}): {_VERDICTS[report.verdict]}.",
+            *(f"{', '.join(names)}: {text}." for text, names in sections.items()),
+            *([f"Slow: {', '.join(slow)}."] if slow else []),
+            *(
+                f"{_NAMES[resource.type]} lack {_name(field)} in {field.entries - field.present} of {_entries(field)}."
+                for resource in needed
+                for field in resource.lacking
+            ),
+            *([f"Recommended, but not always there: {', '.join(recommended)}."] if recommended else []),
+            *([f"Not checked: {', '.join(unchecked)}."] if unchecked else []),
+        ]
+    )
+
+
+def _name(field: FieldReport) -> str:
+    return field.path.replace("|", " or ")
+
+
+def _entries(field: FieldReport) -> str:
+    return f"{field.entries} {'entry' if field.entries == 1 else 'entries'}"

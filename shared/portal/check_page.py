@@ -7,12 +7,11 @@ from shared.audit import AuditLog
 from shared.directory.provider import AuthKind, Provider, RowError
 from shared.directory.tenant_registry import TenantRegistry
 from shared.message import Response
+from shared.onboarding.app_call import is_id
 from shared.onboarding.check import check
-from shared.onboarding.part import Step
 from shared.onboarding.probe import open_probe
-from shared.onboarding.question import is_id
-from shared.onboarding.report import Report
-from shared.onboarding.summary import summary
+from shared.onboarding.report import Report, summary
+from shared.onboarding.section import Step
 from shared.portal.errors import NotFound, Unusable
 from shared.portal.pages import Pages
 from shared.portal.tenant_path import tenant_of, tenant_path
@@ -72,12 +71,12 @@ class CheckPage:
                 report = await check(probe, patient_id=patient_id, on_step=steps.append)
         except TimeoutError:
             pass  # what was found until then is shown
-        parts = list(dict.fromkeys(step.part for step in steps))
+        sections = list(dict.fromkeys(step.section for step in steps))
         context: dict[str, object] = {
             "provider": provider,
             "path": _path(provider),
             "report": report,
-            "steps": sorted(steps, key=lambda step: parts.index(step.part)),
+            "steps": sorted(steps, key=lambda step: sections.index(step.section)),
             "most_seconds": _MOST_SECONDS,
         }
         if report is not None:

@@ -19,9 +19,9 @@ from local.vault.server import VaultServer
 from shared.directory.provider import Provider
 from shared.directory.tenant_row import parse_provider
 from shared.onboarding.check import check
-from shared.onboarding.part import OnStep
 from shared.onboarding.probe import open_probe
 from shared.onboarding.report import Report
+from shared.onboarding.section import OnStep
 from shared.settings import Settings
 from shared.stores.tables import Row
 from shared.stores.vault import Vault

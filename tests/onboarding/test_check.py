@@ -11,10 +11,9 @@ from aiohttp import web
 from local.hospitals.hospital import HOSPITALS, LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from shared.directory.provider import BatchMode
 from shared.fhir.interface import INTERFACE
-from shared.onboarding import part
+from shared.onboarding import section as sections
 from shared.onboarding.problem import ProblemKind
-from shared.onboarding.report import Report, ResourceReport, Standing, Verdict, to_json
-from shared.onboarding.summary import summary
+from shared.onboarding.report import Report, ResourceReport, Status, Verdict, summary, to_json
 from tests.onboarding.conftest import Onboarding, type_of
 
 
@@ -53,9 +52,9 @@ async def test_a_whole_hospital_lets_the_app_load(onboarding: Onboarding, hospit
     assert [found.type for found in report.resources] == [found.type for found in INTERFACE[hospital.version]]
     for found in report.resources:
         if found.spare:
-            assert (found.type, found.standing) == ("MedicationStatement", Standing.MISSING)
+            assert (found.type, found.status) == ("MedicationStatement", Status.MISSING)
             continue
-        assert found.standing is Standing.WORKS
+        assert found.status is Status.WORKS
         assert all(call.works and call.status == 200 and call.milliseconds > 0 for call in found.calls)
         if found.type != "Location":
             assert found.entries > 0
@@ -100,9 +99,9 @@ async def test_sort_is_spelled_as_the_pages_of_each_version_spell_it(onboarding:
 
 
 async def test_each_call_is_made_thrice_and_told_as_it_ends(onboarding: Onboarding) -> None:
-    steps: list[part.Step] = []
+    steps: list[sections.Step] = []
     report = await onboarding.check(await onboarding.provider(), on_step=steps.append)
-    told = [(step.part, step.call) for step in steps]
+    told = [(step.section, step.call) for step in steps]
     assert told[0] == ("statement", report.statement.calls[0])
     parts = [(found.type, found.calls) for found in report.resources]
     for name, calls in (*parts, ("batch", report.batch.calls), ("paging", report.paging.calls)):
@@ -115,7 +114,7 @@ async def test_each_call_is_made_thrice_and_told_as_it_ends(onboarding: Onboardi
 async def test_a_call_that_has_taken_long_enough_is_not_made_again(
     onboarding: Onboarding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part, "_PATIENCE_MILLISECONDS", 0)
+    monkeypatch.setattr(sections, "_ENOUGH_MILLISECONDS", 0)
     report = await onboarding()
     assert {call.repeats for found in report.resources for call in found.calls} == {1}
     assert report.verdict is Verdict.LOADS
@@ -132,7 +131,7 @@ async def test_the_patient_can_be_given(onboarding: Onboarding) -> None:
 async def test_a_patient_that_is_not_there_is_a_provider_that_does_not_load(onboarding: Onboarding) -> None:
     report = await onboarding(patient_id="nobody")
     assert report.verdict is Verdict.DOES_NOT_LOAD
-    assert resource(report, "Patient").standing is Standing.MISSING
+    assert resource(report, "Patient").status is Status.MISSING
 
 
 @pytest.mark.parametrize("id", ["", "a/b", "..", "a?b", "a" * 256])
@@ -166,8 +165,8 @@ async def test_a_web_page_is_not_fhir(onboarding: Onboarding) -> None:
     assert report.verdict is Verdict.DOES_NOT_LOAD
     assert problems(report) == [("statement", ProblemKind.NOT_FHIR), ("Patient", ProblemKind.NOT_FHIR)]
     patient = resource(report, "Patient")
-    assert (patient.standing, patient.calls[0].status, patient.calls[0].media_type) == (
-        Standing.FAILED,
+    assert (patient.status, patient.calls[0].status, patient.calls[0].media_type) == (
+        Status.FAILED,
         200,
         "text/html",
     )
@@ -244,9 +243,9 @@ async def test_slow_is_what_takes_longer_than_the_threshold(
         if type_of(request) == "Coverage":
             await asyncio.sleep(0.15)
 
-    monkeypatch.setattr(part, "SLOW_MILLISECONDS", 100)
+    monkeypatch.setattr(sections, "SLOW_MILLISECONDS", 100)
     report = await onboarding(twist=twist)
-    assert resource(report, "Coverage").standing is Standing.SLOW
+    assert resource(report, "Coverage").status is Status.SLOW
     assert report.verdict is Verdict.LOADS_WITH_GAPS
     assert "Coverages (0." in next(line for line in summary(report).splitlines() if line.startswith("Slow: "))
 
@@ -260,7 +259,7 @@ async def test_a_server_that_does_not_answer_in_time_is_told(onboarding: Onboard
 
     report = await onboarding(twist=twist, TimeoutSeconds="1")
     stopped.set()
-    assert resource(report, "Condition").standing is Standing.FAILED
+    assert resource(report, "Condition").status is Status.FAILED
     assert ("Condition", ProblemKind.TIMEOUT) in problems(report)
 
 
@@ -278,8 +277,8 @@ async def test_a_wrong_credential_is_told(onboarding: Onboarding) -> None:
     report = await onboarding(RIVERSIDE, secret="gateway:wrong")
     assert report.verdict is Verdict.DOES_NOT_LOAD
     assert problems(report) == [("Patient", ProblemKind.CREDENTIAL_REFUSED)]
-    assert resource(report, "Patient").standing is Standing.REFUSED
-    assert resource(report, "Observation").standing is Standing.UNCHECKED
+    assert resource(report, "Patient").status is Status.REFUSED
+    assert resource(report, "Observation").status is Status.UNCHECKED
 
 
 async def test_a_credential_that_can_not_be_made_is_told_with_its_reason(onboarding: Onboarding) -> None:
@@ -296,18 +295,18 @@ async def test_a_credential_that_can_not_be_made_is_told_with_its_reason(onboard
 @pytest.mark.parametrize(
     ("status", "standing", "kind"),
     [
-        (403, Standing.REFUSED, ProblemKind.FORBIDDEN),
-        (404, Standing.MISSING, ProblemKind.NOT_FOUND),
-        (400, Standing.REFUSED, ProblemKind.REFUSED),
-        (500, Standing.FAILED, ProblemKind.SERVER_ERROR),
-        (307, Standing.FAILED, ProblemKind.REDIRECT),
+        (403, Status.REFUSED, ProblemKind.FORBIDDEN),
+        (404, Status.MISSING, ProblemKind.NOT_FOUND),
+        (400, Status.REFUSED, ProblemKind.REFUSED),
+        (500, Status.FAILED, ProblemKind.SERVER_ERROR),
+        (307, Status.FAILED, ProblemKind.REDIRECT),
     ],
 )
 async def test_a_type_that_fails_is_told_and_hurts_no_other(
-    onboarding: Onboarding, status: int, standing: Standing, kind: ProblemKind
+    onboarding: Onboarding, status: int, standing: Status, kind: ProblemKind
 ) -> None:
     report = await onboarding(twist=for_type("Coverage", lambda: refusal(status)))
-    assert resource(report, "Coverage").standing is standing
+    assert resource(report, "Coverage").status is standing
     assert problems(report) == [("Coverage", kind)]
     assert report.verdict is Verdict.LOADS_WITH_GAPS
     assert [call.works for call in report.batch.calls] == [True]
@@ -320,7 +319,7 @@ async def test_a_refused_type_that_the_statement_does_not_declare_is_missing(onb
             declared[:] = [found for found in declared if found["type"] != "Coverage"]
         return refusal(400) if type_of(request) == "Coverage" else None
 
-    assert resource(await onboarding(twist=twist), "Coverage").standing is Standing.MISSING
+    assert resource(await onboarding(twist=twist), "Coverage").status is Status.MISSING
 
 
 async def test_a_refused_sort_is_told_apart(onboarding: Onboarding) -> None:
@@ -330,8 +329,8 @@ async def test_a_refused_sort_is_told_apart(onboarding: Onboarding) -> None:
     report = await onboarding(twist=twist)
     encounters = resource(report, "Encounter")
     assert problems(report) == [("Encounter", ProblemKind.SORT_REFUSED)]
-    assert (encounters.standing, encounters.entries) == (Standing.REFUSED, 2)
-    assert resource(report, "Location").standing is Standing.WORKS
+    assert (encounters.status, encounters.entries) == (Status.REFUSED, 2)
+    assert resource(report, "Location").status is Status.WORKS
 
 
 async def test_an_answer_that_is_cut_off_or_xml_or_another_resource_is_told(onboarding: Onboarding) -> None:
@@ -362,7 +361,7 @@ async def test_resources_that_the_gateway_would_hold_back_are_told(onboarding: O
 async def test_a_type_that_the_row_leaves_out_is_not_asked_for(onboarding: Onboarding) -> None:
     report = await onboarding(Types="Patient,Observation,Encounter,Location")
     assert ("Coverage", ProblemKind.NOT_LET_THROUGH) in problems(report)
-    assert resource(report, "Coverage").standing is Standing.UNCHECKED
+    assert resource(report, "Coverage").status is Status.UNCHECKED
     assert not any("Coverage" in target for target in onboarding.targets)
     assert (await onboarding(Types="Observation")).verdict is Verdict.DOES_NOT_LOAD
 
@@ -438,7 +437,7 @@ async def test_locations_are_read_by_references_to_the_server_itself(
 
     report = await onboarding(twist=twist)
     assert problems(report) == found
-    assert resource(report, "Location").standing is (Standing.UNCHECKED if found else Standing.WORKS)
+    assert resource(report, "Location").status is (Status.UNCHECKED if found else Status.WORKS)
 
 
 async def test_a_type_without_entries_is_not_shown_to_work(onboarding: Onboarding) -> None:
@@ -535,7 +534,7 @@ async def test_nothing_of_a_patient_is_in_anything_that_comes_out(
             return web.Response(text=f"MARKED {request.raw_path}", status=500, headers=headers)
         return marked(body)
 
-    steps: list[part.Step] = []
+    steps: list[sections.Step] = []
     provider = await onboarding.provider(twist=twist)
     caplog.set_level(logging.DEBUG)
     report = await onboarding.check(provider, on_step=steps.append)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.fhir.interface import INTERFACE
 from shared.fhir.versions import FhirVersion
-from shared.onboarding.fields import field_reports, is_there
+from shared.onboarding.section import field_reports, is_there
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),

@@ -8,7 +8,7 @@ import pytest
 from shared.directory.provider import BatchMode
 from shared.fhir.interface import types
 from shared.fhir.versions import FhirVersion
-from shared.onboarding import summary as sentences
+from shared.onboarding import report as reports
 from shared.onboarding.problem import Problem, ProblemKind
 from shared.onboarding.report import (
     BatchReport,
@@ -17,15 +17,15 @@ from shared.onboarding.report import (
     PagingReport,
     Report,
     ResourceReport,
-    Standing,
     StatementReport,
+    Status,
     Verdict,
+    summary,
     to_json,
 )
-from shared.onboarding.summary import summary
 
 CALL = CallReport("GET Patient/[id]", True, 200, "application/fhir+json", 12.345, 3)
-PATIENT = ResourceReport("Patient", Standing.WORKS, False, (CALL,), 3, True, (FieldReport("name.given", True, 3, 3),))
+PATIENT = ResourceReport("Patient", Status.WORKS, False, (CALL,), 3, True, (FieldReport("name.given", True, 3, 3),))
 REPORT = Report(
     "72f988bf-86f1-41af-91ab-2d7cd011db47",
     "Riverside",
@@ -89,13 +89,13 @@ def test_a_whole_provider_is_one_sentence() -> None:
 def test_the_same_problem_of_several_types_is_one_sentence() -> None:
     missing = (Problem(ProblemKind.NOT_FOUND, "x", "404"),)
     report = with_resources(
-        ResourceReport("Condition", Standing.MISSING, problems=missing),
-        ResourceReport("Coverage", Standing.MISSING, problems=missing),
-        ResourceReport("Observation", Standing.UNCHECKED),
-        ResourceReport("Encounter", Standing.SLOW, calls=(replace(CALL, milliseconds=2345.6),)),
+        ResourceReport("Condition", Status.MISSING, problems=missing),
+        ResourceReport("Coverage", Status.MISSING, problems=missing),
+        ResourceReport("Observation", Status.UNCHECKED),
+        ResourceReport("Encounter", Status.SLOW, calls=(replace(CALL, milliseconds=2345.6),)),
         ResourceReport(
             "MedicationRequest",
-            Standing.WORKS,
+            Status.WORKS,
             fields=(FieldReport("authoredOn", True, 7, 10), FieldReport("a|b", False, 0, 1)),
         ),
     )
@@ -113,15 +113,15 @@ def test_the_same_problem_of_several_types_is_one_sentence() -> None:
 
 def test_a_type_that_is_spare_is_no_gap() -> None:
     missing = (Problem(ProblemKind.NOT_FOUND, "x", "404"),)
-    report = with_resources(ResourceReport("MedicationStatement", Standing.MISSING, True, problems=missing))
+    report = with_resources(ResourceReport("MedicationStatement", Status.MISSING, True, problems=missing))
     assert (report.verdict, summary(report)) == (Verdict.LOADS, summary(REPORT))
 
 
 @pytest.mark.parametrize(
     "patient",
     [
-        replace(PATIENT, standing=Standing.FAILED),
-        replace(PATIENT, standing=Standing.UNCHECKED),
+        replace(PATIENT, status=Status.FAILED),
+        replace(PATIENT, status=Status.UNCHECKED),
         replace(PATIENT, fields=(FieldReport("gender", True, 0, 3),)),
     ],
 )
@@ -141,4 +141,4 @@ def test_every_problem_has_a_text_and_says_what_to_do(kind: ProblemKind) -> None
 
 
 def test_every_type_of_the_interface_has_a_name_for_people() -> None:
-    assert set(sentences._NAMES) == {"statement", "batch", "paging"}.union(*map(types, FhirVersion))
+    assert set(reports._NAMES) == {"statement", "batch", "paging"}.union(*map(types, FhirVersion))

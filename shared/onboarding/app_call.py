@@ -1,4 +1,4 @@
-"""The calls the app makes, as questions to a provider; their labels hold names of types and parameters alone."""
+"""The app's calls to a provider; their labels hold names of types and parameters, never values."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ _COUNT = ("_count", "50")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One call. `answered_by` are the resource types of a right answer; `page_url` is the URL of a further page."""
+class AppCall:
+    """One call. `expected` are the resource types of a right response; `page_url` is the URL of a further page."""
 
     label: str
     method: str
     interaction: Interaction
-    answered_by: frozenset[str]
+    expected: frozenset[str]
     query: str = ""
     body: bytes | None = None
     body_type: str | None = None
     page_url: str | None = None
 
 
-def statement() -> Question:
-    """The provider's statement, of whatever version it turns out to be."""
+def statement() -> AppCall:
+    """The read of the provider's statement, whatever its version."""
     types = frozenset({"Conformance", "CapabilityStatement"})
-    return Question("GET metadata", "GET", parse("GET", "metadata", "", {}), types)
+    return AppCall("GET metadata", "GET", parse("GET", "metadata", "", {}), types)
 
 
 def is_id(text: object) -> bool:
@@ -49,20 +49,20 @@ def is_id(text: object) -> bool:
         return False
 
 
-def read(type: str, id: str) -> Question:
+def read(type: str, id: str) -> AppCall:
     """A read; the id must be one."""
-    return Question(f"GET {type}/[id]", "GET", parse("GET", f"{type}/{id}", "", {}), frozenset({type}))
+    return AppCall(f"GET {type}/[id]", "GET", parse("GET", f"{type}/{id}", "", {}), frozenset({type}))
 
 
-def search(type: str, pairs: Pairs) -> Question:
+def search(type: str, pairs: Pairs) -> AppCall:
     """A search by GET."""
     interaction = parse("GET", type, "", {})
-    return Question(f"GET {type}?{_names(pairs)}", "GET", interaction, frozenset({"Bundle"}), encoded(pairs))
+    return AppCall(f"GET {type}?{_names(pairs)}", "GET", interaction, frozenset({"Bundle"}), encoded(pairs))
 
 
-def search_by_form(type: str, pairs: Pairs) -> Question:
+def search_by_form(type: str, pairs: Pairs) -> AppCall:
     """A search by POST [type]/_search."""
-    return Question(
+    return AppCall(
         f"POST {type}/_search?{_names(pairs)}",
         "POST",
         parse("POST", f"{type}/_search", "", {}),
@@ -72,11 +72,11 @@ def search_by_form(type: str, pairs: Pairs) -> Question:
     )
 
 
-def batch(version: FhirVersion, searches: Iterable[Question]) -> Question:
+def batch(version: FhirVersion, searches: Iterable[AppCall]) -> AppCall:
     """Searches by GET in one batch, posted to the base."""
-    urls = [f"{question.interaction.path}?{question.query}" for question in searches]
+    urls = [f"{call.interaction.path}?{call.query}" for call in searches]
     entries = [{"request": {"method": "GET", "url": url}} for url in urls]
-    return Question(
+    return AppCall(
         "POST [base] batch",
         "POST",
         Interaction(InteractionKind.BATCH, ""),
@@ -86,13 +86,13 @@ def batch(version: FhirVersion, searches: Iterable[Question]) -> Question:
     )
 
 
-def further_page(of: Question, url: str) -> Question:
+def further_page(search: AppCall, url: str) -> AppCall:
     """The page of a search that a next link leads to, always by GET."""
-    return Question(f"next page of {of.label}", "GET", of.interaction, of.answered_by, page_url=url)
+    return AppCall(f"next page of {search.label}", "GET", search.interaction, search.expected, page_url=url)
 
 
 def chart_search(version: FhirVersion, interface: ResourceInterface, patient_id: str) -> Pairs:
-    """How the app asks for a patient's resources of a type; empty for a type that it does not search by patient."""
+    """The app's search for a patient's resources of a type; empty for a type that it does not search by patient."""
     names = {parameter.name for parameter in interface.search_parameters}
     if "patient" not in names:
         return ()
@@ -109,10 +109,10 @@ def chart_search(version: FhirVersion, interface: ResourceInterface, patient_id:
 
 
 def patient_searches(version: FhirVersion, interface: ResourceInterface, patient: Resource) -> tuple[Pairs, ...]:
-    """The searches that find a patient by what it says of itself, first the one without which the app is of no use.
+    """The searches that find a patient by its own values, first the one without which the app is of no use.
 
-    That is by given and family name, or by id for a patient without. Each parameter of the interface for which the
-    patient has a value follows alone.
+    That one is by given and family name, or by id for a patient without them. A search by each single parameter of the
+    interface for which the patient has a value follows.
     """
     values = _search_values(patient)
     single = [
@@ -131,7 +131,7 @@ def without_sort(pairs: Pairs) -> Pairs:
 
 
 def encoded(pairs: Pairs) -> str:
-    """A query or form; names stand as the app writes them: `_sort:desc=date`."""
+    """A query or form; the app leaves names as they are: `_sort:desc=date`."""
     return "&".join(f"{name}={quote(value, safe='-')}" for name, value in pairs)
 
 

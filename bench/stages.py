@@ -33,7 +33,7 @@ _STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "links mapped up": ((gateway, "rewrite_form"), (gateway, "resource_body"), (gateway, "form_body")),
     "provider's credential": ((Exchange, "_proof"),),
     "HTTP to the provider (aiohttp)": ((Transport, "send"),),
-    "answer checked": ((exchange, "check_answer"),),
+    "answer checked": ((exchange, "check_response"),),
     "links of paging": ((Exchange, "_links"),),
     "answer read, links mapped down": ((exchange, "paused"),),
     "request parsed": ((endpoint, "parse_token_request"), (endpoint, "parse_scope_request")),

@@ -1,6 +1,4 @@
-"""Content codings (RFC 9110 section 8.4): of our answers gzip, where the client takes it and it pays; of providers'
-answers whatever zlib can undo, in bounds.
-"""
+"""Content codings (RFC 9110 section 8.4): gzip for responses, and the decoding of providers' in bounds."""
 
 import asyncio
 import re
@@ -11,11 +9,11 @@ from functools import lru_cache
 
 from shared.message import Response
 
-_LEAST_BYTES = 1_400  # less fits into one packet as it is
+_MIN_BYTES = 1_400  # less fits into one packet as it is
 _THREAD_BYTES = 262_144  # more takes milliseconds, during which other requests go on
 _LEVEL = 1  # measured on FHIR's examples: 4 to 8 times smaller, in a third of the default level's time
 _GZIP_FORMAT = 31
-_LONGEST_READ = 1_000
+_MAX_READ = 1_000
 _CODING = re.compile(r"\s*(gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?", re.ASCII | re.IGNORECASE)
 _MAX_CODINGS = 3
 _MAX_MEMBERS = 1_000  # bgzip makes one of each 64 KB
@@ -31,11 +29,11 @@ async def encoded(response: Response, accept_encoding: str | None) -> Response:
     A body with a strong ETag stays as it is: the tag stands for these very bytes (section 8.8.3.3).
     """
     body, etag = response.body, response.headers.get("ETag", "W/")
-    if len(body) < _LEAST_BYTES or not etag.startswith("W/"):
+    if len(body) < _MIN_BYTES or not etag.startswith("W/"):
         return response
     vary = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
     headers = {**response.headers, "Vary": vary}
-    if not _takes_gzip((accept_encoding or "")[:_LONGEST_READ]):
+    if not _takes_gzip((accept_encoding or "")[:_MAX_READ]):
         return replace(response, headers=headers)
     compressed = _gzip(body) if len(body) < _THREAD_BYTES else await asyncio.to_thread(_gzip, body)
     return Response(response.status, {**headers, "Content-Encoding": "gzip"}, compressed)
@@ -64,7 +62,7 @@ class TooLarge(Exception):
 class Decoder:
     """Undoes the codings of a Content-Encoding header, the last one first; no step of it unpacks to over `limit` bytes.
 
-    gzip, x-gzip and deflate are known, the latter with or without its zlib wrapper, as servers send both; one answer
+    gzip, x-gzip and deflate are known, the latter with or without its zlib wrapper, as servers send both; one response
     may have three of them. Raises Undecodable.
     """
 

@@ -15,10 +15,10 @@ from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
 from shared.fhir.batch import BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
 from shared.fhir.document import Steps
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import Interaction, InteractionKind, parse
+from shared.fhir.interaction import BUNDLES, READS, WITH_RESOURCE, Interaction, InteractionKind, parse
 from shared.fhir.negotiation import content_accept, negotiate, spelled_format
-from shared.fhir.outcome import NOT_KEPT, error_response, format_for_errors
-from shared.fhir.paging import PAGE_PARAMETER, Asked, NoPage, page_handle
+from shared.fhir.outcome import NO_STORE, error_response, format_for_errors
+from shared.fhir.paging import PAGE_PARAMETER, BundleRequest, InvalidPageLink, page_handle
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
@@ -48,11 +48,6 @@ from shared.upstream.search import FORM, with_accurate_total
 
 _DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
 _BINARY = re.compile(r"Binary/[^/_][^/]*(?:/_history/[^/]+)?/?")  # read and vread
-_BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
-_WITH_RESOURCE = frozenset({InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH})
-_READS = frozenset(
-    {InteractionKind.READ, InteractionKind.VREAD, InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE}
-)
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +98,7 @@ class Gateway:
             if version is None:
                 raise FhirError(404, "not-found", f"There is no such FHIR base; there are {', '.join(bases)}.")
             response = await self._serve(request, base, version, path, trace)
-            response = replace(response, headers={**response.headers, **NOT_KEPT})
+            response = replace(response, headers={**response.headers, **NO_STORE})
             response = await encoded(response, request.headers.get("accept-encoding"))
         except Exception as error:
             format = format_for_errors(parameters(request), request.headers.get("accept"))
@@ -137,7 +132,7 @@ class Gateway:
         request = _with_own_criteria(context, request, path)
         interaction = parse(request.method, path, request.query, request.headers)
         trace.interaction = interaction.kind.value
-        if interaction.kind in _BUNDLES:
+        if interaction.kind in BUNDLES:
             return await self._bundle(context, request, interaction, trace)
         if interaction.kind is InteractionKind.SEARCH_TYPE and (handle := page_handle(parameters(request))):
             return await self._further_page(context, request, interaction, handle, trace)
@@ -148,7 +143,7 @@ class Gateway:
         if request.method == "POST" and interaction.kind is InteractionKind.SEARCH_TYPE:
             body, body_type = form_body(context, request), FORM
             authorize(interaction, f"{query}&{body.decode('latin-1')}", context.permissions)
-        elif interaction.kind in _WITH_RESOURCE or (interaction.kind is InteractionKind.OPERATION and request.body):
+        elif interaction.kind in WITH_RESOURCE or (interaction.kind is InteractionKind.OPERATION and request.body):
             body, body_type = await resource_body(context, request, interaction)
         sent = FhirRequest(
             request.method, interaction, query, request.headers, body, body_type, accept=_content_accept(request, path)
@@ -235,7 +230,7 @@ class Gateway:
         authorize(interaction, "", context.permissions)
         try:
             url = paging(context).page(page.url, page.url, interaction).url
-        except NoPage:
+        except InvalidPageLink:
             raise FhirError(410, "not-found", "This page is not let through any more. Search again.") from None
         method = "HEAD" if request.method == "HEAD" else "GET"
         query = f"{PAGE_PARAMETER}={handle}"
@@ -273,8 +268,8 @@ class Gateway:
             headers=request.headers,
             body=batch_body(kind, allowed, body.format, provider.version),
             body_type=provider.version.media_type(body.format),
-            repeatable=all(entry.interaction.kind in _READS for entry, _ in allowed),
-            entries=tuple(Asked(entry.interaction, entry.query) for entry, _ in allowed),
+            repeatable=all(entry.interaction.kind in READS for entry, _ in allowed),
+            entries=tuple(BundleRequest(entry.interaction, entry.query) for entry, _ in allowed),
         )
         context.hold.keep(len(sent.body or b""))
         return await self._exchange.perform(context, sent)

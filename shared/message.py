@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer. `headers` has one value per name and never a Content-Length, which the server computes."""
+    """A complete response. `headers` has one value per name and never a Content-Length, which the server computes."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)

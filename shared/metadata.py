@@ -10,8 +10,7 @@ import orjson
 from shared.fhir.errors import FhirError
 from shared.fhir.negotiation import content_type, negotiate
 from shared.fhir.outcome import error_response, format_for_errors
-from shared.fhir.smart_configuration import smart_configuration
-from shared.fhir.statement import statement
+from shared.fhir.statement import smart_configuration, statement
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.fhir.xml_writer import to_xml
 from shared.message import Request, Response
@@ -35,7 +34,7 @@ _OPTIONS = Response(
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A rendered document: what GET answers, and what it answers to a client that has it already."""
+    """A rendered document: the response to GET, and the one to a client that has it already."""
 
     etag: str
     found: Response
@@ -46,7 +45,7 @@ class DocumentEndpoint:
     """Answers GET, HEAD and OPTIONS of `/{base}/metadata` and `/{base}/.well-known/smart-configuration`.
 
     `base` is `fhir` (which speaks `default_version`) or a FHIR version's name, in any case, as the Functions host
-    matches routes. Anything else is answered with an OperationOutcome of 404, 405 or 406; nothing is raised.
+    matches routes. The response to anything else is an OperationOutcome of 404, 405 or 406; nothing is raised.
     Documents are rendered when first asked for, and kept: there is a fixed number of them.
     """
 
@@ -63,13 +62,13 @@ class DocumentEndpoint:
     async def __call__(self, request: Request) -> Response:
         base, _, name = request.path.strip("/").lower().partition("/")
         try:
-            response = self._answer(request, base, name)
+            response = self._response(request, base, name)
         except FhirError as error:
             format = format_for_errors(request.query, request.headers.get("accept"))
             response = error_response(error, self._versions.get(base, self._default_version), format)
         return Response(response.status, response.headers) if request.method == "HEAD" else response
 
-    def _answer(self, request: Request, base: str, name: str) -> Response:
+    def _response(self, request: Request, base: str, name: str) -> Response:
         if base not in self._versions or name not in (_STATEMENT, _SMART_CONFIGURATION):
             raise FhirError(
                 404, "not-found", f"There is {_STATEMENT} and {_SMART_CONFIGURATION} here, and nothing else"

@@ -1,4 +1,4 @@
-"""What is answered outside the FHIR bases: which bases there are."""
+"""The responses outside the FHIR bases, which name the bases there are."""
 
 from html import escape
 

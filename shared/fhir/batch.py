@@ -3,17 +3,19 @@
 They are taken out of the client's envelope and judged one by one; what goes up is written from what was judged.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import starmap
+from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 import orjson
 
-from shared.fhir.binary_patch import binary_of
 from shared.fhir.document import Bundle, Entry, Resource, Steps
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
@@ -22,6 +24,7 @@ from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirFormat, FhirVersion
 
 MAX_ENTRIES = 500
+JSON_PATCH = "application/json-patch+json"
 _URL = re.compile(r"[!-~]+")
 _HEADER = re.compile(r"[ -~]+")
 _CONDITIONS = (
@@ -101,7 +104,7 @@ def batch_body(
     `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Patient/1"}}]}`
     """
     entries = (
-        (entry, binary_of(content, format, version) if content is not None and entry.is_json_patch else content)
+        (entry, _binary_of(content, format, version) if content is not None and entry.is_json_patch else content)
         for entry, content in entries
     )
     if format is FhirFormat.XML:
@@ -113,6 +116,22 @@ def batch_body(
         kind.value.encode(),
         b',"entry":[%b]' % written if written else b"",
     )
+
+
+def json_patch_of(content: bytes, format: FhirFormat) -> bytes:
+    """The JSON Patch in base64 that a Binary, read before, holds (http://hl7.org/fhir/R4/http.html#jsonpatch).
+
+    Raises FhirError (400) for anything else.
+    """
+    members = _binary_members(content, format)
+    data = members.get("data") or members.get("content")
+    media_type = str(members.get("contentType")).partition(";")[0].strip().lower()
+    try:
+        if media_type == JSON_PATCH and isinstance(data, str):
+            return base64.b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise FhirError(400, "invalid", f"A Binary that patches holds {JSON_PATCH} in base64.")
 
 
 def _entry(index: int, entry: Entry, links: LinkMap) -> BatchEntry | RefusedEntry:
@@ -220,3 +239,24 @@ def _xml_entry(entry: BatchEntry, content: bytes | None) -> bytes:
 
 def _attribute(value: str) -> str:
     return quoteattr(value, {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"})
+
+
+def _binary_of(patch: bytes, format: FhirFormat, version: FhirVersion) -> bytes:
+    """The Binary that stands for a JSON Patch in a batch of this format and version."""
+    name = "data" if version is FhirVersion.R4 else "content"
+    data = base64.b64encode(patch).decode()
+    if format is FhirFormat.JSON:
+        return orjson.dumps({"resourceType": "Binary", "contentType": JSON_PATCH, name: data})
+    return (
+        f'<Binary xmlns="http://hl7.org/fhir"><contentType value="{JSON_PATCH}"/><{name} value="{data}"/></Binary>'
+    ).encode()
+
+
+def _binary_members(content: bytes, format: FhirFormat) -> dict[str, object]:
+    if format is FhirFormat.JSON:
+        try:
+            return dict(orjson.loads(content))
+        except orjson.JSONDecodeError:
+            return {}
+    root = ElementTree.fromstring(content)  # noqa: S314 (it was read before, and has no document type)
+    return {element.tag.rpartition("}")[2]: element.get("value") for element in root}

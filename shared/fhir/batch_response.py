@@ -1,4 +1,4 @@
-"""The answer to a batch, put together from the answers to its entries."""
+"""The response to a batch, put together from the responses to its entries."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -21,8 +21,8 @@ _SCHEMA_LOCATION = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class EntryAnswer:
-    """One entry's answer. `body` is the resource or, with a `status` of 400 and more, the OperationOutcome.
+class EntryResponse:
+    """The response to one entry. `body` is the resource or, with a `status` of 400 and more, the OperationOutcome.
 
     It goes in as the bytes it came in, so that numbers keep their digits.
     """
@@ -34,50 +34,50 @@ class EntryAnswer:
     etag: str | None = None
 
 
-def batch_response(answers: Iterable[EntryAnswer], version: FhirVersion, format: FhirFormat) -> bytes:
+def batch_response(responses: Iterable[EntryResponse], version: FhirVersion, format: FhirFormat) -> bytes:
     """A Bundle of type batch-response (http://hl7.org/fhir/R4/http.html#transaction-response).
 
     An OperationOutcome stands in `entry.response.outcome`; DSTU2 has no such element, so that there it is the
     entry's resource. A `fullUrl` stands once: two entries may not have the same (invariant bdl-7).
     """
-    answers = _named_once(answers)
+    responses = _named_once(responses)
     if format is FhirFormat.XML:
-        entries = b"".join(_xml_entry(answer, version) for answer in answers)
+        entries = b"".join(_xml_entry(response, version) for response in responses)
         return b'<Bundle xmlns="http://hl7.org/fhir"><type value="batch-response"/>' + entries + b"</Bundle>"
-    entries = b",".join(_json_entry(answer, version) for answer in answers)
+    entries = b",".join(_json_entry(response, version) for response in responses)
     member = b',"entry":[' + entries + b"]" if entries else b""
     return b'{"resourceType":"Bundle","type":"batch-response"' + member + b"}"
 
 
-def _named_once(answers: Iterable[EntryAnswer]) -> Iterator[EntryAnswer]:
+def _named_once(responses: Iterable[EntryResponse]) -> Iterator[EntryResponse]:
     seen = set[str | None]()
-    for answer in answers:
-        yield replace(answer, full_url=None) if answer.full_url in seen else answer
-        seen.add(answer.full_url)
+    for response in responses:
+        yield replace(response, full_url=None) if response.full_url in seen else response
+        seen.add(response.full_url)
 
 
-def _json_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
+def _json_entry(response: EntryResponse, version: FhirVersion) -> bytes:
     parts = []
-    if answer.full_url is not None:
-        parts.append(b'"fullUrl":' + orjson.dumps(answer.full_url))
-    resource, outcome = _places(answer, version)
+    if response.full_url is not None:
+        parts.append(b'"fullUrl":' + orjson.dumps(response.full_url))
+    resource, outcome = _places(response, version)
     if resource:
         parts.append(b'"resource":' + resource)
-    response = orjson.dumps(dict(_response(answer)))
+    written = orjson.dumps(dict(_elements(response)))
     if outcome:
-        response = response[:-1] + b',"outcome":' + outcome + b"}"
-    parts.append(b'"response":' + response)
+        written = written[:-1] + b',"outcome":' + outcome + b"}"
+    parts.append(b'"response":' + written)
     return b"{" + b",".join(parts) + b"}"
 
 
-def _xml_entry(answer: EntryAnswer, version: FhirVersion) -> bytes:
-    resource, outcome = map(_root, _places(answer, version))
-    entry = f"<fullUrl value={quoteattr(answer.full_url)}/>" if answer.full_url is not None else ""
-    response = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _response(answer))
+def _xml_entry(response: EntryResponse, version: FhirVersion) -> bytes:
+    resource, outcome = map(_root, _places(response, version))
+    entry = f"<fullUrl value={quoteattr(response.full_url)}/>" if response.full_url is not None else ""
+    elements = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _elements(response))
     parts = [b"<entry>", entry.encode()]
     if resource:
         parts += [b"<resource>", resource, b"</resource>"]
-    parts += [b"<response>", response.encode()]
+    parts += [b"<response>", elements.encode()]
     if outcome:
         parts += [b"<outcome>", outcome, b"</outcome>"]
     return b"".join((*parts, b"</response></entry>"))
@@ -91,17 +91,17 @@ def _root(body: bytes) -> bytes:
     return hint[1] + root[hint.end() :] if hint else root
 
 
-def _places(answer: EntryAnswer, version: FhirVersion) -> tuple[bytes, bytes]:
+def _places(response: EntryResponse, version: FhirVersion) -> tuple[bytes, bytes]:
     """What goes into `entry.resource`, and what into `entry.response.outcome`."""
-    failed = answer.status >= 400 and version is not FhirVersion.DSTU2
-    return (b"", answer.body) if failed else (answer.body, b"")
+    failed = response.status >= 400 and version is not FhirVersion.DSTU2
+    return (b"", response.body) if failed else (response.body, b"")
 
 
-def _response(answer: EntryAnswer) -> list[tuple[str, str]]:
+def _elements(response: EntryResponse) -> list[tuple[str, str]]:
     """The elements of `entry.response` before the outcome, in their order."""
     try:
-        status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        status = f"{response.status} {HTTPStatus(response.status).phrase}"
     except ValueError:
-        status = str(answer.status)
-    elements = [("status", status), ("location", answer.location), ("etag", answer.etag)]
+        status = str(response.status)
+    elements = [("status", status), ("location", response.location), ("etag", response.etag)]
     return [(name, value) for name, value in elements if value is not None]

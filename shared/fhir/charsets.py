@@ -10,7 +10,7 @@ CHARSETS = frozenset({"iso-8859-1", "iso-8859-15", "latin1", "windows-1252", "ut
 _UTF8 = frozenset({"utf-8", "utf8", "us-ascii"})
 _SLICE = 500_000
 _DECLARATION = re.compile(r"""(<\?xml\s[^<>?]*?)\sencoding\s*=\s*(?:"([^"<>?]*)"|'([^'<>?]*)')""")
-_LONGEST_DECLARATION = 200  # bytes
+_MAX_DECLARATION = 200  # bytes
 
 
 def to_utf8(body: bytes, charset: str | None) -> Steps[bytes]:
@@ -26,7 +26,7 @@ def to_utf8(body: bytes, charset: str | None) -> Steps[bytes]:
             raise Unreadable("it has two byte order marks")
     elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         named = "utf-16"
-    start = body[:_LONGEST_DECLARATION].decode(named if named in CHARSETS else "latin-1", "replace")
+    start = body[:_MAX_DECLARATION].decode(named if named in CHARSETS else "latin-1", "replace")
     declared = _DECLARATION.match(start)
     if named is None:
         named = (declared[2] or declared[3]).lower() if declared else "utf-8"

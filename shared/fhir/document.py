@@ -1,7 +1,7 @@
 """A FHIR body as policy reads it: the resources it holds, and of Bundles the envelope around them.
 
 `json_document.read` and `xml_document.read` make one of the bytes, in both directions. They refuse what two readers
-could read differently, so that what is judged here is what the other side reads.
+could read differently, so that policy checks what the other side reads.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -17,7 +17,7 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 
 MAX_DEPTH = 250  # of elements or objects inside each other; the deepest of the official examples has 30
-MAX_BUNDLE_DEPTH = 5  # of Bundles inside each other; a batch's answer has two
+MAX_BUNDLE_DEPTH = 5  # of Bundles inside each other; a batch's response has two
 MAX_LINKS = 1_000  # of a Bundle
 MAX_REFERENCES = 1_000  # with criteria, in one body
 

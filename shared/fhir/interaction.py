@@ -32,17 +32,14 @@ class InteractionKind(Enum):
     OPERATION = "operation"
 
 
-# Those that are answered with the resource they are about, an OperationOutcome, or nothing.
-OF_ONE_RESOURCE = frozenset(
-    {
-        InteractionKind.READ,
-        InteractionKind.VREAD,
-        InteractionKind.CREATE,
-        InteractionKind.UPDATE,
-        InteractionKind.PATCH,
-        InteractionKind.DELETE,
-    }
-)
+# Every type of the interface is served by these, and a provider may be asked them twice.
+READS = (InteractionKind.READ, InteractionKind.VREAD, InteractionKind.HISTORY_INSTANCE, InteractionKind.SEARCH_TYPE)
+WITH_RESOURCE = frozenset({InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH})
+WRITES = WITH_RESOURCE | {InteractionKind.DELETE}
+BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
+PAGED = frozenset({InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE})
+# The response to these is the resource they are about, an OperationOutcome, or nothing.
+OF_ONE_RESOURCE = WRITES | {InteractionKind.READ, InteractionKind.VREAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ _INTERACTIONS: Mapping[tuple[int, str], Mapping[str, InteractionKind]] = {
     (_INSTANCE, "*"): {"GET": InteractionKind.SEARCH_TYPE},
 }
 _CONDITIONAL = frozenset({InteractionKind.UPDATE, InteractionKind.PATCH, InteractionKind.DELETE})
-# Of the parameters that begin with an underscore, those that select resources; the others shape the answer.
+# Of the parameters that begin with an underscore, those that select resources; the others shape the response.
 _SELECTING = frozenset(
     {"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_text", "_content", "_language", "_has"}
 )
@@ -168,7 +165,7 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Int
 
 
 def _selects(query: str) -> bool:
-    """Whether a raw query has a parameter that narrows a search: one with a value, and not only for the answer's form.
+    """Whether a raw query has a parameter with a value that narrows a search, and does not only shape the response.
 
     A ";" ends the value, as some servers read it.
     """

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 from shared.fhir.versions import FhirVersion
 
-READ_INTERACTIONS = ("read", "vread", "history-instance", "search-type")
-"""What every type of the interface offers (http://hl7.org/fhir/restful-interaction, the same codes in all versions)."""
-
 
 @dataclass(frozen=True, slots=True)
 class SearchParameter:

@@ -1,6 +1,6 @@
 """Which format a client asks for, and which one a body has (http://hl7.org/fhir/R4/http.html#mime-type, RFC 9110).
 
-Every spelling of every FHIR version is understood on every base: clients keep theirs when a server moves on. Answers
+Every spelling of every FHIR version is understood on every base: clients keep theirs when a server moves on. Responses
 are spelled as the base's version registers it.
 """
 
@@ -29,7 +29,7 @@ _ANY, _ANY_APPLICATION = "*/*", "application/*"
 _FORMAT_PARAMETER = re.compile(
     r"(?:\A|&)" + "".join(rf"(?:{letter}|%(?i:{ord(letter):02x}))" for letter in "_format") + "=([^&]+)"
 )
-_MOST_READ = 2048  # characters of an Accept header; browsers send 200
+_MAX_READ = 2048  # characters of an Accept header; browsers send 200
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # a comma inside a quoted parameter separates nothing
 _QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(?:\.0*)?")  # RFC 9110, section 12.4.2, and the `.2` that Java sends
 
@@ -44,7 +44,7 @@ class _Range:
 
 
 def negotiate(query: str, accept: str | None, version: FhirVersion) -> FhirFormat:
-    """The format to answer in, by the raw `query` string's `_format`, or else by the Accept header.
+    """The format of the response, by the raw `query` string's `_format`, or else by the Accept header.
 
     Without either it is JSON. Where a client likes both formats as much, the one it names wins over one that only a
     wildcard covers, then the one it names first, then JSON. A browser gets JSON: it lists `application/xml` for the
@@ -68,7 +68,7 @@ def requested_format(query: str, accept: str | None, version: FhirVersion | None
         wanted = _range(asked)
         format = _SHORT.get(wanted.media) or _MEDIA_TYPES.get(_with_plus(wanted.media))
         return format if _is_release(wanted, version) else None
-    return _accepted((accept or "")[:_MOST_READ], version)
+    return _accepted((accept or "")[:_MAX_READ], version)
 
 
 def content_accept(query: str, accept: str | None) -> str | None:
@@ -79,7 +79,7 @@ def content_accept(query: str, accept: str | None) -> str | None:
     if _format_parameter(query):
         return None
     accept = (accept or "").strip()
-    if not accept or len(accept) > _MOST_READ or not accept.isascii() or not accept.isprintable():
+    if not accept or len(accept) > _MAX_READ or not accept.isascii() or not accept.isprintable():
         return _ANY
     ranges = [_range(element) for element in _ELEMENT.findall(accept) if element.strip()]
     fhir = max((wanted.quality for wanted in ranges if wanted.media in _MEDIA_TYPES), default=0.0)
@@ -132,7 +132,7 @@ def media_type_format(content_type: str | None) -> FhirFormat | None:
 
 
 def content_type(version: FhirVersion, format: FhirFormat) -> str:
-    """The Content-Type of an answer."""
+    """The Content-Type of a response."""
     return f"{version.media_type(format)}; charset=utf-8"
 
 

@@ -13,7 +13,7 @@ from shared.fhir.versions import FhirFormat, FhirVersion
 from shared.fhir.xml_writer import to_xml
 from shared.message import Response
 
-NOT_KEPT = {"Cache-Control": "no-store", "Vary": "Authorization"}  # the tenant is in no other part of a request
+NO_STORE = {"Cache-Control": "no-store", "Vary": "Authorization"}  # the tenant is in no other part of a request
 
 _MAX_REWRITTEN_BYTES = 262_144
 # The elements in their order: "" is a value, and what stands in a list may repeat.
@@ -60,11 +60,11 @@ def format_for_errors(query: str, accept: str | None) -> FhirFormat:
 
 
 def error_response(error: FhirError, version: FhirVersion, format: FhirFormat) -> Response:
-    """The answer that `error` stands for: its status and headers, and its OperationOutcome in `format`."""
+    """The response that `error` stands for: its status and headers, and its OperationOutcome in `format`."""
     outcome = operation_outcome(error.code, error.diagnostics)
     return Response(
         error.status,
-        {**error.headers, **NOT_KEPT, "Content-Type": content_type(version, format)},
+        {**error.headers, **NO_STORE, "Content-Type": content_type(version, format)},
         to_xml(outcome) if format is FhirFormat.XML else orjson.dumps(outcome),
     )
 

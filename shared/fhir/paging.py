@@ -1,4 +1,4 @@
-"""Where a Bundle's links lead a client: along a plain gateway link, along a page handle, or nowhere."""
+"""The links of a Bundle to further pages: each becomes a plain link through the gateway, a page handle, or an error."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,15 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from shared.fhir.document import Bundle
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import OF_ONE_RESOURCE, TYPE_PATTERN, Interaction, InteractionKind, parse
+from shared.fhir.interaction import (
+    BUNDLES,
+    OF_ONE_RESOURCE,
+    PAGED,
+    TYPE_PATTERN,
+    Interaction,
+    InteractionKind,
+    parse,
+)
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form
 
@@ -18,8 +26,6 @@ PAGE_PARAMETER = "_page"
 # Those that become handles, the first ones first.
 PAGE_RELATIONS = ("next", "previous", "prev", "first", "last")
 
-_PAGED = frozenset({InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE})
-_BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
 _NOT_IN_A_URL = re.compile(r"(?:%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?@!$&'()*+,;=%])+")  # RFC 3986, sections 3.3, 3.4
 _AUTHORITY = re.compile(r"[A-Za-z0-9._\-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _CURSOR_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
@@ -27,33 +33,38 @@ _TYPE = re.compile(TYPE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a Bundle answers: the interaction, and the client's query, with its form where it was sent by POST."""
+class BundleRequest:
+    """The request that a Bundle responds to; `query` is the client's, with the form of a search by POST."""
 
     interaction: Interaction
     query: str = ""
 
 
-def page_bundles(bundle: Bundle, asked: Asked, entries: Sequence[Asked] = ()) -> Iterator[tuple[Asked, Bundle]]:
-    """The Bundles of an answer whose links lead to pages, each with what it answers.
+def page_bundles(
+    bundle: Bundle, request: BundleRequest, entries: Sequence[BundleRequest] = ()
+) -> Iterator[tuple[BundleRequest, Bundle]]:
+    """The Bundles of a response whose links lead to pages, each with the request that it responds to.
 
-    That is the answer to a search or a history; of a batch's answer those of its `entries`, which are the requests of
-    the batch. An operation answers with pages where its Bundle says so. A Bundle that was read, or that is listed, is
-    content. Raises FhirError (502) for a batch's answer with entries that nobody asked for, or with Bundles where one
-    resource was.
+    They are the response to a search or a history, to an operation where its type is searchset, and in a batch those of
+    its `entries`. A Bundle that was read, or that is listed, is content. Raises FhirError (502) for the response to a
+    batch with more entries than the batch, or with a Bundle where another resource was asked for.
     """
-    kind = asked.interaction.kind
-    if kind in _PAGED or (kind is InteractionKind.OPERATION and bundle.type == "searchset"):
-        yield asked, bundle
-    elif kind in _BUNDLES:
+    kind = request.interaction.kind
+    if kind in PAGED or (kind is InteractionKind.OPERATION and bundle.type == "searchset"):
+        yield request, bundle
+    elif kind in BUNDLES:
         if len(bundle.entries) > len(entries):
-            raise FhirError(502, "exception", "The provider answered a batch with more entries than it has.")
-        for request, entry in zip(entries, bundle.entries, strict=False):
+            raise FhirError(502, "exception", "The provider's response to a batch has more entries than the batch.")
+        for part, entry in zip(entries, bundle.entries, strict=False):
             if entry.resource is not None and entry.resource.bundle is not None:
-                if request.interaction.kind in OF_ONE_RESOURCE and request.interaction.type != "Bundle":
+                if part.interaction.kind in OF_ONE_RESOURCE and part.interaction.type != "Bundle":
                     # Its links would pass for content, and lead anywhere.
-                    raise FhirError(502, "exception", "The provider answered an entry with a Bundle that is none.")
-                yield from page_bundles(entry.resource.bundle, request)
+                    raise FhirError(
+                        502,
+                        "exception",
+                        "The provider responded to an entry with a Bundle that is none.",
+                    )
+                yield from page_bundles(entry.resource.bundle, part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ class PageLink:
     plain: str | None = None
 
 
-class NoPage(FhirError):
+class InvalidPageLink(FhirError):
     """A link that is no page of the provider's, or not one that the client may read; the status is 502."""
 
     def __init__(self, problem: str) -> None:
@@ -85,19 +96,19 @@ class Paging:
     gateway_base: str
     permissions: Permissions
 
-    def page(self, link: str, request_url: str, answered: Interaction) -> PageLink:
-        """The page that a provider's link leads to, in the answer to an interaction that `request_url` asked for.
+    def page(self, link: str, request_url: str, of: Interaction) -> PageLink:
+        """The page that a provider's link leads to, in the response of `request_url` to an interaction.
 
         A relative link is relative to the base (http://hl7.org/fhir/R4/bundle.html#Bundle.link.url). Where that leads
         off the base, or to no FHIR interaction, and the other way, relative to the request or the server's root, leads
-        to one below the base, that is what the provider means. Raises NoPage.
+        to one below the base, that is what the provider means. Raises InvalidPageLink.
         """
         found: list[PageLink] = []
-        problem: NoPage | None = None
+        problem: InvalidPageLink | None = None
         for candidate in absolute_urls(link, self.base_url, request_url):
             try:
-                page, is_fhir = self._judged(candidate, continued(answered))
-            except NoPage as refused:
+                page, is_fhir = self._page(candidate, page_interaction(of))
+            except InvalidPageLink as refused:
                 problem = problem or refused
                 continue
             if is_fhir:
@@ -105,7 +116,7 @@ class Paging:
             found.append(page)
         if found:
             return found[0]
-        raise problem or NoPage("is no URL")
+        raise problem or InvalidPageLink("is no URL")
 
     def own(self, link: str, request_url: str) -> str | None:
         """The gateway's form of a link below the provider's base, of any length and whatever it asks for; else None."""
@@ -116,7 +127,7 @@ class Paging:
                 return mapped
         return None
 
-    def is_own_site(self, link: str) -> bool:
+    def is_own_host(self, link: str) -> bool:
         """Whether an absolute link is on the provider's host, or that of one of its page origins."""
         hosts = {urlsplit(origin).hostname for origin in (self.base_url, *self.page_origins)}
         try:
@@ -124,31 +135,31 @@ class Paging:
         except ValueError:
             return False
 
-    def _judged(self, url: str, answered: Interaction) -> tuple[PageLink, bool]:
+    def _page(self, url: str, of: Interaction) -> tuple[PageLink, bool]:
         """The page at a URL, and whether that is a FHIR interaction below the base."""
         parts = _split(url) if len(url) <= MAX_LINK else None
         if parts is None:
-            raise NoPage("is no URL, or too long")
+            raise InvalidPageLink("is no URL, or too long")
         parts = self._at_own_origin(parts)
         if _origin(parts) != _origin(urlsplit(self.base_url)) and _origin(parts) not in self.page_origins:
-            raise NoPage("leads to another server: PageOrigins does not name it")
+            raise InvalidPageLink("leads to another server: PageOrigins does not name it")
         if _climbs(parts.path):
-            raise NoPage("climbs out of its path")
+            raise InvalidPageLink("climbs out of its path")
         url = parts.geturl()
         mapped = self._mapped(parts)
         try:
             if mapped is not None:
-                return self._below_the_base(url, mapped, answered)
+                return self._below_the_base(url, mapped, of)
             if "$" in unquote(parts.path):
-                raise NoPage("leads to an operation")
-            authorize(answered, "", self.permissions)
-        except NoPage:
+                raise InvalidPageLink("leads to an operation")
+            authorize(of, "", self.permissions)
+        except InvalidPageLink:
             raise
         except FhirError:
-            raise NoPage("leads to what is not let through") from None
+            raise InvalidPageLink("leads to what is not let through") from None
         return PageLink(url), False
 
-    def _below_the_base(self, url: str, mapped: str, answered: Interaction) -> tuple[PageLink, bool]:
+    def _below_the_base(self, url: str, mapped: str, of: Interaction) -> tuple[PageLink, bool]:
         path, _, query = mapped.removeprefix(self.gateway_base).partition("?")
         path = path.removeprefix("/")
         try:
@@ -156,18 +167,18 @@ class Paging:
         except FhirError as error:
             # Some servers have paths of their own for pages.
             if error.status != 404 or not _CURSOR_PATH.fullmatch(path):
-                raise NoPage("leads to what is no page") from None
+                raise InvalidPageLink("leads to what is no page") from None
             first = path.partition("/")[0]
             if _TYPE.fullmatch(first):
-                answered = replace(answered, type=first)
-            authorize(answered, query, self.permissions)
+                of = replace(of, type=first)
+            authorize(of, query, self.permissions)
             return PageLink(url), False
         if interaction.kind is InteractionKind.SEARCH_SYSTEM:
             # HAPI pages a search of any type on the base itself.
-            authorize(answered, query, self.permissions)
+            authorize(of, query, self.permissions)
             return PageLink(url), True
-        if interaction.kind not in _PAGED and interaction.kind is not InteractionKind.OPERATION:
-            raise NoPage("leads to what is no page")
+        if interaction.kind not in PAGED and interaction.kind is not InteractionKind.OPERATION:
+            raise InvalidPageLink("leads to what is no page")
         authorize(interaction, query, self.permissions)
         is_plain = len(mapped) <= MAX_PLAIN_LINK and page_handle(query) is None
         return PageLink(url, mapped if is_plain else None), True
@@ -191,13 +202,13 @@ class Paging:
         try:
             return f"{path}{mark}{rewrite_form(query, self.links)}"
         except FhirError:
-            raise NoPage("names more links than any search") from None
+            raise InvalidPageLink("names more links than any search") from None
 
 
-def continued(answered: Interaction) -> Interaction:
-    """What a further page is judged as where its URL does not tell: as the search or history that it is part of."""
-    kind = answered.kind if answered.kind is InteractionKind.HISTORY_INSTANCE else InteractionKind.SEARCH_TYPE
-    return Interaction(kind, answered.type or "", answered.type)
+def page_interaction(of: Interaction) -> Interaction:
+    """The search or history that a further page is part of, which is authorized where the page's URL does not tell."""
+    kind = of.kind if of.kind is InteractionKind.HISTORY_INSTANCE else InteractionKind.SEARCH_TYPE
+    return Interaction(kind, of.type or "", of.type)
 
 
 def page_handle(query: str) -> str | None:

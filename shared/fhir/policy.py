@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 from shared.fhir.document import Resource
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import TYPE_PATTERN, Interaction, InteractionKind, limit_parameters
+from shared.fhir.interaction import BUNDLES, TYPE_PATTERN, WRITES, Interaction, InteractionKind, limit_parameters
 from shared.fhir.resource_types import RESOURCE_TYPES
 from shared.fhir.scopes import EVERY_ACTION, Action, Scope, granted, permits
 from shared.fhir.versions import FhirVersion
@@ -29,10 +29,6 @@ class Permissions:
     version: FhirVersion = field(kw_only=True)
 
 
-_WRITES = frozenset(
-    {InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH, InteractionKind.DELETE},
-)
-_BUNDLES = frozenset({InteractionKind.BATCH, InteractionKind.TRANSACTION})
 _REFUSED_KINDS: Mapping[InteractionKind, str] = {
     InteractionKind.SEARCH_SYSTEM: "A search over all types is not let through: search one type.",
     InteractionKind.HISTORY_SYSTEM: "The history of all types is not let through: ask for one resource's.",
@@ -72,12 +68,12 @@ def authorize(interaction: Interaction, query: str, permissions: Permissions) ->
     `query` is raw; for a POST search it is the URL's query and the form, joined by "&". A batch passes: each of its
     entries must be authorized by itself. A parameter passes when it can only narrow the search of its own type, known
     or not, for each server pages in its own way; one that tells of another type (include, chain, `_has`) must name
-    that type. Names are judged without regard to case, and ";" also as a separator, as some servers take it.
+    that type. Names are compared without regard to case, and ";" also as a separator, as some servers take it.
     Raises FhirError(404) for a type that the FHIR version does not have, which says what is let through, and 400 for
     a parameter name that can't be read.
     """
     _authorize_kind(interaction, permissions)
-    # An operation's _type only narrows its answer, which is checked.
+    # An operation's _type only narrows its response, which is checked.
     narrows = {"_type"} if interaction.kind is InteractionKind.OPERATION else ()
     _authorize_parameters(query, permissions, narrows)
     if interaction.criteria:
@@ -117,34 +113,34 @@ def _search_of(reference: str) -> tuple[str, str]:
     return (type, query) if _LETTERS.fullmatch(type) else ("", query)
 
 
-def check_answer(resource: Resource, kind: InteractionKind, permissions: Permissions) -> None:
-    """Raise FhirError(403) if the answer to an interaction holds a resource that the client may not read.
+def check_response(resource: Resource, kind: InteractionKind, permissions: Permissions) -> None:
+    """Raise FhirError(403) if the response to an interaction holds a resource that the client may not read.
 
-    A resource listed in a Bundle must be readable by the scopes. One that is an answer by itself, to a request or to
+    A resource listed in a Bundle must be readable by the scopes. One that is a response by itself, to a request or to
     an entry of a batch, was asked for by an interaction that `authorize` has let through: a scope that only creates
     may see what it created. Contained resources are part of the one that contains them.
     """
-    answers = _held(resource) if kind in _BUNDLES else [resource]
-    bundles = [answer for answer in answers if answer.bundle is not None]
+    responses = _held(resource) if kind in BUNDLES else [resource]
+    bundles = [response for response in responses if response.bundle is not None]
     listed: set[str] = set()
     while bundles:
         inside = _held(bundles.pop())
         listed.update(each.type for each in inside)
         bundles.extend(each for each in inside if each.bundle is not None)
     check_types(listed, permissions, Action.READ | Action.SEARCH)
-    check_types({answer.type for answer in answers if answer.bundle is None}, permissions, EVERY_ACTION)
+    check_types({response.type for response in responses if response.bundle is None}, permissions, EVERY_ACTION)
 
 
 def check_types(types: Iterable[str], permissions: Permissions, actions: Action) -> None:
-    """Raise FhirError(403) if an answer's `types` hold one that is not let through, or not for any of `actions`."""
+    """Raise FhirError(403) if a response's `types` hold one that is not let through, or not for any of `actions`."""
     for type in types:
         if type == "OperationOutcome":
             continue
         shown = type if _TYPE_NAME.fullmatch(type) else "unnamed"
         if type not in permissions.types:
-            raise _forbidden(f"The answer holds {shown} resources, which this tenant's access does not include.")
+            raise _forbidden(f"The response holds {shown} resources, which this tenant's access does not include.")
         if not granted(permissions.scopes, type) & actions:
-            raise _out_of_scope(f"The answer holds {shown} resources, which the token's scopes do not include.")
+            raise _out_of_scope(f"The response holds {shown} resources, which the token's scopes do not include.")
 
 
 def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
@@ -154,11 +150,11 @@ def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
             raise _no_such_type(named, permissions)
     if kind in _REFUSED_KINDS:
         raise _forbidden(_REFUSED_KINDS[kind])
-    if kind in _BUNDLES:
+    if kind in BUNDLES:
         return
     if kind is InteractionKind.OPERATION and f"{type}/${interaction.operation}" not in permissions.operations:
         raise _forbidden("This operation is not let through: what it reaches can't be told from the request.")
-    if kind in _WRITES and not permissions.write:
+    if kind in WRITES and not permissions.write:
         raise _forbidden(f"This tenant's access is read-only: {kind.value} is not let through.")
     if type is None:
         raise _forbidden("A search over all types of a compartment is not let through: search one type.")
@@ -201,7 +197,7 @@ def _authorize_parameter(text: str, permissions: Permissions, narrows: Container
 
 
 def _last_of_chain(name: str, permissions: Permissions) -> str:
-    """The parameter at the end of chains and `_has`, whose types are each judged on the way."""
+    """The parameter at the end of chains and `_has`, whose types are each authorized on the way."""
     while True:
         reverse = name.partition(":")[0].lower() == "_has"
         link = (_REVERSE_CHAIN if reverse else _CHAIN).fullmatch(name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from shared.fhir.body import read_body
 from shared.fhir.document import run
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import PRECONDITIONS, Interaction, InteractionKind
+from shared.fhir.interaction import PRECONDITIONS, WRITES, Interaction, InteractionKind
 from shared.fhir.policy import Permissions, authorize, authorize_reference
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.versions import FhirFormat
@@ -15,11 +15,10 @@ from shared.fhir.versions import FhirFormat
 _PASSED = ("accept-language", "x-correlation-id", "traceparent", "tracestate")
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # a comma inside a quoted string separates nothing
-_NO_ANSWER_FROM_MEMORY = frozenset({"no-cache", "no-store"})
-_WRITES = frozenset({InteractionKind.CREATE, InteractionKind.UPDATE, InteractionKind.PATCH, InteractionKind.DELETE})
+_FORWARDED_DIRECTIVES = frozenset({"no-cache", "no-store"})
 
 
-def headers_up(
+def forwarded_headers(
     headers: Mapping[str, str], interaction: Interaction, permissions: Permissions, links: LinkMap
 ) -> dict[str, str]:
     """Those of a request's `headers` (names in lower case) that go up, with `links` mapped to the provider's.
@@ -39,13 +38,13 @@ def headers_up(
         if kept and _VALUE.fullmatch(kept):
             up[name] = kept
     # Only writes make a Provenance of it (http://hl7.org/fhir/R4/provenance.html#header).
-    if "x-provenance" in headers and interaction.kind in _WRITES:
+    if "x-provenance" in headers and interaction.kind in WRITES:
         up["x-provenance"] = _provenance(headers["x-provenance"], permissions, links)
     return up
 
 
 def _prefers(headers: Mapping[str, str]) -> str:
-    """Prefer without respond-async (RFC 7240 section 4.1): nobody can poll for its answer here."""
+    """Prefer without respond-async (RFC 7240 section 4.1): nobody can poll for its response here."""
     preferences = [each.strip() for each in _ELEMENT.findall(headers.get("prefer", ""))]
     return ", ".join(each for each in preferences if not re.match(r"(?i)respond-async(?![\w-])", each))
 
@@ -53,11 +52,11 @@ def _prefers(headers: Mapping[str, str]) -> str:
 def _cache_control(headers: Mapping[str, str]) -> str:
     """Some servers answer a search from memory unless they are told not to."""
     directives = [each.strip().lower() for each in headers.get("cache-control", "").split(",")]
-    return ", ".join(each for each in dict.fromkeys(directives) if each in _NO_ANSWER_FROM_MEMORY)
+    return ", ".join(each for each in dict.fromkeys(directives) if each in _FORWARDED_DIRECTIVES)
 
 
 def _provenance(value: str, permissions: Permissions, links: LinkMap) -> str:
-    """The Provenance of an X-Provenance header, judged as the create that it is, and written anew in ASCII."""
+    """The Provenance of an X-Provenance header, authorized as the create that it is, and written anew in ASCII."""
     authorize(Interaction(InteractionKind.CREATE, "Provenance", "Provenance"), "", permissions)
     try:
         resource = json.loads(value)

@@ -92,8 +92,8 @@ def permits(scopes: tuple[Scope, ...], kind: InteractionKind, type: str | None, 
     """Whether `scopes` grant an interaction; an empty tuple grants everything, since scopes only narrow.
 
     A conditional interaction needs search too, because its outcome tells what matched, and a conditional update needs
-    create, because it may make a resource. An operation, which only reads, needs read and search. A batch is judged by
-    its entries.
+    create, because it may make a resource. An operation, which only reads, needs read and search. The entries of a
+    batch are checked one by one.
     """
     if not scopes:
         return True

@@ -1,4 +1,4 @@
-"""The statement of what the gateway serves: DSTU2's Conformance, STU3's and R4's CapabilityStatement.
+"""The statement of what the gateway serves: DSTU2's Conformance, STU3's and R4's CapabilityStatement; and SMART's.
 
 The app reads it without a token, takes `fhirVersion` to know which version to speak, and the token URL from the
 `oauth-uris` extension (SMART App Launch 1.0, "Declaring support for OAuth2 endpoints").
@@ -7,13 +7,14 @@ The app reads it without a token, takes `fhirVersion` to know which version to s
 from collections.abc import Mapping
 from typing import Any
 
-from shared.fhir.interface import INTERFACE, READ_INTERACTIONS, ResourceInterface
+from shared.fhir.interaction import READS
+from shared.fhir.interface import INTERFACE, ResourceInterface
 from shared.fhir.versions import FhirFormat, FhirVersion
 
 SOFTWARE_NAME = "FHIR interop gateway"
 SOFTWARE_VERSION = "1.0.0"
 STATEMENT_DATE = "2026-11-26"
-"""When what the statement says last changed. Not the time of the answer: the same statement has the same ETag."""
+"""When what the statement says last changed. Not the time of the response: the same statement has the same ETag."""
 
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
@@ -64,6 +65,23 @@ def statement(
     return {**head, "rest": [rest]}
 
 
+def smart_configuration(token_url: str, jwks_url: str) -> dict[str, Any]:
+    """The document at `.well-known/smart-configuration` (SMART App Launch 2.2, section 7, "Conformance").
+
+    No `issuer`, which the specification has omitted without OpenID Connect, and no authorization endpoint.
+    """
+    return {
+        "jwks_uri": jwks_url,
+        "token_endpoint": token_url,
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "grant_types_supported": ["client_credentials"],
+        "scopes_supported": ["system/*.rs", "system/*.read"],
+        "capabilities": ["client-confidential-symmetric", "permission-v1", "permission-v2"],
+        # The specification requires the member, with this value, even of a server without an authorization endpoint.
+        "code_challenge_methods_supported": ["S256"],
+    }
+
+
 def _security(version: FhirVersion, uris: Mapping[str, str | None]) -> dict[str, Any]:
     authority = "http://terminology.hl7.org/CodeSystem" if version is FhirVersion.R4 else "http://hl7.org/fhir"
     return {
@@ -78,7 +96,7 @@ def _security(version: FhirVersion, uris: Mapping[str, str | None]) -> dict[str,
 def _resource(resource: ResourceInterface) -> dict[str, Any]:
     declared: dict[str, Any] = {
         "type": resource.type,
-        "interaction": [{"code": code} for code in READ_INTERACTIONS],
+        "interaction": [{"code": kind.value} for kind in READS],
     }
     if resource.search_parameters:
         declared["searchParam"] = [

@@ -20,14 +20,14 @@ from shared.fhir.rewriting.positions import (
     ANYWHERE,
     BY_PARENT,
     CRITERIA,
+    LINK_ATTRIBUTES,
     TEXT_VALUE,
     URL_VALUE,
     XHTML_LINK,
     Position,
     position_of,
 )
-from shared.fhir.rewriting.values import LINK_ATTRIBUTES
-from shared.fhir.xml_parser import Parser, attribute_spans, inherited
+from shared.fhir.xml_parser import Parser, attribute_spans
 
 MAX_DECLARATIONS = 16  # of namespaces in scope; real bodies have up to five
 MAX_PREFIXES = 4  # of those for FHIR and XHTML: each resource that is taken out of a Bundle has to declare them anew
@@ -83,12 +83,6 @@ def read(body: bytes) -> Steps[Resource]:
     yield from reader.parser.parse()
     root: Resource = reader.root.values["resource"]
     return root
-
-
-def content(body: bytes, resource: Resource) -> bytes:
-    """The resource as a document of its own: its own bytes, with the namespaces declared that it inherits."""
-    at, written = inherited(body, resource)
-    return body[resource.start : at] + written + body[at : resource.end]
 
 
 class _Scope:

@@ -14,8 +14,8 @@ from shared.directory.provider import Access, Provider
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.negotiation import media_type_format
-from shared.fhir.paging import NoPage, Paging
-from shared.fhir.policy import Permissions, check_answer
+from shared.fhir.paging import InvalidPageLink, Paging
+from shared.fhir.policy import Permissions, check_response
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirFormat
 from shared.onboarding.app_call import AppCall
@@ -99,7 +99,7 @@ class Probe:
         links = Paging(base, origins, self._own_links, base, self._permissions)
         try:
             return links.page(link, call.page_url or f"{base}/{call.interaction.path}", call.interaction).url
-        except NoPage:
+        except InvalidPageLink:
             return None
 
     async def _send(
@@ -148,7 +148,7 @@ class Probe:
             return ProblemKind.UNEXPECTED, "", {}
         if call.interaction.kind is not InteractionKind.CAPABILITIES:
             try:
-                check_answer(body.resource, call.interaction.kind, self._permissions)
+                check_response(body.resource, call.interaction.kind, self._permissions)
             except FhirError as error:
                 return ProblemKind.OTHER_TYPES, error.diagnostics.rstrip("."), {}
         return None, "", json.loads(body.content)

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from shared.fhir.batch import BatchEntry, RefusedEntry
-from shared.fhir.batch_response import EntryAnswer, batch_response
-from shared.fhir.binary_patch import JSON_PATCH
+from shared.fhir.batch import JSON_PATCH, BatchEntry, RefusedEntry
+from shared.fhir.batch_response import EntryResponse, batch_response
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.negotiation import content_type, media_type_format
@@ -36,7 +35,7 @@ async def perform_split(
     at_once = asyncio.Semaphore(min(_MOST_AT_ONCE, context.provider.max_concurrent))
     version = context.provider.version
 
-    async def perform(entry: BatchEntry | RefusedEntry, content: bytes | FhirError | None) -> EntryAnswer:
+    async def perform(entry: BatchEntry | RefusedEntry, content: bytes | FhirError | None) -> EntryResponse:
         if isinstance(entry, RefusedEntry):
             return _refused(entry.error, context)
         if isinstance(content, FhirError):
@@ -58,9 +57,9 @@ async def perform_split(
     return Response(200, headers, batch_response(answers, version, context.format))
 
 
-def _refused(error: FhirError, context: RequestContext) -> EntryAnswer:
+def _refused(error: FhirError, context: RequestContext) -> EntryResponse:
     response = error_response(error, context.provider.version, context.format)
-    return EntryAnswer(response.status, response.body)
+    return EntryResponse(response.status, response.body)
 
 
 def _in_format(response: Response, entry: BatchEntry, format: FhirFormat) -> Response:
@@ -73,9 +72,9 @@ def _in_format(response: Response, entry: BatchEntry, format: FhirFormat) -> Res
     return Response(response.status, response.headers)
 
 
-def _answer(response: Response, entry: BatchEntry, context: RequestContext) -> EntryAnswer:
+def _answer(response: Response, entry: BatchEntry, context: RequestContext) -> EntryResponse:
     read = entry.interaction.kind is InteractionKind.READ and response.status < 300
-    return EntryAnswer(
+    return EntryResponse(
         status=response.status,
         body=response.body,
         full_url=f"{context.base_url}/{entry.interaction.path}" if read else None,

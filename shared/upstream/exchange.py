@@ -16,9 +16,9 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.negotiation import content_type, spelled_format
 from shared.fhir.outcome import rewritten_outcome
-from shared.fhir.paging import Asked
-from shared.fhir.policy import check_answer
-from shared.fhir.request_headers import headers_up
+from shared.fhir.paging import BundleRequest
+from shared.fhir.policy import check_response
+from shared.fhir.request_headers import forwarded_headers
 from shared.message import Response
 from shared.pauses import paused
 from shared.upstream.answer import judge, unreadable
@@ -66,7 +66,7 @@ class FhirRequest:
     page_url: str | None = None
     accept: str | None = None
     repeatable: bool = False
-    entries: tuple[Asked, ...] = ()
+    entries: tuple[BundleRequest, ...] = ()
 
 
 class Exchange:
@@ -110,7 +110,7 @@ class Exchange:
                 return Response(judged.status, headers if request.accept is None else {**headers, **SAFE})
             if request.interaction.kind in _BUNDLES and body.resource.bundle is not None:
                 context.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
-            check_answer(body.resource, request.interaction.kind, context.permissions)
+            check_response(body.resource, request.interaction.kind, context.permissions)
             replaced = await self._links(context, request, body, url)
             try:
                 mapped = await paused(body.mapped(down, replaced))
@@ -205,7 +205,7 @@ class Exchange:
         query = request.query
         if request.body_type == FORM:
             query = "&".join(filter(None, (query, (request.body or b"").decode("latin-1"))))
-        asked = Asked(request.interaction, query)
+        asked = BundleRequest(request.interaction, query)
         return await write_links(context, self._pages, body, url, asked, request.entries)
 
     def _echoed(self, context: RequestContext) -> FhirError:
@@ -239,7 +239,7 @@ def _path_and_query(path: str, query: str) -> str:
 
 
 def _headers_up(context: RequestContext, request: FhirRequest) -> dict[str, str]:
-    headers = headers_up(request.headers, request.interaction, context.permissions, context.upstream_links)
+    headers = forwarded_headers(request.headers, request.interaction, context.permissions, context.upstream_links)
     headers["accept"] = request.accept or context.provider.version.media_type(context.format)
     headers["accept-encoding"] = "gzip, deflate"
     headers["x-request-id"] = context.request_id

@@ -12,12 +12,12 @@ from shared.fhir.paging import (
     MAX_PLAIN_LINK,
     PAGE_PARAMETER,
     PAGE_RELATIONS,
-    Asked,
+    BundleRequest,
     Paging,
-    continued,
     encoded,
     page_bundles,
     page_handle,
+    page_interaction,
 )
 from shared.fhir.rewriting import rewrite_form
 from shared.fhir.rewriting.left_out import left_out
@@ -41,7 +41,12 @@ def paging(context: RequestContext) -> Paging:
 
 
 async def write_links(
-    context: RequestContext, pages: Pages, body: Body, url: str, asked: Asked, entries: tuple[Asked, ...] = ()
+    context: RequestContext,
+    pages: Pages,
+    body: Body,
+    url: str,
+    asked: BundleRequest,
+    entries: tuple[BundleRequest, ...] = (),
 ) -> Replaced:
     """What is written instead of the links to pages in a response that came from `url`; "" for one that is left out.
 
@@ -75,7 +80,9 @@ class _Links:
     left_out: list[Link] = field(default_factory=list)
 
 
-async def _links_of(context: RequestContext, bundle: Bundle, request_url: str, answered: Asked, left: int) -> _Links:
+async def _links_of(
+    context: RequestContext, bundle: Bundle, request_url: str, answered: BundleRequest, left: int
+) -> _Links:
     """What becomes of a Bundle's links, of which at most `left`, and MAX_HANDLES, may get a handle.
 
     So many are judged at all: no Bundle needs more, and each may be long.
@@ -86,7 +93,7 @@ async def _links_of(context: RequestContext, bundle: Bundle, request_url: str, a
     for link in sorted(bundle.links, key=lambda link: _RANKS.get(_relation(link), len(_RANKS))):
         relation = _relation(link)
         if relation not in _RANKS and relation != "self" and link.url.strip():
-            if context.downstream_links.map(link.url) is None and links.is_own_site(link.url):
+            if context.downstream_links.map(link.url) is None and links.is_own_host(link.url):
                 found.left_out.append(link)
             continue
         if judged == MAX_HANDLES or not link.url.strip():
@@ -112,7 +119,7 @@ def _relation(link: Link) -> str:
     return link.relation.strip().lower()
 
 
-def _self(context: RequestContext, links: Paging, url: str, request_url: str, answered: Asked) -> str:
+def _self(context: RequestContext, links: Paging, url: str, request_url: str, answered: BundleRequest) -> str:
     """The provider's own link if it names a search or a history below its base, or else what the client asked for."""
     own = links.own(url, request_url)
     if own is not None:
@@ -127,7 +134,7 @@ def _self(context: RequestContext, links: Paging, url: str, request_url: str, an
     return f"{context.base_url}/{path}" + (f"?{query}" if query else "")
 
 
-def _page(context: RequestContext, url: str, answered: Asked) -> Page:
-    grant, page = context.grant, continued(answered.interaction)
+def _page(context: RequestContext, url: str, answered: BundleRequest) -> Page:
+    grant, page = context.grant, page_interaction(answered.interaction)
     binding = context.provider.binding
     return Page(grant.tenant, grant.client_id, context.base, page.type or "", page.kind, binding, url)

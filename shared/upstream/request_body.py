@@ -3,8 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from shared.fhir.batch import BatchEntry, RefusedEntry
-from shared.fhir.binary_patch import JSON_PATCH, json_patch_of
+from shared.fhir.batch import JSON_PATCH, BatchEntry, RefusedEntry, json_patch_of
 from shared.fhir.body import Body, read_body
 from shared.fhir.document import Resource, Steps
 from shared.fhir.errors import FhirError

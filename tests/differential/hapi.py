@@ -13,7 +13,7 @@ from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.conformance import servers
 
 _VERSIONS = tuple(FhirVersion)
-_LONGEST_LINE = 16 * 1_048_576
+_MAX_LINE = 16 * 1_048_576
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Reader:
 async def reader() -> AsyncIterator[Reader]:
     """A reader that runs until the block ends. Raises servers.Unavailable where HAPI can't run."""
     command = await servers.hapi("reader.Reader")
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_LONGEST_LINE)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_MAX_LINE)
     try:
         yield Reader(process)
     finally:

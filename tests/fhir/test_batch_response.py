@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from shared.fhir.batch_response import EntryAnswer, batch_response
+from shared.fhir.batch_response import EntryResponse, batch_response
 from shared.fhir.versions import FhirFormat, FhirVersion
 
 ONE, OTHER = "https://gateway.example/r4/Patient/1", "https://gateway.example/r4/Patient/2"
@@ -26,7 +26,7 @@ def test_no_two_entries_have_the_same_full_url(
     format: FhirFormat, asked: list[str | None], named: list[str | None]
 ) -> None:
     body = b"{}" if format is FhirFormat.JSON else b"<Patient/>"
-    bundle = batch_response((EntryAnswer(200, body, url) for url in asked), FhirVersion.R4, format)
+    bundle = batch_response((EntryResponse(200, body, url) for url in asked), FhirVersion.R4, format)
     if format is FhirFormat.JSON:
         assert [entry.get("fullUrl") for entry in json.loads(bundle)["entry"]] == named
     else:
@@ -45,5 +45,5 @@ def test_no_two_entries_have_the_same_full_url(
     ],
 )
 def test_a_documents_root_stands_in_an_entry_without_what_only_a_document_has(document: bytes, inside: bytes) -> None:
-    bundle = batch_response([EntryAnswer(200, document)], FhirVersion.R4, FhirFormat.XML)
+    bundle = batch_response([EntryResponse(200, document)], FhirVersion.R4, FhirFormat.XML)
     assert b"<resource>" + inside + b"</resource>" in bundle

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.fhir.document import Bundle, Entry, Link, Resource
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
-from shared.fhir.paging import Asked, NoPage, PageLink, Paging, encoded, page_bundles, page_handle
+from shared.fhir.paging import BundleRequest, InvalidPageLink, PageLink, Paging, encoded, page_bundles, page_handle
 from shared.fhir.policy import Permissions
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirVersion
@@ -127,7 +127,7 @@ def test_a_link_that_a_client_can_simply_follow_is_plain(link: str, plain: str |
     ],
 )
 def test_what_is_no_page_of_the_providers_is_refused(link: str) -> None:
-    with pytest.raises(NoPage):
+    with pytest.raises(InvalidPageLink):
         followed(link)
 
 
@@ -143,7 +143,7 @@ def test_a_history_pages_by_what_a_reader_may_read() -> None:
 def test_no_link_ever_leads_off_the_origins_that_the_row_names(rest: str, start: str) -> None:
     try:
         url = followed(start + rest).url
-    except NoPage:
+    except InvalidPageLink:
         return
     parts = urlsplit(url)
     assert parts.scheme == "https"
@@ -170,7 +170,7 @@ def entry(resource: Bundle | None) -> Entry:
 def test_links_are_pages_only_where_they_are_pages() -> None:
     stored = bundle("c", type="collection")
     found = bundle("a", entries=(entry(stored), entry(bundle("b"))))
-    asked = {kind: Asked(Interaction(kind, "Patient", "Patient")) for kind in InteractionKind}
+    asked = {kind: BundleRequest(Interaction(kind, "Patient", "Patient")) for kind in InteractionKind}
 
     def pages(kind: InteractionKind, answer: Bundle, *entries: InteractionKind) -> list[Bundle]:
         return [page for _, page in page_bundles(answer, asked[kind], [asked[each] for each in entries])]

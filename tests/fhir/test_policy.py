@@ -12,7 +12,7 @@ from shared.fhir.document import Bundle, Entry, run
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.json_document import read
-from shared.fhir.policy import Permissions, authorize, authorize_reference, check_answer
+from shared.fhir.policy import Permissions, authorize, authorize_reference, check_response
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.scopes import Action, Scope, parse_scope
 from shared.fhir.versions import FhirVersion
@@ -461,7 +461,7 @@ def test_scopes_never_widen(request: tuple[str, str, str], write: bool, scopes: 
 
 
 def check(document: object, permissions: Permissions, kind: InteractionKind = InteractionKind.SEARCH_TYPE) -> None:
-    check_answer(run(read(json.dumps(document).encode())), kind, permissions)
+    check_response(run(read(json.dumps(document).encode())), kind, permissions)
 
 
 def responses(*entries: dict[str, object]) -> dict[str, object]:
@@ -503,7 +503,7 @@ def test_an_answer_that_holds_anything_else_is_forbidden(document: dict[str, obj
 
 
 def test_the_type_that_should_not_be_there_is_named() -> None:
-    with pytest.raises(FhirError, match="The answer holds Practitioner resources"):
+    with pytest.raises(FhirError, match="The response holds Practitioner resources"):
         check(searchset({"resourceType": "Practitioner"}), READER)
 
 

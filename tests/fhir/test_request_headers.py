@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import PRECONDITIONS, Interaction, InteractionKind
 from shared.fhir.policy import Permissions
-from shared.fhir.request_headers import headers_up
+from shared.fhir.request_headers import forwarded_headers
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirVersion
 
@@ -20,7 +20,7 @@ PROVENANCE_WRITER = Permissions(frozenset({"Patient", "Provenance"}), write=True
 
 def up(interaction: Interaction = READ, permissions: Permissions = WRITER, **headers: str) -> dict[str, str]:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return headers_up(sent, interaction, permissions, LINKS)
+    return forwarded_headers(sent, interaction, permissions, LINKS)
 
 
 def refused(interaction: Interaction, permissions: Permissions = WRITER, **headers: str) -> FhirError:
@@ -31,7 +31,7 @@ def refused(interaction: Interaction, permissions: Permissions = WRITER, **heade
 
 @given(st.dictionaries(st.sampled_from(["host", "cookie", "authorization", "x-forwarded-host", "x"]), st.text()))
 def test_what_is_not_named_does_not_go_up(headers: dict[str, str]) -> None:
-    assert headers_up(headers, READ, WRITER, LINKS) == {}
+    assert forwarded_headers(headers, READ, WRITER, LINKS) == {}
 
 
 @pytest.mark.parametrize("name", PRECONDITIONS)

@@ -1,4 +1,4 @@
-from shared.fhir.smart_configuration import smart_configuration
+from shared.fhir.statement import smart_configuration
 
 CONFIGURATION = smart_configuration("https://gateway.test/oauth2/token", "https://gateway.test/oauth2/keys")
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from shared.fhir.charsets import to_utf8
 from shared.fhir.document import MAX_BUNDLE_DEPTH, MAX_DEPTH, Bundle, Entry, Link, Resource, Unreadable, run
-from shared.fhir.xml_document import content, read
+from shared.fhir.rewriting import LinkMap, rewrite_xml
+from shared.fhir.xml_document import read
 
 FHIR, XHTML, XSI = "http://hl7.org/fhir", "http://www.w3.org/1999/xhtml", "http://www.w3.org/2001/XMLSchema-instance"
 BATCH = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -75,8 +76,9 @@ def test_a_resource_in_a_bundle_is_a_document_of_its_own() -> None:
     patient, _, inner = (entry.resource for entry in bundle.entries)
     assert patient is not None
     assert inner is not None
-    assert content(BATCH, patient) == b'<f:Patient xmlns:f="http://hl7.org/fhir" id="a>b"/>'
-    assert run(read(content(BATCH, inner))).type == "Bundle"
+    links = LinkMap(("https://a.example",), "https://b.example")
+    assert run(rewrite_xml(BATCH, patient, links)) == b'<f:Patient xmlns:f="http://hl7.org/fhir" id="a>b"/>'
+    assert run(read(run(rewrite_xml(BATCH, inner, links)))).type == "Bundle"
 
 
 def patient(inner: str = "", attributes: str = "") -> str:

@@ -5,8 +5,7 @@ import re
 from shared.fhir.errors import FhirError
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import Position
-from shared.fhir.rewriting.spelling import PERCENT_ENCODING, Edit, splice
-from shared.fhir.rewriting.values import escaped_edits
+from shared.fhir.rewriting.spelling import PERCENT_ENCODING, Edit, escaped_edits, splice
 
 MAX_LINKS = 400  # a query of the longest URL that a server takes holds a hundred
 

@@ -11,8 +11,7 @@ from shared.fhir.json_document import plain
 from shared.fhir.rewriting.json_links import rewrite_json
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import Position
-from shared.fhir.rewriting.spelling import JSON_ESCAPE, XML_REFERENCE, Edit, splice
-from shared.fhir.rewriting.values import escaped_edits
+from shared.fhir.rewriting.spelling import JSON_ESCAPE, XML_REFERENCE, Edit, escaped_edits, splice
 
 # The values of a FHIRPath Patch's operations that may be the text of a reference.
 _JSON_VALUE = re.compile(

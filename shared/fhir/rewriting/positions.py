@@ -43,6 +43,8 @@ def position_of(name: str, parent: str) -> Position | None:
     return ANYWHERE.get(name)
 
 
+LINK_ATTRIBUTES = frozenset({"href", "src"})  # of XHTML
+
 # The places in XML where a link may stand: `value` of a FHIR element that is one URL, or running text; `href` and `src`
 # in XHTML; `value` of a `reference` with a query. Plain numbers, for they are packed with an offset.
 URL_VALUE, TEXT_VALUE, XHTML_LINK, CRITERIA = range(4)

@@ -10,9 +10,8 @@ from itertools import islice
 
 from shared.fhir.document import Resource, Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
-from shared.fhir.rewriting.positions import CRITERIA, TEXT_VALUE, XHTML_LINK, Position
-from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling
-from shared.fhir.rewriting.values import LINK_ATTRIBUTES, escaped_edits
+from shared.fhir.rewriting.positions import CRITERIA, LINK_ATTRIBUTES, TEXT_VALUE, XHTML_LINK, Position
+from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling, escaped_edits
 from shared.fhir.xml_parser import attribute_spans, inherited
 
 MAX_SIGNS = 10_000  # of escapes and slashes in a value that holds a link

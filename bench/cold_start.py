@@ -13,6 +13,7 @@ from bench import servers
 from bench.cores import SERVER_CORE, on_core
 from bench.process import PROJECT
 from bench.wrk import Prepared
+from local.ports import free_port
 
 _START_SECONDS = 20.0
 
@@ -41,7 +42,7 @@ async def cold_starts(
 
 
 async def _cold_start(root: Path, request: Prepared, environment: Mapping[str, str]) -> ColdStart:
-    port = servers.free_port()
+    port = free_port()
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         *on_core(SERVER_CORE, servers.host_command(root, port)),

@@ -14,6 +14,7 @@ import psutil
 from bench.cores import on_core
 
 PROJECT = Path(__file__).resolve().parents[1]
+
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 

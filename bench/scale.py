@@ -18,6 +18,7 @@ from bench.deployment import Deployment
 from bench.process import Running, running
 from bench.tables import connection_string, tenant_id
 from bench.wrk import Load, Prepared, load
+from local.ports import free_port
 
 DIRECTORIES = (10, 1_000, 100_000)
 PROVIDERS = 50
@@ -198,7 +199,7 @@ def _dead_port() -> Iterator[int]:
 
 @asynccontextmanager
 async def _slow_provider() -> AsyncIterator[Running]:
-    port = servers.free_port()
+    port = free_port()
     command = [sys.executable, "-m", "bench.slow_provider", "--port", str(port)]
     async with running(command, port, core=LOAD_CORE) as server:
         yield server
@@ -207,7 +208,7 @@ async def _slow_provider() -> AsyncIterator[Running]:
 @asynccontextmanager
 async def _large_directory(deployment: Deployment, provider: Running) -> AsyncIterator[Deployment]:
     """The deployment with the tables that know any number of tenants."""
-    port = servers.free_port()
+    port = free_port()
     client = ("--client", deployment.client.client_id, "--secret", deployment.client.secret_id)
     command = [sys.executable, "-m", "bench.tables", "--port", str(port), "--provider", str(provider.port), *client]
     async with running(command, port, core=LOAD_CORE):

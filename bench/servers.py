@@ -1,6 +1,5 @@
 """What takes part: provider, what a user could build instead, and both apps in the local host and the real worker."""
 
-import socket
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import IO
 from bench import answers
 from bench.cores import LOAD_CORE, SERVER_CORE
 from bench.process import PROJECT, Running, running
+from local.ports import free_port
 
 FLOOR = PROJECT / "bench" / "floor"
 WORKER_PYTHON = PROJECT / ".functions-worker" / "bin" / "python"
@@ -85,14 +85,6 @@ backend hospital
   http-reuse always
   server hospital 127.0.0.1:{provider}
 """
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -1,8 +1,9 @@
 """`demo.json`: all that an app needs to use the local stack."""
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from local.vault import secret_file
 
@@ -29,15 +30,13 @@ class Demo:
 
 
 def read(file: Path) -> Demo | None:
-    """What the file holds; None when it is missing or is something else."""
+    """The file's content; None when the file is missing or is something else."""
     try:
-        content = json.loads(file.read_text())
-        tenants = tuple(DemoTenant(**tenant) for tenant in content["tenants"])
-        return Demo(**content | {"tenants": tenants})
-    except (OSError, ValueError, KeyError, TypeError):
+        return msgspec.json.decode(file.read_bytes(), type=Demo)
+    except (OSError, msgspec.DecodeError):
         return None
 
 
 def write(file: Path, demo: Demo) -> None:
     """Replaces the file; only its owner may read it."""
-    secret_file.write(file, json.dumps(asdict(demo), indent=2).encode() + b"\n")
+    secret_file.write(file, msgspec.json.format(msgspec.json.encode(demo)) + b"\n")

@@ -23,6 +23,12 @@ class PortTaken(Exception):
         super().__init__(f"port {port} is taken: choose another with --port NUMBER (make run PORT=NUMBER)")
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with ExitStack() as held:
+        return _hold(held, 0)
+
+
 def choose(file: Path, functions: int) -> dict[str, int]:
     """A port on 127.0.0.1 for each name, remembered in `file`.
 

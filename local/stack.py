@@ -17,7 +17,7 @@ import aiohttp
 from local import demo_file, local_settings, ports
 from local.azurite.installation import AZURITE_TABLE
 from local.azurite.table_service import TableService
-from local.child import Child
+from local.child_process import ChildProcess
 from local.demo_file import Demo, DemoTenant
 from local.seed import TENANT_IDS, hospital_credentials, seed
 from local.vault.server import VaultServer
@@ -32,7 +32,6 @@ _PORTAL_FUNCTION = "portal_fn"
 _CORE_TOOLS_PYTHON = "languageWorkers__python__defaultExecutablePath"
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
-_NOT_YET = 503
 
 Say = Callable[[str], None]
 
@@ -53,8 +52,8 @@ class Stack:
     """A running stack."""
 
     demo: Demo
-    _hosts: Sequence[Child]
-    _hospitals: Child
+    _hosts: Sequence[ChildProcess]
+    _hospitals: ChildProcess
     _tables: TableService
 
     def show(self) -> None:
@@ -63,15 +62,14 @@ class Stack:
             host.show()
 
     async def broken(self) -> StackError:
-        """Waits until a part ends, which none does by itself; the error says which one and what it said last."""
-        ends = {child.name: asyncio.create_task(child.ended()) for child in (*self._hosts, self._hospitals)}
-        ends["Azurite"] = asyncio.create_task(_azurite_ended(self._tables))
+        """Waits until a part ends, which none does by itself; the error names the part and holds its last output."""
+        children = (*self._hosts, self._hospitals, self._tables.process)
+        ends = {asyncio.create_task(child.ended()): child.name for child in children}
         try:
-            await asyncio.wait(ends.values(), return_when=asyncio.FIRST_COMPLETED)
-            name, end = next((name, end) for name, end in ends.items() if end.done())
-            return _unexpected_end(name, end.result())
+            (end, *_), _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return _unexpected_end(ends[end], end.result())
         finally:
-            for end in ends.values():
+            for end in ends:
                 end.cancel()
 
 
@@ -99,7 +97,7 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
         # A setting of the environment wins over the file's, as in Core Tools; only ours have to be what they are.
         environment = others | os.environ | values | {_CORE_TOOLS_PYTHON: sys.executable}
         has_portal = (PROJECT / _PORTAL_FUNCTION).is_dir()
-        starting_hosts: list[asyncio.Task[Child]] = []
+        starting_hosts: list[asyncio.Task[ChildProcess]] = []
         if serve is not None:
             public = [name for name in _functions() if name != _PORTAL_FUNCTION]
             command = serve(chosen[ports.FUNCTIONS], public)
@@ -157,7 +155,7 @@ async def _start_vault(folder: Path, port: int, say: Say) -> VaultServer:
     return server
 
 
-async def _start_hospitals(credentials: Path, chosen: Mapping[str, int], say: Say) -> Child:
+async def _start_hospitals(credentials: Path, chosen: Mapping[str, int], say: Say) -> ChildProcess:
     numbers = [str(chosen[hospital.key]) for hospital in TENANT_IDS]
     options = ("--ports", ",".join(numbers), "--credentials", str(credentials))
     command = (sys.executable, "-m", "local.hospitals", *options)
@@ -167,56 +165,46 @@ async def _start_hospitals(credentials: Path, chosen: Mapping[str, int], say: Sa
     return child
 
 
-async def _start_child(name: str, command: Sequence[str], environment: Mapping[str, str], *urls: str) -> Child:
-    """Starts a child and waits until it answers at all `urls`. Raises StackError."""
-    child = await Child.start(name, command, environment)
+async def _start_child(name: str, command: Sequence[str], environment: Mapping[str, str], *urls: str) -> ChildProcess:
+    """Starts a child and waits until it responds at all `urls`. Raises StackError."""
+    child = await ChildProcess.start(name, command, environment)
+    ended, ready = asyncio.create_task(child.ended()), asyncio.create_task(_responding(urls))
     try:
-        await _answering(child, urls)
+        await asyncio.wait({ended, ready}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            raise _unexpected_end(child.name, ended.result())
+        if not ready.done():
+            raise StackError(f"{child.name} does not answer after {_START_SECONDS:.0f} s")
+        ready.result()
     except BaseException:
         await child.stop()
         raise
+    finally:
+        ended.cancel()
+        ready.cancel()
     return child
 
 
-async def _answering(child: Child, urls: Sequence[str]) -> None:
-    ended, answers = asyncio.create_task(child.ended()), asyncio.create_task(_answers(urls))
-    try:
-        await asyncio.wait({ended, answers}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            raise _unexpected_end(child.name, ended.result())
-        if not answers.done():
-            raise StackError(f"{child.name} does not answer after {_START_SECONDS:.0f} s")
-        answers.result()
-    finally:
-        ended.cancel()
-        answers.cancel()
-
-
-async def _answers(urls: Sequence[str]) -> None:
-    """Waits until each URL was answered, by anything but 503, which says not yet."""
+async def _responding(urls: Sequence[str]) -> None:
+    """Waits until each URL gets a response other than 503, which says not yet."""
     async with aiohttp.ClientSession() as session:
         for url in urls:
             while True:
-                if await _answer(session, url):
+                if await _responds(session, url):
                     break
                 await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _answer(session: aiohttp.ClientSession, url: str) -> bool:
+async def _responds(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(url, allow_redirects=False) as response:
-            return response.status != _NOT_YET
+            return response.status != 503
     except aiohttp.ClientError:
         return False
 
 
-async def _azurite_ended(tables: TableService) -> str:
-    output = tables._process.stdout
-    return (await output.read()).decode(errors="replace").strip() if output else ""
-
-
-def _unexpected_end(name: str, said: str) -> StackError:
-    return StackError("\n".join(filter(None, (f"{name} ended unexpectedly", said))))
+def _unexpected_end(name: str, output: str) -> StackError:
+    return StackError("\n".join(filter(None, (f"{name} ended unexpectedly", output))))
 
 
 def _host_command(host: Host | None) -> _HostCommand | None:

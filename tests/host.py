@@ -47,7 +47,7 @@ class Host:
         """Starts an instance on `port` (0: any free one) that ends with this process, however that happens."""
         with log.open("ab") as written:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "local.leash", sys.executable, "-m", module),
+                *(sys.executable, "-m", "local.child_process", "SIGTERM", sys.executable, "-m", module),
                 *("--port", str(port), "--without", "portal_fn"),
                 cwd=PROJECT,
                 env={**os.environ, **environment},
@@ -65,7 +65,7 @@ class Host:
 
     @property
     def functions(self) -> psutil.Process:
-        """The process of the functions, a child of the leash."""
+        """The process of the functions, a child of the one that ends with this process."""
         (functions,) = psutil.Process(self._process.pid).children()
         return functions
 

@@ -5,7 +5,6 @@ Needs an environment with what stands in requirements.txt beside this file.
 
 import argparse
 import asyncio
-import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -14,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from aiohttp import web
-from azure.functions import HttpRequest
 
 from bench.cores import on_core
-from bench.functions_worker import messages
 from bench.functions_worker.channel import WorkerChannel, WorkerError
 from bench.functions_worker.protocol import services
 from bench.functions_worker.worker import UNLIMITED
-from local.functions_host import front
 from local.functions_host.functions import Function, LoadError, apply_settings, find, read_object
 from local.functions_host.logs import configure_logging
+from local.functions_host.server import create_runner
+from local.serving import serving, stop_signal
 
 
 def main() -> int:
@@ -51,29 +48,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(root: Path, functions: Sequence[Function], port: int, worker_core: int) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    stopped = stop_signal()
     channel = WorkerChannel()
-
-    async def invoke(function: Function, request: HttpRequest) -> web.Response:
-        return messages.answer(request, await channel.invoke(function, request))
-
     async with _listening(channel) as channel_port, _worker(root, channel_port, worker_core) as worker:
         ended = asyncio.create_task(worker.wait())
-        await _unless_ended(ended, _load(channel, functions))
-        runner = front.create_runner(front.create_app(functions, invoke))
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
+        for function in functions:
+            await _unless_ended(ended, channel.load(function))
+        async with serving(create_runner(functions, channel.invoke), port):
             await _unless_ended(ended, stopped.wait())
-        finally:
-            await runner.cleanup()
-
-
-async def _load(channel: WorkerChannel, functions: Sequence[Function]) -> None:
-    for function in functions:
-        await channel.load(function)
 
 
 async def _unless_ended(ended: "asyncio.Task[int]", work: Coroutine[Any, Any, object]) -> None:

@@ -3,16 +3,14 @@
 import argparse
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiohttp import web
-
-from local.functions_host.app import create_runner
 from local.functions_host.functions import LoadedFunction, LoadError, apply_settings, load, read_object
 from local.functions_host.logs import configure_logging
+from local.functions_host.server import create_runner, invoke
+from local.serving import serving, stop_signal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,27 +33,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7071, help="on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the app's folder, with host.json")
     selection = parser.add_mutually_exclusive_group()
-    selection.add_argument(
-        "--only", action="append", default=[], metavar="FUNCTION", help="serve this one (repeatable)"
-    )
-    selection.add_argument("--without", action="append", default=[], metavar="FUNCTION", help="all but this one")
+    for option, help in (("--only", "serve this one (repeatable)"), ("--without", "all but this one (repeatable)")):
+        selection.add_argument(option, action="append", default=[], metavar="FUNCTION", help=help)
     return parser
 
 
 async def _serve(functions: Sequence[LoadedFunction], port: int) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    runner = create_runner(functions)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+    stopped = stop_signal()
+    async with serving(create_runner(functions, invoke), port) as bound:
         for function in functions:
             print(f"{function.name}: {','.join(function.methods)} /{function.route.template}")
-        print(f"Functions host listening on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+        print(f"Functions host listening on http://127.0.0.1:{bound}", flush=True)
         await stopped.wait()
-    finally:
-        await runner.cleanup()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What of an app's logs is written: the levels of its `host.json`."""
+"""Logging at the levels of an app's `host.json`."""
 
 import logging
 from contextvars import ContextVar
@@ -16,8 +16,8 @@ _LEVELS = {
     "None": logging.CRITICAL + 1,
 }
 
-# The function that is running. Whatever it logs, by any logger, the host takes for the category `Function.<name>.User`.
-running: ContextVar[str | None] = ContextVar("running", default=None)
+# Whatever a running function logs, by any logger, the host takes for the category `Function.<name>.User`.
+running_function: ContextVar[str | None] = ContextVar("running_function", default=None)
 
 
 class Levels(logging.Filter):
@@ -38,7 +38,7 @@ class Levels(logging.Filter):
         return self._levels[max(rules, key=len)] if rules else self._default
 
     def filter(self, record: logging.LogRecord) -> bool:
-        name = running.get()
+        name = running_function.get()
         return record.levelno >= self.level(f"Function.{name}.User" if name else record.name)
 
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 from aiohttp import web
 
 from local.hospitals.credentials import Credential
-from local.hospitals.hospital import HOSPITALS, Hospital
+from local.hospitals.hospital import HOSPITALS
 from local.hospitals.server import create_app
+from local.serving import serving, stop_signal
 
 
 def main() -> int:
@@ -21,7 +21,8 @@ def main() -> int:
     parser.add_argument("--credentials", required=True, type=Path, help="a JSON file: an object for each hospital")
     options = parser.parse_args()
     try:
-        credentials = _credentials(options.credentials)
+        secrets = json.loads(options.credentials.read_text("utf-8"))
+        credentials = [hospital.credential(**secrets[hospital.key]) for hospital in HOSPITALS]
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"{options.credentials}: not a credentials file: {error}", file=sys.stderr)
         return 2
@@ -40,35 +41,16 @@ def _ports(text: str) -> tuple[int, ...]:
     return ports
 
 
-def _credentials(file: Path) -> dict[str, Credential]:
-    secrets = json.loads(file.read_text("utf-8"))
-    return {hospital.key: hospital.credential(**secrets[hospital.key]) for hospital in HOSPITALS}
-
-
-async def _serve(ports: tuple[int, ...], credentials: dict[str, Credential]) -> None:
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    # Not loop.add_signal_handler, which Windows lacks.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
-    async with AsyncExitStack() as running:
-        for hospital, port in zip(HOSPITALS, ports, strict=True):
-            bound = await _listen(hospital, port, credentials[hospital.key], running)
-            print(
-                f"{hospital.name} ({hospital.version.name}): http://127.0.0.1:{bound}{hospital.base_path}", flush=True
-            )
+async def _serve(ports: tuple[int, ...], credentials: list[Credential]) -> None:
+    stopped = stop_signal()
+    async with AsyncExitStack() as servers:
+        for hospital, port, credential in zip(HOSPITALS, ports, credentials, strict=True):
+            # No access log: its lines would hold patients' ids and names.
+            runner = web.AppRunner(create_app(hospital, credential), access_log=None, shutdown_timeout=2)
+            bound = await servers.enter_async_context(serving(runner, port))
+            url = f"http://127.0.0.1:{bound}{hospital.base_path}"
+            print(f"{hospital.name} ({hospital.version.name}): {url}", flush=True)
         await stopped.wait()
-
-
-async def _listen(hospital: Hospital, port: int, credential: Credential, running: AsyncExitStack) -> int:
-    """Serve until `running` ends, and return the port, which is a free one if it was 0."""
-    # No access log: its lines would hold patients' ids and names.
-    runner = web.AppRunner(create_app(hospital, credential), access_log=None)
-    await runner.setup()
-    running.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=2).start()
-    bound: int = runner.addresses[0][1]
-    return bound
 
 
 if __name__ == "__main__":

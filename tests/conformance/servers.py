@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from local.child import Child
+from local.child_process import ChildProcess
 from local.hospitals.hospital import HOSPITALS
 from local.hospitals.resources import resources
 from shared.fhir.versions import FhirFormat, FhirVersion
@@ -118,7 +118,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def process(command: Sequence[str], url: str, **environment: str) -> AsyncIterator[None]:
     """Runs a server until the block ends; entered once it answers at `url`."""
-    child = await Child.start(command[0], command, os.environ | environment)
+    child = await ChildProcess.start(command[0], command, os.environ | environment)
     ended = asyncio.create_task(child.ended())
     try:
         async with asyncio.timeout(_START_SECONDS), aiohttp.ClientSession() as session:

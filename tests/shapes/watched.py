@@ -16,9 +16,9 @@ from typing import Any
 
 from aiohttp import web
 
-from local.functions_host.app import create_runner
 from local.functions_host.functions import LoadedFunction, apply_settings, load, read_object
 from local.functions_host.logs import configure_logging
+from local.functions_host.server import create_runner, invoke
 
 _TICK_SECONDS = 0.002
 _PROCESS = Path("/proc/self")
@@ -92,7 +92,8 @@ async def _serve(port: int) -> None:
     apply_settings(root)
     watch = Watch()
     watch.tick()
-    runner = create_runner([watch.watched(function) for function in load(root, without=["portal_fn"])])
+    functions = [watch.watched(function) for function in load(root, without=["portal_fn"])]
+    runner = create_runner(functions, invoke)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     watching = web.Application()

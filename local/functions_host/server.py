@@ -1,17 +1,22 @@
-"""The HTTP side of the Functions host: what a request means to a function, and what of an answer can be sent."""
+"""The HTTP server of the Functions host: from a request to a call of a function, and from its result to a response."""
 
+import asyncio
 import os
 import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from http.cookies import SimpleCookie
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from aiohttp import hdrs, web
-from azure.functions import HttpRequest
+from azure.functions import HttpRequest, HttpResponse
+from azure.functions.http import HttpResponseConverter
 from multidict import CIMultiDict
 
-from local.functions_host.functions import Function
+from local.functions_host.functions import Function, LoadedFunction
+from local.functions_host.logs import running_function
 from local.functions_host.target import decode_path, encode_path, query_params
 
 MAX_URL = 4096
@@ -21,7 +26,6 @@ _HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+;=%\[\]]+(?::[0-9]*)?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
-
 F = TypeVar("F", bound=Function)
 
 
@@ -29,12 +33,11 @@ class ResponseError(Exception):
     """A function returned what the host can't send."""
 
 
-def create_app(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaitable[web.Response]]) -> web.Application:
-    """An application that serves the functions, tried in their order; what none takes is a 404 without a body.
+def create_runner(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaitable[web.Response]]) -> web.AppRunner:
+    """A server of the functions, tried in their order; a request that none takes is a 404 without a body.
 
-    `invoke` has a function answer a request; whatever it raises is a 500 without a body.
+    `invoke` calls a function; any error that it raises is a 500 without a body. A stop waits 5 s for open requests.
     """
-
     max_body = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", MAX_BODY))
 
     async def handle(request: web.Request) -> web.Response:
@@ -76,35 +79,53 @@ def create_app(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awaita
     app = web.Application(client_max_size=max_body)
     app.router.add_route("*", r"/{path:[\s\S]*}", handle)  # a line break is a character of a path as any
     app.on_response_prepare.append(_drop_empty_content_type)
-    return app
-
-
-def create_runner(app: web.Application) -> web.AppRunner:
-    """The application with the server's settings: a body stays as it was sent, and a stop waits 5 s for requests."""
     return web.AppRunner(
         app,
         access_log=None,
-        auto_decompress=False,
+        auto_decompress=False,  # a body stays as it was sent
         max_line_size=65_536,
         max_field_size=32_768,
         lingering_time=5,
-        # aiohttp waits for a handler twice this long.
-        shutdown_timeout=2.5,
+        shutdown_timeout=2.5,  # aiohttp waits for a handler twice this long
     )
 
 
+async def invoke(function: LoadedFunction, request: HttpRequest) -> web.Response:
+    """Calls a function in this process, and makes of its result what worker and host make of it."""
+    running_function.set(function.name)
+    call = {function.trigger: request}
+    result = await function.main(**call) if function.is_async else await asyncio.to_thread(function.main, **call)
+    response = HttpResponse(result) if isinstance(result, str) else result
+    encoded: dict[str, Any] = HttpResponseConverter.encode(response, expected_type=None).value
+    headers: CIMultiDict[str] = CIMultiDict()
+    for name, value in encoded["headers"].items():
+        headers.setdefault(name, value.value)
+    for cookies in encoded["cookies"] or ():
+        for cookie in _set_cookies(cookies):
+            headers.add(hdrs.SET_COOKIE, cookie)
+    return checked_response(request.method, int(encoded["status_code"].value), headers, encoded["body"].value)
+
+
 def checked_response(method: str, status: int, headers: CIMultiDict[str], body: bytes) -> web.Response:
-    """The answer to a request of this method, checked as Kestrel checks it before it sends. Raises ResponseError."""
+    """The response to a request of this method, checked as Kestrel checks it before it sends. Raises ResponseError."""
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ResponseError(f"the header {name!r} has a character that can't be sent")
     if hdrs.TRANSFER_ENCODING in headers:
         raise ResponseError("Transfer-Encoding is the host's to set")
-    # An answer to HEAD, and a 304, announce the length of a body that is not there.
+    # A response to HEAD, and a 304, announce the length of a body that is not there.
     announced = headers.get(hdrs.CONTENT_LENGTH)
     if announced is not None and announced != str(len(body)) and method != hdrs.METH_HEAD and status != 304:
         raise ResponseError(f"Content-Length is {announced}, the body has {len(body)} bytes")
     return web.Response(status=status, headers=headers, body=body)
+
+
+def _set_cookies(cookies: SimpleCookie) -> Iterable[str]:
+    """The host writes each cookie anew: the value percent-encoded, for the path "/" unless another one is named."""
+    for cookie in cookies.values():
+        cookie.set(cookie.key, cookie.value, quote(cookie.value, safe=""))
+        cookie["path"] = cookie["path"] or "/"
+        yield cookie.OutputString()
 
 
 async def _drop_empty_content_type(request: web.Request, response: web.StreamResponse) -> None:

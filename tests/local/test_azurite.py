@@ -1,16 +1,19 @@
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import psutil
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.data.tables.aio import TableServiceClient
 
-from local.azurite import installation, table_service
+from local import child_process
+from local.azurite import installation
 from local.azurite.table_service import TableService, TableServiceError
 
 PROJECT = Path(__file__).parents[2]
@@ -99,12 +102,15 @@ async def test_it_saves_and_ends_when_its_parent_is_killed(tmp_path: Path) -> No
         await again.stop()
 
 
-async def test_one_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = await TableService.start(tmp_path)
-    service._process.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(table_service, "_STOP_SECONDS", 0.1)
-    await service.stop()
-    assert not await answers(service.port)
+async def test_a_child_that_does_not_stop_is_killed_with_its_own_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_process, "_STOP_SECONDS", 0.1)
+    script = "trap '' TERM; sleep 600 & echo $!; wait; sleep 600"
+    child = await child_process.ChildProcess.start("deaf", ("sh", "-c", script), os.environ)
+    assert await child.printed(b"\n")
+    await child.stop()
+    (grandchild,) = (await child.ended()).split()
+    _, alive = psutil.wait_procs([psutil.Process(int(grandchild))] if psutil.pid_exists(int(grandchild)) else [], 5)
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
 async def test_a_taken_port_is_an_error_that_says_so(tmp_path: Path, table_service: TableService) -> None:
@@ -128,5 +134,5 @@ def test_any_path_leads_to_a_node_that_is_new_enough_and_no_wrapper(path: str, m
     script = "[process.execPath, process.versions.node].join(' ')"
     asked = subprocess.run([node.executable, "-p", script], capture_output=True, text=True, check=True)
     executable, version = asked.stdout.split()
-    assert executable == node.executable
+    assert Path(executable).samefile(node.executable)
     assert int(version.partition(".")[0]) >= 22

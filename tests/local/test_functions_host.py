@@ -15,10 +15,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from yarl import URL
 
-from local.functions_host import LoadedFunction, LoadError, apply_settings, create_app, create_runner, load
+from local.functions_host.functions import LoadedFunction, LoadError, apply_settings, load
+from local.functions_host.server import create_runner, invoke
+from local.serving import serving as serve
 
 PROJECT = Path(__file__).parents[2]
 ECHO = """
@@ -64,14 +65,8 @@ def answering(expression: str) -> str:
 
 @asynccontextmanager
 async def serving(functions: list[LoadedFunction]) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
-    runner = create_runner(functions)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession() as session:
-            yield session, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serve(create_runner(functions, invoke)) as port, aiohttp.ClientSession() as session:
+        yield session, f"http://127.0.0.1:{port}"
 
 
 async def ask(root: Path, target: str, method: str = "GET", **options: Any) -> tuple[aiohttp.ClientResponse, bytes]:
@@ -502,11 +497,6 @@ def test_settings_fill_the_environment_where_it_has_none(tmp_path: Path, monkeyp
     (tmp_path / "local.settings.json").write_text('{"Values": {"HOST_TEST_NUMBER": 1}}')
     with pytest.raises(LoadError, match=r"local\.settings\.json: Values must be an object of strings"):
         apply_settings(tmp_path)
-
-
-def test_an_application_is_all_another_server_needs(tmp_path: Path) -> None:
-    add_function(tmp_path, "echo", ECHO)
-    assert isinstance(create_app(load(tmp_path)), web.Application)
 
 
 # The command line

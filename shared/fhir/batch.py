@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 import orjson
 
-from shared.fhir.document import Bundle, Entry, Resource, Steps
+from shared.fhir.document import CONDITIONS, Bundle, Entry, Resource, Steps
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind, parse
 from shared.fhir.paging import page_handle
@@ -27,12 +27,6 @@ MAX_ENTRIES = 500
 JSON_PATCH = "application/json-patch+json"
 _URL = re.compile(r"[!-~]+")
 _HEADER = re.compile(r"[ -~]+")
-_CONDITIONS = (
-    ("ifNoneMatch", "if-none-match"),
-    ("ifModifiedSince", "if-modified-since"),
-    ("ifMatch", "if-match"),
-    ("ifNoneExist", "if-none-exist"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +140,7 @@ def _entry(index: int, entry: Entry, links: LinkMap) -> BatchEntry | RefusedEntr
         conditions = _conditions(request, path, links)
         headers = {
             header: _http_date(conditions[name]) if name == "ifModifiedSince" else conditions[name]
-            for name, header in _CONDITIONS
+            for name, header in CONDITIONS.items()
             if name in conditions
         }
         interaction = parse(method, path, query, headers)
@@ -179,7 +173,7 @@ def _target(url: str | None, bases: tuple[str, ...]) -> tuple[str, str]:
 
 def _conditions(request: Mapping[str, str], path: str, links: LinkMap) -> dict[str, str]:
     conditions = {}
-    for name, _ in _CONDITIONS:
+    for name in CONDITIONS:
         value = request.get(name)
         if value is None:
             continue

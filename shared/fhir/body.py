@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.fhir import json_document, xml_document
+from shared.fhir import json_document, json_escapes, xml_document
 from shared.fhir.document import Resource, Steps
 from shared.fhir.rewriting import LinkMap, rewrite_json, rewrite_xml, xml_references
 from shared.fhir.versions import FhirFormat
@@ -42,5 +42,5 @@ def read_body(content: bytes, format: FhirFormat) -> Steps[Body]:
     """The body, which is UTF-8, read. Raises Unreadable where it is no resource, or two readers could differ on it."""
     if format is FhirFormat.XML:
         return Body(content, format, (yield from xml_document.read(content)))
-    content = yield from json_document.plain(content)
+    content = yield from json_escapes.plain(content)
     return Body(content, format, (yield from json_document.read(content)))

@@ -4,8 +4,8 @@
 could read differently, so that policy checks what the other side reads.
 """
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,23 @@ MAX_BUNDLE_DEPTH = 5  # of Bundles inside each other; a batch's response has two
 MAX_LINKS = 1_000  # of a Bundle
 MAX_REFERENCES = 1_000  # with criteria, in one body
 
+# The elements of a Bundle's envelope with those of their children that count, and which of these are no strings. The
+# conditions of a request are headers in a request of its own.
+CONDITIONS = {
+    "ifNoneMatch": "if-none-match",
+    "ifModifiedSince": "if-modified-since",
+    "ifMatch": "if-match",
+    "ifNoneExist": "if-none-exist",
+}
+ENVELOPE = {
+    "Bundle": ("type", "link", "entry"),
+    "link": ("relation", "url"),
+    "entry": ("fullUrl", "resource", "request", "response"),
+    "request": ("method", "url", *CONDITIONS),
+    "response": ("status", "location", "outcome"),
+}
+NO_STRINGS = frozenset({"link", "entry", "resource", "request", "response", "outcome"})
+
 
 class Unreadable(FhirError):
     """A body that is malformed, or that two readers could read differently; the status is 400.
@@ -31,6 +48,51 @@ class Unreadable(FhirError):
     def __init__(self, problem: str) -> None:
         super().__init__(400, "structure", f"The body can't be read: {problem}.")
         self.problem = problem
+
+
+class Allowance(NamedTuple):
+    """How many things a body may hold by its length: each costs a reader more than the bytes it is written in.
+
+    A short body may be denser, so some are `free`; beside them there may be one in `bytes_each`.
+    """
+
+    free: int
+    bytes_each: int
+
+    def of(self, length: int) -> int:
+        """How many may be in so many bytes."""
+        return self.free + length // self.bytes_each
+
+
+class EnvelopeNames:
+    """Checks the names of the children of an element of the envelope, which readers match and repeat differently."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {name.casefold(): name for name in names}
+
+    def in_any_case(self, written: str) -> str:
+        """The child that some reader may take for one of that name, or ""."""
+        return self._names.get(written.casefold(), "")
+
+    def check(self, written: str, seen: set[str]) -> str:
+        """The child of that name, or "" for one that does not count; `seen` are those before it in the same element.
+
+        Raises Unreadable for one that is spelt in another case, or repeated.
+        """
+        name = self.in_any_case(written)
+        if name and name != written:
+            raise Unreadable(f"{name} is spelt in another case")
+        if name in seen:
+            raise Unreadable(f"{name} is repeated")
+        if name:
+            seen.add(name)
+        return name
+
+
+def check_bundle_depth(depth: int) -> None:
+    """Raise Unreadable for a Bundle inside so many others that none needs it."""
+    if depth > MAX_BUNDLE_DEPTH:
+        raise Unreadable("it holds Bundles inside each other too deeply")
 
 
 class Link(msgspec.Struct, frozen=True):

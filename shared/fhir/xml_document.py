@@ -6,15 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.fhir.document import (
-    MAX_BUNDLE_DEPTH,
+    ENVELOPE,
     MAX_DEPTH,
     MAX_LINKS,
+    NO_STRINGS,
+    Allowance,
     Bundle,
     Entry,
+    EnvelopeNames,
     Link,
     Resource,
     Steps,
     Unreadable,
+    check_bundle_depth,
 )
 from shared.fhir.rewriting.positions import (
     ANYWHERE,
@@ -33,13 +37,12 @@ MAX_DECLARATIONS = 16  # of namespaces in scope; real bodies have up to five
 MAX_PREFIXES = 4  # of those for FHIR and XHTML: each resource that is taken out of a Bundle has to declare them anew
 MAX_SCOPES = 64  # different sets of declarations
 MAX_ATTRIBUTES = 32  # of an element
-# Each costs several times what a plain element does. The first of each are free: a short body may be denser.
-MIN_BYTES_PER_PART = 40  # of the elements of an envelope, resources and narratives
-FREE_PARTS = 5_000
-MIN_BYTES_PER_ATTRIBUTE = 16  # of those that do not stand alone as `value`
-FREE_ATTRIBUTES = 10_000
-MIN_BYTES_PER_PLACE = 50  # where a link may stand
-FREE_PLACES = 2_500
+# Each costs several times what a plain element does.
+ALLOWED = {
+    "parts": Allowance(free=5_000, bytes_each=40),  # the elements of an envelope, resources and narratives
+    "attributes": Allowance(free=10_000, bytes_each=16),  # those that do not stand alone as `value`
+    "links": Allowance(free=2_500, bytes_each=50),  # where one may stand
+}
 MAX_LINK = 100_000  # characters of a value that is or may hold a link
 
 _FHIR = "http://hl7.org/fhir"
@@ -49,24 +52,12 @@ _RESERVED = {"xml": "http://www.w3.org/XML/1998/namespace", "xmlns": "http://www
 _SPACE = " \t\r\n"
 _RESOURCE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 
-_REQUEST = frozenset({"method", "url", "ifNoneMatch", "ifModifiedSince", "ifMatch", "ifNoneExist"})
-# The elements of the envelope with those of their children that are strings, then the children that are no strings.
-_STRINGS = {
-    "Bundle": frozenset({"type"}),
-    "link": frozenset({"relation", "url"}),
-    "entry": frozenset({"fullUrl"}),
-    "request": _REQUEST,
-    "response": frozenset({"status", "location", "etag", "lastModified"}),
-}
-_OBJECTS = frozenset({("Bundle", "link"), ("Bundle", "entry"), ("entry", "request"), ("entry", "response")})
-_CONTAINERS = frozenset({("entry", "resource"), ("response", "outcome")})
+_NAMES = {name: EnvelopeNames(children) for name, children in ENVELOPE.items()}
+_CONTAINERS = frozenset({"resource", "outcome"})
+_LISTS = frozenset({"link", "entry"})
 _PLAIN = frozenset({"value", "id", "url"})
 _CODES = frozenset({"type", "relation", "method"})
-_REPEATED = frozenset({"entry", "link", "extension", "modifierExtension"})
-_SPELLINGS = {
-    name.casefold(): name for name in {child for _, child in _OBJECTS | _CONTAINERS}.union(*_STRINGS.values())
-}
-_WATCHED = frozenset({"container", "contained"}.union(_STRINGS))
+_WATCHED = frozenset({"container", "contained", *ENVELOPE})
 _DIV = "xhtml:div"  # as the name of a narrative's root, which is the only one outside FHIR's namespace
 _OPENING = frozenset({_DIV, "contained"})
 _LINKING = BY_PARENT.union(ANYWHERE) - {"div"}
@@ -105,7 +96,7 @@ class _Scope:
 class _Frame:
     """An open element whose direct children or end matter. `depth` is the number of open elements with itself."""
 
-    kind: str  # of _STRINGS, or "container", "contained", "resource", "div", "scope"
+    kind: str  # of ENVELOPE, or "container", "contained", "resource", "div", "scope"
     name: str
     depth: int
     around: _Scope
@@ -137,12 +128,12 @@ class _Reader:
             raise Unreadable("it has text between its elements")
 
     def _check(self, fed: int) -> None:
-        for number, free, bytes_each, things in (
-            (self._parts, FREE_PARTS, MIN_BYTES_PER_PART, "parts"),
-            (self._attributes_seen, FREE_ATTRIBUTES, MIN_BYTES_PER_ATTRIBUTE, "attributes"),
-            (len(self._places), FREE_PLACES, MIN_BYTES_PER_PLACE, "links"),
+        for number, things in (
+            (self._parts, "parts"),
+            (self._attributes_seen, "attributes"),
+            (len(self._places), "links"),
         ):
-            if number > free + fed / bytes_each:
+            if number > ALLOWED[things].of(fed):
                 raise Unreadable(f"it has more {things} than a body of its length has")
 
     def _start(self, written: str, attributes: list[str]) -> None:
@@ -158,9 +149,9 @@ class _Reader:
                 if attributes and name in _LINKING:
                     self._note(name, self._path[depth - 1], attributes[1])
                 return
-        self._start_of_note(written, attributes, depth)
+        self._start_significant(written, attributes, depth)
 
-    def _start_of_note(self, written: str, attributes: list[str], depth: int) -> None:
+    def _start_significant(self, written: str, attributes: list[str], depth: int) -> None:
         if depth == MAX_DEPTH:
             raise Unreadable(f"it is nested deeper than {MAX_DEPTH} elements")
         around = self._scope
@@ -222,7 +213,7 @@ class _Reader:
             self._close(frame, written)
 
     def _attributes(self, written: str, attributes: list[str], *, in_xhtml: bool) -> str | None:
-        """Judges the attributes, puts their declarations into force, and gives that called `value`."""
+        """Checks the attributes, puts their declarations into force, and gives that called `value`."""
         if len(attributes) > 2 * MAX_ATTRIBUTES:
             raise Unreadable(f"it has an element with more than {MAX_ATTRIBUTES} attributes")
         if not in_xhtml:
@@ -296,13 +287,13 @@ class _Reader:
         self._scope.xhtml.add(written)
 
     def _opening(self, name: str) -> str:
-        """The kind of frame of what is judged wherever it stands: a narrative, and a contained resource."""
+        """The kind of frame of what is checked wherever it stands: a narrative, and a contained resource."""
         if name != _DIV:
             return "contained"
         if not self._depth or self._path[self._depth - 1] != "text":
             raise Unreadable("it has XHTML outside a narrative")
-        self.parser.handle(self._start_xhtml)
-        self.parser.hear(False)
+        self.parser.on_start(self._start_xhtml)
+        self.parser.read_text(False)
         return "div"
 
     def _child(self, name: str, attributes: list[str], value: str | None) -> str | None:
@@ -310,29 +301,18 @@ class _Reader:
         within = self._frames[-1]
         if within.kind in ("container", "contained"):
             return self._resource(within, name, attributes)
-        strings = _STRINGS.get(within.kind)
-        if strings is None:
+        names = _NAMES.get(within.kind)
+        if names is None or not names.check(name, set() if name in _LISTS else within.seen):
             return None
-        if _SPELLINGS.get(name.casefold(), name) != name:
-            raise Unreadable("it has an element of a Bundle in another spelling")
-        if name in within.seen and name not in _REPEATED:
-            raise Unreadable("it has an element of a Bundle twice that may stand once")
-        within.seen.add(name)
-        place = (within.kind, name)
-        if name in strings:
-            self._check_attributes(attributes)
-            if value is not None:
-                self._string(within, name, value)
-        elif place in _OBJECTS:
-            self._check_attributes(attributes)
-            return name
-        elif place in _CONTAINERS:
-            self._check_attributes(attributes)
-            return "container"
+        self._check_attributes(attributes)
+        if name in NO_STRINGS:
+            return "container" if name in _CONTAINERS else name
+        if value is not None:
+            self._string(within, name, value)
         return None
 
     def _string(self, within: _Frame, name: str, value: str) -> None:
-        # What else a response says was not judged: it is no reason to lose the outcome of a write.
+        # The rest of a response does not count for policy, and is no reason to lose the outcome of a write.
         if within.kind == "response" and name != "status":
             return
         if self.parser.is_cut:
@@ -358,8 +338,7 @@ class _Reader:
             return None
         if name == "Bundle":
             self._check_attributes(attributes)
-            if sum(frame.kind == "Bundle" for frame in self._frames) == MAX_BUNDLE_DEPTH:
-                raise Unreadable(f"it has more than {MAX_BUNDLE_DEPTH} Bundles inside each other")
+            check_bundle_depth(sum(frame.kind == "Bundle" for frame in self._frames))
             return "Bundle"
         return "resource"
 
@@ -373,8 +352,8 @@ class _Reader:
         within = self._frames[-1].values
         match frame.kind:
             case "div":
-                self.parser.handle(self._start)
-                self.parser.hear(True)
+                self.parser.on_start(self._start)
+                self.parser.read_text(True)
             case "resource" | "Bundle":
                 within["resource"] = self._made(frame, written)
             case "container":

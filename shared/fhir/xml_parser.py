@@ -10,22 +10,25 @@ from collections.abc import Callable, Iterator
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
-from shared.fhir.document import Resource, Steps, Unreadable
+from shared.fhir.document import Allowance, Resource, Steps, Unreadable
 
 # With all of them at their limits, a megabyte takes less than 60 ms. The densest of HL7's 13,590 example resources that
 # is longer than 30 KB has 28 bytes per element, and the densest narrative 13.
-MIN_BYTES_PER_ELEMENT = 16
-FREE_ELEMENTS = 10_000  # beside those: a short resource may be denser
+ALLOWED_ELEMENTS = Allowance(free=10_000, bytes_each=16)
 MAX_NAMES = 4_000  # different names of elements and attributes: all of FHIR has fewer than 3,000
 MAX_TOKEN = 4_000_000  # bytes of an attribute that are not plain ASCII; a string has at most 1 MB (FHIR, datatypes)
 
 _PIECE = 65_536
 _SLICE = 1_000_000  # bytes of plain text that are skipped between two pauses
+# `<data id="1" value="iVBORw…`: a start tag up to inside an attribute's value, whose quote is the group.
 _OPEN_VALUE = re.compile(
     rb"""<[^\s/<>"'=]++(?:\s++[^\s=<>"']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+\s++[^\s=<>"']++\s*+=\s*+(["'])"""
 )
+# `iVBORw0KGgo=&#10;`: ASCII without markup, and white space by its number.
 _PLAIN = re.compile(rb"(?:[\t\n\r !#-%(-;=-~]++|&#(?:[xX]0?[9aAdD]|x20|9|10|13|32);)*+")
+# A character, or a reference such as `&#x4`, that is cut off at the end.
 _UNFINISHED = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,2}\Z|&[^;]{0,11}\Z")
+# `<f:Patient`, and ` id="1"` with its name and value.
 _TAG_NAME = re.compile(rb"<[^\s/>]++")
 _ATTRIBUTE = re.compile(rb"\s++([^\s=]++)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')")
 
@@ -55,7 +58,7 @@ class Parser:
     """Parses `body`; `start`, `end` and `text` are called as expat does, with attributes as a list.
 
     After each piece `check` is called with the number of bytes so far.
-    `text` may be taken away and given back while it parses, by `hear`.
+    `text` may be taken away and given back while it parses, by `read_text`.
     """
 
     def __init__(
@@ -77,14 +80,14 @@ class Parser:
         parser.XmlDeclHandler = self._declaration
         parser.StartDoctypeDeclHandler = self._doctype
         parser.ProcessingInstructionHandler = self._instruction
-        self.handle(start)
+        self.on_start(start)
         parser.EndElementHandler = end
-        self.hear(True)
+        self.read_text(True)
 
-    def handle(self, start: Callable[[str, list[str]], object]) -> None:
+    def on_start(self, start: Callable[[str, list[str]], object]) -> None:
         self._expat.StartElementHandler = start
 
-    def hear(self, on: bool) -> None:
+    def read_text(self, on: bool) -> None:
         self._expat.CharacterDataHandler = self._text if on else None
 
     @property
@@ -110,7 +113,7 @@ class Parser:
                 piece = body[fed : fed + _PIECE]
                 fed += len(piece)
                 markup += piece.count(b"<") - piece.count(b"</")
-                if markup > FREE_ELEMENTS + fed / MIN_BYTES_PER_ELEMENT:
+                if markup > ALLOWED_ELEMENTS.of(fed):
                     raise Unreadable("it has more elements than a resource of its length has")
                 self._expat.Parse(piece, False)
                 self._check(fed)
@@ -118,12 +121,12 @@ class Parser:
                     raise Unreadable(f"it has more than {MAX_NAMES} names of elements and attributes")
                 yield
                 if fed - self._skipped - self._expat.CurrentByteIndex >= 2 * _PIECE:
-                    fed = yield from self._get_through(fed)
+                    fed = yield from self._skip_long_value(fed)
             self._expat.Parse(b"", True)
         except expat.ExpatError as error:
             raise Unreadable(f"it is malformed XML at line {error.lineno}") from None
 
-    def _get_through(self, fed: int) -> Steps[int]:
+    def _skip_long_value(self, fed: int) -> Steps[int]:
         """Deals with a long token that is open at `fed`: skips what is plain of a long attribute, once in a tag."""
         body = self._body
         opened = None if self.is_cut else _OPEN_VALUE.match(body, self.position, fed)

@@ -22,7 +22,7 @@ _SECONDS = 0.3
 _HEADER, _BODY = 8_192, 20_000
 # Only these see bodies; everything else sees no more than a URL, a header, a form's field or a row's column.
 _OF_BODIES = (
-    "shared.fhir.json_document",
+    "shared.fhir.json_",
     "shared.fhir.xml_parser",
     "shared.fhir.charsets",
     "shared.fhir.xml_writer",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.fhir.document import Unreadable
+from shared.fhir.document import CONDITIONS, Unreadable
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import parse
 from shared.fhir.policy import Permissions, authorize, authorize_reference
@@ -26,12 +26,6 @@ _CASES = int(os.environ.get("DIFFERENTIAL_CASES", "10000" if FULL else "150"))  
 _CHUNK = 500
 _GATEWAY = "https://gateway.example"
 _PAGES = ("next", "previous", "prev", "first", "last", "self")
-_CONDITIONS = {
-    "ifNoneMatch": "if-none-match",
-    "ifModifiedSince": "if-modified-since",
-    "ifMatch": "if-match",
-    "ifNoneExist": "if-none-exist",
-}
 
 Found = dict[str, Any]
 
@@ -152,7 +146,7 @@ def _in_batch(case: Case, reading: Found, permissions: Permissions, base_url: st
         yield f"HAPI reads a {reading.get('type')} of the type {reading['resourceType']}"
     entries = [_asked(entry) for entry in reading.get("entry", ())]
     for entry in entries:
-        headers = {_CONDITIONS[name]: value for name, value in entry.conditions.items()}
+        headers = {CONDITIONS[name]: value for name, value in entry.conditions.items()}
         for refusal in _refused(entry.method, entry.target, headers, permissions):
             yield f"HAPI reads {entry.method} {entry.target}: {refusal}"
     links = LinkMap((f"{_GATEWAY}/{case.row.version.value}",), base_url)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.fhir import json_document
+from shared.fhir import json_escapes
 from shared.fhir.document import MAX_BUNDLE_DEPTH, Bundle, Entry, Link, Resource, Unreadable, run
-from shared.fhir.json_document import plain, read, references
+from shared.fhir.json_document import read, references
+from shared.fhir.json_escapes import plain
 
 PATIENT: dict[str, Any] = {"resourceType": "Patient", "id": "1", "contained": [{"resourceType": "Device"}]}
 OUTCOME = {"issue": [], "resourceType": "OperationOutcome"}
@@ -305,7 +306,7 @@ ESCAPED = st.lists(
 def test_no_escape_hides_a_name_or_a_url(characters: str, slice: int) -> None:
     body = f'{{"x":"{characters}"}}'.encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_document, "_SLICE", slice)
+        patch.setattr(json_escapes, "_SLICE", slice)
         undone = run(plain(body))
     assert json.loads(undone) == json.loads(body)
     assert run(plain(undone)) == undone

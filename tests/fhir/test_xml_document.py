@@ -198,8 +198,8 @@ REFUSED = {
     "too deep in a narrative": narrative("<b>" * MAX_DEPTH + "</b>" * MAX_DEPTH),
     "Bundles in Bundles": (
         f'<Bundle xmlns="{FHIR}">'
-        + "<entry><resource><Bundle>" * MAX_BUNDLE_DEPTH
-        + "</Bundle></resource></entry>" * MAX_BUNDLE_DEPTH
+        + "<entry><resource><Bundle>" * (MAX_BUNDLE_DEPTH + 1)
+        + "</Bundle></resource></entry>" * (MAX_BUNDLE_DEPTH + 1)
         + "</Bundle>"
     ),
     "many declarations": patient(attributes="".join(f' xmlns:a{i}="urn:{i}"' for i in range(17))),

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from shared.fhir.document import Steps, Unreadable
+from shared.fhir.document import Allowance, Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Position, position_of
 
@@ -17,8 +17,7 @@ _MAX_BASE = 4_096
 _MAX_URL = 65_536
 # Links that can't be told by one look: in running text, in narratives, after unusual space. Real bodies have one in
 # some hundreds of bytes at most.
-_BYTES_PER_SLOW_LINK = 200
-_FREE_SLOW_LINKS = 1_000
+_ALLOWED_SLOW_LINKS = Allowance(free=1_000, bytes_each=200)
 _PARTS_AT_ONCE = 4_096
 _TOKENS_PER_PAUSE = 1_024
 
@@ -102,7 +101,7 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int, str] | None
     """Start and end of each base that is to be replaced, and by what; None is a place to pause."""
     path = _Path(text)
     string_end, position = 0, None
-    slow = _FREE_SLOW_LINKS + len(text) // _BYTES_PER_SLOW_LINK
+    slow = _ALLOWED_SLOW_LINKS.of(len(text))
     for candidate in _candidates(text, link_map):
         if candidate is None:
             yield None

@@ -7,7 +7,7 @@ import orjson
 
 from shared.fhir.document import Unreadable, run
 from shared.fhir.errors import FhirError
-from shared.fhir.json_document import plain
+from shared.fhir.json_escapes import plain
 from shared.fhir.rewriting.json_links import rewrite_json
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import Position

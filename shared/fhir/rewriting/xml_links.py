@@ -8,7 +8,7 @@ from html import escape
 from io import BytesIO
 from itertools import islice
 
-from shared.fhir.document import Resource, Steps, Unreadable
+from shared.fhir.document import Allowance, Resource, Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import CRITERIA, LINK_ATTRIBUTES, TEXT_VALUE, XHTML_LINK, Position
 from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling, escaped_edits
@@ -16,8 +16,7 @@ from shared.fhir.xml_parser import attribute_spans, inherited
 
 MAX_SIGNS = 10_000  # of escapes and slashes in a value that holds a link
 # What the links that are not plain may cost in all, in units of about a microsecond: 4 each, and 1 for each sign.
-FREE_COST = 20_000
-MIN_BYTES_PER_COST = 50
+ALLOWED_COST = Allowance(free=20_000, bytes_each=50)
 MAX_CRITERIA = 1_000
 
 _FHIR_NAMES = frozenset({b"value"})
@@ -92,7 +91,7 @@ class _Edits:
         self._plain = _plain_link(link_map.starts.pattern)
         self._target = link_map.target.encode()
         self._written: BytesIO | None = None
-        self._cost = FREE_COST + len(body) // MIN_BYTES_PER_COST
+        self._cost = ALLOWED_COST.of(len(body))
 
     def write(self, start: int, end: int, text: bytes) -> None:
         if self._written is None:

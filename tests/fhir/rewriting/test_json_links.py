@@ -6,7 +6,8 @@ from contextlib import suppress
 import pytest
 
 from shared.fhir.document import Unreadable, run
-from shared.fhir.json_document import plain, read
+from shared.fhir.json_document import read
+from shared.fhir.json_escapes import plain
 from shared.fhir.rewriting import LinkMap, rewrite_json
 
 HERE = "https://provider.example/fhir"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.fhir.document import run
-from shared.fhir.json_document import plain as undone
+from shared.fhir.json_escapes import plain as undone
 from shared.fhir.rewriting import LinkMap, rewrite_json
 
 HERE = "https://provider.example/fhir"

@@ -18,8 +18,8 @@ from shared.gateway import Gateway
 from shared.message import Request
 from shared.oauth import endpoint
 from shared.oauth.access_token import AccessTokens
-from shared.upstream import exchange
-from shared.upstream.exchange import Exchange
+from shared.upstream import provider_client
+from shared.upstream.provider_client import ProviderClient
 from shared.upstream.transport import Transport
 
 _WARM_UP = 50
@@ -31,11 +31,11 @@ _STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "format negotiated": ((gateway, "negotiate"),),
     "interaction and policy": ((gateway, "parse"), (gateway, "authorize")),
     "links mapped up": ((gateway, "rewrite_form"), (gateway, "resource_body"), (gateway, "form_body")),
-    "provider's credential": ((Exchange, "_proof"),),
+    "provider's credential": ((ProviderClient, "_authentication"),),
     "HTTP to the provider (aiohttp)": ((Transport, "send"),),
-    "answer checked": ((exchange, "check_response"),),
-    "links of paging": ((Exchange, "_links"),),
-    "answer read, links mapped down": ((exchange, "paused"),),
+    "answer checked": ((provider_client, "check_response"),),
+    "links of paging": ((provider_client, "write_links"),),
+    "answer read, links mapped down": ((provider_client, "paused"),),
     "request parsed": ((endpoint, "parse_token_request"), (endpoint, "parse_scope_request")),
     "client authenticated": ((endpoint, "authenticate"),),
     "token signed": ((AccessTokens, "issue"),),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shared.stores.tables import Table
     from shared.stores.vault import Vault
     from shared.upstream.credentials.factory import Credentials
-    from shared.upstream.pages import Pages
+    from shared.upstream.page_handles import PageHandles
     from shared.upstream.transport import Transport
 
 
@@ -71,11 +71,18 @@ class Application:
     def gateway(self) -> "Gateway":
         """Every other FHIR request."""
         from shared.gateway import Gateway
-        from shared.upstream.exchange import Exchange
-        from shared.upstream.limiter import Limiter
+        from shared.upstream.provider_client import ProviderClient
 
-        exchange = Exchange(self._transport, self._credentials, Limiter(), self._pages)
-        return Gateway(self.settings, self.tokens, self.clients, self.tenants, exchange, self._pages, self._audit)
+        provider_client = ProviderClient(self._transport, self._credentials, self._page_handles)
+        return Gateway(
+            self.settings,
+            self.tokens,
+            self.clients,
+            self.tenants,
+            provider_client,
+            self._page_handles,
+            self._audit,
+        )
 
     @cached_property
     def portal(self) -> "PortalEndpoint":
@@ -147,7 +154,7 @@ class Application:
 
     async def close(self) -> None:
         """Ends what was built, the latest first."""
-        for name in ("_pages", "usage", "_credentials", "_transport", "_tables", "vault"):
+        for name in ("_page_handles", "usage", "_credentials", "_transport", "_tables", "vault"):
             part = self.__dict__.get(name)
             if part is not None:
                 await part.close()
@@ -193,8 +200,8 @@ class Application:
         return None if secret is None else secret.value
 
     @cached_property
-    def _pages(self) -> "Pages":
+    def _page_handles(self) -> "PageHandles":
         from shared.stores.tables import PAGES
-        from shared.upstream.pages import Pages
+        from shared.upstream.page_handles import PageHandles
 
-        return Pages(self._table(PAGES))
+        return PageHandles(self._table(PAGES))

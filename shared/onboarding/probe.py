@@ -24,11 +24,11 @@ from shared.pauses import paused
 from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.vault import Vault
-from shared.upstream.answer import judge
-from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.credential import CredentialError
 from shared.upstream.credentials.factory import Credentials
-from shared.upstream.search import FORM, Search, as_the_provider_takes_it
-from shared.upstream.transport import Transport, UpstreamAnswer, UpstreamRequest
+from shared.upstream.response import validate_response
+from shared.upstream.search import FORM, Search, provider_search
+from shared.upstream.transport import Transport, UpstreamRequest, UpstreamResponse
 
 _MAX_AT_ONCE = 4
 _MAX_SECRETS = 8  # one row names two at most
@@ -104,9 +104,9 @@ class Probe:
 
     async def _send(
         self, call: AppCall, proof: Mapping[str, str], deadline: float, tls: ssl.SSLContext | None
-    ) -> UpstreamAnswer:
+    ) -> UpstreamResponse:
         form = call.body.decode() if call.body is not None and call.body_type == FORM else None
-        search = as_the_provider_takes_it(self.provider, call.method, call.interaction, call.query, form)
+        search = provider_search(self.provider, call.method, call.interaction, call.query, form)
         url = call.page_url or self.provider.base_url + _path_and_query(search)
         method, body, body_type = call.method, call.body, call.body_type
         if search.form is not None and call.page_url is None:
@@ -121,7 +121,7 @@ class Probe:
         request = UpstreamRequest(method, url, headers, body, repeatable=True)
         return await self._transport.send(request, deadline=deadline, tls=tls)
 
-    async def _validated(self, call: AppCall, response: UpstreamAnswer, milliseconds: float) -> CallResult:
+    async def _validated(self, call: AppCall, response: UpstreamResponse, milliseconds: float) -> CallResult:
         media_type = _media_type(response)
         document: Mapping[str, Any] = {}
         kind, detail = _by_status(response.status), str(response.status)
@@ -131,11 +131,11 @@ class Probe:
         return CallResult(problem, response.status, media_type, milliseconds, document if problem is None else {})
 
     async def _read(
-        self, call: AppCall, response: UpstreamAnswer, media_type: str
+        self, call: AppCall, response: UpstreamResponse, media_type: str
     ) -> tuple[ProblemKind | None, str, Mapping[str, Any]]:
         """The document in a successful response, or what is wrong with it."""
         try:
-            body = (await paused(judge(response, call.interaction, call.method))).body
+            body = await paused(validate_response(response, call.interaction, call.method))
         except FhirError:
             if response.body and media_type_format(media_type) is None:
                 return ProblemKind.NOT_FHIR, media_type or "without a media type", {}
@@ -194,7 +194,7 @@ def _no_response(error: FhirError) -> ProblemKind:
     return ProblemKind.UNREACHABLE if error.code == "transient" else ProblemKind.MALFORMED
 
 
-def _media_type(response: UpstreamAnswer) -> str:
+def _media_type(response: UpstreamResponse) -> str:
     """The response's media type, if it is one: nothing else of a header is reported."""
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return media_type if _MEDIA_TYPE.fullmatch(media_type) else ""

@@ -1,82 +1,149 @@
-"""A batch taken apart: its entries are asked for side by side, and the answers put together in their order."""
+"""Batches and transactions: sent as they are, or taken apart for providers that lack them."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
-from shared.fhir.batch import JSON_PATCH, BatchEntry, RefusedEntry
+from shared.directory.provider import Access, BatchMode
+from shared.fhir.batch import JSON_PATCH, BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
 from shared.fhir.batch_response import EntryResponse, batch_response
+from shared.fhir.document import Steps
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import InteractionKind
-from shared.fhir.negotiation import content_type, media_type_format
+from shared.fhir.interaction import READS, Interaction, InteractionKind
+from shared.fhir.negotiation import content_type, media_type_format, spelled_format
 from shared.fhir.outcome import error_response
+from shared.fhir.paging import BundleRequest
 from shared.fhir.policy import authorize
 from shared.fhir.versions import FhirFormat
-from shared.message import Response
-from shared.upstream.context import RequestContext
-from shared.upstream.exchange import Exchange, FhirRequest
-from shared.upstream.failure import fhir_error
+from shared.message import Request, Response
+from shared.pauses import paused
+from shared.upstream.errors import fhir_error
+from shared.upstream.provider_client import FhirRequest, ProviderClient
+from shared.upstream.request_body import entry_contents, fhir_body
+from shared.upstream.request_context import RequestContext
+from shared.upstream.search import with_accurate_total
 
-_MOST_AT_ONCE = 8
+_MAX_AT_ONCE = 8
+
+_Content = bytes | FhirError | None
+"""An entry's resource as it goes up, None where it has none, or why it may not go up."""
 
 
-async def perform_split(
-    exchange: Exchange,
+async def send_batch(client: ProviderClient, context: RequestContext, request: Request, path: str) -> Response:
+    """The response to a batch or transaction, authorized entry by entry. Raises FhirError.
+
+    The Bundle that goes up is written from the entries that were authorized. A batch with one that is not is split.
+    """
+    body = await fhir_body(context, request)
+    kind = bundle_kind(body.resource)
+    context.trace.interaction = kind.value
+    assert body.resource.bundle is not None  # noqa: S101 (a batch or transaction is a Bundle)
+    entries = await paused(batch_entries(body.resource.bundle, context.upstream_links))
+    context.trace.entries = entries
+    contents = await entry_contents(context, body, entries)
+    provider = context.provider
+    if kind is InteractionKind.TRANSACTION:
+        if provider.access is not Access.WRITE or provider.batch is BatchMode.SPLIT:
+            raise FhirError(403, "forbidden", "Transactions are not let through for this tenant. Send a batch.")
+    elif provider.batch is BatchMode.SPLIT:
+        return await _send_split(client, context, entries, contents, body.format)
+    authorized = await paused(_authorized(context, entries, contents))
+    refusal = next((each for each in authorized if isinstance(each, FhirError)), None)
+    if refusal is not None:
+        if kind is InteractionKind.TRANSACTION:
+            raise refusal
+        return await _send_split(client, context, entries, contents, body.format)
+    allowed = [each for each in authorized if not isinstance(each, FhirError)]
+    sent = FhirRequest(
+        "POST",
+        Interaction(kind, path),
+        headers=request.headers,
+        body=batch_body(kind, allowed, body.format, provider.version),
+        body_type=provider.version.media_type(body.format),
+        repeatable=all(entry.interaction.kind in READS for entry, _ in allowed),
+        entries=tuple(BundleRequest(entry.interaction, entry.query) for entry, _ in allowed),
+    )
+    context.memory.add(len(sent.body or b""))
+    return await client.send(context, sent)
+
+
+def _authorized(
+    context: RequestContext, entries: Sequence[BatchEntry | RefusedEntry], contents: Sequence[_Content]
+) -> Steps[list[tuple[BatchEntry, bytes | None] | FhirError]]:
+    """Each entry, as the row says of searches, and its resource; or why they may not go up."""
+    found: list[tuple[BatchEntry, bytes | None] | FhirError] = []
+    for entry, content in zip(entries, contents, strict=True):
+        try:
+            entry, content = _checked(context, entry, content)
+            query = spelled_format(entry.query, context.provider.version)
+            if context.provider.accurate_total and entry.interaction.kind is InteractionKind.SEARCH_TYPE:
+                query = with_accurate_total(query)
+            found.append((replace(entry, query=query), content))
+        except FhirError as error:
+            found.append(error)
+        yield
+    return found
+
+
+def _checked(
+    context: RequestContext, entry: BatchEntry | RefusedEntry, content: _Content
+) -> tuple[BatchEntry, bytes | None]:
+    """An entry and its resource; raises FhirError when they may not go up."""
+    if isinstance(entry, RefusedEntry):
+        raise entry.error
+    if isinstance(content, FhirError):
+        raise content
+    authorize(entry.interaction, entry.query, context.permissions)
+    return entry, content
+
+
+async def _send_split(
+    client: ProviderClient,
     context: RequestContext,
     entries: Sequence[BatchEntry | RefusedEntry],
-    contents: Sequence[bytes | FhirError | None],
+    contents: Sequence[_Content],
     format: FhirFormat,
 ) -> Response:
-    """The batch-response of entries that were performed one by one.
+    """The batch-response of entries that were sent one by one, at most eight of a batch at once.
 
-    Each entry is judged by policy for itself and has its own status and outcome: none hurts another. `contents` are
-    the entries' resources in `format`, with links already mapped, or why they may not go up. At most eight entries of
-    a batch are under way at once.
+    Each entry is authorized by itself and has its own status and outcome: none hurts another. `contents` are in
+    `format`, with links already mapped.
     """
-    at_once = asyncio.Semaphore(min(_MOST_AT_ONCE, context.provider.max_concurrent))
+    at_once = asyncio.Semaphore(min(_MAX_AT_ONCE, context.provider.max_concurrent))
     version = context.provider.version
 
-    async def perform(entry: BatchEntry | RefusedEntry, content: bytes | FhirError | None) -> EntryResponse:
-        if isinstance(entry, RefusedEntry):
-            return _refused(entry.error, context)
-        if isinstance(content, FhirError):
-            return _refused(content, context)
-        async with at_once:
-            try:
-                authorize(entry.interaction, entry.query, context.permissions)
+    async def send(entry: BatchEntry | RefusedEntry, content: _Content) -> EntryResponse:
+        try:
+            entry, content = _checked(context, entry, content)
+            async with at_once:
                 media_type = JSON_PATCH if entry.is_json_patch else version.media_type(format)
                 body_type = media_type if content is not None else None
                 request = FhirRequest(entry.method, entry.interaction, entry.query, entry.headers, content, body_type)
-                response = _in_format(await exchange.perform(context, request), entry, context.format)
-            except Exception as error:
-                response = error_response(fhir_error(error), version, context.format)
-        return _answer(response, entry, context)
+                return _entry_response(await client.send(context, request), entry, context)
+        except Exception as error:
+            response = error_response(fhir_error(error), version, context.format)
+            return EntryResponse(response.status, response.body)
 
-    answers = await asyncio.gather(*map(perform, entries, contents))
-    context.entry_statuses.extend(answer.status for answer in answers)
+    responses = await asyncio.gather(*map(send, entries, contents))
+    context.trace.entry_statuses.extend(response.status for response in responses)
     headers = {"Content-Type": content_type(version, context.format), "Cache-Control": "no-store"}
-    return Response(200, headers, batch_response(answers, version, context.format))
+    return Response(200, headers, batch_response(responses, version, context.format))
 
 
-def _refused(error: FhirError, context: RequestContext) -> EntryResponse:
-    response = error_response(error, context.provider.version, context.format)
-    return EntryResponse(response.status, response.body)
+def _entry_response(response: Response, entry: BatchEntry, context: RequestContext) -> EntryResponse:
+    """A response in its place in the batch's.
 
-
-def _in_format(response: Response, entry: BatchEntry, format: FhirFormat) -> Response:
-    """The response, if it can stand in a batch of this format: what was written stays so, without its body."""
-    if not response.body or media_type_format(response.headers.get("Content-Type")) is format:
-        return response
-    if entry.method == "GET" or response.status >= 400:
-        status = response.status if response.status >= 400 else 502
-        raise FhirError(status, "not-supported", "The provider answered in another format than was asked for.")
-    return Response(response.status, response.headers)
-
-
-def _answer(response: Response, entry: BatchEntry, context: RequestContext) -> EntryResponse:
+    A body in another format than the batch's can't stand there: a read fails, any other response goes without it.
+    """
+    body = response.body
+    if body and media_type_format(response.headers.get("Content-Type")) is not context.format:
+        if entry.method == "GET" and response.status < 400:
+            raise FhirError(502, "not-supported", "The provider answered in another format than was asked for.")
+        body = b""
     read = entry.interaction.kind is InteractionKind.READ and response.status < 300
     return EntryResponse(
         status=response.status,
-        body=response.body,
+        body=body,
         full_url=f"{context.base_url}/{entry.interaction.path}" if read else None,
         location=response.headers.get("Location"),
         etag=response.headers.get("ETag"),

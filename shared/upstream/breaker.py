@@ -1,4 +1,4 @@
-"""A circuit breaker for each provider: one that does not answer is left alone for a while, and then tried by one."""
+"""A circuit breaker for each provider: after failures in a row it gets no requests for a while, and then one."""
 
 import math
 import time
@@ -11,24 +11,24 @@ from cachetools import LRUCache
 from shared.directory.provider import Provider, ProviderAuth
 from shared.fhir.errors import FhirError
 
-_FAILURES = 5
+_MAX_FAILURES = 5
 _PAUSE_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 30.0
-_REMEMBERED = 20_000
+_MAX_PAUSE_SECONDS = 30.0
+_MAX_REMEMBERED = 20_000
 
 _Key = tuple[str, str, str, ProviderAuth]
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One request to a provider. `answered` is for the caller to set; None says nothing of the provider."""
+    """One request to a provider. The caller sets `succeeded`; None says nothing of the provider."""
 
-    answered: bool | None = None
+    succeeded: bool | None = None
 
 
 @dataclass(slots=True)
 class _Circuit:
-    """What is known of a provider since it last answered. It is open from the fifth failure on."""
+    """The failures of a provider since its last response. It is open from the fifth failure on."""
 
     failures: int = 0
     pause: float = _PAUSE_SECONDS
@@ -37,20 +37,20 @@ class _Circuit:
 
     @property
     def open(self) -> bool:
-        return self.failures >= _FAILURES
+        return self.failures >= _MAX_FAILURES
 
 
 class Breaker:
     """Refuses requests to a provider after five failures in a row.
 
-    The refusal is a 503 with Retry-After. After five seconds one request is let through: if it is answered all are,
+    The refusal is a 503 with Retry-After. After five seconds one request is let through: if it succeeds all are,
     if not the pause doubles, up to thirty seconds. Each tenant's row has a circuit of its own, even where two lead to
     one server, and a row with a new `BaseUrl` or credential begins anew.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._circuits: LRUCache[_Key, _Circuit] = LRUCache(_REMEMBERED)
+        self._circuits: LRUCache[_Key, _Circuit] = LRUCache(_MAX_REMEMBERED)
 
     @contextmanager
     def attempt(self, provider: Provider) -> Iterator[Attempt]:
@@ -62,15 +62,15 @@ class Breaker:
         try:
             yield attempt
         finally:
-            if attempt.answered:
+            if attempt.succeeded:
                 self._circuits.pop(key, None)
-            elif attempt.answered is False:
+            elif attempt.succeeded is False:
                 self._failed(self._circuits.setdefault(key, _Circuit()), probe)
             if circuit is not None and probe:
                 circuit.probing = False
 
     def _admit(self, circuit: _Circuit) -> bool:
-        """Whether the request is the one that finds out; raises for all others while the circuit is open."""
+        """Whether the request is the one that tries the provider; raises for all others while the circuit is open."""
         if not circuit.open:
             return False
         left = circuit.retry_at - self._clock()
@@ -86,8 +86,8 @@ class Breaker:
 
     def _failed(self, circuit: _Circuit, probe: bool) -> None:
         if circuit.open and not probe:
-            return  # one of many that were under way: they tell nothing new
+            return  # one of many that were under way when the circuit opened
         if probe:
-            circuit.pause = min(2 * circuit.pause, _LONGEST_PAUSE_SECONDS)
+            circuit.pause = min(2 * circuit.pause, _MAX_PAUSE_SECONDS)
         circuit.failures += 1
         circuit.retry_at = self._clock() + circuit.pause

@@ -1,4 +1,4 @@
-"""Each provider's own limit on requests in flight, so that its slowness is nobody else's."""
+"""Each provider's own limit on requests in flight: a slow provider does not hold up other tenants."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from shared.directory.provider import Provider
 from shared.fhir.errors import FhirError
 
-_PATIENCE_SECONDS = 1.0
+_MAX_WAIT_SECONDS = 1.0
 
 _Key = tuple[str, str]
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Queue:
     slots: asyncio.Semaphore
     limit: int
     users: int = field(default=0)
@@ -23,39 +23,39 @@ class _Lane:
 class Limiter:
     """Lets `max_concurrent` requests through to a provider at a time.
 
-    As many again may wait, for a second at most; then, and beyond, the answer is 503 with Retry-After.
+    As many again may wait, for a second at most; then, and beyond, the response is 503 with Retry-After.
     """
 
     def __init__(self) -> None:
-        self._lanes: dict[_Key, _Lane] = {}
+        self._queues: dict[_Key, _Queue] = {}
 
     @asynccontextmanager
     async def slot(self, provider: Provider) -> AsyncIterator[None]:
         """Holds one of the provider's slots. Raises FhirError (503)."""
         key = (provider.tenant, provider.version.value)
-        lane = self._lanes.get(key)
-        if lane is None or lane.limit != provider.max_concurrent:
-            lane = self._lanes[key] = _Lane(asyncio.Semaphore(provider.max_concurrent), provider.max_concurrent)
-        if lane.users >= 2 * lane.limit:
+        queue = self._queues.get(key)
+        if queue is None or queue.limit != provider.max_concurrent:
+            queue = self._queues[key] = _Queue(asyncio.Semaphore(provider.max_concurrent), provider.max_concurrent)
+        if queue.users >= 2 * queue.limit:
             raise _busy()
-        lane.users += 1
+        queue.users += 1
         try:
-            if lane.slots.locked():
+            if queue.slots.locked():
                 try:
-                    async with asyncio.timeout(_PATIENCE_SECONDS):
-                        await lane.slots.acquire()
+                    async with asyncio.timeout(_MAX_WAIT_SECONDS):
+                        await queue.slots.acquire()
                 except TimeoutError:
                     raise _busy() from None
             else:
-                await lane.slots.acquire()
+                await queue.slots.acquire()
             try:
                 yield
             finally:
-                lane.slots.release()
+                queue.slots.release()
         finally:
-            lane.users -= 1
-            if lane.users == 0 and self._lanes.get(key) is lane:
-                del self._lanes[key]
+            queue.users -= 1
+            if queue.users == 0 and self._queues.get(key) is queue:
+                del self._queues[key]
 
 
 def _busy() -> FhirError:

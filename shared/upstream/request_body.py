@@ -15,7 +15,7 @@ from shared.fhir.rewriting.spelling import JSON_ESCAPE, XML_REFERENCE, Escape, S
 from shared.fhir.versions import FhirFormat
 from shared.message import Request
 from shared.pauses import paused
-from shared.upstream.context import RequestContext
+from shared.upstream.request_context import RequestContext
 from shared.upstream.search import FORM
 
 MAX_BODY_BYTES = 20 * 1_048_576
@@ -52,7 +52,7 @@ async def fhir_body(context: RequestContext, request: Request, limit: int = MAX_
     format = media_type_format(request.headers.get("content-type"))
     if format is None:
         raise FhirError(415, "not-supported", "The body must be FHIR JSON or XML, and its Content-Type must say so.")
-    async with context.hold.room(len(content)):
+    async with context.memory.budget.working_memory(len(content)):
         return await paused(read_body(content, format))
 
 
@@ -64,7 +64,7 @@ async def entry_contents(
     That is its resource, or the JSON Patch that its Binary holds (http://hl7.org/fhir/R4/http.html#jsonpatch).
     """
     contents: list[bytes | FhirError | None] = []
-    async with context.hold.room(len(body.content)):
+    async with context.memory.budget.working_memory(len(body.content)):
         for entry in entries:
             if isinstance(entry, RefusedEntry) or entry.resource is None:
                 contents.append(None)

@@ -1,4 +1,4 @@
-"""Searches as one provider takes them: by POST where its row says so, and with a total that must be asked for."""
+"""Searches with what a provider's row says of them: by POST, and with `_total=accurate`."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
@@ -20,13 +20,11 @@ class Search:
     form: str | None
 
 
-def as_the_provider_takes_it(
-    provider: Provider, method: str, interaction: Interaction, query: str, form: str | None
-) -> Search:
+def provider_search(provider: Provider, method: str, interaction: Interaction, query: str, form: str | None) -> Search:
     """A search of a type with what the columns `Search` and `Total` say; any other interaction as it is."""
     path = interaction.path
     if interaction.kind is InteractionKind.SEARCH_TYPE:
-        if provider.accurate_total and not _tells_of_total(f"{query}&{form or ''}"):
+        if provider.accurate_total and not _has_total(f"{query}&{form or ''}"):
             if form is None:
                 query = with_accurate_total(query)
             else:
@@ -38,10 +36,10 @@ def as_the_provider_takes_it(
 
 def with_accurate_total(query: str) -> str:
     """A raw query or form with `_total=accurate` (R4, search.html#total), if it says nothing of the total."""
-    if _tells_of_total(query):
+    if _has_total(query):
         return query
     return f"{query}&_total=accurate" if query else "_total=accurate"
 
 
-def _tells_of_total(query: str) -> bool:
+def _has_total(query: str) -> bool:
     return "_total" in {unquote_plus(pair.partition("=")[0]) for pair in query.split("&")}

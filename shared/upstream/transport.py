@@ -15,10 +15,10 @@ from yarl import URL
 from shared.content_coding import Decoder, TooLarge, Undecodable
 from shared.fhir.errors import FhirError
 
-_ATTEMPTS = 3
+_MAX_ATTEMPTS = 3
 _FIRST_DELAY_SECONDS = 0.1
-_LONGEST_DELAY_SECONDS = 5.0
-_PASSING = frozenset({429, 502, 503, 504})
+_MAX_DELAY_SECONDS = 5.0
+_TRANSIENT = frozenset({429, 502, 503, 504})
 _CONNECT_SECONDS = 10
 _LARGE_BYTES = 8 * 1_048_576
 _USER_AGENT = "fhir-interop-gateway"
@@ -37,16 +37,16 @@ class UpstreamRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class UpstreamAnswer:
-    """A provider's whole answer, decompressed. Header names match in any case."""
+class UpstreamResponse:
+    """A provider's whole response, decompressed. Header names match in any case."""
 
     status: int
     headers: MultiMapping[str]
     body: bytes
 
 
-class Unanswered(FhirError):
-    """The provider can't be reached, does not answer in time, cuts its answer off or does not speak HTTP."""
+class NoResponse(FhirError):
+    """The provider can't be reached, does not respond in time, cuts its response off or does not speak HTTP."""
 
 
 class Transport:
@@ -75,36 +75,36 @@ class Transport:
         *,
         deadline: float,
         tls: ssl.SSLContext | None,
-        take: Callable[[int], None] = lambda size: None,
-    ) -> UpstreamAnswer:
-        """The provider's answer, by `deadline` (the event loop's time).
+        count: Callable[[int], None] = lambda size: None,
+    ) -> UpstreamResponse:
+        """The provider's response, by `deadline` (the event loop's time).
 
         A repeatable request is sent up to three times: after a failed connection, 429 and 502 to 504, honouring
-        Retry-After where the deadline leaves room for it. `take` is told the size of every piece of an answer before
-        it is kept, negative when it is dropped, and may refuse it by raising. Raises Unanswered: 504 when time runs
-        out, 502 when the provider can't be reached or cuts its answer off; FhirError (502) for more than the limit.
+        Retry-After where the deadline leaves room for it. `count` gets the size of every piece of a response before it
+        is kept, negative when it is dropped, and may refuse it by raising. Raises NoResponse: 504 when time runs out,
+        502 when the provider can't be reached or cuts its response off; FhirError (502) for more than the limit.
         """
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._send(request, deadline, tls, take)
+                return await self._send(request, deadline, tls, count)
         except TimeoutError:
-            raise Unanswered(504, "timeout", "The provider did not answer in time.") from None
+            raise NoResponse(504, "timeout", "The provider did not answer in time.") from None
         except aiohttp.ClientPayloadError:
-            raise Unanswered(502, "incomplete", "The provider's answer was cut off.") from None
+            raise NoResponse(502, "incomplete", "The provider's answer was cut off.") from None
         except (aiohttp.ClientConnectionError, OSError):
-            raise Unanswered(502, "transient", "The provider could not be reached.") from None
+            raise NoResponse(502, "transient", "The provider could not be reached.") from None
         except aiohttp.ClientError:
-            raise Unanswered(502, "exception", "The provider's answer was not valid HTTP.") from None
+            raise NoResponse(502, "exception", "The provider's answer was not valid HTTP.") from None
 
     async def _send(
-        self, request: UpstreamRequest, deadline: float, tls: ssl.SSLContext | None, take: Callable[[int], None]
-    ) -> UpstreamAnswer:
+        self, request: UpstreamRequest, deadline: float, tls: ssl.SSLContext | None, count: Callable[[int], None]
+    ) -> UpstreamResponse:
         delay = _FIRST_DELAY_SECONDS
-        for attempt in range(1, _ATTEMPTS + 1):
-            last = attempt == _ATTEMPTS or not request.repeatable
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
+            last = attempt == _MAX_ATTEMPTS or not request.repeatable
             wait = delay * random.uniform(0.5, 1.5)  # noqa: S311 (jitter, not a secret)
             try:
-                answer = await self._exchange(request, tls, take)
+                response = await self._request_once(request, tls, count)
             except (aiohttp.ClientConnectionError, OSError) as error:
                 # Frames of its cause hold on to it: a ring that would keep the request's body until a collection.
                 for each in (error, error.__cause__ or error):
@@ -112,17 +112,17 @@ class Transport:
                 if last or isinstance(error, TimeoutError | aiohttp.ClientSSLError):
                     raise
             else:
-                wait = max(wait, retry_after_seconds(answer.headers.get("Retry-After")))
-                if last or answer.status not in _PASSING or not _fits(wait, deadline):
-                    return answer
-                take(-len(answer.body))
+                wait = max(wait, retry_after_seconds(response.headers.get("Retry-After")))
+                if last or response.status not in _TRANSIENT or not _fits(wait, deadline):
+                    return response
+                count(-len(response.body))
             await asyncio.sleep(wait)
             delay *= 4
         raise AssertionError("the last attempt returns or raises")
 
-    async def _exchange(
-        self, request: UpstreamRequest, tls: ssl.SSLContext | None, take: Callable[[int], None]
-    ) -> UpstreamAnswer:
+    async def _request_once(
+        self, request: UpstreamRequest, tls: ssl.SSLContext | None, count: Callable[[int], None]
+    ) -> UpstreamResponse:
         session = self._session if request.repeatable else self._one_shot
         async with session.request(
             request.method,
@@ -133,9 +133,9 @@ class Transport:
             allow_redirects=False,
             ssl=tls if tls is not None else True,
         ) as response:
-            return UpstreamAnswer(response.status, response.headers, await self._read(response, take))
+            return UpstreamResponse(response.status, response.headers, await self._read(response, count))
 
-    async def _read(self, response: aiohttp.ClientResponse, take: Callable[[int], None]) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, count: Callable[[int], None]) -> bytes:
         if (response.content_length or 0) > self._max_response_bytes:
             response.close()
             raise _too_large()
@@ -149,7 +149,7 @@ class Transport:
                 for number, chunk in enumerate(decoder.decode(data)):
                     if number:
                         await asyncio.sleep(0)
-                    take(len(chunk))
+                    count(len(chunk))
                     size += len(chunk)
                     if max(size, received) > self._max_response_bytes:
                         raise _too_large()
@@ -157,12 +157,12 @@ class Transport:
             decoder.end()
         except BaseException as error:
             response.close()
-            take(-size)
+            count(-size)
             match error:
                 case TooLarge():
                     raise _too_large() from None
                 case Undecodable():
-                    raise Unanswered(502, "incomplete", "The provider's answer was cut off, or is miscoded.") from None
+                    raise NoResponse(502, "incomplete", "The provider's answer was cut off, or is miscoded.") from None
             raise
         if len(chunks) == 1:
             return chunks[0]
@@ -186,7 +186,7 @@ def retry_after_seconds(value: str | None) -> float:
 
 def _fits(wait: float, deadline: float) -> bool:
     left = deadline - asyncio.get_running_loop().time()
-    return wait <= _LONGEST_DELAY_SECONDS and wait < left / 2
+    return wait <= _MAX_DELAY_SECONDS and wait < left / 2
 
 
 def _session(*, keep_alive: bool) -> aiohttp.ClientSession:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from admin.cli import cli
 from shared.directory.provider import AuthKind, RowError
 from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider
-from shared.upstream.credentials.private_key_jwt import signed_assertion
+from shared.upstream.credentials.client_credentials import signed_assertion
 from tests.docs.pages import DOCS, TENANT, Cells, Fence, Table, blocks, broken_links, commands, resolved, tokens
 
 ONBOARDING = DOCS / "onboarding.md"

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from shared.stores.errors import StoreUnavailable
-from shared.upstream.pages import Pages
+from shared.upstream.page_handles import PageHandles
 from tests.deployment import GATEWAY, Deployment
 from tests.gateway.conftest import Provider
 
@@ -221,10 +221,10 @@ async def test_an_entry_that_the_gateway_itself_fails_hurts_no_other(
         return web.json_response(bundle, content_type="application/fhir+json")
 
     async def fail(*arguments: object) -> str:
-        raise StoreUnavailable("Table Storage (Pages) answered 503")
+        raise StoreUnavailable("Table Storage (PageHandles) answered 503")
 
     provider.answer = answer
-    monkeypatch.setattr(Pages, "handles", fail)
+    monkeypatch.setattr(PageHandles, "handles", fail)
     token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
     answered = await deployment.send("POST", "/stu3", token, batch("Patient/1", "Observation?patient=1", "Patient/1"))
     statuses = [entry["response"]["status"] for entry in json.loads(answered.body)["entry"]]

@@ -11,8 +11,8 @@ from local.functions_host.logs import Levels
 from shared.audit import AuditedEntry, AuditLog
 from shared.settings import Settings
 from shared.stores.tables import ALL_TABLES
-from shared.upstream.hops import AUTH, CREDENTIAL, DIRECTORY, GATEWAY, UPSTREAM
 from shared.upstream.request_body import MAX_BODY_BYTES
+from shared.upstream.server_timing import AUTH, CREDENTIAL, DIRECTORY, GATEWAY, UPSTREAM
 from tests.infra.bicep import INFRA, ROOT, SIZES, SNAPSHOTS, resources
 from tests.infra.queries import columns, operands
 

@@ -18,7 +18,7 @@ from shared.stores.tables import PAGES
 from shared.upstream.breaker import Breaker
 from shared.upstream.credentials.factory import Credentials
 from shared.upstream.limiter import Limiter
-from shared.upstream.pages import Page, Pages
+from shared.upstream.page_handles import OfferedPage, PageHandles
 from tests.deployment import Deployment
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
@@ -82,15 +82,15 @@ async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Prov
     limiter, breaker = Limiter(), Breaker()
     for _ in range(5):
         with breaker.attempt(one) as attempt:
-            attempt.answered = False
+            attempt.succeeded = False
     with pytest.raises(FhirError), breaker.attempt(one):
         pass
     async with limiter.slot(one), limiter.slot(two):
         with breaker.attempt(two) as attempt:
-            attempt.answered = True
+            attempt.succeeded = True
     for changed in (replace(one, base_url=f"{one.base_url}x"), replace(one, auth=replace(one.auth, secret="new-one"))):
         with breaker.attempt(changed) as attempt:
-            attempt.answered = True
+            attempt.succeeded = True
 
 
 @given(owner=st.tuples(tenants, names, st.sampled_from(["fhir", "stu3", "r4"])), data=st.data())
@@ -98,10 +98,10 @@ async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Prov
 async def test_a_page_is_there_for_exactly_who_got_it(
     stack: Deployment, owner: tuple[str, str, str], data: st.DataObject
 ) -> None:
-    pages = Pages(stack.table(PAGES))
+    pages = PageHandles(stack.table(PAGES))
     tenant, client_id, base = owner
     kind, binding = InteractionKind.SEARCH_TYPE, "its address and credential"
-    page = Page(tenant, client_id, base, "Patient", kind, binding, f"https://h.example/{uuid.uuid4()}")
+    page = OfferedPage(tenant, client_id, base, "Patient", kind, binding, f"https://h.example/{uuid.uuid4()}")
     [handle] = await pages.handles([page], asyncio.get_running_loop().time() + 60)
     asked = {"tenant": tenant, "client_id": client_id, "base": base, "type": "Patient", "binding": binding}
     assert await pages.page(handle, **asked) == page

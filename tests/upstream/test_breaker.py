@@ -45,7 +45,7 @@ def breaker(clock: Clock) -> Breaker:
 
 def ask(breaker: Breaker, answered: bool | None, provider: Provider = PROVIDER) -> None:
     with breaker.attempt(provider) as attempt:
-        attempt.answered = answered
+        attempt.succeeded = answered
 
 
 def fail(breaker: Breaker, times: int) -> None:
@@ -92,7 +92,7 @@ def test_one_request_finds_out_and_an_answer_lets_all_through(breaker: Breaker, 
     clock.now += 5
     with breaker.attempt(PROVIDER) as probe:
         assert retry_after(breaker) == 1
-        probe.answered = True
+        probe.succeeded = True
     ask(breaker, True)
     fail(breaker, 4)
     ask(breaker, True)
@@ -121,14 +121,14 @@ def test_requests_that_were_under_way_do_not_prolong_the_pause(breaker: Breaker,
     with breaker.attempt(PROVIDER) as early:
         fail(breaker, 5)
         clock.now += 2
-        early.answered = False
+        early.succeeded = False
     assert retry_after(breaker) == 3
 
 
 def test_an_answer_to_a_request_that_was_under_way_closes_the_circuit(breaker: Breaker) -> None:
     with breaker.attempt(PROVIDER) as early:
         fail(breaker, 5)
-        early.answered = True
+        early.succeeded = True
     ask(breaker, True)
 
 

@@ -14,8 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from shared.upstream.credentials.errors import CredentialError
-from shared.upstream.credentials.secrets import Secrets
+from shared.upstream.credentials.credential import CredentialError, Secrets
 
 # A context holds the system's certificate authorities: 0.8 MB.
 _MAX_CONTEXTS = 128

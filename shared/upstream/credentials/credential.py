@@ -1,23 +1,74 @@
-"""What every way of authenticating to a provider has in common."""
+"""Credentials for a provider: what all kinds have in common, and the kinds that need no access token."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
+
+from cachetools import TTLCache
+
+from shared.directory.text_file import credential
+
+_FORGET_SECONDS = 5
+
+
+class CredentialError(Exception):
+    """The gateway can't authenticate to a provider.
+
+    The message is for the operator. It never holds a secret, a token, a token endpoint's address or its response.
+    """
 
 
 class Credential(Protocol):
-    """How the gateway proves to one provider who it is."""
+    """How the gateway authenticates to one provider."""
 
     async def headers(self) -> Mapping[str, str]:
         """The headers to send with the next request; raises CredentialError or StoreUnavailable.
 
-        Asked for every request: what has to be loaded is kept, and refreshed before it expires.
+        Called for every request: what has to be loaded is kept, and refreshed before it expires.
         """
 
     def reject(self, headers: Mapping[str, str]) -> None:
-        """The provider answered 401 to `headers`, which `headers()` gave: forget what they were made of.
+        """Drops what `headers`, a result of `headers()`, were made of: the provider's response to them was 401.
 
         Nothing happens when something newer is there already.
         """
+
+
+ReadSecret = Callable[[str], Awaitable[str | None]]
+"""A secret's value by its name, through a cache; None when it is missing, disabled or expired."""
+
+ForgetSecret = Callable[[str], None]
+"""Makes the next read of a secret go to the vault."""
+
+
+class Secrets:
+    """The Key Vault secrets that the directory's rows name.
+
+    Each is forgotten at most once in five seconds: a provider whose response is always 401 must not turn every request
+    into a read of the vault.
+    """
+
+    def __init__(self, read: ReadSecret, forget: ForgetSecret) -> None:
+        self._read = read
+        self._forget = forget
+        self._forgotten: TTLCache[str, None] = TTLCache(maxsize=4096, ttl=_FORGET_SECONDS)
+
+    async def value(self, name: str) -> str:
+        """The value of the secret `name`; raises CredentialError when there is none, or StoreUnavailable.
+
+        A byte order mark at its start and line ends at its end are dropped: they come along with an uploaded file.
+        """
+        value = credential(await self._read(name) or "")
+        if not value:
+            raise CredentialError(f"Key Vault secret {name} is missing, disabled, expired or empty")
+        return value
+
+    def forget(self, name: str) -> None:
+        """Makes the next read of `name` go to the vault: the secret may have been rotated."""
+        if name not in self._forgotten:
+            self._forgotten[name] = None
+            self._forget(name)
 
 
 class NoCredential:
@@ -27,4 +78,58 @@ class NoCredential:
         return {}
 
     def reject(self, headers: Mapping[str, str]) -> None:
-        """There is nothing to forget."""
+        """There is nothing to drop."""
+
+
+class _StaticCredential(ABC):
+    """A header made of a secret alone."""
+
+    def __init__(self, secrets: Secrets, secret: str) -> None:
+        self._secrets = secrets
+        self._secret = secret
+        self._latest: Mapping[str, str] = {}
+
+    async def headers(self) -> Mapping[str, str]:
+        self._latest = self._made_of(await self._secrets.value(self._secret))
+        return self._latest
+
+    def reject(self, headers: Mapping[str, str]) -> None:
+        if headers == self._latest:
+            self._secrets.forget(self._secret)
+
+    @abstractmethod
+    def _made_of(self, value: str) -> Mapping[str, str]: ...
+
+
+class BasicCredential(_StaticCredential):
+    """HTTP Basic. The secret is the password of `user`, or `user:password` when `user` is None."""
+
+    def __init__(self, secrets: Secrets, secret: str, user: str | None) -> None:
+        super().__init__(secrets, secret)
+        self._user = user
+
+    def _made_of(self, value: str) -> Mapping[str, str]:
+        if self._user is not None:
+            return {"Authorization": basic_authorization(self._user, value)}
+        user, colon, password = value.partition(":")
+        if not colon:
+            raise CredentialError(f"Key Vault secret {self._secret} must be user:password, or set AuthClientId")
+        return {"Authorization": basic_authorization(user, password)}
+
+
+class HeaderCredential(_StaticCredential):
+    """A header with a fixed name, such as Authorization or Ocp-Apim-Subscription-Key, whose value is the secret."""
+
+    def __init__(self, secrets: Secrets, secret: str, header: str) -> None:
+        super().__init__(secrets, secret)
+        self._header = header
+
+    def _made_of(self, value: str) -> Mapping[str, str]:
+        if not (value.isascii() and value.isprintable()):
+            raise CredentialError(f"Key Vault secret {self._secret} has characters that a header can't carry")
+        return {self._header: value}
+
+
+def basic_authorization(user: str, password: str) -> str:
+    """The value of an Authorization header for HTTP Basic, in UTF-8 (RFC 7617, section 2.1)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()

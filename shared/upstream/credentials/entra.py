@@ -2,14 +2,15 @@
 
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from shared.upstream.credentials.client_account import ClientAccount
-from shared.upstream.credentials.errors import CredentialError
-from shared.upstream.credentials.token import IssuedToken, token_value
+from shared.upstream.credentials.access_token import IssuedToken, token_value
+from shared.upstream.credentials.client_credentials import ClientAccount
+from shared.upstream.credentials.credential import CredentialError
 
 # azure.identity takes longer to import than all else a cold start does, and few providers need it.
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _ENTRA_ERROR = re.compile(r"AADSTS\d{4,8}")
 
 
 def authority_and_tenant(token_url: str | None, tenant: str) -> tuple[str, str]:
-    """Where to ask: the origin and the first segment of `token_url`, or the public cloud and `tenant` without one.
+    """The origin and the first segment of `token_url`; the public cloud and `tenant` without one.
 
     Raises CredentialError when `token_url` is not like https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token.
     """
@@ -35,50 +36,48 @@ def authority_and_tenant(token_url: str | None, tenant: str) -> tuple[str, str]:
     return f"https://{parts.netloc}", segment
 
 
+@dataclass(frozen=True, slots=True)
 class EntraClientSecret:
     """An app registration with a client secret (`entra`)."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, client: ClientAccount, authority: str, tenant: str, scope: str
-    ) -> None:
-        self._session = session
-        self._client = client
-        self._authority = authority
-        self._tenant = tenant
-        self._scope = scope
+    session: aiohttp.ClientSession
+    client: ClientAccount
+    authority: str
+    tenant: str
+    scope: str
 
     async def issue(self) -> IssuedToken:
         """A token for the app registration; raises CredentialError or StoreUnavailable."""
         from azure.identity.aio import ClientSecretCredential
 
         credential = ClientSecretCredential(
-            self._tenant,
-            self._client.id,
-            await self._client.secret(),
-            authority=self._authority,
+            self.tenant,
+            self.client.id,
+            await self.client.secret(),
+            authority=self.authority,
             disable_instance_discovery=True,
-            transport=_transport(self._session),
+            transport=_transport(self.session),
             retry_total=1,
         )
-        return await _issue("Entra", credential, self._scope)
+        return await _issue("Entra", credential, self.scope)
 
 
+@dataclass(frozen=True, slots=True)
 class ManagedIdentity:
     """The identity of the function app: `client_id` is the user-assigned one, None the system-assigned one."""
 
-    def __init__(self, session: aiohttp.ClientSession, client_id: str | None, scope: str) -> None:
-        self._session = session
-        self._client_id = client_id
-        self._scope = scope
+    session: aiohttp.ClientSession
+    client_id: str | None
+    scope: str
 
     async def issue(self) -> IssuedToken:
         """A token for the identity; raises CredentialError."""
         from azure.identity.aio import ManagedIdentityCredential
 
         credential = ManagedIdentityCredential(
-            client_id=self._client_id, transport=_transport(self._session), retry_total=1
+            client_id=self.client_id, transport=_transport(self.session), retry_total=1
         )
-        return await _issue("managed identity", credential, self._scope)
+        return await _issue("managed identity", credential, self.scope)
 
 
 def _transport(session: aiohttp.ClientSession) -> "AioHttpTransport":
@@ -92,7 +91,7 @@ async def _issue(who: str, credential: "AsyncTokenCredential", scope: str) -> Is
     try:
         token = await credential.get_token(*scope.split())
     except Exception as error:
-        # An odd answer comes out of azure-identity as a KeyError or ValueError too. Its messages hold the answer.
+        # An odd response comes out of azure-identity as a KeyError or ValueError too. Its messages hold the response.
         raise CredentialError(_reason(who, error)) from None
     return IssuedToken(token_value(token.token), token.expires_on - time.time())
 

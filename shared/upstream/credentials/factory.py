@@ -1,4 +1,4 @@
-"""Which credential a provider gets."""
+"""The credential of each provider."""
 
 import ssl
 from weakref import WeakSet
@@ -8,19 +8,27 @@ from cachetools import LRUCache
 
 from shared.directory.provider import AuthKind, Provider, ProviderAuth
 from shared.fhir.versions import FhirVersion
-from shared.upstream.credentials.bearer import BearerCredential
-from shared.upstream.credentials.client_account import ClientAccount
+from shared.upstream.credentials.access_token import BearerCredential
 from shared.upstream.credentials.client_certificate import ClientCertificates
-from shared.upstream.credentials.client_secret import ClientSecretBasic, ClientSecretPost
-from shared.upstream.credentials.credential import Credential, NoCredential
+from shared.upstream.credentials.client_credentials import (
+    ClientAccount,
+    ClientSecretBasic,
+    ClientSecretPost,
+    PrivateKeyJwt,
+    RedoxLegacy,
+    TokenEndpoint,
+)
+from shared.upstream.credentials.credential import (
+    BasicCredential,
+    Credential,
+    CredentialError,
+    ForgetSecret,
+    HeaderCredential,
+    NoCredential,
+    ReadSecret,
+    Secrets,
+)
 from shared.upstream.credentials.entra import EntraClientSecret, ManagedIdentity, authority_and_tenant
-from shared.upstream.credentials.errors import CredentialError
-from shared.upstream.credentials.private_key_jwt import PrivateKeyJwt
-from shared.upstream.credentials.redox_legacy import RedoxLegacy
-from shared.upstream.credentials.secrets import ForgetSecret, ReadSecret, Secrets
-from shared.upstream.credentials.static import BasicCredential, HeaderCredential
-from shared.upstream.credentials.token_endpoint import TokenEndpoint
-from shared.upstream.credentials.token_source import Issue
 
 _MAX_CREDENTIALS = 4096
 
@@ -82,7 +90,10 @@ class Credentials:
                 issue = EntraClientSecret(session, self._client(auth), authority, tenant, scope).issue
             case AuthKind.MANAGED_IDENTITY:
                 issue = ManagedIdentity(session, auth.client_id, _entra_scope(provider)).issue
-        return self._bearer(issue, auth.secret)
+        secret = auth.secret
+        bearer = BearerCredential(issue, lambda: None if secret is None else secrets.forget(secret))
+        self._bearers.add(bearer)
+        return bearer
 
     def _client(self, auth: ProviderAuth) -> ClientAccount:
         return ClientAccount(_required(auth.client_id, "AuthClientId"), self._secrets, _secret(auth))
@@ -90,11 +101,6 @@ class Credentials:
     def _endpoint(self, provider: Provider) -> TokenEndpoint:
         url = _required(provider.auth.token_url, "AuthTokenUrl")
         return TokenEndpoint(self._session, url, lambda: self.client_context(provider))
-
-    def _bearer(self, issue: Issue, secret: str | None) -> BearerCredential:
-        bearer = BearerCredential(issue, lambda: None if secret is None else self._secrets.forget(secret))
-        self._bearers.add(bearer)
-        return bearer
 
 
 def _secret(auth: ProviderAuth) -> str:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from shared.directory.provider import AuthKind, ProviderAuth
-from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.credential import CredentialError
 
 COMPLETE = ProviderAuth(
     AuthKind.NONE, token_url="https://login.example.com/t/token", client_id="gateway", header="X-Key", secret="secret"

@@ -15,8 +15,8 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.json_document import read
 from shared.fhir.rewriting import LinkMap
-from shared.upstream.answer import judge
-from shared.upstream.transport import UpstreamAnswer, retry_after_seconds
+from shared.upstream.response import validate_response
+from shared.upstream.transport import UpstreamResponse, retry_after_seconds
 
 _BODIES = st.binary(max_size=60) | st.sampled_from(
     (
@@ -70,13 +70,15 @@ def test_any_answer_is_fhir_or_a_refusal(
 ) -> None:
     headers = CIMultiDict({"Content-Type": media + charset, "Retry-After": retry_after})
     interaction = Interaction(kind, "Patient", type="Patient")
-    judged = value_or_refusal(lambda: run(judge(UpstreamAnswer(status, headers, body), interaction, method)))
-    if isinstance(judged, FhirError):
-        assert 400 <= judged.status < 600
+    found = value_or_refusal(
+        lambda: run(validate_response(UpstreamResponse(status, headers, body), interaction, method))
+    )
+    if isinstance(found, FhirError):
+        assert 400 <= found.status < 600
         return
-    assert judged.status not in (401, 407)
-    assert judged.status == 304 or not 300 <= judged.status < 400
-    assert judged.body is None or judged.body.resource.type
+    assert status not in (401, 407)
+    assert status == 304 or not 300 <= status < 400
+    assert found is None or found.resource.type
 
 
 @given(st.text(max_size=40) | st.integers().map(str) | st.datetimes().map(str))

@@ -9,7 +9,7 @@ from shared.fhir.interaction import Interaction, InteractionKind
 from shared.fhir.policy import Permissions
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirVersion
-from shared.upstream.headers import headers_down
+from shared.upstream.response_headers import response_headers
 
 PROVIDER, GATEWAY = "https://provider.example/fhir", "https://gateway.example/stu3"
 LINKS = LinkMap((PROVIDER,), GATEWAY)
@@ -19,7 +19,7 @@ WRITER = Permissions(frozenset({"Patient"}), write=True, version=FhirVersion.R4)
 
 
 def down(headers: list[tuple[str, str]], permissions: Permissions = READER) -> dict[str, str]:
-    return headers_down(CIMultiDict(headers), f"{PROVIDER}/Patient/1", READ, permissions, LINKS)
+    return response_headers(CIMultiDict(headers), f"{PROVIDER}/Patient/1", READ, permissions, LINKS)
 
 
 NAMES = ["ETag", "Location", "Content-Location", "Content-Type", "Allow", "Retry-After", "Link", "Expires"]
@@ -85,5 +85,5 @@ def test_the_content_type_is_the_providers(given: str, sent: str | None) -> None
     ],
 )
 def test_a_relative_location_is_where_the_provider_means_it(location: str, asked: str, mapped: str | None) -> None:
-    headers = headers_down(CIMultiDict({"Location": location}), f"{PROVIDER}/{asked}", READ, READER, LINKS)
+    headers = response_headers(CIMultiDict({"Location": location}), f"{PROVIDER}/{asked}", READ, READER, LINKS)
     assert headers.get("Location") == (None if mapped is None else f"{GATEWAY}/{mapped}")

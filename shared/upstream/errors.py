@@ -1,4 +1,4 @@
-"""Every way a FHIR request can fail, as the one error that becomes an OperationOutcome."""
+"""The one place where whatever goes wrong in a FHIR request becomes the error for an OperationOutcome."""
 
 import logging
 
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 def fhir_error(error: Exception) -> FhirError:
-    """The error as FHIR has it; what the operator must know of it is logged."""
+    """The FhirError for any error. An error that is the operator's to mend is logged."""
     match error:
         case FhirError():
             return error

@@ -9,8 +9,8 @@ import trustme
 from aiohttp import web
 
 from shared.directory.provider import AuthKind, ProviderAuth
+from shared.upstream.credentials.credential import CredentialError
 from shared.upstream.credentials.entra import authority_and_tenant
-from shared.upstream.credentials.errors import CredentialError
 from shared.upstream.credentials.factory import Credentials
 
 TENANT = "22222222-2222-2222-2222-222222222222"

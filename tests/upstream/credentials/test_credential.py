@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from shared.directory.provider import AuthKind, ProviderAuth
-from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.credential import CredentialError
 
 
 def demands(header: str, value: str):

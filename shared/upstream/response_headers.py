@@ -1,4 +1,4 @@
-"""The headers of a provider's answer that come down. Whatever is not named here does not."""
+"""The headers of a provider's response that come down. No other header does."""
 
 import re
 
@@ -19,10 +19,10 @@ _VALUE = re.compile(r"[\x20-\x7e\t]*")
 _URL = re.compile(r"[!-~]+")
 
 
-def headers_down(
+def response_headers(
     headers: MultiMapping[str], url: str, interaction: Interaction, permissions: Permissions, links: LinkMap
 ) -> dict[str, str]:
-    """The headers of an answer that came from `url`, with `links` mapped to the gateway's, one value a name.
+    """The headers of a response that came from `url`, with `links` mapped to the gateway's, one value a name.
 
     What can't be passed on is left out: what was written is not to be lost for a header.
     """
@@ -47,11 +47,11 @@ def headers_down(
 def allowed(headers: MultiMapping[str], interaction: Interaction, permissions: Permissions) -> dict[str, str]:
     """The header Allow with those of its methods that policy lets through at the interaction's path."""
     methods = [method.strip() for line in headers.getall("Allow", []) for method in line.split(",")]
-    through = [method for method in dict.fromkeys(methods) if _is_let_through(method, interaction.path, permissions)]
+    through = [method for method in dict.fromkeys(methods) if _is_allowed(method, interaction.path, permissions)]
     return {"Allow": ", ".join(through)} if through else {}
 
 
-def _is_let_through(method: str, path: str, permissions: Permissions) -> bool:
+def _is_allowed(method: str, path: str, permissions: Permissions) -> bool:
     try:
         authorize(parse(method, path, "_id=1", {}), "", permissions)
     except FhirError:

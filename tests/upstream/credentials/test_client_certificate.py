@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from shared.directory.provider import AuthKind, ProviderAuth
 from shared.upstream.credentials.client_certificate import client_context
-from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.credential import CredentialError
 
 ROOT = trustme.CA()
 CLIENT = ROOT.create_child_ca().issue_cert("gateway.example.com")

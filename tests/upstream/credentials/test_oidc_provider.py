@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from shared.directory.provider import AuthKind, ProviderAuth
-from shared.upstream.credentials.errors import CredentialError
+from shared.upstream.credentials.credential import CredentialError
 
 SCOPE = "system/Patient.read"
 SECRET = "a:b+c%d/e=f&g~" + "x" * 20

@@ -1,0 +1,117 @@
+"""The share of the process's memory that bodies may take: more is refused while there is still room."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from shared.fhir.errors import FhirError
+
+_MAX_BYTES = 256 * 1_048_576
+_MAX_WORKING_BYTES = 384 * 1_048_576
+_WORKING_FACTOR = 7
+_MIN_COUNTED_BYTES = 64 * 1024  # a smaller body is read and mapped without a pause
+_MAX_WAIT_SECONDS = 10.0
+_REQUEST_BYTES = 64 * 1024  # the cost of a request beside its bodies: connections, buffers, headers
+
+
+@dataclass(slots=True)
+class Reservation:
+    """The bytes that one request holds."""
+
+    budget: "MemoryBudget"
+    tenant: str
+    responses: int = 0
+    total: int = 0
+
+    def add_response(self, size: int) -> None:
+        """Counts `size` bytes of responses in, which may be negative.
+
+        Raises FhirError: 503 when the process holds as much as it may, 502 when this request alone does.
+        """
+        if self.responses + size > self.budget.max_response_bytes:
+            raise FhirError(502, "too-costly", "The provider's answer is larger than this gateway passes on.")
+        self.add(size)
+        self.responses += size
+
+    def add(self, size: int) -> None:
+        """Counts `size` bytes in that the request holds beside its responses. Raises FhirError (503)."""
+        self.budget.add(self.tenant, size)
+        self.total += size
+
+
+class MemoryBudget:
+    """Counts the bytes of bodies in flight, all tenants' together and each tenant's.
+
+    A process holds at most `max_bytes` and a tenant a quarter of that, or what its one largest request takes if that
+    is more: then the response is 503 with Retry-After. The responses to one request, a batch's entries, may have
+    `max_response_bytes` together; a body of more than `max_body_bytes` is refused anyway, and counts for no more.
+    Reading and mapping a body take up to six times its size besides: bodies wait for each other where that would be
+    more than `_MAX_WORKING_BYTES` together, the small ones but not long.
+    """
+
+    def __init__(self, max_response_bytes: int, max_body_bytes: int, max_bytes: int = _MAX_BYTES) -> None:
+        self.max_response_bytes = max_response_bytes
+        self._max_bytes = max_bytes
+        self._max_body_bytes = max_body_bytes
+        self._max_bytes_of_tenant = max(max_bytes // 4, max_body_bytes + max_response_bytes + _REQUEST_BYTES)
+        self._working = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._total = 0
+        self._by_tenant: Counter[str] = Counter()
+
+    @contextmanager
+    def request(self, tenant: str, received: int) -> Iterator[Reservation]:
+        """A reservation for a tenant's request with a body of `received` bytes. Raises FhirError (503)."""
+        reservation = Reservation(self, tenant)
+        reservation.add(min(received, self._max_body_bytes) + _REQUEST_BYTES)
+        try:
+            yield reservation
+        finally:
+            self.add(tenant, -reservation.total)
+
+    @asynccontextmanager
+    async def working_memory(self, size: int) -> AsyncIterator[None]:
+        """Holds what reading and mapping a body of `size` bytes takes, as soon as it is free.
+
+        Raises FhirError (503) when it is not within ten seconds.
+        """
+        if size < _MIN_COUNTED_BYTES:
+            yield
+            return
+        size = min(_WORKING_FACTOR * size, _MAX_WORKING_BYTES)
+        try:
+            async with asyncio.timeout(_MAX_WAIT_SECONDS):
+                while self._working + size > _MAX_WORKING_BYTES:
+                    turn = asyncio.get_running_loop().create_future()
+                    self._waiting.append(turn)
+                    await turn
+        except TimeoutError:
+            raise _exhausted() from None
+        self._working += size
+        try:
+            yield
+        finally:
+            self._working -= size
+            while self._waiting:
+                turn = self._waiting.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+
+    def add(self, tenant: str, size: int) -> None:
+        """Counts `size` bytes in, or out when it is negative. Raises FhirError (503)."""
+        of_tenant = self._by_tenant[tenant] + size
+        if size > 0 and (of_tenant > self._max_bytes_of_tenant or self._total + size > self._max_bytes):
+            raise _exhausted()
+        self._total += size
+        if of_tenant:
+            self._by_tenant[tenant] = of_tenant
+        else:
+            del self._by_tenant[tenant]
+
+
+def _exhausted() -> FhirError:
+    return FhirError(
+        503, "throttled", "The gateway has as much under way as it can hold. Try again shortly.", {"Retry-After": "1"}
+    )

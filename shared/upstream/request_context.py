@@ -1,0 +1,69 @@
+"""A FHIR request whose token, tenant and provider are known, on its way to the provider and back."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from shared.directory.provider import Access, Provider
+from shared.fhir.batch import BatchEntry, RefusedEntry
+from shared.fhir.policy import Permissions
+from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.versions import FhirFormat
+from shared.oauth.access_token import Grant
+from shared.upstream.memory import Reservation
+from shared.upstream.server_timing import ServerTiming
+
+
+@dataclass(slots=True)
+class Trace:
+    """A request as the audit line tells of it, as far as it came; `entry_statuses` are of a batch, in its order."""
+
+    request_id: str
+    base: str
+    timing: ServerTiming = field(default_factory=ServerTiming)
+    grant: Grant | None = None
+    interaction: str = ""
+    type: str = ""
+    entries: Sequence[BatchEntry | RefusedEntry] = ()
+    entry_statuses: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """A client's request on its way to a provider.
+
+    `base_url` is the gateway's URL that ends with the base the client uses; `upstream_links` maps gateway links to the
+    provider's, `downstream_links` the other way round. `deadline` is the event loop's time, and `seconds` how long
+    before it the request came. `memory` counts the bytes that the request holds. `confirm` takes seconds: it reads the
+    tenant's row again if that was read longer ago, and raises FhirError if its address or credential has changed.
+    """
+
+    trace: Trace
+    grant: Grant
+    provider: Provider
+    permissions: Permissions
+    base_url: str
+    upstream_links: LinkMap
+    downstream_links: LinkMap
+    format: FhirFormat
+    deadline: float
+    seconds: float
+    memory: Reservation
+    confirm: Callable[[float], Awaitable[None]]
+
+
+def permissions_of(provider: Provider, grant: Grant) -> Permissions:
+    """The permissions that the provider's row gives, narrowed by the token's scopes."""
+    write = provider.access is Access.WRITE
+    return Permissions(provider.types, write, grant.scopes, provider.operations, version=provider.version)
+
+
+@lru_cache(maxsize=20_000)
+def link_maps(public_base_url: str, base: str, version: str, provider_base_url: str) -> tuple[str, LinkMap, LinkMap]:
+    """The gateway's base URL as the client uses it, and the maps from gateway to provider links and back.
+
+    On the way up, links under the version's own base count as well as those under the one that was used.
+    """
+    base_url = f"{public_base_url}/{base}"
+    sources = dict.fromkeys((base_url, f"{public_base_url}/{version}"))
+    return base_url, LinkMap(tuple(sources), provider_base_url), LinkMap((provider_base_url,), base_url)

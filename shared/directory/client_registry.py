@@ -114,10 +114,12 @@ class ClientRegistry:
         name: str | None = None,
         owner: str | None = None,
         tenants: str | Iterable[str] | None = None,
+        etag: str | None = None,
     ) -> None:
         """Changes what is given and leaves the rest.
 
-        Raises UnknownClient, InvalidClient, InvalidTenantId, or StoreConflict when the row was changed meanwhile.
+        Raises UnknownClient, InvalidClient, InvalidTenantId, or StoreConflict when the row was changed meanwhile: since
+        it had `etag`, if that is given.
         """
         columns: dict[str, str] = {}
         if name is not None:
@@ -126,7 +128,7 @@ class ClientRegistry:
             columns["Owner"] = _text("owner", owner)
         if tenants is not None:
             columns["Tenants"] = _tenants(tenants)
-        await self._write(client_id, columns)
+        await self._write(client_id, columns, etag)
 
     async def get(self, client_id: str) -> Client:
         """A client, enabled or not. Raises UnknownClient, or RowError when its rows can't be understood."""
@@ -181,11 +183,11 @@ class ClientRegistry:
             raise
         return NewSecret(client_id, secret_id, client_secret, expires)
 
-    async def _write(self, client_id: str, columns: Mapping[str, object]) -> None:
+    async def _write(self, client_id: str, columns: Mapping[str, object], etag: str | None = None) -> None:
         row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
         if row is None:
             raise UnknownClient(client_id)
-        await self._table.replace({**canonical(row, CLIENT_COLUMNS), **columns}, etag_of(row))
+        await self._table.replace({**canonical(row, CLIENT_COLUMNS), **columns}, etag or etag_of(row))
 
 
 def _text(what: str, value: str) -> str:

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-
-from azure.data.tables.aio import TableServiceClient
+from functools import partial
 
 from shared.audit import AuditLog
 from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client, ClientSecret
@@ -13,20 +12,15 @@ from shared.directory.provider import RowError
 from shared.directory.refusals import Refusal, TooManyClients, UnknownClient
 from shared.directory.usage import Usage
 from shared.message import Response
-from shared.portal.errors import NotFound, Unusable
-from shared.portal.pages import Pages, see_other
-from shared.portal.paging import page_of
-from shared.portal.snapshot import Snapshot
+from shared.portal.errors import NotFound, UnusableRow
+from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer, list_page, see_other
+from shared.portal.request import PortalRequest, Route
 from shared.portal.tenant_list import TenantList
-from shared.portal.visit import Route, Visit
 from shared.settings import Settings
 from shared.stores.errors import StoreConflict
-from shared.stores.tables import CLIENTS, Row, Table, etag_of
-from shared.stores.vault import Vault
+from shared.stores.tables import Table, etag_of
 
 _LIFETIMES = {"90": "90 days", "180": "180 days", "365": "1 year", "never": "Never"}
-_UNPROCESSABLE = 422
-_CONFLICT = 409
 
 
 class ClientPages:
@@ -35,22 +29,20 @@ class ClientPages:
     def __init__(
         self,
         settings: Settings,
-        pages: Pages,
-        service: TableServiceClient,
-        vault: Vault,
+        renderer: Renderer,
+        table: Table,
+        clients: ClientRegistry,
         usage: Usage,
         tenants: TenantList,
         audit: AuditLog,
     ) -> None:
-        self._pages = pages
-        self._service = service
-        self._vault = vault
-        self._table = Table(service, CLIENTS)
-        self._clients = ClientRegistry(self._table, vault)
+        self._renderer = renderer
+        self._table = table
+        self._clients = clients
         self._usage = usage
         self._tenants = tenants
         self._audit = audit
-        self._most_of_owner = settings.clients_per_owner
+        self._max_clients = settings.clients_per_owner
         self._creating = asyncio.Lock()
 
     def routes(self) -> Sequence[Route]:
@@ -67,167 +59,150 @@ class ClientPages:
             Route("POST", f"{client}/secrets", self._add_secret),
             Route("GET", f"{secret}/delete", self._confirm_delete_secret),
             Route("POST", f"{secret}/delete", self._delete_secret),
-            Route("GET", f"{client}/disable", self._confirm_disable),
-            Route("POST", f"{client}/disable", self._disable),
-            Route("POST", f"{client}/enable", self._enable),
-            Route("GET", f"{client}/delete", self._confirm_delete),
+            Route("GET", f"{client}/disable", partial(self._confirm, "client_disable.html")),
+            Route("POST", f"{client}/disable", partial(self._switch, "disable")),
+            Route("POST", f"{client}/enable", partial(self._switch, "enable")),
+            Route("GET", f"{client}/delete", partial(self._confirm, "client_delete.html")),
             Route("POST", f"{client}/delete", self._delete),
         )
 
-    async def _list(self, visit: Visit) -> Response:
-        search = visit.query.get("q", "").strip().lower()
+    async def _list(self, request: PortalRequest) -> Response:
+        search = request.query.get("q", "").strip().lower()
         clients: list[Client] = []
         broken: list[tuple[str, RowError]] = []
         async for client_id, entry in self._clients.list():
             if isinstance(entry, Client):
-                if visit.principal.may_see(entry) and _matches(entry, search):
+                if request.principal.may_see(entry) and _matches(entry, search):
                     clients.append(entry)
-            elif visit.principal.is_admin:
+            elif request.principal.is_admin:
                 broken.append((client_id, entry))
-        page = page_of(
-            sorted(clients, key=lambda client: (client.name.lower(), client.id)), visit.query.get("page", "1")
-        )
+        page = list_page(sorted(clients, key=lambda client: (client.name.lower(), client.id)), request.query)
         found = await asyncio.gather(*(self._usage.last_used(client.id) for client in page.items))
         used = [max(hours.values(), default=None) for hours in found]
-        return self._pages.page("clients.html", visit, page=page, search=search, broken=broken, used=used)
+        return self._renderer.page("clients.html", request, page=page, search=search, broken=broken, used=used)
 
-    async def _show(self, visit: Visit) -> Response:
-        return await self._client_page(visit, await self._own(visit))
+    async def _show(self, request: PortalRequest) -> Response:
+        return await self._client_page(request, await self._own(request))
 
-    async def _new(self, visit: Visit) -> Response:
-        return self._new_form(visit, {"name": "", "lifetime": "180"})
+    async def _new(self, request: PortalRequest) -> Response:
+        return self._new_form(request, {"name": "", "lifetime": "180"})
 
-    async def _create(self, visit: Visit) -> Response:
-        name = visit.form.get("name", "")
+    async def _create(self, request: PortalRequest) -> Response:
+        name = request.form.get("name", "")
         try:
             # One at a time, or many at once would each find room for one more.
             async with self._creating:
-                await self._check_room(visit)
-                new = await self._clients.create(name, visit.principal.id, (), expires=_expiry(visit.form))
+                await self._check_room(request)
+                new = await self._clients.create(name, request.principal.id, (), expires=_expiry(request.form))
         except Refusal as error:
-            return self._new_form(visit, visit.form, _sentence(error), _UNPROCESSABLE)
-        self._audit_change(visit, "client.create", new.client_id, f"secret {new.secret_id}")
-        return self._secret_page(visit, new, name.strip(), reaches_any=False)
+            return self._new_form(request, request.form, _sentence(error), UNPROCESSABLE)
+        self._audit_change(request, "create", new.client_id, f"secret {new.secret_id}")
+        return self._secret_page(request, new, name.strip(), reaches_any=False)
 
-    async def _check_room(self, visit: Visit) -> None:
-        if visit.principal.is_admin:
+    async def _check_room(self, request: PortalRequest) -> None:
+        if request.principal.is_admin:
             return
         found = [entry async for _, entry in self._clients.list()]
-        if sum(isinstance(entry, Client) and visit.principal.may_see(entry) for entry in found) >= self._most_of_owner:
-            raise TooManyClients(self._most_of_owner)
+        if sum(isinstance(entry, Client) and request.principal.may_see(entry) for entry in found) >= self._max_clients:
+            raise TooManyClients(self._max_clients)
 
-    async def _add_secret(self, visit: Visit) -> Response:
-        client = await self._own(visit)
+    async def _add_secret(self, request: PortalRequest) -> Response:
+        client = await self._own(request)
         try:
-            new = await self._clients.add_secret(client.id, _expiry(visit.form))
+            new = await self._clients.add_secret(client.id, _expiry(request.form))
         except Refusal as error:
-            return await self._client_page(visit, client, _sentence(error), _UNPROCESSABLE)
-        self._audit_change(visit, "client.add-secret", client.id, f"secret {new.secret_id}")
-        return self._secret_page(visit, new, client.name, reaches_any=client.tenants != frozenset())
+            return await self._client_page(request, client, _sentence(error), UNPROCESSABLE)
+        self._audit_change(request, "add-secret", client.id, f"secret {new.secret_id}")
+        return self._secret_page(request, new, client.name, reaches_any=client.tenants != frozenset())
 
-    async def _confirm_delete_secret(self, visit: Visit) -> Response:
-        client = await self._own(visit)
-        secret = _secret(visit, client)
-        live = [other for other in client.secrets if other.id != secret.id and _is_live(other)]
+    async def _confirm_delete_secret(self, request: PortalRequest) -> Response:
+        client = await self._own(request)
+        secret = _secret(request, client)
+        others = sum(other.id != secret.id and _is_live(other) for other in client.secrets)
         used = (await self._usage.last_used(client.id)).get(secret.id)
-        return self._pages.page("secret_delete.html", visit, client=client, secret=secret, others=len(live), used=used)
+        context = {"client": client, "secret": secret, "others": others, "used": used}
+        return self._renderer.page("secret_delete.html", request, 200, **context)
 
-    async def _delete_secret(self, visit: Visit) -> Response:
-        client = await self._own(visit)
-        secret = _secret(visit, client)
+    async def _delete_secret(self, request: PortalRequest) -> Response:
+        client = await self._own(request)
+        secret = _secret(request, client)
         await self._clients.delete_secret(client.id, secret.id)
-        self._audit_change(visit, "client.delete-secret", client.id, f"secret {secret.id}")
+        self._audit_change(request, "delete-secret", client.id, f"secret {secret.id}")
         return see_other(f"/clients/{client.id}", "secret-deleted")
 
-    async def _confirm_disable(self, visit: Visit) -> Response:
-        return self._pages.page("client_disable.html", visit, client=await self._own(visit))
+    async def _confirm(self, template: str, request: PortalRequest) -> Response:
+        return self._renderer.page(template, request, client=await self._own(request))
 
-    async def _disable(self, visit: Visit) -> Response:
-        return await self._switch(visit, enabled=False)
+    async def _switch(self, action: str, request: PortalRequest) -> Response:
+        client = await self._own(request)
+        await self._clients.set_enabled(client.id, action == "enable")
+        self._audit_change(request, action, client.id)
+        return see_other(f"/clients/{client.id}", f"client-{action}d")
 
-    async def _enable(self, visit: Visit) -> Response:
-        return await self._switch(visit, enabled=True)
-
-    async def _switch(self, visit: Visit, *, enabled: bool) -> Response:
-        client = await self._own(visit)
-        await self._clients.set_enabled(client.id, enabled)
-        word = "enable" if enabled else "disable"
-        self._audit_change(visit, f"client.{word}", client.id)
-        return see_other(f"/clients/{client.id}", f"client-{word}d")
-
-    async def _confirm_delete(self, visit: Visit) -> Response:
-        return self._pages.page("client_delete.html", visit, client=await self._own(visit))
-
-    async def _delete(self, visit: Visit) -> Response:
-        client = await self._own(visit)
+    async def _delete(self, request: PortalRequest) -> Response:
+        client = await self._own(request)
         await self._clients.delete(client.id)
-        self._audit_change(visit, "client.delete", client.id)
+        self._audit_change(request, "delete", client.id)
         return see_other("/clients", "client-deleted")
 
-    async def _edit(self, visit: Visit) -> Response:
-        row = await self._row(visit)
-        client = await self._own(visit)
-        return self._edit_form(visit, client, _values(client), etag_of(row))
+    async def _edit(self, request: PortalRequest) -> Response:
+        etag, client = await self._etag(request), await self._own(request)
+        return self._edit_form(request, client, _values(client), etag)
 
-    async def _save(self, visit: Visit) -> Response:
-        row = await self._row(visit)
-        client = await self._own(visit)
-        etag = etag_of(row)
-        values = {name: visit.form.get(name, "") for name in _values(client)}
+    async def _save(self, request: PortalRequest) -> Response:
+        etag, client = await self._etag(request), await self._own(request)
+        stored = _values(client)
+        values = {name: request.form.get(name, "") for name in stored}
         values["tenants"] = values["tenants"].replace(",", "\n")
-        if visit.form.get("etag") != etag:
-            return self._edit_form(visit, client, values, etag, stored=_values(client), status=_CONFLICT)
-        registry = ClientRegistry(Snapshot(self._service, CLIENTS, [row]), self._vault)
+        if request.form.get("etag") != etag:
+            return self._edit_form(request, client, values, etag, stored=stored, status=CONFLICT)
         # What an owner may not change is not looked at, whatever the form holds.
-        may = ("name", "owner", "tenants") if visit.principal.is_admin else ("name",)
-        changes = {name: values[name] for name in may if values[name].split() != _values(client)[name].split()}
+        names = ("name", "owner", "tenants") if request.principal.is_admin else ("name",)
+        changes = {name: values[name] for name in names if values[name].split() != stored[name].split()}
+        if "tenants" in changes:
+            changes["tenants"] = ",".join(changes["tenants"].split())
+        if not changes:
+            return see_other(f"/clients/{client.id}", "renamed")
         try:
-            if changes:
-                await registry.change(
-                    client.id,
-                    name=changes.get("name"),
-                    owner=changes.get("owner"),
-                    tenants=",".join(changes["tenants"].split()) if "tenants" in changes else None,
-                )
+            await self._clients.change(client.id, etag=etag, **changes)
         except Refusal as error:
-            return self._edit_form(visit, client, values, etag, problem=_sentence(error), status=_UNPROCESSABLE)
+            return self._edit_form(request, client, values, etag, problem=_sentence(error), status=UNPROCESSABLE)
         except StoreConflict:
-            return await self._save(visit)  # the row has another ETag by now, so this shows what is in it
-        if changes:
-            self._audit_change(visit, "client.set", client.id, ", ".join(name.capitalize() for name in changes))
+            return await self._save(request)  # the row has another ETag by now, so this shows what is in it
+        self._audit_change(request, "set", client.id, ", ".join(name.capitalize() for name in changes))
         return see_other(f"/clients/{client.id}", "renamed")
 
-    async def _own(self, visit: Visit) -> Client:
-        """The client that the URL names, if it is this person's to see. Raises NotFound, or Unusable for an admin."""
+    async def _own(self, request: PortalRequest) -> Client:
+        """The client that the URL names, if the person may see it. Raises NotFound, or UnusableRow for an admin."""
         try:
-            client = await self._clients.get(visit.parameters["client"])
+            client = await self._clients.get(request.parameters["client"])
         except UnknownClient:
             raise NotFound from None
         except RowError as error:
-            if visit.principal.is_admin:
-                raise Unusable(str(error)) from error
+            if request.principal.is_admin:
+                raise UnusableRow(str(error)) from error
             raise NotFound from None
-        if not visit.principal.may_see(client):
+        if not request.principal.may_see(client):
             raise NotFound
         return client
 
-    async def _row(self, visit: Visit) -> Row:
-        """The client's row, read before the client is: an ETag that is too old is refused, one too new is not."""
-        client_id = visit.parameters["client"]
+    async def _etag(self, request: PortalRequest) -> str:
+        """The ETag of the client's row, read before the client is: one too old is refused, one too new is not."""
+        client_id = request.parameters["client"]
         row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
         if row is None:
             raise NotFound
-        return row
+        return etag_of(row)
 
     async def _client_page(
-        self, visit: Visit, client: Client, problem: str | None = None, status: int = 200
+        self, request: PortalRequest, client: Client, problem: str | None = None, status: int = 200
     ) -> Response:
         live = sum(map(_is_live, client.secrets))
         names = await self._tenants.names()
         tenants = None if client.tenants is None else sorted((names.get(id, ""), id) for id in client.tenants)
-        return self._pages.page(
+        return self._renderer.page(
             "client.html",
-            visit,
+            request,
             status,
             client=client,
             secrets=sorted(client.secrets, key=lambda secret: secret.created or datetime.min.replace(tzinfo=UTC)),
@@ -239,19 +214,19 @@ class ClientPages:
             problem=problem,
         )
 
-    def _secret_page(self, visit: Visit, new: NewSecret, name: str, *, reaches_any: bool) -> Response:
+    def _secret_page(self, request: PortalRequest, new: NewSecret, name: str, *, reaches_any: bool) -> Response:
         """The page that shows a secret. It asks no store for anything: what fails now would take the secret along."""
-        return self._pages.page("secret.html", visit, new=new, name=name or new.client_id, reaches_any=reaches_any)
+        return self._renderer.page("secret.html", request, new=new, name=name or new.client_id, reaches_any=reaches_any)
 
     def _new_form(
-        self, visit: Visit, values: Mapping[str, str], problem: str | None = None, status: int = 200
+        self, request: PortalRequest, values: Mapping[str, str], problem: str | None = None, status: int = 200
     ) -> Response:
         context = {"name": values.get("name", ""), "lifetime": values.get("lifetime", ""), "problem": problem}
-        return self._pages.page("client_new.html", visit, status, lifetimes=_LIFETIMES, **context)
+        return self._renderer.page("client_new.html", request, status, lifetimes=_LIFETIMES, **context)
 
     def _edit_form(
         self,
-        visit: Visit,
+        request: PortalRequest,
         client: Client,
         values: Mapping[str, str],
         etag: str,
@@ -261,10 +236,10 @@ class ClientPages:
         status: int = 200,
     ) -> Response:
         context = {"client": client, "values": values, "etag": etag, "stored": stored, "problem": problem}
-        return self._pages.page("client_edit.html", visit, status, **context)
+        return self._renderer.page("client_edit.html", request, status, **context)
 
-    def _audit_change(self, visit: Visit, action: str, client_id: str, detail: str = "") -> None:
-        self._audit.change(actor=visit.principal.id, action=action, subject=client_id, detail=detail)
+    def _audit_change(self, request: PortalRequest, action: str, client_id: str, detail: str = "") -> None:
+        self._audit.change(actor=request.principal.id, action=f"client.{action}", subject=client_id, detail=detail)
 
 
 def _matches(client: Client, search: str) -> bool:
@@ -275,8 +250,8 @@ def _is_live(secret: ClientSecret) -> bool:
     return secret.expires is None or datetime.now(UTC) < secret.expires
 
 
-def _secret(visit: Visit, client: Client) -> ClientSecret:
-    secret = next((secret for secret in client.secrets if secret.id == visit.parameters["secret"]), None)
+def _secret(request: PortalRequest, client: Client) -> ClientSecret:
+    secret = next((secret for secret in client.secrets if secret.id == request.parameters["secret"]), None)
     if secret is None:
         raise NotFound
     return secret

@@ -1,4 +1,4 @@
-"""How an app connects: the endpoints, the token request, and lines that work in a shell."""
+"""The page on how an app connects: the endpoints, the token request, and lines that work in a shell."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ from shared.directory.provider import RowError
 from shared.directory.refusals import UnknownClient
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
-from shared.portal.pages import Pages
+from shared.portal.rendering import Renderer
+from shared.portal.request import PortalRequest, Route
 from shared.portal.tenant_list import TenantEntry, TenantList
-from shared.portal.visit import Route, Visit
 from shared.settings import Settings
 
 
 class ConnectPage:
-    """The page "How to connect"; `?client=` fills in the id and a tenant of a client that the visitor may see."""
+    """The page "How to connect"; `?client=` fills in the id and a tenant of a client that the person may see."""
 
-    def __init__(self, settings: Settings, pages: Pages, clients: ClientRegistry, tenants: TenantList) -> None:
+    def __init__(self, settings: Settings, renderer: Renderer, clients: ClientRegistry, tenants: TenantList) -> None:
         self._settings = settings
-        self._pages = pages
+        self._renderer = renderer
         self._clients = clients
         self._tenants = tenants
 
@@ -27,12 +27,12 @@ class ConnectPage:
         """The one page."""
         return (Route("GET", "/connect", self._show),)
 
-    async def _show(self, visit: Visit) -> Response:
-        client = await self._client(visit)
+    async def _show(self, request: PortalRequest) -> Response:
+        client = await self._client(request)
         entry = await self._reachable(client) if client is not None else None
-        return self._pages.page(
+        return self._renderer.page(
             "connect.html",
-            visit,
+            request,
             gateway=self._settings.public_base_url,
             default=self._settings.default_fhir_version,
             versions=list(FhirVersion),
@@ -46,12 +46,9 @@ class ConnectPage:
         entries = [entry for entry in await self._tenants.entries() if entry.enabled and not entry.problem]
         return next((entry for entry in entries if entry.tenant is not None and client.may_reach(entry.tenant)), None)
 
-    async def _client(self, visit: Visit) -> Client | None:
-        client_id = visit.query.get("client")
-        if client_id is None:
-            return None
+    async def _client(self, request: PortalRequest) -> Client | None:
         try:
-            client = await self._clients.get(client_id)
+            client = await self._clients.get(request.query.get("client", ""))
         except (UnknownClient, RowError):
             return None
-        return client if visit.principal.may_see(client) else None
+        return client if request.principal.may_see(client) else None

@@ -1,30 +1,29 @@
-"""The registration portal's HTTP side: who may see which page, and what stands between another site and a form."""
+"""The registration portal's endpoint: routing, access to pages, forms of other sites, and errors as pages."""
 
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
 from azure.data.tables.aio import TableServiceClient
 
 from shared.audit import AuditLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.refusals import UnknownClient
-from shared.directory.tenant_registry import TenantRegistry
 from shared.directory.usage import Usage
 from shared.message import Request, Response
 from shared.portal.check_page import CheckPage
 from shared.portal.client_pages import ClientPages
 from shared.portal.connect_page import ConnectPage
-from shared.portal.csrf import CsrfToken, is_same_origin
-from shared.portal.errors import Changed, CrossSite, NotFound, PortalError, Unavailable
-from shared.portal.form import Form, parse_form, parse_upload
-from shared.portal.pages import ROOT, Pages, nothing, redirect, see_other
-from shared.portal.principal import NOBODY, Principal
-from shared.portal.sign_in import LocalSignIn, SignIn, sign_in_for
-from shared.portal.sign_in_page import SignInPage
+from shared.portal.errors import ChangedMeanwhile, CrossOrigin, NotFound, PortalError, Unavailable
+from shared.portal.forms import parse_form, parse_upload
+from shared.portal.import_pages import ImportPages
+from shared.portal.principal import ANONYMOUS
+from shared.portal.rendering import ROOT, Renderer, not_found, redirect, see_other
+from shared.portal.request import AccessLevel, PortalRequest, Route, find_route, is_cross_origin
+from shared.portal.sign_in import LocalSignIn, SignInPage, sign_in_for
 from shared.portal.tenant_list import TenantList
 from shared.portal.tenant_pages import TenantPages
-from shared.portal.visit import Audience, Route, Visit, find_route
 from shared.settings import Settings
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import CLIENTS, TENANTS, Table
@@ -34,10 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class PortalEndpoint:
-    """Answers everything below `portal`.
-
-    Without a way to sign in that can be trusted (see `sign_in_for`) there is no portal: every path is a 404.
-    """
+    """Serves everything below `portal`; every path is a 404 where nobody can sign in safely (see `sign_in_for`)."""
 
     def __init__(
         self,
@@ -48,109 +44,73 @@ class PortalEndpoint:
         usage: Usage,
         audit: AuditLog,
     ) -> None:
-        sign_in = sign_in_for(settings, environment)
-        self._desk = None if sign_in is None else _Desk(sign_in, settings, tables, vault, usage, audit)
-
-    async def __call__(self, request: Request) -> Response:
-        response = nothing() if self._desk is None else await self._desk.answer(request)
-        return replace(response, body=b"") if request.method == "HEAD" else response
-
-
-class _Desk:
-    """The portal where there is one."""
-
-    def __init__(
-        self,
-        sign_in: SignIn,
-        settings: Settings,
-        tables: TableServiceClient,
-        vault: Vault,
-        usage: Usage,
-        audit: AuditLog,
-    ) -> None:
-        self._sign_in = sign_in
-        self._pages = Pages(sign_in.sign_out, sign_in.sign_out_method, settings.cache_seconds)
-        tenants_table = Table(tables, TENANTS)
-        tenants = TenantList(tenants_table, local=settings.local)
-        registry = TenantRegistry(tenants_table, local=settings.local)
+        self._sign_in = sign_in_for(settings, environment)
+        self._renderer = Renderer(self._sign_in.sign_out, self._sign_in.sign_out_method, settings.cache_seconds)
+        tenants = TenantList(Table(tables, TENANTS), settings)
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
         self._routes: tuple[Route, ...] = (
             Route("GET", "/", self._start),
-            Route("GET", "/static/{name}", self._file, Audience.ANYONE),
-            *ConnectPage(settings, self._pages, clients, tenants).routes(),
-            *ClientPages(settings, self._pages, tables, vault, usage, tenants, audit).routes(),
-            *TenantPages(settings, self._pages, tenants_table, vault, tenants, audit).routes(),
-            *CheckPage(settings, self._pages, registry, vault, audit).routes(),
+            Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
+            *ConnectPage(settings, self._renderer, clients, tenants).routes(),
+            *ClientPages(settings, self._renderer, Table(tables, CLIENTS), clients, usage, tenants, audit).routes(),
+            *ImportPages(self._renderer, tenants, audit).routes(),
+            *TenantPages(settings, self._renderer, tenants, vault, audit).routes(),
+            *CheckPage(settings, self._renderer, tenants, vault, audit).routes(),
         )
-        if isinstance(sign_in, LocalSignIn):
-            self._routes += tuple(SignInPage(self._pages, sign_in).routes())
+        if isinstance(self._sign_in, LocalSignIn):
+            self._routes += tuple(SignInPage(self._renderer, self._sign_in).routes())
 
-    async def answer(self, request: Request) -> Response:
-        if not self._sign_in.admits(request):
-            return nothing()
-        secure = self._sign_in.secure
-        csrf = CsrfToken.of(request.headers, secure=secure)
-        principal = self._sign_in.principal(request)
-        visit = Visit(request, _path(request), principal or NOBODY, csrf)
-        response = await self._answer(visit, principal)
-        if csrf.is_new and "Set-Cookie" not in response.headers:
-            return replace(response, headers={**response.headers, "Set-Cookie": csrf.cookie(secure=secure)})
-        return response
+    async def __call__(self, request: Request) -> Response:
+        response = await self._respond(request) if self._sign_in.is_open(request) else not_found()
+        return replace(response, body=b"") if request.method == "HEAD" else response
 
-    async def _answer(self, visit: Visit, principal: Principal | None) -> Response:
+    async def _respond(self, message: Request) -> Response:
+        # The path below the root begins with a slash; the host's routes match the root in any case.
+        path, query = message.path[len(ROOT) :].rstrip("/") or "/", dict(parse_qsl(message.query, errors="replace"))
+        request = PortalRequest(message.method, path, query, self._sign_in.principal(message) or ANONYMOUS)
         try:
-            return await self._visit(visit, principal)
+            return await self._route(request, message)
         except PortalError as error:
-            return self._pages.problem(visit, error)
-        except UnknownClient:  # it was there a moment ago
-            return self._pages.problem(visit, NotFound())
+            return self._renderer.error(request, error)
+        except UnknownClient:  # deleted since the page was read
+            return self._renderer.error(request, NotFound())
         except StoreConflict:
-            return self._pages.problem(visit, Changed())
+            return self._renderer.error(request, ChangedMeanwhile())
         except StoreUnavailable as error:
             _log.error("portal: %s", error)
-            return self._pages.problem(visit, Unavailable())
+            return self._renderer.error(request, Unavailable())
         except Exception:
             _log.exception("portal: unexpected error")
-            return self._pages.problem(visit, PortalError("It has been logged. Try again, or tell the operator."))
+            return self._renderer.error(request, PortalError())
 
-    async def _visit(self, visit: Visit, principal: Principal | None) -> Response:
-        found = find_route(self._routes, visit.request.method, visit.path)
-        if found is None or found[0].audience is not Audience.ANYONE:
-            if principal is None:
-                return self._sent_to_sign_in(visit)
-            if not principal.roles:
-                return self._pages.page("no_role.html", visit, 403)
-        if found is None or (found[0].audience is Audience.ADMINS and not visit.principal.is_admin):
+    async def _route(self, request: PortalRequest, message: Request) -> Response:
+        if is_cross_origin(message.method, message.headers, secure=self._sign_in.secure):
+            raise CrossOrigin
+        found = find_route(self._routes, request.method, request.path)
+        if found is None or found[0].access is not AccessLevel.PUBLIC:
+            if request.principal is ANONYMOUS:
+                return self._ask_to_sign_in(request)
+            if not request.principal.roles:
+                return self._renderer.page("no_role.html", request, 403)
+        if found is None or (found[0].access is AccessLevel.ADMIN and not request.principal.is_admin):
             raise NotFound
         route, parameters = found
-        visit = replace(visit, parameters=parameters)
-        if route.method == "POST":
-            visit = self._with_form(visit, route)
-        return await route.handler(visit)
+        request = replace(request, parameters=parameters)
+        if route.upload:
+            form, file = parse_upload(message)
+            request = replace(request, form=form, file=file)
+        elif route.method == "POST":
+            request = replace(request, form=parse_form(message))
+        return await route.handler(request)
 
-    def _with_form(self, visit: Visit, route: Route) -> Visit:
-        """The visit with its form, once it is certain that a page of ours sent it."""
-        if not is_same_origin(visit.request.headers, secure=self._sign_in.secure):
-            raise CrossSite
-        form: Form
-        form, file = parse_upload(visit.request) if route.upload else (parse_form(visit.request), b"")
-        if not visit.csrf.matches(form):
-            raise CrossSite
-        return replace(visit, form=form, file=file)
-
-    def _sent_to_sign_in(self, visit: Visit) -> Response:
-        if visit.request.method == "POST":
+    def _ask_to_sign_in(self, request: PortalRequest) -> Response:
+        if request.method == "POST":
             # Not a redirect: the pages' policy stops one that leads a form to another host.
-            return self._pages.page("signed_out.html", visit, 401, url=self._sign_in.url("/"))
-        return redirect(self._sign_in.url(visit.path))
+            return self._renderer.page("signed_out.html", request, 401, url=self._sign_in.url("/"))
+        return redirect(self._sign_in.url(request.path))
 
-    async def _start(self, visit: Visit) -> Response:
+    async def _start(self, request: PortalRequest) -> Response:
         return see_other("/clients")
 
-    async def _file(self, visit: Visit) -> Response:
-        return self._pages.file(visit.parameters["name"])
-
-
-def _path(request: Request) -> str:
-    """The path below the portal's root, which begins with a slash; routes match the root in any case."""
-    return request.path[len(ROOT) :].rstrip("/") or "/"
+    async def _file(self, request: PortalRequest) -> Response:
+        return self._renderer.file(request.parameters["name"])

@@ -1,13 +1,17 @@
-"""What ends a visit with a page that says what is wrong and what to do."""
+"""Errors that a person sees as a page with what is wrong and what to do."""
 
 from typing import ClassVar
 
 
 class PortalError(Exception):
-    """A visit that can't be answered as asked; `title` and the message are for the person."""
+    """A request that can't be served as asked; `title` and the message are for the person."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"
+    message: ClassVar[str] = "It has been logged. Try again, or tell the operator."
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)
 
 
 class NotFound(PortalError):
@@ -15,21 +19,18 @@ class NotFound(PortalError):
 
     status = 404
     title = "Not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no such page, or it is not yours to see.")
+    message = "There is no such page, or it is not yours to see."
 
 
-class CrossSite(PortalError):
+class CrossOrigin(PortalError):
     """The form was not sent by a page of the portal."""
 
     status = 403
     title = "This form was not sent from here"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Nothing was changed. Go back, reload the page and send the form again; the portal needs its cookies."
-        )
+    message = (
+        "Nothing was changed. Open the form in the portal and send it from there; "
+        "if it was sent from there, the browser is too old for the portal."
+    )
 
 
 class BadForm(PortalError):
@@ -37,6 +38,7 @@ class BadForm(PortalError):
 
     status = 400
     title = "The form can't be read"
+    message = "It did not arrive as a browser sends it."
 
 
 class TooLarge(PortalError):
@@ -46,17 +48,15 @@ class TooLarge(PortalError):
     title = "That is too much at once"
 
 
-class Changed(PortalError):
-    """Someone else was quicker."""
+class ChangedMeanwhile(PortalError):
+    """Someone else changed the row between reading and writing it."""
 
     status = 409
     title = "Someone else changed this meanwhile"
-
-    def __init__(self) -> None:
-        super().__init__("Nothing of yours was written. Look at it again and repeat what you wanted.")
+    message = "Nothing of yours was written. Look at it again and repeat what you wanted."
 
 
-class Unusable(PortalError):
+class UnusableRow(PortalError):
     """A row that can't be understood stands in the way."""
 
     status = 409
@@ -64,10 +64,8 @@ class Unusable(PortalError):
 
 
 class Unavailable(PortalError):
-    """A store does not answer."""
+    """A store does not respond."""
 
     status = 503
     title = "The gateway's storage does not answer"
-
-    def __init__(self) -> None:
-        super().__init__("Try again in a moment. If you were changing something, look first whether it was done.")
+    message = "Try again in a moment. If you were changing something, look first whether it was done."

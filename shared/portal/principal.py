@@ -1,4 +1,4 @@
-"""Who is signed in to the portal, and as what."""
+"""The person who is signed in to the portal, and their roles."""
 
 import binascii
 import json
@@ -8,7 +8,7 @@ from enum import Enum
 
 from shared.directory.client import Client
 
-_MOST_HEADER = 65_536
+_MAX_HEADER_CHARACTERS = 65_536
 _USER_NAME = "preferred_username"
 _OBJECT_IDS = ("http://schemas.microsoft.com/identity/claims/objectidentifier", "oid")
 
@@ -43,7 +43,7 @@ class Principal:
         return self.is_admin or (Role.CLIENT_OWNER in self.roles and person_id(client.owner) == self.id)
 
 
-NOBODY = Principal("", "", frozenset())
+ANONYMOUS = Principal("", "", frozenset())
 
 
 def person_id(user_name: str) -> str:
@@ -56,7 +56,7 @@ def parse_client_principal(header: str) -> Principal | None:
 
     The header proves nothing by itself: ask only where App Service Authentication has set it.
     """
-    if len(header) > _MOST_HEADER:
+    if len(header) > _MAX_HEADER_CHARACTERS:
         return None
     try:
         principal = json.loads(b64decode(header, validate=True))

@@ -1,4 +1,4 @@
-"""How a person gets in: App Service Authentication with Entra in Azure, a name and a role on a laptop, else not."""
+"""Signing in to the portal: App Service Authentication with Entra in Azure, a name and a role on a laptop."""
 
 import hashlib
 import hmac
@@ -6,72 +6,75 @@ import json
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 from urllib.parse import quote, urlsplit
 
-from shared.message import Request
-from shared.portal.cookies import cookie, read_cookies
-from shared.portal.pages import ROOT
+from shared.message import Request, Response
 from shared.portal.principal import Principal, Role, parse_client_principal, person_id
+from shared.portal.rendering import ROOT, UNPROCESSABLE, Renderer, see_other
+from shared.portal.request import AccessLevel, PortalRequest, Route
 from shared.settings import Settings, is_loopback
 
 _SESSION = "portal-session"
 _SESSION_SECONDS = 12 * 3600
+_MAX_NAME_CHARACTERS = 64
 
 
 class SignIn(Protocol):
-    """A way in. `secure` says that browsers come by https; `sign_out` is a URL for `sign_out_method`."""
+    """A way to sign in. `secure` says that browsers come by https; `sign_out` is a URL for `sign_out_method`."""
 
     secure: ClassVar[bool]
     sign_out: ClassVar[str]
     sign_out_method: ClassVar[str]
 
-    def admits(self, request: Request) -> bool:
+    def is_open(self, request: Request) -> bool:
         """Whether there is a portal for this request at all."""
         ...
 
     def principal(self, request: Request) -> Principal | None:
-        """Who sent the request, if anyone is signed in."""
+        """The person who sent the request, if anyone is signed in."""
         ...
 
     def url(self, path: str) -> str:
-        """Where to sign in, to come back to a path of the portal."""
+        """The address to sign in at, to come back to a path of the portal."""
         ...
 
 
-def sign_in_for(settings: Settings, environment: Mapping[str, str]) -> SignIn | None:
-    """The way in of a deployment, or None: then there is no portal.
+def sign_in_for(settings: Settings, environment: Mapping[str, str]) -> SignIn:
+    """The way to sign in to a deployment.
 
-    With App Service Authentication on, which sets WEBSITE_AUTH_ENABLED, nobody outside can set the header that says who
-    is signed in. With it off the header arrives as the client sent it, so the setting alone opens nothing.
-    On a laptop it never counts.
+    With App Service Authentication on, which sets WEBSITE_AUTH_ENABLED, nobody outside can set the header that names
+    the person. With it off the header arrives as the client sent it, so the setting PORTAL_AUTH alone opens nothing.
+    On a laptop the header never counts.
     """
     if settings.local:
         return LocalSignIn()
-    vouched = environment.get("WEBSITE_AUTH_ENABLED") == "True"
-    return EntraSignIn() if settings.portal_auth == "entra" and vouched else None
+    return EntraSignIn(settings.portal_auth == "entra" and environment.get("WEBSITE_AUTH_ENABLED") == "True")
 
 
 class EntraSignIn:
-    """The platform's: it asks for the password and sets the header."""
+    """App Service Authentication: the platform asks for the password and sets the header, if it is `trusted`."""
 
     secure: ClassVar[bool] = True
     sign_out: ClassVar[str] = f"/.auth/logout?post_logout_redirect_uri={ROOT}"
     sign_out_method: ClassVar[str] = "get"
 
-    def admits(self, request: Request) -> bool:
-        return True
+    def __init__(self, trusted: bool) -> None:
+        self._trusted = trusted
+
+    def is_open(self, request: Request) -> bool:
+        return self._trusted
 
     def principal(self, request: Request) -> Principal | None:
-        return parse_client_principal(request.headers.get("x-ms-client-principal", ""))
+        return parse_client_principal(request.headers.get("x-ms-client-principal", "")) if self._trusted else None
 
     def url(self, path: str) -> str:
         return f"/.auth/login/aad?post_login_redirect_uri={quote(ROOT + path, safe='')}"
 
 
 class LocalSignIn:
-    """The laptop's: whoever sits there says who they are. A cookie keeps it, signed with this process's own key."""
+    """The laptop's: people say who they are, and a cookie signed with this process's own key holds it."""
 
     secure: ClassVar[bool] = False
     sign_out: ClassVar[str] = f"{ROOT}/sign-out"
@@ -80,7 +83,7 @@ class LocalSignIn:
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
-    def admits(self, request: Request) -> bool:
+    def is_open(self, request: Request) -> bool:
         """Only under a name of this machine: a stranger's page may have its own name lead to 127.0.0.1 (rebinding)."""
         try:
             return is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname)
@@ -88,7 +91,7 @@ class LocalSignIn:
             return False
 
     def principal(self, request: Request) -> Principal | None:
-        payload, _, signature = read_cookies(request.headers.get("cookie", "")).get(_SESSION, "").partition(".")
+        payload, _, signature = _session(request.headers.get("cookie", "")).partition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(payload).encode()):
             return None
         name, role, until = json.loads(urlsafe_b64decode(payload + "=="))
@@ -98,23 +101,54 @@ class LocalSignIn:
         return f"{ROOT}/sign-in"
 
     def cookie(self, name: str, role: Role) -> str:
-        """The `Set-Cookie` value that signs a person in for 12 hours."""
-        until = int(time.time()) + _SESSION_SECONDS
-        payload = _base64url(json.dumps([name, role.value, until]).encode())
-        return cookie(
-            _SESSION,
-            f"{payload}.{self._signature(payload)}",
-            same_site="Strict",
-            secure=False,
-            seconds=_SESSION_SECONDS,
-        )
-
-    def cookie_of_nobody(self) -> str:
-        """The `Set-Cookie` value that signs a person out."""
-        return cookie(_SESSION, "", same_site="Strict", secure=False, seconds=0)
+        """The `Set-Cookie` value (RFC 6265) that signs a person in for 12 hours."""
+        payload = _base64url(json.dumps([name, role.value, int(time.time()) + _SESSION_SECONDS]).encode())
+        return _cookie(f"{payload}.{self._signature(payload)}", _SESSION_SECONDS)
 
     def _signature(self, payload: str) -> str:
         return _base64url(hmac.digest(self._key, payload.encode(), hashlib.sha256))
+
+
+class SignInPage:
+    """The laptop's form for a name and a role, and signing out."""
+
+    def __init__(self, renderer: Renderer, sign_in: LocalSignIn) -> None:
+        self._renderer = renderer
+        self._sign_in = sign_in
+
+    def routes(self) -> Sequence[Route]:
+        """The page and what its forms do."""
+        return (
+            Route("GET", "/sign-in", self._show, AccessLevel.PUBLIC),
+            Route("POST", "/sign-in", self._enter, AccessLevel.PUBLIC),
+            Route("POST", "/sign-out", self._leave, AccessLevel.PUBLIC),
+        )
+
+    async def _show(self, request: PortalRequest) -> Response:
+        return self._renderer.page("sign_in.html", request, roles=Role, name="", role=Role.ADMIN.value, problem=None)
+
+    async def _enter(self, request: PortalRequest) -> Response:
+        name, role = request.form.get("name", "").strip(), request.form.get("role", "")
+        if not name or len(name) > _MAX_NAME_CHARACTERS or not name.isprintable():
+            problem = f"A name has 1 to {_MAX_NAME_CHARACTERS} printable characters."
+            context = {"roles": Role, "name": name, "role": role, "problem": problem}
+            return self._renderer.page("sign_in.html", request, UNPROCESSABLE, **context)
+        chosen = Role.ADMIN if role == Role.ADMIN.value else Role.CLIENT_OWNER
+        return see_other("/clients", cookie=self._sign_in.cookie(name, chosen))
+
+    async def _leave(self, request: PortalRequest) -> Response:
+        return see_other("/sign-in", cookie=_cookie("", 0))
+
+
+def _session(header: str) -> str:
+    """The session in a `Cookie` header, "" without one; of two the first, whose path is the longer one."""
+    pairs = (pair.partition("=") for pair in header.split(";"))
+    return next((value.strip() for name, _, value in pairs if name.strip() == _SESSION), "")
+
+
+def _cookie(value: str, seconds: int) -> str:
+    # Base64url and dots alone: the host percent-encodes anything else.
+    return f"{_SESSION}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}"
 
 
 def _base64url(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""All tenants at a glance: the table's rows, remembered for a moment, to be searched and paged."""
+"""The tenants' rows as the portal reads them: a list to search and page, one row by its key, and a row's address."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,35 @@ from urllib.parse import urlsplit
 from shared.directory.columns import canonical, column_text
 from shared.directory.provider import RowError
 from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import COLUMNS, parse_provider, parse_version
+from shared.directory.tenant_registry import TenantRegistry
+from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider, parse_version
 from shared.fhir.versions import FhirVersion
-from shared.portal.tenant_path import tenant_path
+from shared.portal.errors import NotFound
+from shared.portal.request import PortalRequest
+from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.tables import Row, Table
 
-# A table of 10,000 rows is read in 1.2 s and needs 0.4 s to be understood: not for every page and letter searched.
-_REMEMBERED_SECONDS = 10
+# A table of 10,000 rows is read in 1.2 s and takes 0.4 s to parse: not for every page and letter searched.
+_FRESH_SECONDS = 10
+
+
+def tenant_path(tenant: str, version: FhirVersion) -> str:
+    """The page of a tenant's row, below the portal's root."""
+    return f"/tenants/{tenant}/{version.value}"
+
+
+def tenant_of(request: PortalRequest) -> tuple[str, FhirVersion]:
+    """The tenant and the version that the path names in any spelling. Raises NotFound when it names none."""
+    tenant, version = parse_tenant_id(request.parameters["tenant"]), parse_version(request.parameters["version"])
+    if tenant is None or version is None:
+        raise NotFound
+    return tenant, version
 
 
 @dataclass(frozen=True, slots=True)
 class TenantEntry:
-    """A row in short. `key` is as it was typed; `problem` says why the gateway can't use the row, or is empty.
+    """A row of the list. `key` is as it was typed; `problem` says why the gateway can't use the row, or is empty.
 
     `tenant` and `version` are what the key means, and None when it means nothing.
     """
@@ -41,13 +57,14 @@ class TenantEntry:
 
 
 class TenantList:
-    """The rows of the table `Tenants` by name; what another instance wrote is seen within ten seconds."""
+    """The rows of the table `Tenants`; changes of another instance are seen within ten seconds."""
 
-    def __init__(self, table: Table, *, local: bool) -> None:
+    def __init__(self, table: Table, settings: Settings) -> None:
+        self.registry = TenantRegistry(table, local=settings.local)
         self._table = table
-        self._local = local
+        self._local = settings.local
         self._entries: Cache[str, Sequence[TenantEntry]] = Cache(
-            self._load, fresh_seconds=_REMEMBERED_SECONDS, stale_seconds=0, size=1
+            self._load, fresh_seconds=_FRESH_SECONDS, stale_seconds=0, size=1
         )
 
     async def entries(self, search: str = "") -> Sequence[TenantEntry]:
@@ -59,11 +76,22 @@ class TenantList:
         return [entry for entry in entries if any(wanted in text.lower() for text in _searched(entry))]
 
     async def names(self) -> Mapping[str, str]:
-        """What people call each tenant that has a row. Raises StoreUnavailable."""
+        """The name of each tenant that has a row. Raises StoreUnavailable."""
         return {entry.tenant: entry.name for entry in await self.entries() if entry.tenant is not None}
 
-    def changed(self) -> None:
-        """The next look reads the table again."""
+    async def row(self, tenant: str, version: FhirVersion) -> Row | None:
+        """A tenant's row as it is now, also when its key or columns were typed in another spelling."""
+        row = await self._table.get(tenant, version.value)
+        if row is None:
+            async for typed in self._table.scan([*KEY_COLUMNS]):
+                key = (str(typed["PartitionKey"]), str(typed["RowKey"]))
+                if (parse_tenant_id(key[0]), parse_version(key[1])) == (tenant, version):
+                    row = await self._table.get(*key)
+                    break
+        return None if row is None else canonical(row, COLUMNS)
+
+    def expire(self) -> None:
+        """Lets the list be read anew, after a change."""
         self._entries.expire("")
 
     async def _load(self, _: str) -> Sequence[TenantEntry]:

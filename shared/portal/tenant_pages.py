@@ -1,43 +1,34 @@
-"""The pages of tenants: which FHIR server belongs to a hospital. For admins only."""
+"""The pages of tenants' rows: each leads a hospital to its FHIR server. For admins only."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from shared.audit import AuditLog
-from shared.directory.columns import canonical, column_text
+from shared.directory.columns import column_text
 from shared.directory.provider import Provider, RowError
-from shared.directory.tenant_csv import HEADER, write_csv
 from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
-from shared.directory.tenant_registry import TenantRegistry
 from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider, parse_version
-from shared.directory.text_file import credential, decoded
+from shared.directory.text_file import credential
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
-from shared.portal.errors import Changed, NotFound, Unusable
-from shared.portal.pages import Pages, download, see_other
-from shared.portal.paging import page_of
+from shared.portal.errors import ChangedMeanwhile, NotFound, UnusableRow
+from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer, list_page, see_other
+from shared.portal.request import AccessLevel, Handler, PortalRequest, Route
 from shared.portal.tenant_form import FIELD_GROUPS, column_texts
-from shared.portal.tenant_list import TenantList
-from shared.portal.tenant_path import tenant_of, tenant_path
-from shared.portal.visit import Audience, Handler, Route, Visit
+from shared.portal.tenant_list import TenantList, tenant_of, tenant_path
 from shared.settings import Settings
-from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
-from shared.stores.tables import Row, Table, etag_of
+from shared.stores.errors import SecretNameHeld, StoreConflict
+from shared.stores.tables import Row, etag_of
 from shared.stores.vault import Vault
 
-_log = logging.getLogger(__name__)
-
-_MOST_CREDENTIAL_BYTES = 25 * 1024  # of Key Vault
-_UNPROCESSABLE = 422
-_CONFLICT = 409
+_MAX_CREDENTIAL_BYTES = 25 * 1024  # of Key Vault
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A tenant's form as it is shown: what is in it, what is wrong with it, what others stored meanwhile."""
+    """The content of a tenant's form, with what is wrong with it, and what others stored meanwhile, by column."""
 
     values: Mapping[str, str]
     etag: str = ""
@@ -47,65 +38,49 @@ class _Draft:
 
 
 class TenantPages:
-    """Lists, shows, edits, imports and exports tenants' rows."""
+    """Lists, shows, adds, edits, switches and removes tenants' rows, and stores their credentials."""
 
     def __init__(
-        self,
-        settings: Settings,
-        pages: Pages,
-        table: Table,
-        vault: Vault,
-        tenants: TenantList,
-        audit: AuditLog,
+        self, settings: Settings, renderer: Renderer, tenants: TenantList, vault: Vault, audit: AuditLog
     ) -> None:
         self._settings = settings
-        self._pages = pages
-        self._table = table
-        self._registry = TenantRegistry(table, local=settings.local)
-        self._vault = vault
+        self._renderer = renderer
         self._tenants = tenants
+        self._vault = vault
         self._audit = audit
-        self._import = TenantImport(self._registry)
 
     def routes(self) -> Sequence[Route]:
         """The pages and what their forms do."""
         row = "/tenants/{tenant}/{version}"
-
-        def route(method: str, pattern: str, handler: Handler, *, upload: bool = False) -> Route:
-            return Route(method, pattern, handler, Audience.ADMINS, upload)
-
-        return (
-            route("GET", "/tenants", self._list),
-            route("GET", "/tenants/new", self._new),
-            route("POST", "/tenants/new", self._create),
-            route("GET", "/tenants/import", self._choose_file),
-            route("POST", "/tenants/import", self._preview, upload=True),
-            route("POST", "/tenants/import/write", self._write_import, upload=True),
-            route("GET", "/tenants/export", self._export),
-            route("GET", row, self._show),
-            route("GET", f"{row}/edit", self._edit),
-            route("POST", f"{row}/edit", self._save),
-            route("GET", f"{row}/disable", self._confirm_disable),
-            route("POST", f"{row}/disable", self._disable),
-            route("POST", f"{row}/enable", self._enable),
-            route("GET", f"{row}/remove", self._confirm_remove),
-            route("POST", f"{row}/remove", self._remove),
-            route("GET", f"{row}/credential", self._ask_credential),
-            route("POST", f"{row}/credential", self._store_credential),
+        handlers: tuple[tuple[str, str, Handler], ...] = (
+            ("GET", "/tenants", self._list),
+            ("GET", "/tenants/new", self._new),
+            ("POST", "/tenants/new", self._create),
+            ("GET", row, self._show),
+            ("GET", f"{row}/edit", self._edit),
+            ("POST", f"{row}/edit", self._save),
+            ("GET", f"{row}/disable", self._confirm_disable),
+            ("POST", f"{row}/disable", partial(self._switch, "disable")),
+            ("POST", f"{row}/enable", partial(self._switch, "enable")),
+            ("GET", f"{row}/remove", self._confirm_remove),
+            ("POST", f"{row}/remove", self._remove),
+            ("GET", f"{row}/credential", self._credential),
+            ("POST", f"{row}/credential", self._store_credential),
         )
+        return [Route(*handler, AccessLevel.ADMIN) for handler in handlers]
 
-    async def _list(self, visit: Visit) -> Response:
-        search = visit.query.get("q", "")
-        page = page_of(await self._tenants.entries(search), visit.query.get("page", "1"))
-        return self._pages.page("tenants.html", visit, page=page, search=search, everything=not search)
+    async def _list(self, request: PortalRequest) -> Response:
+        search = request.query.get("q", "")
+        page = list_page(await self._tenants.entries(search), request.query)
+        return self._renderer.page("tenants.html", request, page=page, search=search)
 
-    async def _show(self, visit: Visit) -> Response:
-        row = await self._row(visit)
-        provider, error = self._understood(row)
-        tenant, version = tenant_of(visit)
-        return self._pages.page(
+    async def _show(self, request: PortalRequest) -> Response:
+        row = await self._row(request)
+        provider, error = self._parsed(row)
+        tenant, version = tenant_of(request)
+        return self._renderer.page(
             "tenant.html",
-            visit,
+            request,
             tenant=tenant,
             version=version,
             path=tenant_path(tenant, version),
@@ -114,257 +89,183 @@ class TenantPages:
             provider=provider,
             error=error,
             base=f"{self._settings.public_base_url}/{version.value}",
-            credentials=[(name, await self._stored_on(name)) for name in _credential_names(provider)],
+            credentials=[(name, await self._created(name)) for name in _credential_names(provider)],
         )
 
-    async def _new(self, visit: Visit) -> Response:
+    async def _new(self, request: PortalRequest) -> Response:
         version = self._settings.default_fhir_version.value
-        return self._new_form(visit, _Draft({**dict.fromkeys(COLUMNS, ""), "PartitionKey": "", "RowKey": version}))
+        return self._new_form(request, _Draft({**dict.fromkeys(COLUMNS, ""), "PartitionKey": "", "RowKey": version}))
 
-    async def _create(self, visit: Visit) -> Response:
-        values = {column: visit.form.get(column, "") for column in (*KEY_COLUMNS, *COLUMNS)}
+    async def _create(self, request: PortalRequest) -> Response:
+        values = {column: request.form.get(column, "") for column in (*KEY_COLUMNS, *COLUMNS)}
         tenant, version = parse_tenant_id(values["PartitionKey"]), parse_version(values["RowKey"])
         if tenant is None:
             problem = "is not a GUID such as 72f988bf-86f1-41af-91ab-2d7cd011db47"
-            return self._new_form(visit, _Draft(values, errors={"PartitionKey": problem}), _UNPROCESSABLE)
+            return self._new_form(request, _Draft(values, errors={"PartitionKey": problem}), UNPROCESSABLE)
         if version is None:
-            return self._new_form(visit, _Draft(values, errors={"RowKey": "is no FHIR version"}), _UNPROCESSABLE)
+            return self._new_form(request, _Draft(values, errors={"RowKey": "is no FHIR version"}), UNPROCESSABLE)
         taken = _Draft(values, errors={"PartitionKey": f"has a row for {version.value} already: edit that one"})
-        if await self._find(tenant, version) is not None:
-            return self._new_form(visit, taken, _CONFLICT)
+        if await self._tenants.row(tenant, version) is not None:
+            return self._new_form(request, taken, CONFLICT)
         columns = {column: values[column] for column in COLUMNS if values[column].strip()}
         try:
             await self._set(tenant, version, (), columns)
         except RowError as error:
-            return self._new_form(visit, _Draft(values, errors={error.column: error.problem}), _UNPROCESSABLE)
+            return self._new_form(request, _Draft(values, errors={error.column: error.problem}), UNPROCESSABLE)
         except StoreConflict:
-            return self._new_form(visit, taken, _CONFLICT)
-        self._changed(visit, "tenant.set", tenant, version, ", ".join(columns))
+            return self._new_form(request, taken, CONFLICT)
+        self._changed(request, "set", tenant, version, ", ".join(columns))
         return see_other(tenant_path(tenant, version), "saved")
 
-    async def _edit(self, visit: Visit) -> Response:
-        row = await self._row(visit)
-        error = self._understood(row)[1]
+    async def _edit(self, request: PortalRequest) -> Response:
+        row = await self._row(request)
+        error = self._parsed(row)[1]
         errors = {} if error is None else {error.column: error.problem}
-        return self._edit_form(visit, row, _Draft(column_texts(row), etag_of(row), errors))
+        return self._edit_form(request, row, _Draft(column_texts(row), etag_of(row), errors))
 
-    async def _save(self, visit: Visit) -> Response:
-        tenant, version = tenant_of(visit)
-        values = {column: visit.form.get(column, "") for column in COLUMNS}
-        row = await self._find(tenant, version)
+    async def _save(self, request: PortalRequest) -> Response:
+        tenant, version = tenant_of(request)
+        values = {column: request.form.get(column, "") for column in COLUMNS}
+        row = await self._tenants.row(tenant, version)
         if row is None:
             draft = _Draft({**values, "PartitionKey": tenant, "RowKey": version.value}, removed=True)
-            return self._new_form(visit, draft, _CONFLICT)
+            return self._new_form(request, draft, CONFLICT)
         etag, stored = etag_of(row), column_texts(row)
-        if visit.form.get("etag") != etag:
+        if request.form.get("etag") != etag:
             others = {column: text for column, text in stored.items() if text != values[column].strip()}
-            return self._edit_form(visit, row, _Draft(values, etag, stored=others), _CONFLICT)
+            return self._edit_form(request, row, _Draft(values, etag, stored=others), CONFLICT)
         changes = {column: text for column, text in values.items() if text.strip() != stored[column]}
         changes |= dict.fromkeys(_unknown_columns(row), "")
         try:
             await self._set(tenant, version, (row,), changes)
         except RowError as error:
             draft = _Draft(values, etag, {error.column: error.problem})
-            return self._edit_form(visit, row, draft, _UNPROCESSABLE)
+            return self._edit_form(request, row, draft, UNPROCESSABLE)
         except StoreConflict:
-            return await self._save(visit)  # the row has another ETag by now, so this shows what is in it
-        self._changed(visit, "tenant.set", tenant, version, ", ".join(changes))
-        return see_other(_path(visit), "saved")
+            return await self._save(request)  # the row has another ETag by now, so this shows what is in it
+        self._changed(request, "set", tenant, version, ", ".join(changes))
+        return see_other(_path(request), "saved")
 
-    async def _confirm_disable(self, visit: Visit) -> Response:
-        return self._pages.page("tenant_disable.html", visit, path=_path(visit), name=_name(await self._row(visit)))
+    async def _confirm_disable(self, request: PortalRequest) -> Response:
+        name = _name(await self._row(request))
+        return self._renderer.page("tenant_disable.html", request, path=_path(request), name=name)
 
-    async def _disable(self, visit: Visit) -> Response:
-        return await self._switch(visit, enabled=False)
-
-    async def _enable(self, visit: Visit) -> Response:
-        return await self._switch(visit, enabled=True)
-
-    async def _switch(self, visit: Visit, *, enabled: bool) -> Response:
-        tenant, version = tenant_of(visit)
-        row = await self._row(visit)
+    async def _switch(self, action: str, request: PortalRequest) -> Response:
+        row, (tenant, version) = await self._row(request), tenant_of(request)
         try:
-            await self._set(tenant, version, (row,), {"Enabled": str(enabled).lower()})
+            await self._set(tenant, version, (row,), {"Enabled": "true" if action == "enable" else "false"})
         except RowError as error:
-            raise Unusable(f"{error.column} {error.problem}. Edit the row first.") from error
-        self._changed(visit, f"tenant.{'enable' if enabled else 'disable'}", tenant, version)
-        return see_other(_path(visit), "switched-on" if enabled else "switched-off")
+            raise UnusableRow(f"{error.column} {error.problem}. Edit the row first.") from error
+        self._changed(request, action, tenant, version)
+        return see_other(_path(request), "switched-on" if action == "enable" else "switched-off")
 
-    async def _confirm_remove(self, visit: Visit) -> Response:
-        return self._remove_form(visit, _name(await self._row(visit)))
+    async def _confirm_remove(self, request: PortalRequest) -> Response:
+        return self._remove_form(request, _name(await self._row(request)))
 
-    async def _remove(self, visit: Visit) -> Response:
-        tenant, version = tenant_of(visit)
-        name = _name(await self._row(visit))
-        typed = visit.form.get("confirmation", "")
+    async def _remove(self, request: PortalRequest) -> Response:
+        tenant, version = tenant_of(request)
+        name = _name(await self._row(request))
+        typed = request.form.get("confirmation", "")
         if typed.strip().lower() != name.lower() and parse_tenant_id(typed) != tenant:
             return self._remove_form(
-                visit, name, "What you typed is neither the tenant's name nor its GUID.", _UNPROCESSABLE
+                request, name, "What you typed is neither the tenant's name nor its GUID.", UNPROCESSABLE
             )
-        await self._registry.remove(tenant, version)
-        self._changed(visit, "tenant.remove", tenant, version)
+        await self._tenants.registry.remove(tenant, version)
+        self._changed(request, "remove", tenant, version)
         return see_other("/tenants", "removed")
 
-    async def _ask_credential(self, visit: Visit) -> Response:
-        return self._credential_form(visit, _credential_names(await self._provider(visit)))
+    async def _credential(self, request: PortalRequest) -> Response:
+        return self._credential_form(request, _credential_names(await self._provider(request)))
 
-    async def _store_credential(self, visit: Visit) -> Response:
-        tenant, version = tenant_of(visit)
-        names = _credential_names(await self._provider(visit))
-        name = visit.form.get("name", "")
+    async def _store_credential(self, request: PortalRequest) -> Response:
+        tenant, version = tenant_of(request)
+        names = _credential_names(await self._provider(request))
+        name = request.form.get("name", "")
         if name not in names:
-            raise Changed
+            raise ChangedMeanwhile
         # Browsers end a text area's lines with CR LF, which a PEM file doesn't.
-        value = credential(visit.form.get("value", "").replace("\r\n", "\n"))
-        if not 1 <= len(value.encode()) <= _MOST_CREDENTIAL_BYTES:
-            problem = f"A credential has 1 to {_MOST_CREDENTIAL_BYTES} bytes."
-            return self._credential_form(visit, names, problem, _UNPROCESSABLE)
+        value = credential(request.form.get("value", "").replace("\r\n", "\n"))
+        if not 1 <= len(value.encode()) <= _MAX_CREDENTIAL_BYTES:
+            problem = f"A credential has 1 to {_MAX_CREDENTIAL_BYTES} bytes."
+            return self._credential_form(request, names, problem, UNPROCESSABLE)
         try:
             await self._vault.set(name, value)
         except SecretNameHeld as error:
-            return self._credential_form(visit, names, f"{error}.", _CONFLICT)
-        self._changed(visit, "tenant.set-secret", tenant, version, f"secret {name}")
-        return see_other(_path(visit), "secret-set")
+            return self._credential_form(request, names, f"{error}.", CONFLICT)
+        self._changed(request, "set-secret", tenant, version, f"secret {name}")
+        return see_other(_path(request), "secret-set")
 
-    async def _choose_file(self, visit: Visit) -> Response:
-        return self._pages.page("tenant_import.html", visit, header=HEADER, error=None)
-
-    async def _preview(self, visit: Visit) -> Response:
-        content = visit.file or visit.form.get("text", "").encode()
-        if not content.strip():
-            problem = "Choose a file, or paste its lines."
-            return self._pages.page("tenant_import.html", visit, _UNPROCESSABLE, header=HEADER, error=problem)
-        return self._previewed(visit, content, await self._import.plan(content), changed=False)
-
-    async def _write_import(self, visit: Visit) -> Response:
-        content = visit.form.get("text", "").encode()
-        plan = await self._import.plan(content)
-        if plan.problems or plan.fingerprint != visit.form.get("fingerprint"):
-            return self._previewed(visit, content, plan, changed=True)
-
-        written: list[PlannedRow] = []
-
-        def note(row: PlannedRow) -> None:
-            written.append(row)
-            columns = ", ".join(row.change.columns)
-            self._changed(visit, "tenant.import", row.record.tenant, row.record.version, columns)
-
-        try:
-            met = await self._import.carry_out(plan.rows, note)
-        except StoreUnavailable as error:
-            _log.error("portal: import: %s", error)
-            met = ()
-        return self._pages.page(
-            "tenant_imported.html", visit, written=len(written), planned=len(plan.rows), met=len(met)
-        )
-
-    async def _export(self, visit: Visit) -> Response:
-        return download("tenants.csv", write_csv(await self._registry.rows()), "text/csv; charset=utf-8")
-
-    def _previewed(self, visit: Visit, content: bytes, plan: ImportPlan, *, changed: bool) -> Response:
-        return self._pages.page(
-            "tenant_import_preview.html",
-            visit,
-            _CONFLICT if changed else _UNPROCESSABLE if plan.problems else 200,
-            plan=plan,
-            text=_typed(content),
-            changed=changed,
-        )
-
-    async def _find(self, tenant: str, version: FhirVersion) -> Row | None:
-        """A tenant's row as it is now, also one whose key or columns were typed in another spelling."""
-        row = await self._table.get(tenant, version.value)
-        if row is None:
-            async for typed in self._table.scan([*KEY_COLUMNS]):
-                key = (str(typed["PartitionKey"]), str(typed["RowKey"]))
-                if (parse_tenant_id(key[0]), parse_version(key[1])) == (tenant, version):
-                    row = await self._table.get(*key)
-                    break
-        return None if row is None else canonical(row, COLUMNS)
-
-    async def _row(self, visit: Visit) -> Row:
-        row = await self._find(*tenant_of(visit))
+    async def _row(self, request: PortalRequest) -> Row:
+        row = await self._tenants.row(*tenant_of(request))
         if row is None:
             raise NotFound
         return row
 
-    def _understood(self, row: Row) -> tuple[Provider | None, RowError | None]:
+    def _parsed(self, row: Row) -> tuple[Provider | None, RowError | None]:
         try:
             return parse_provider(row, local=self._settings.local), None
         except RowError as error:
             return None, error
 
-    async def _provider(self, visit: Visit) -> Provider:
-        provider, error = self._understood(await self._row(visit))
+    async def _provider(self, request: PortalRequest) -> Provider:
+        provider, error = self._parsed(await self._row(request))
         if provider is None:
-            raise Unusable("Edit the row first.") from error
+            raise UnusableRow("Edit the row first.") from error
         return provider
 
-    async def _stored_on(self, name: str) -> datetime | None:
-        """When the credential of this name was stored; None if there is none that can be used. Its value isn't read."""
+    async def _created(self, name: str) -> datetime | None:
+        """The time a credential was stored under this name, without reading it; None when there is none to use."""
         versions = await self._vault.versions(name)
         return versions[0].created if versions and versions[0].usable(datetime.now(UTC)) else None
 
     async def _set(
         self, tenant: str, version: FhirVersion, rows: Sequence[Row], changes: Mapping[str, str | None]
     ) -> None:
-        """Changes the row as it was read, or makes one when there was none; StoreConflict when it isn't so any more."""
-        await self._registry.write(self._registry.changed((tenant, version), rows, changes))
+        """Changes the row that was read, or makes one where there was none; else raises StoreConflict."""
+        await self._tenants.registry.write(self._tenants.registry.changed((tenant, version), rows, changes))
 
-    def _changed(self, visit: Visit, action: str, tenant: str, version: FhirVersion, detail: str = "") -> None:
-        self._tenants.changed()
-        self._audit.change(actor=visit.principal.id, action=action, subject=f"{tenant}/{version.value}", detail=detail)
+    def _changed(
+        self, request: PortalRequest, action: str, tenant: str, version: FhirVersion, detail: str = ""
+    ) -> None:
+        self._tenants.expire()
+        subject = f"{tenant}/{version.value}"
+        self._audit.change(actor=request.principal.id, action=f"tenant.{action}", subject=subject, detail=detail)
 
-    def _new_form(self, visit: Visit, draft: _Draft, status: int = 200) -> Response:
-        return self._pages.page(
-            "tenant_form.html",
-            visit,
-            status,
-            draft=draft,
-            groups=FIELD_GROUPS,
-            problems=_sentences(draft.errors),
-            differing=(),
-            versions=[(version.value, version.name) for version in FhirVersion],
-            path=None,
-            unknown={},
-        )
+    def _new_form(self, request: PortalRequest, draft: _Draft, status: int = 200) -> Response:
+        versions = [(version.value, version.name) for version in FhirVersion]
+        return self._form(request, draft, status, path=None, unknown={}, versions=versions)
 
-    def _edit_form(self, visit: Visit, row: Row, draft: _Draft, status: int = 200) -> Response:
+    def _edit_form(self, request: PortalRequest, row: Row, draft: _Draft, status: int = 200) -> Response:
         unknown = {column: column_text(row[column]) for column in _unknown_columns(row)}
-        return self._pages.page(
+        return self._form(request, draft, status, path=_path(request), unknown=unknown, name=_name(row))
+
+    def _form(self, request: PortalRequest, draft: _Draft, status: int, **context: object) -> Response:
+        return self._renderer.page(
             "tenant_form.html",
-            visit,
+            request,
             status,
             draft=draft,
             groups=FIELD_GROUPS,
             problems=_sentences(draft.errors),
             differing=_sentences(dict.fromkeys(draft.stored, "was changed")),
-            path=_path(visit),
-            name=_name(row),
-            unknown=unknown,
+            **context,
         )
 
-    def _remove_form(self, visit: Visit, name: str, problem: str | None = None, status: int = 200) -> Response:
-        context = {"path": _path(visit), "name": name, "tenant": tenant_of(visit)[0], "problem": problem}
-        return self._pages.page("tenant_remove.html", visit, status, **context)
+    def _remove_form(
+        self, request: PortalRequest, name: str, problem: str | None = None, status: int = 200
+    ) -> Response:
+        context = {"path": _path(request), "name": name, "tenant": tenant_of(request)[0], "problem": problem}
+        return self._renderer.page("tenant_remove.html", request, status, **context)
 
     def _credential_form(
-        self, visit: Visit, names: Sequence[str], problem: str | None = None, status: int = 200
+        self, request: PortalRequest, names: Sequence[str], problem: str | None = None, status: int = 200
     ) -> Response:
-        context = {"path": _path(visit), "names": names, "problem": problem}
-        return self._pages.page("tenant_credential.html", visit, status, **context)
+        context = {"path": _path(request), "names": names, "problem": problem}
+        return self._renderer.page("tenant_credential.html", request, status, **context)
 
 
-def _typed(content: bytes) -> str:
-    """A file's text, for the page to send again; what is no text has problems, and is not sent."""
-    try:
-        return decoded(content)
-    except UnicodeDecodeError:
-        return content.decode(errors="replace")
-
-
-def _path(visit: Visit) -> str:
-    return tenant_path(*tenant_of(visit))
+def _path(request: PortalRequest) -> str:
+    return tenant_path(*tenant_of(request))
 
 
 def _name(row: Row) -> str:

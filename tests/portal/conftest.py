@@ -1,6 +1,7 @@
-"""The portal on real tables and a real vault, and people who visit it without a browser."""
+"""The portal on real tables and a real vault, and people who use it without a browser."""
 
 import html
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,21 +14,21 @@ from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from shared.application import Application
 from shared.directory.client_registry import ClientRegistry
+from shared.directory.provider import Provider
 from shared.directory.tenant_registry import TenantRegistry
+from shared.fhir.versions import FhirVersion
 from shared.message import Request, Response
-from shared.oauth.signing_keys import rotate
 from shared.settings import Settings
-from shared.stores.tables import ALL_TABLES, CLIENTS, TENANTS, Table, table_service
+from shared.stores.tables import CLIENTS, TENANTS
+from tests.deployment import FORM, Deployment
 
-FORM = "application/x-www-form-urlencoded"
 HOST = "127.0.0.1:7072"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Page:
-    """An answer, and the request path that led to it."""
+    """A response of the portal."""
 
-    path: str
     response: Response
 
     @property
@@ -37,6 +38,11 @@ class Page:
     @property
     def text(self) -> str:
         return self.response.body.decode()
+
+    @property
+    def words(self) -> str:
+        """The text that a person reads on the page, in one line."""
+        return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", self.text)))
 
     @property
     def location(self) -> str:
@@ -52,7 +58,7 @@ class Page:
 
 
 @dataclass
-class Visitor:
+class Person:
     """Someone with a cookie jar; `headers` go with every request."""
 
     application: Application
@@ -62,116 +68,95 @@ class Visitor:
     async def get(self, path: str, method: str = "GET") -> Page:
         return await self.send(method, path, {}, b"")
 
-    async def post(self, path: str, form: Mapping[str, str] | None = None, **headers: str) -> Page:
-        """Sends a form as a page of the portal would; keyword headers have `_` for `-`."""
-        body = urlencode({"csrf": self.csrf(), **(form or {})}).encode()
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.send("POST", path, {"content-type": FORM, "sec-fetch-site": "same-origin", **sent}, body)
+    async def post(self, path: str, form: Mapping[str, str] | None = None) -> Page:
+        """Sends a form as a page of the portal would."""
+        body = urlencode(form or {}).encode()
+        return await self.send("POST", path, {"content-type": FORM, "sec-fetch-site": "same-origin"}, body)
 
     async def upload(self, path: str, form: Mapping[str, str], file: bytes = b"") -> Page:
-        parts = [
-            f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-            for name, value in {"csrf": self.csrf(), **form}.items()
-        ]
-        head = (
-            b'--edge\r\nContent-Disposition: form-data; name="file"; filename="t.csv"\r\nContent-Type: text/csv\r\n\r\n'
-        )
-        body = b"".join(parts) + head + file + b"\r\n--edge--\r\n"
+        parts = [f'name="{name}"\r\n\r\n{value}'.encode() for name, value in form.items()]
+        parts.append(b'name="file"; filename="t.csv"\r\nContent-Type: text/csv\r\n\r\n' + file)
+        body = b"".join(b"--edge\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts) + b"--edge--"
         headers = {"content-type": "multipart/form-data; boundary=edge", "sec-fetch-site": "same-origin"}
         return await self.send("POST", path, headers, body)
 
     async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Page:
-        sent = {
-            **self.headers,
-            **headers,
-            "cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()),
-        }
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         path, _, query = path.partition("?")
-        response = await self.application.portal(Request(method, path, query, sent, body))
+        request = Request(method, path, query, {**self.headers, **headers, "cookie": cookie}, body)
+        response = await self.application.portal(request)
         for name, morsel in SimpleCookie(response.headers.get("Set-Cookie", "")).items():
             self.cookies[name] = morsel.value
-        return Page(path, response)
+        return Page(response)
 
-    def csrf(self) -> str:
-        return next((value for name, value in self.cookies.items() if name.endswith("portal-csrf")), "")
-
-    async def sign_in(self, name: str, role: str) -> "Visitor":
-        await self.get("/portal/sign-in")
+    async def sign_in(self, name: str, role: str) -> "Person":
         page = await self.post("/portal/sign-in", {"name": name, "role": role})
         assert page.status == 303, page.text
         return self
 
 
-@dataclass
-class Deployment:
-    """The application, and what is in its tables."""
+class Portal:
+    """The portal of a deployment, and what is in its stores."""
 
-    application: Application
-    clients: ClientRegistry
-    tenants: TenantRegistry
-    tenants_table: Table
-    clients_table: Table
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.application, self.vault = deployment.application, deployment.vault
+        self.tenants_table, self.clients_table = deployment.table(TENANTS), deployment.table(CLIENTS)
+        self.clients = ClientRegistry(self.clients_table, self.vault)
+        self.tenants = TenantRegistry(self.tenants_table, local=True)
 
-    async def admin(self, name: str = "grace@example.com") -> Visitor:
-        return await Visitor(self.application).sign_in(name, "Gateway.Admin")
+    async def admin(self, name: str = "grace@example.com") -> Person:
+        return await Person(self.application).sign_in(name, "Gateway.Admin")
 
-    async def owner(self, name: str = "ada@example.com") -> Visitor:
-        return await Visitor(self.application).sign_in(name, "Gateway.ClientOwner")
+    async def owner(self, name: str = "ada@example.com") -> Person:
+        return await Person(self.application).sign_in(name, "Gateway.ClientOwner")
 
+    async def tenant(self, **columns: str) -> tuple[str, str]:
+        """The id of a new tenant with an STU3 row, and the path of its page."""
+        id = await self.deployment.tenant("https://fhir.riverside.example/stu3", **columns)
+        return id, f"/portal/tenants/{id}/stu3"
 
-@pytest.fixture(scope="session")
-async def portal_tables(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TableService]:
-    """A table service of the portal's own: its lists show whatever there is."""
-    service = await TableService.start(tmp_path_factory.mktemp("portal-tables"))
-    yield service
-    await service.stop()
-
-
-@pytest.fixture(scope="session")
-def environment(portal_tables: TableService, vault_server: VaultServer) -> dict[str, str]:
-    return {
-        "PUBLIC_BASE_URL": "http://127.0.0.1:7071",
-        "KEY_VAULT_URL": vault_server.url,
-        "LOCAL_VAULT": str(vault_server.folder),
-        "TABLES_CONNECTION_STRING": portal_tables.connection_string,
-        "CLIENTS_PER_OWNER": "1000",
-    }
+    async def provider(self, tenant: str) -> Provider:
+        """The provider of a tenant's STU3 row, which has to be there."""
+        provider = await self.tenants.get(tenant, FhirVersion.STU3)
+        assert provider is not None
+        return provider
 
 
 @pytest.fixture(scope="session")
-async def deployment(environment: dict[str, str]) -> AsyncIterator[Deployment]:
-    application = Application(Settings.from_environment(environment))
-    service = table_service(application.settings)
-    for name in ALL_TABLES:
-        await Table(service, name).create()
-    if not await application.vault.versions("token-signing-key"):
-        await rotate(application.vault, application.settings)
-    tenants = Table(service, TENANTS)
-    clients = Table(service, CLIENTS)
-    yield Deployment(
-        application,
-        ClientRegistry(clients, application.vault),
-        TenantRegistry(tenants, local=True),
-        tenants,
-        clients,
-    )
-    await service.close()
-    await application.close()
+async def portal(tmp_path_factory: pytest.TempPathFactory, vault_server: VaultServer) -> AsyncIterator[Portal]:
+    """A portal with tables of its own, as its lists show every row."""
+    settings = {"PUBLIC_BASE_URL": "http://127.0.0.1:7071", "CLIENTS_PER_OWNER": "1000"}
+    tables = await TableService.start(tmp_path_factory.mktemp("portal-tables"))
+    async with Deployment.on(vault_server, tables.connection_string, **settings) as deployment:
+        yield Portal(deployment)
+    await tables.stop()
 
 
 @pytest.fixture
-async def azure(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Callable[[str, bool], Application]]:
+async def azure(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[str, bool], Application]]:
     """Builds applications that are told where they run by PORTAL_AUTH and by the platform."""
     built: list[Application] = []
 
     def build(portal_auth: str, vouched: bool) -> Application:
         monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True" if vouched else "False")
-        application = Application(Settings.from_environment({**environment, "PORTAL_AUTH": portal_auth}))
-        built.append(application)
-        return application
+        environment = {**portal.deployment.environment, "PORTAL_AUTH": portal_auth}
+        built.append(Application(Settings.from_environment(environment)))
+        return built[-1]
 
     yield build
     for application in built:
         await application.close()
+
+
+@pytest.fixture
+def changes(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, ...]]]:
+    """The changes in the audit log so far, each as its actor, action, subject and detail."""
+    caplog.set_level("INFO", "gateway.audit")
+
+    def read() -> list[tuple[str, ...]]:
+        lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.audit"]
+        keys = ("actor", "action", "subject", "detail")
+        return [tuple(line[key] for key in keys) for line in lines if line["event"] == "change"]
+
+    return read

@@ -1,4 +1,4 @@
-"""Who gets into the portal at all, and what keeps other sites out of it."""
+"""Access to the portal: where there is one, for whom, and what keeps other sites out of it."""
 
 import json
 from base64 import b64encode
@@ -7,17 +7,21 @@ from collections.abc import Callable
 import pytest
 
 from shared.application import Application
-from tests.portal.conftest import HOST, Deployment, Visitor
+from tests.deployment import FORM
+from tests.portal.conftest import HOST, Person, Portal
 
 AZURE_HOST = "portal.example"
-PATHS = ("/portal", "/portal/", "/portal/clients", "/portal/sign-in", "/portal/static/portal.css", "/portal/nowhere")
+STATIC = "/portal/static/portal.css"
+PATHS = ("/portal", "/portal/", "/portal/clients", "/portal/sign-in", STATIC, "/portal/nowhere")
+NEW_CLIENT = "/portal/clients/new"
 Build = Callable[[str, bool], Application]
 
 
-def in_azure(application: Application, *roles: str, name: str = "ada@example.com") -> Visitor:
-    claims = [{"typ": "preferred_username", "val": name}, *({"typ": "roles", "val": role} for role in roles)]
+def in_azure(application: Application, *roles: str) -> Person:
+    claims = [{"typ": "preferred_username", "val": "ada@example.com"}]
+    claims += [{"typ": "roles", "val": role} for role in roles]
     principal = b64encode(json.dumps({"auth_typ": "aad", "claims": claims}).encode()).decode()
-    return Visitor(application, {"host": AZURE_HOST, "x-ms-client-principal": principal})
+    return Person(application, {"host": AZURE_HOST, "x-ms-client-principal": principal})
 
 
 @pytest.fixture
@@ -31,74 +35,63 @@ def remote(azure: Build, monkeypatch: pytest.MonkeyPatch) -> Build:
 async def test_where_nobody_vouches_for_the_header_there_is_no_portal(
     remote: Build, portal_auth: str, vouched: bool
 ) -> None:
-    visitor = in_azure(remote(portal_auth, vouched), "Gateway.Admin")
+    person = in_azure(remote(portal_auth, vouched), "Gateway.Admin")
     for host in (AZURE_HOST, HOST):
-        visitor.headers["host"] = host
+        person.headers["host"] = host
         for path in PATHS:
-            for page in (await visitor.get(path), await visitor.get(path, "HEAD"), await visitor.post(path)):
+            for page in (await person.get(path), await person.get(path, "HEAD"), await person.post(path)):
                 assert (page.status, page.response.body) == (404, b""), path
                 assert "Set-Cookie" not in page.response.headers
 
 
 @pytest.mark.parametrize("portal_auth", ["off", "entra"])
 async def test_the_header_counts_for_nothing_on_a_laptop(azure: Build, portal_auth: str) -> None:
-    visitor = in_azure(azure(portal_auth, True), "Gateway.Admin")
-    visitor.headers["host"] = HOST
-    assert (await visitor.get("/portal/clients")).location == "/portal/sign-in"
+    person = in_azure(azure(portal_auth, True), "Gateway.Admin")
+    person.headers["host"] = HOST
+    assert (await person.get("/portal/clients")).location == "/portal/sign-in"
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7072", "", "[::1", "10.0.0.1"]
+    ("host", "status"),
+    [
+        *((host, 200) for host in ("localhost", "localhost:7072", "127.0.0.1", "[::1]:7072")),
+        *((host, 404) for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7072")),
+        *((host, 404) for host in ("", "[::1", "10.0.0.1")),
+    ],
 )
-async def test_a_laptops_portal_answers_under_names_of_the_machine_only(deployment: Deployment, host: str) -> None:
-    admin = await deployment.admin()
+async def test_a_laptops_portal_has_the_machines_names_alone(portal: Portal, host: str, status: int) -> None:
+    admin = await portal.admin()
     admin.headers["host"] = host
-    for path in PATHS:
-        assert (await admin.get(path)).status == 404
-
-
-@pytest.mark.parametrize("host", ["localhost", "localhost:7072", "127.0.0.1", "[::1]:7072"])
-async def test_a_laptops_portal_has_the_machines_names(deployment: Deployment, host: str) -> None:
-    visitor = Visitor(deployment.application, {"host": host})
-    assert (await visitor.get("/portal/sign-in")).status == 200
+    for path in ("/portal/clients", "/portal/sign-in", STATIC):
+        assert (await admin.get(path)).status == status
 
 
 async def test_entra_lets_people_in_by_their_roles(remote: Build) -> None:
     application = remote("entra", True)
-    assert (await in_azure(application, "Gateway.ClientOwner").get("/portal/clients")).status == 200
-    assert (await in_azure(application, "Gateway.ClientOwner").get("/portal/tenants")).status == 404
-    assert (await in_azure(application, "Gateway.Admin").get("/portal/tenants")).status == 200
-    assert (await in_azure(application, "Gateway.Admin").get("/portal/sign-in")).status == 404
-
-
-async def test_who_has_no_role_is_told_whom_to_ask(remote: Build) -> None:
-    visitor = in_azure(remote("entra", True), "Another.Role")
-    for path in ("/portal/clients", "/portal/tenants", "/portal/nowhere"):
-        page = await visitor.get(path)
+    owner, admin = in_azure(application, "Gateway.ClientOwner"), in_azure(application, "Gateway.Admin")
+    assert (await owner.get("/portal/clients")).status == 200
+    assert (await owner.get("/portal/tenants")).status == 404
+    assert (await admin.get("/portal/tenants")).status == 200
+    assert (await admin.get("/portal/sign-in")).status == 404
+    nobody = in_azure(application, "Another.Role")
+    for page in [await nobody.get(path) for path in PATHS if path != STATIC] + [await nobody.post(NEW_CLIENT)]:
         assert page.status == 403
         assert "Ask the person who administers the gateway" in page.text
-    assert (await visitor.post("/portal/clients/new", {"name": "x", "lifetime": "90"})).status == 403
 
 
-async def test_who_is_not_signed_in_is_sent_to_entra_and_back(remote: Build) -> None:
-    visitor = Visitor(remote("entra", True), {"host": AZURE_HOST})
-    page = await visitor.get("/portal/clients/7?done=x")
+async def test_a_person_who_is_not_signed_in_is_sent_to_entra_and_back(remote: Build) -> None:
+    person = Person(remote("entra", True), {"host": AZURE_HOST})
+    page = await person.get("/portal/clients/7?done=x")
     assert page.location == "/.auth/login/aad?post_login_redirect_uri=%2Fportal%2Fclients%2F7"
-    page = await visitor.post("/portal/clients/new")
+    page = await person.post(NEW_CLIENT)
     assert page.status == 401
     assert "/.auth/login/aad" in page.text
 
 
-async def test_cookies_in_azure_are_for_this_host_over_https(remote: Build) -> None:
-    page = await in_azure(remote("entra", True), "Gateway.Admin").get("/portal/clients")
-    cookie = page.response.headers["Set-Cookie"]
-    assert cookie.startswith("__Host-portal-csrf=")
-    assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
-
-
-async def test_a_session_is_signed(deployment: Deployment) -> None:
-    admin = await deployment.admin()
-    payload, _, signature = admin.cookies["portal-session"].partition(".")
+async def test_a_session_is_signed_and_ends_with_signing_out(portal: Portal) -> None:
+    admin = await portal.admin()
+    session = admin.cookies["portal-session"]
+    payload, _, signature = session.partition(".")
     other = b64encode(json.dumps(["eve", "Gateway.Admin", 9999999999]).encode()).decode().rstrip("=")
     for forged in (
         f"{other}.{signature}",
@@ -110,46 +103,63 @@ async def test_a_session_is_signed(deployment: Deployment) -> None:
     ):
         admin.cookies["portal-session"] = forged
         assert (await admin.get("/portal/clients")).location == "/portal/sign-in"
+    admin.cookies["portal-session"] = session
+    assert (await admin.get("/portal/clients")).status == 200
+    cookie = (await admin.post("/portal/sign-out")).response.headers["Set-Cookie"]
+    assert cookie == "portal-session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
 
 
-async def test_signing_out_forgets_the_session(deployment: Deployment) -> None:
-    admin = await deployment.admin()
-    page = await admin.post("/portal/sign-out")
-    assert "portal-session=; " in page.response.headers["Set-Cookie"]
-    assert "Max-Age=0" in page.response.headers["Set-Cookie"]
+async def test_a_sign_in_needs_a_name(portal: Portal) -> None:
+    for name in (" ", "a" * 65, "a\tb"):
+        page = await Person(portal.application).post("/portal/sign-in", {"name": name, "role": "Gateway.Admin"})
+        assert (page.status, page.field("name")) == (422, name.strip())
+        assert "Set-Cookie" not in page.response.headers
+
+
+OWN_ORIGINS = ("https://portal.example", "https://PORTAL.example")
+OTHER_ORIGINS = (
+    *("https://evil.example", "http://portal.example", "https://portal.example:8443", "https://portal.exampl"),
+    *("https://portal.example.evil.example", "https://portal.example, https://evil.example", "portal.example", ""),
+)
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [
-        {"sec_fetch_site": "cross-site"},
-        {"sec_fetch_site": "same-site"},
-        {"sec_fetch_site": "same-origin", "origin": "https://evil.example"},
-    ],
+    "site", [None, "same-origin", "none", "same-site", "cross-site", "", "Same-Origin", "same-origin, cross-site"]
 )
-async def test_a_form_of_another_site_is_refused(deployment: Deployment, headers: dict[str, str]) -> None:
-    admin = await deployment.admin()
-    page = await admin.post("/portal/clients/new", {"name": "Forged", "lifetime": "90"}, **headers)
-    assert page.status == 403
-    assert "Forged" not in (await admin.get("/portal/clients")).text
+async def test_a_request_that_may_change_something_comes_from_the_portal_itself(
+    remote: Build, site: str | None
+) -> None:
+    """Every combination of the two headers, by every method."""
+    admin = in_azure(remote("entra", True), "Gateway.Admin")
+    for origin in (None, "null", *OWN_ORIGINS, *OTHER_ORIGINS):
+        sent = {"content-type": FORM, "sec-fetch-site": site, "origin": origin}
+        headers = {name: value for name, value in sent.items() if value is not None}
+        own = origin in OWN_ORIGINS
+        allowed = own if site is None else site in ("same-origin", "none") and (own or origin in (None, "null"))
+        page = await admin.send("POST", NEW_CLIENT, headers, b"name=&lifetime=90")
+        assert (page.status, "not sent from here" in page.text) == ((422, False) if allowed else (403, True)), headers
+        for method in ("PUT", "PATCH", "DELETE", "post"):
+            assert (await admin.send(method, NEW_CLIENT, headers, b"")).status == (404 if allowed else 403), headers
+        for method in ("GET", "HEAD"):
+            assert (await admin.send(method, NEW_CLIENT, headers, b"")).status == 200, headers
 
 
-async def test_a_form_needs_the_token_of_the_cookie(deployment: Deployment) -> None:
-    admin = await deployment.admin()
-    form = {"name": "Forged", "lifetime": "90"}
-    for token in ("", "x" * 43, admin.csrf()[:-1]):
-        assert (await admin.post("/portal/clients/new", {**form, "csrf": token})).status == 403
-    token = admin.cookies.pop("portal-csrf")
-    assert (await admin.post("/portal/clients/new", {**form, "csrf": token})).status == 403
-    admin.cookies["portal-csrf"] = ""
-    assert (await admin.post("/portal/clients/new", {**form, "csrf": ""})).status == 403
-    assert "Forged" not in (await admin.get("/portal/clients")).text
+async def test_no_host_is_no_origin_and_a_form_of_another_site_changes_nothing(remote: Build, portal: Portal) -> None:
+    admin = in_azure(remote("entra", True), "Gateway.Admin")
+    for host in ({}, {"host": ""}):
+        headers = {"content-type": FORM, "sec-fetch-site": "same-origin", "origin": "https://"}
+        admin.headers = {**{name: text for name, text in admin.headers.items() if name != "host"}, **host}
+        assert (await admin.send("POST", NEW_CLIENT, headers, b"name=Forged&lifetime=90")).status == 403
+    local, page = await portal.admin(), {"content-type": FORM, "sec-fetch-site": "cross-site"}
+    assert (await local.send("POST", NEW_CLIENT, page, b"name=Forged&lifetime=90")).status == 403
+    assert (await local.send("POST", "/portal/sign-in", page, b"name=Eve&role=Gateway.Admin")).status == 403
+    assert "Forged" not in (await local.get("/portal/clients?q=forged")).text
 
 
-async def test_every_page_carries_the_headers_that_keep_it_safe(deployment: Deployment) -> None:
-    admin = await deployment.admin()
-    paths = [*PATHS, "/portal/tenants", "/portal/tenants/export", "/portal/connect"]
-    for page in [await admin.get(path) for path in paths]:
+async def test_every_page_carries_the_headers_that_keep_it_safe(portal: Portal) -> None:
+    admin = await portal.admin()
+    for path in (*PATHS, "/portal/tenants", "/portal/tenants/export", "/portal/connect"):
+        page, head = await admin.get(path), await admin.get(path, "HEAD")
         headers = page.response.headers
         assert headers["Content-Security-Policy"] == (
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -158,25 +168,14 @@ async def test_every_page_carries_the_headers_that_keep_it_safe(deployment: Depl
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
-        static = page.path.startswith("/portal/static/")
-        assert headers["Cache-Control"] == ("private, max-age=86400" if static else "no-store")
+        assert headers["Cache-Control"] == ("private, max-age=86400" if path == STATIC else "no-store")
+        assert "Set-Cookie" not in headers
+        assert head.response == type(page.response)(page.status, headers)
 
 
-async def test_a_head_request_has_the_answers_headers_and_no_body(deployment: Deployment) -> None:
-    admin = await deployment.admin()
-    page = await admin.get("/portal/clients", "HEAD")
-    assert (page.status, page.response.body) == (200, b"")
-
-
-async def test_a_store_that_is_down_is_said(deployment: Deployment) -> None:
-    environment = {
-        "PUBLIC_BASE_URL": "http://127.0.0.1:7071",
-        "KEY_VAULT_URL": "https://127.0.0.1:9",
-        "LOCAL_VAULT": str(deployment.application.settings.local_vault),
-        "TABLES_CONNECTION_STRING": "AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:9/a;",
-    }
-    application = Application.from_environment(environment)
-    page = await (await Visitor(application).sign_in("ada", "Gateway.Admin")).get("/portal/clients")
+async def test_a_store_that_is_down_is_said(portal: Portal) -> None:
+    tables = "AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:9/a;"
+    instance = portal.deployment.instance(KEY_VAULT_URL="https://127.0.0.1:9", TABLES_CONNECTION_STRING=tables)
+    page = await (await Person(instance.application).sign_in("ada", "Gateway.Admin")).get("/portal/clients")
     assert page.status == 503
     assert "Try again in a moment" in page.text
-    await application.close()

@@ -9,10 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 import requests
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -346,22 +349,28 @@ async def test_the_lines_of_how_to_connect_work_in_a_shell(stack: tuple[Stack, P
     await asyncio.to_thread(journey)
 
 
-async def test_a_form_of_another_site_changes_nothing(stack: tuple[Stack, Path], browser: Browser) -> None:
-    def journey() -> None:
+async def test_a_form_of_another_origin_changes_nothing(stack: tuple[Stack, Path], browser: Browser) -> None:
+    """Not even one of the same site, another port of the machine, with which the browser sends the session."""
+    sent = f"""<form method=post action="{browser.root}/clients/new"><input name=name value=Forged>
+        <input name=lifetime value=90></form><script>document.forms[0].submit()</script>"""
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text=sent, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+
+    def journey(same_site: str) -> None:
         browser.sign_in("Grace", "Gateway.Admin")
-        action = f"{browser.root}/clients/new"
-        form = (
-            f'<form method=post action="{action}"><input name=name value=Forged><input name=lifetime value=90></form>'
-        )
-        browser.driver.get(f"data:text/html,{form}<script>document.forms[0].submit()</script>")
-        WebDriverWait(browser.driver, 10).until(
-            lambda driver: "not sent from here" in driver.page_source or "Sign" in driver.page_source
-        )
-        browser.sign_in("Grace", "Gateway.Admin")
+        for elsewhere in (same_site, same_site.replace("127.0.0.1", "localhost"), f"data:text/html,{quote(sent)}"):
+            browser.driver.get(elsewhere)
+            wait = WebDriverWait(browser.driver, 10)
+            wait.until(lambda driver: "not sent from here" in driver.page_source)
         browser.open("/clients?q=Forged")
         assert "No client" in browser.text()
 
-    await asyncio.to_thread(journey)
+    async with TestServer(app, host="127.0.0.1") as server:
+        await asyncio.to_thread(journey, str(server.make_url("/")))
 
 
 def pages(browser: Browser, demo_client: str, tenant: str) -> Iterator[str]:

@@ -1,19 +1,25 @@
-"""Pages made from templates, with the headers that keep them safe."""
+"""Responses of the portal: pages made from templates, files and redirects, with the headers that keep them safe."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shared.message import Response
 from shared.portal.errors import NotFound, PortalError
-from shared.portal.visit import Visit
+from shared.portal.request import PortalRequest
+
+T = TypeVar("T")
 
 ROOT = "/portal"
+CONFLICT = 409
+UNPROCESSABLE = 422
+LIST_PAGE_SIZE = 50
 
 _FOLDER = Path(__file__).parent
 _MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
@@ -28,10 +34,10 @@ _SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_NOT_KEPT = {**_SECURITY, "Cache-Control": "no-store"}
+_NOT_STORED = {**_SECURITY, "Cache-Control": "no-store"}
 
-# What a page says after something was done, by the word in its query.
-_DONE = {
+# The message of a page after a change, by the value of `done` in its query.
+_MESSAGES = {
     "renamed": "The client is saved.",
     "secret-deleted": "The secret is deleted.",
     "client-disabled": "The client is disabled.",
@@ -45,11 +51,11 @@ _DONE = {
 }
 
 
-class Pages:
-    """The portal's pages and files.
+class Renderer:
+    """Makes the portal's pages and serves its static files.
 
-    `sign_out` is where the form goes that signs a person out; `seconds` is how long a change may take to be seen by the
-    gateway.
+    `sign_out` is the URL of the form that signs a person out, `seconds` is how long the gateway may take to see a
+    change.
     """
 
     def __init__(self, sign_out: str, sign_out_method: str, seconds: int) -> None:
@@ -70,18 +76,18 @@ class Pages:
             "static": {name: f"{ROOT}/static/{name}?v={_digest(content)}" for name, content in self._files.items()},
         }
 
-    def page(self, template: str, visit: Visit, /, status: int = 200, **context: object) -> Response:
-        """A page, never kept by anyone; the query's `done` says what was done before."""
-        done = _DONE.get(visit.query.get("done", "")) if visit.request.method != "POST" else None
-        text = self._environment.get_template(template).render(visit=visit, done=done, **context)
-        return Response(status, {"Content-Type": "text/html; charset=utf-8", **_NOT_KEPT}, text.encode())
+    def page(self, template: str, request: PortalRequest, /, status: int = 200, **context: object) -> Response:
+        """A page that no cache stores; the query's `done` names the message about a change just made."""
+        done = _MESSAGES.get(request.query.get("done", "")) if request.method != "POST" else None
+        text = self._environment.get_template(template).render(request=request, done=done, **context)
+        return Response(status, {"Content-Type": "text/html; charset=utf-8", **_NOT_STORED}, text.encode())
 
-    def problem(self, visit: Visit, error: PortalError) -> Response:
+    def error(self, request: PortalRequest, error: PortalError) -> Response:
         """The page for an error."""
-        return self.page("problem.html", visit, error.status, title=error.title, text=str(error))
+        return self.page("problem.html", request, error.status, title=error.title, text=str(error))
 
     def file(self, name: str) -> Response:
-        """The stylesheet or the script; raises NotFound. Its URL has its digest, so it may be kept."""
+        """A stylesheet or script, which caches may store, as its URL has its digest. Raises NotFound."""
         content = self._files.get(name)
         if content is None:
             raise NotFound
@@ -89,26 +95,49 @@ class Pages:
         return Response(200, {**headers, **_SECURITY}, content)
 
 
-def nothing() -> Response:
-    """The answer where there is no portal."""
-    return Response(404, _NOT_KEPT)
+def not_found() -> Response:
+    """The response of a deployment without a portal."""
+    return Response(404, _NOT_STORED)
 
 
-def see_other(path: str, done: str = "", headers: Mapping[str, str] | None = None) -> Response:
-    """Sends the browser to a page of the portal, which says what was done."""
+def see_other(path: str, done: str = "", *, cookie: str | None = None) -> Response:
+    """Sends the browser to a page of the portal, with the name of the message about a change and with a cookie."""
     response = redirect(f"{ROOT}{path}{f'?done={done}' if done else ''}")
-    return replace(response, headers={**response.headers, **(headers or {})})
+    return response if cookie is None else Response(303, {**response.headers, "Set-Cookie": cookie})
 
 
 def redirect(url: str) -> Response:
     """Sends the browser elsewhere, with GET."""
-    return Response(303, {**_NOT_KEPT, "Location": url})
+    return Response(303, {**_NOT_STORED, "Location": url})
 
 
 def download(name: str, content: bytes, media_type: str) -> Response:
     """A file to save."""
     disposition = {"Content-Type": media_type, "Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(200, {**_NOT_KEPT, **disposition}, content)
+    return Response(200, {**_NOT_STORED, **disposition}, content)
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage(Generic[T]):
+    """Up to 50 items of a list of `total` items: page `number` (from 1) of `count`, whose first item is the `first`."""
+
+    items: Sequence[T]
+    number: int
+    count: int
+    total: int
+
+    @property
+    def first(self) -> int:
+        """The place of the page's first item in the list, from 1."""
+        return (self.number - 1) * LIST_PAGE_SIZE + 1
+
+
+def list_page(items: Sequence[T], query: Mapping[str, str]) -> ListPage[T]:
+    """The page that the query's `page` names; the first or the last for a number that is none or too large."""
+    number, count = query.get("page", ""), max(1, -(-len(items) // LIST_PAGE_SIZE))
+    wanted = int(number) if number.isascii() and number.isdigit() and len(number) < 6 else 1
+    place = min(max(wanted, 1), count)
+    return ListPage(items[(place - 1) * LIST_PAGE_SIZE : place * LIST_PAGE_SIZE], place, count, len(items))
 
 
 def _digest(content: bytes) -> str:

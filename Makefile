@@ -13,10 +13,12 @@ LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --u
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test clients bench faults soak check format lock snapshots sbom clean
+.PHONY: help install run services demo test clients bench faults soak check format lock snapshots sbom clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make ./gateway ready, with what tests and the local system need, in .venv
 
 run: $(INSTALLED) ## start everything on this machine, until Ctrl-C (PORT=7071, HOST=func for Core Tools)
 	@exec $(BIN)/python -m local run --port $(PORT) --host $(HOST)

@@ -1,1 +1,1 @@
-"""The command line: `python -m admin --help`."""
+"""The command line: `./gateway --help`."""

@@ -5,6 +5,7 @@ import logging
 import sys
 
 from admin.cli import cli
+from admin.command import PROGRAM
 from admin.completion import VARIABLE
 
 
@@ -25,7 +26,7 @@ def main() -> None:
             # A name that the terminal's encoding lacks (cp1252) must not end a command that has changed something.
             stream.reconfigure(errors="backslashreplace")
     # On Windows click takes `--tenants *` for names of files, which its shells leave to the program.
-    cli(prog_name="python -m admin", complete_var=VARIABLE, windows_expand_args=False)
+    cli(prog_name=PROGRAM, complete_var=VARIABLE, windows_expand_args=False)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from admin.verify import verify
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
-        "admin init",
-        "admin tenant set 72f988bf-86f1-41af-91ab-2d7cd011db47 stu3 --base-url https://fhir.example.com/stu3",
-        "admin client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
-        "admin doctor",
-        "admin --local tenant list",
-        "admin --json client list",
+        "init",
+        "tenant set 72f988bf-86f1-41af-91ab-2d7cd011db47 stu3 --base-url https://fhir.example.com/stu3",
+        "client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
+        "doctor",
+        "tenant list --local",
+        "client list --json",
     ),
 )
 @global_options
@@ -37,7 +37,7 @@ def cli() -> None:
     """
 
 
-@cli.command(epilog=examples("admin init"))
+@cli.command(epilog=examples("init"))
 @with_session
 async def init(session: Session) -> None:
     """Creates the tables, and the first signing key if there is none.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from admin.command import confirm, examples, with_session
+from admin.command import confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
 from shared.directory.provider import RowError
@@ -47,14 +47,15 @@ _TENANTS_HELP = "Tenant GUIDs, separated by commas, or * for all (quote it)."
 
 
 @click.group()
+@global_options
 def client() -> None:
     """Clients: the applications that may ask for tokens."""
 
 
 @client.command(
     epilog=examples(
-        "admin client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
-        "admin client create --name 'Ward app' --owner ada@example.com --tenants 72f988bf-86f1-41af-91ab-2d7cd011db47",
+        "client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
+        "client create --name 'Ward app' --owner ada@example.com --tenants 72f988bf-86f1-41af-91ab-2d7cd011db47",
     )
 )
 @click.option("--name", required=True, help="What people call it.")
@@ -72,7 +73,7 @@ async def create(session: Session, name: str, owner: str, tenants: str, expires:
     _show_secret(session, new)
 
 
-@client.command("list", epilog=examples("admin client list", "admin --json client list"))
+@client.command("list", epilog=examples("client list", "client list --json"))
 @with_session
 async def list_clients(session: Session) -> None:
     """Lists all clients."""
@@ -83,7 +84,7 @@ async def list_clients(session: Session) -> None:
     session.output.records(items, ("client_id", "name", "owner", "tenants", "enabled", "secrets", "problem"))
 
 
-@client.command(epilog=examples(f"admin client show {_ID}"))
+@client.command(epilog=examples(f"client show {_ID}"))
 @click.argument("client_id")
 @with_session
 async def show(session: Session, client_id: str) -> None:
@@ -92,7 +93,7 @@ async def show(session: Session, client_id: str) -> None:
     session.output.record(_fields(found, await session.usage.last_used(client_id)))
 
 
-@client.command("set", epilog=examples(f"admin client set {_ID} --tenants '*'"))
+@client.command("set", epilog=examples(f"client set {_ID} --tenants '*'"))
 @click.argument("client_id")
 @click.option("--name", help="What people call it.")
 @click.option("--owner", help="Who answers for it.")
@@ -111,7 +112,7 @@ async def set_client(
     session.output.record(_fields(await session.clients.get(client_id)))
 
 
-@client.command("add-secret", epilog=examples(f"admin client add-secret {_ID} --expires 90d"))
+@client.command("add-secret", epilog=examples(f"client add-secret {_ID} --expires 90d"))
 @click.argument("client_id")
 @_EXPIRES
 @with_session
@@ -125,7 +126,7 @@ async def add_secret(session: Session, client_id: str, expires: datetime | None)
     _show_secret(session, new)
 
 
-@client.command("delete-secret", epilog=examples(f"admin client delete-secret {_ID} k3v9x0q2ma --yes"))
+@client.command("delete-secret", epilog=examples(f"client delete-secret {_ID} k3v9x0q2ma --yes"))
 @click.argument("client_id")
 @click.argument("secret_id")
 @_YES
@@ -141,7 +142,7 @@ async def delete_secret(session: Session, client_id: str, secret_id: str, yes: b
     )
 
 
-@client.command(epilog=examples(f"admin client disable {_ID}"))
+@client.command(epilog=examples(f"client disable {_ID}"))
 @click.argument("client_id")
 @with_session
 async def disable(session: Session, client_id: str) -> None:
@@ -149,7 +150,7 @@ async def disable(session: Session, client_id: str) -> None:
     await _switch(session, client_id, enabled=False)
 
 
-@client.command(epilog=examples(f"admin client enable {_ID}"))
+@client.command(epilog=examples(f"client enable {_ID}"))
 @click.argument("client_id")
 @with_session
 async def enable(session: Session, client_id: str) -> None:
@@ -157,7 +158,7 @@ async def enable(session: Session, client_id: str) -> None:
     await _switch(session, client_id, enabled=True)
 
 
-@client.command(epilog=examples(f"admin client delete {_ID} --yes"))
+@client.command(epilog=examples(f"client delete {_ID} --yes"))
 @click.argument("client_id")
 @_YES
 @with_session

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -18,6 +19,9 @@ from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
+
+PROGRAM = "./gateway"
+PROJECT = Path(__file__).parents[1]
 
 _LOCAL_ADVICE = "is the local stack running? Start it with make run"
 _AZURE_ADVICE = (
@@ -101,4 +105,4 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def examples(*lines: str) -> str:
     """A help text's examples, one on each line (click would fill them into a paragraph without the \\b)."""
-    return "\b\nExamples:\n" + "\n".join(f"  python -m {line}" for line in lines)
+    return "\b\nExamples:\n" + "\n".join(f"  {PROGRAM} {line}" for line in lines)

@@ -1,45 +1,37 @@
-"""`completion`: the Tab key, for a shell function that stands for `python -m admin`."""
+"""`completion`: the Tab key in bash, zsh and fish."""
 
-import re
 import shlex
-import sys
-from pathlib import Path
 
 import click
-from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+from click.shell_completion import shell_complete
 
-from admin.command import examples
+from admin.command import PROJECT, examples, global_options
 
-VARIABLE = "_GATEWAY_ADMIN_COMPLETE"
-"""Asks the command line for completions, in the environment."""
+VARIABLE = "_GATEWAY_COMPLETE"
+"""In the environment, asks the command line for completions (click's protocol)."""
 
-_NAME = "gateway-admin"
-_PROJECT = Path(__file__).parents[1]
-_SHELLS: dict[str, tuple[type[ShellComplete], str]] = {
-    "bash": (BashComplete, '{name}() {{ {command} "$@"; }}'),
-    "zsh": (ZshComplete, '{name}() {{ {command} "$@"; }}'),
-    "fish": (FishComplete, "function {name}; {command} $argv; end"),
+_ADD_TO_PATH = {
+    "bash": 'export PATH="$PATH":{}\n',
+    "zsh": 'export PATH="$PATH":{}\n',
+    "fish": "set --export --append PATH {}\n",
 }
 
 
 @click.command(
     epilog=examples(
-        "admin completion bash >> ~/.bashrc",
-        "admin completion zsh >> ~/.zshrc",
-        "admin completion fish > ~/.config/fish/conf.d/gateway-admin.fish",
+        "completion bash >> ~/.bashrc",
+        "completion zsh >> ~/.zshrc",
+        "completion fish > ~/.config/fish/conf.d/gateway.fish",
     )
 )
-@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@click.argument("shell", type=click.Choice(list(_ADD_TO_PATH)))
+@global_options
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Prints a script for a shell's start-up file: gateway-admin with completion by the Tab key.
+    """Prints a script for a shell's start-up file, with which the Tab key completes commands.
 
-    The script makes gateway-admin a function that stands for python -m admin, in any folder; of that itself a
-    shell can complete nothing, since its words come after the name of another command.
+    The script also puts this folder on the PATH, so that gateway works in any folder.
     """
-    kind, function = _SHELLS[shell]
-    command = shlex.join(["env", f"PYTHONPATH={_PROJECT}", sys.executable, "-m", "admin"])
-    source = kind(context.find_root().command, {}, _NAME, VARIABLE).source()
-    # click's script runs the command of that name by env, which knows no functions, and zsh's first looks for it.
-    source = re.sub(rf"(?<= )(\$1|{_NAME})(?=\))", lambda _: command, source).replace("$+commands[", "$+functions[")
-    click.echo(f"{function.format(name=_NAME, command=command)}\n{source}")
+    if (PROJECT / "gateway").exists():  # pip puts its gateway on the PATH itself
+        click.echo(_ADD_TO_PATH[shell].format(shlex.quote(str(PROJECT))), nl=False)
+    shell_complete(context.find_root().command, {}, "gateway", VARIABLE, f"{shell}_source")

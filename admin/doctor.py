@@ -49,7 +49,7 @@ _REACH = "check that name, firewall and private endpoints let this machine reach
 _LOCAL = "start the stack on this machine: make run"
 
 
-@click.command(epilog=examples("admin doctor", "admin --local doctor", "admin --json doctor"))
+@click.command(epilog=examples("doctor", "doctor --local", "doctor --json"))
 @global_options
 def doctor() -> None:
     """Checks settings, permissions, clock, keys, rows and secrets, and says how to mend what is wrong.
@@ -170,7 +170,7 @@ async def _tables(session: Session) -> AsyncIterator[Finding]:
     missing = [name for name in ALL_TABLES if not await session.table(name).exists()]
     if missing:
         text = f"missing tables: {', '.join(missing)}"
-        yield Finding(State.FAIL, "Table Storage", text, "python -m admin init")
+        yield Finding(State.FAIL, "Table Storage", text, "./gateway init")
         return
     nowhere = (f"doctor-{uuid4()}", "doctor")
     await session.table(TENANTS).get(*nowhere)
@@ -194,11 +194,11 @@ def _refused(error: StoreUnavailable) -> bool:
 async def _signing_key(session: Session) -> AsyncIterator[Finding]:
     from shared.oauth.signing_keys import SECRET_NAME
 
-    rotate = "python -m admin keys rotate"
+    rotate = "./gateway keys rotate"
     states = await key_states(session)
     signer = next((key for key in states if key["state"] == "signs"), None)
     if signer is None:
-        yield Finding(State.FAIL, "signing key", "there is none: no token can be issued", "python -m admin init")
+        yield Finding(State.FAIL, "signing key", "there is none: no token can be issued", "./gateway init")
         return
     now = datetime.now(UTC)
     versions = {version.version: version for version in await session.vault.versions(SECRET_NAME)}
@@ -216,7 +216,7 @@ async def _signing_key(session: Session) -> AsyncIterator[Finding]:
             starts = versions[str(key["kid"])].active_from
             yield Finding(State.OK, "signing key", f"{key['kid']} is young: it signs from {starts:%H:%M:%S} UTC on")
         if key["state"] == "not in use":
-            fix = f"python -m admin keys retire {key['kid']}"
+            fix = f"./gateway keys retire {key['kid']}"
             yield Finding(State.WARN, "signing key", f"{key['kid']} is not retired, and not in use", fix)
 
 
@@ -241,7 +241,7 @@ async def _tenants(session: Session) -> AsyncIterator[Finding]:
         yield finding
     if len(wrong) > _MOST_ROWS_TOLD:
         more = f"{len(wrong) - _MOST_ROWS_TOLD} more findings"
-        yield Finding(State.WARN, "Tenants", more, "python -m admin tenant list")
+        yield Finding(State.WARN, "Tenants", more, "./gateway tenant list")
     if not wrong:
         yield Finding(State.OK, "Tenants", f"{len(rows)} rows, all of which can be used")
 
@@ -250,7 +250,7 @@ def _row_finding(session: Session, row: Mapping[str, object]) -> Finding | None:
     key = tuple(str(row[name]) for name in KEY_COLUMNS)
     tenant, version = parse_tenant_id(key[0]), parse_version(key[1])
     found = session.tenants.read(row)
-    command = f"python -m admin tenant set {tenant} {version.value}" if tenant and version else ""
+    command = f"./gateway tenant set {tenant} {version.value}" if tenant and version else ""
     if isinstance(found, Provider):
         if command and key != (tenant, found.version.value):
             text = f"the keys ({key[0]}, {key[1]}) are found only by a scan"
@@ -301,7 +301,7 @@ async def _provider_secrets(session: Session, held: Mapping[str, "SecretVersion"
         row = f"{first.tenant} {first.version.value}"
         others = f" and of {len(providers) - 1} more" if len(providers) > 1 else ""
         who = f"secret {name} of the row {row}{others}"
-        command = f"python -m admin tenant set {row} --secret-value-from FILE"
+        command = f"./gateway tenant set {row} --secret-value-from FILE"
         fix = command if name == (first.auth.secret or first.auth.certificate) else "store it in Key Vault by this name"
         secret = held.get(name.lower())
         if secret is None:
@@ -326,18 +326,18 @@ async def _client_secrets(session: Session, held: Mapping[str, "SecretVersion"])
             name = vault_name(client_id, secret.id)
             known.add(name)
             who = f"secret {secret.id} of client {client_id}"
-            delete = f"python -m admin client delete-secret {client_id} {secret.id}"
+            delete = f"./gateway client delete-secret {client_id} {secret.id}"
             if name not in held:
                 yield Finding(State.WARN, "secrets", f"{who} has no hash in the vault: it does not work", delete)
                 continue
             expiries = [expires for expires in (secret.expires, held[name].expires) if expires is not None]
             if expiries and now < min(expiries) < now + _SOON:
-                fix = f"python -m admin client add-secret {client_id}, move the app to it, {delete}"
+                fix = f"./gateway client add-secret {client_id}, move the app to it, {delete}"
                 yield Finding(State.WARN, "secrets", f"{who} expires in {_days(min(expiries) - now)}", fix)
     for name in sorted(held.keys() - known):
         found = _HASH_NAME.fullmatch(name)
         if found is not None:
-            fix = f"python -m admin client delete-secret {found[1]} {found[2]}"
+            fix = f"./gateway client delete-secret {found[1]} {found[2]}"
             yield Finding(State.WARN, "secrets", f"{name} in the vault belongs to no client: it opens nothing", fix)
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from admin.command import confirm, examples, with_session
+from admin.command import confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
 from shared.directory.refusals import Refusal
@@ -13,6 +13,7 @@ _KID = "9b1f0c3e5a7d4f6e8c2b1a0d9e8f7c6b"
 
 
 @click.group()
+@global_options
 def keys() -> None:
     """Signing keys: what access tokens are signed with.
 
@@ -21,14 +22,14 @@ def keys() -> None:
     """
 
 
-@keys.command("list", epilog=examples("admin keys list"))
+@keys.command("list", epilog=examples("keys list"))
 @with_session
 async def list_keys(session: Session) -> None:
     """Lists the signing keys, the latest to sign first, and what each is used for."""
     session.output.records(await key_states(session), ("kid", "state", "created", "active_from"))
 
 
-@keys.command(epilog=examples("admin keys rotate"))
+@keys.command(epilog=examples("keys rotate"))
 @with_session
 async def rotate(session: Session) -> None:
     """Adds a key, which signs as soon as every instance has had time to see it."""
@@ -42,7 +43,7 @@ async def rotate(session: Session) -> None:
     )
 
 
-@keys.command(epilog=examples(f"admin keys retire {_KID}"))
+@keys.command(epilog=examples(f"keys retire {_KID}"))
 @click.argument("kid")
 @click.option("--force", is_flag=True, help="Even if it is the key that signs now.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -57,9 +58,11 @@ async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
 
     states = {str(key["kid"]): key["state"] for key in await key_states(session)}
     if kid not in states:
-        raise Refusal(f"there is no signing key {kid!r}: see keys list")
+        raise Refusal(f"there is no signing key {kid!r}: see ./gateway keys list")
     if states[kid] == "signs" and not force:
-        raise Refusal("this key signs now: run keys rotate, wait until the new key signs, and repeat (or add --force)")
+        raise Refusal(
+            "this key signs now: run ./gateway keys rotate, wait until the new key signs, and repeat (or add --force)"
+        )
     confirm(f"Retire signing key {kid}? The tokens it signed stop working.", yes=yes)
     await session.vault.disable(SECRET_NAME, kid)
     session.audit("keys.retire", kid)

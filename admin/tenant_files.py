@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.command(
     "import",
     epilog=examples(
-        "admin tenant import hospitals.csv --dry-run",
-        "admin tenant import hospitals.csv",
-        "admin tenant import hospitals.csv --replace",
+        "tenant import hospitals.csv --dry-run",
+        "tenant import hospitals.csv",
+        "tenant import hospitals.csv --replace",
     ),
 )
 @click.argument("file", type=click.File("rb"))
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replace: bool) -> None:
     """Makes and changes many rows from a CSV file (- is standard input).
 
-    The first line names the columns: TenantId, FhirVersion, and any of the table's; tenant export writes such a file.
-    Columns that the file does not have stay as they are, empty cells empty them. All lines are checked before one is
-    written. An import that was interrupted is finished by running it again.
+    The first line names the columns: TenantId, FhirVersion, and any of the table's; ./gateway tenant export writes such
+    a file. Columns that the file does not have stay as they are, empty cells empty them. All lines are checked before
+    one is written. An import that was interrupted is finished by running it again.
     """
     from shared.directory.tenant_import import TenantImport
 
@@ -64,7 +64,7 @@ async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replac
 
 @click.command(
     "export",
-    epilog=examples("admin tenant export hospitals.csv", "admin tenant export > hospitals.csv"),
+    epilog=examples("tenant export hospitals.csv", "tenant export > hospitals.csv"),
 )
 @click.argument("file", type=click.File("wb", atomic=True), required=False)
 @with_session
@@ -72,7 +72,7 @@ async def export_tenants(session: Session, file: BinaryIO | None) -> None:
     """Writes all rows to a CSV file, or to standard output.
 
     Rows that can't be used are written as well, and told. A cell that a spreadsheet would take for a formula has an
-    apostrophe before it, which tenant import takes off again.
+    apostrophe before it, which ./gateway tenant import takes off again.
     """
     from shared.directory.tenant_csv import write_csv
 

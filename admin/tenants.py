@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from admin.command import confirm, examples, with_session
+from admin.command import confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
 from shared.directory.provider import AuthKind, Provider, RowError
@@ -79,6 +79,7 @@ def kebab_case(column: str) -> str:
 
 
 @click.group()
+@global_options
 def tenant() -> None:
     """Tenants: which FHIR server belongs to a hospital.
 
@@ -89,9 +90,9 @@ def tenant() -> None:
 @tenant.command(
     "set",
     epilog=examples(
-        f"admin tenant set {_GUID} stu3 --base-url https://fhir.example.com/stu3",
-        f"admin tenant set {_GUID} stu3 --auth basic --auth-secret riverside --secret-value-from password.txt",
-        f"admin tenant set {_GUID} stu3 --timeout-seconds 2 --max-concurrent ''",
+        f"tenant set {_GUID} stu3 --base-url https://fhir.example.com/stu3",
+        f"tenant set {_GUID} stu3 --auth basic --auth-secret riverside --secret-value-from password.txt",
+        f"tenant set {_GUID} stu3 --timeout-seconds 2 --max-concurrent ''",
     ),
 )
 @_row_arguments
@@ -119,7 +120,7 @@ async def set_tenant(
     session.output.record(_fields(provider))
 
 
-@tenant.command("list", epilog=examples("admin tenant list", "admin --json tenant list"))
+@tenant.command("list", epilog=examples("tenant list", "tenant list --json"))
 @with_session
 async def list_tenants(session: Session) -> None:
     """Lists all rows, and what is wrong with those that can't be used."""
@@ -129,7 +130,7 @@ async def list_tenants(session: Session) -> None:
     )
 
 
-@tenant.command(epilog=examples(f"admin tenant show {_GUID}", f"admin tenant show {_GUID} stu3"))
+@tenant.command(epilog=examples(f"tenant show {_GUID}", f"tenant show {_GUID} stu3"))
 @click.argument("tenant")
 @click.argument("version", type=_VERSIONS, required=False, callback=_version)
 @with_session
@@ -149,7 +150,7 @@ async def show(session: Session, tenant: str, version: FhirVersion | None) -> No
     session.output.records(rows, ("version", "name", "base_url", "auth", "access", "batch", "enabled", "problem"))
 
 
-@tenant.command(epilog=examples(f"admin tenant remove {_GUID} stu3 --yes"))
+@tenant.command(epilog=examples(f"tenant remove {_GUID} stu3 --yes"))
 @_row_arguments
 @_YES
 @with_session
@@ -165,7 +166,7 @@ async def remove(session: Session, tenant: str, version: FhirVersion, yes: bool)
     )
 
 
-@tenant.command(epilog=examples(f"admin tenant disable {_GUID} stu3"))
+@tenant.command(epilog=examples(f"tenant disable {_GUID} stu3"))
 @_row_arguments
 @with_session
 async def disable(session: Session, tenant: str, version: FhirVersion) -> None:
@@ -173,7 +174,7 @@ async def disable(session: Session, tenant: str, version: FhirVersion) -> None:
     await _switch(session, tenant, version, enabled=False)
 
 
-@tenant.command(epilog=examples(f"admin tenant enable {_GUID} stu3"))
+@tenant.command(epilog=examples(f"tenant enable {_GUID} stu3"))
 @_row_arguments
 @with_session
 async def enable(session: Session, tenant: str, version: FhirVersion) -> None:

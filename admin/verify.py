@@ -57,9 +57,9 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
 
 @click.command(
     epilog=examples(
-        f"admin tenant verify {_GUID} stu3",
-        f"admin --json tenant verify {_GUID} stu3 --patient-id test-1 --strict",
-        "admin tenant verify --all",
+        f"tenant verify {_GUID} stu3",
+        f"tenant verify {_GUID} stu3 --patient-id test-1 --strict --json",
+        "tenant verify --all",
     )
 )
 @click.argument("tenant", required=False)

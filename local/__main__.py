@@ -128,7 +128,7 @@ def _what_to_try(demo: Demo, host: Host | None, folder: Path) -> str:
             *(() if host else ("  func start",)),
             f"  {makes_demo}",
             f"  curl {demo.base_url}/oauth2/token {fields}",
-            f"  {python} -m admin --local tenant list",
+            "  ./gateway tenant list --local",
             "",
             "Ctrl-C stops it; what you changed stays.",
             "",

@@ -2,15 +2,16 @@
 
 from collections.abc import Collection
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from shared.stores.tables import Row
+if TYPE_CHECKING:  # the command line's --help does without the Azure SDKs
+    from shared.stores.tables import Row
 
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def canonical(row: Row, columns: Collection[str]) -> Row:
+def canonical(row: "Row", columns: Collection[str]) -> "Row":
     """The row, with the ETag it was read with, and the names of its columns as the table has them.
 
     A name in another case, or with spaces around it, is taken for the column; where the row has that one as well, it

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from shared.directory.columns import canonical, column_text, flag, is_text, unknown_column
@@ -13,7 +13,9 @@ from shared.directory.tenant_id import parse_tenant_id
 from shared.fhir.interface import types as interface_types
 from shared.fhir.versions import FhirVersion
 from shared.settings import is_loopback
-from shared.stores.tables import Row
+
+if TYPE_CHECKING:  # the command line's --help does without the Azure SDKs
+    from shared.stores.tables import Row
 
 TABLE = "Tenants"
 KEY_COLUMNS = ("PartitionKey", "RowKey")
@@ -104,7 +106,7 @@ def parse_version(row_key: object) -> FhirVersion | None:
         return None
 
 
-def parse_provider(row: Row, *, local: bool) -> Provider:
+def parse_provider(row: "Row", *, local: bool) -> Provider:
     """The provider a row describes.
 
     `local` (a laptop) also allows http URLs on loopback. Raises RowError, which names row and column, for an unknown
@@ -114,7 +116,7 @@ def parse_provider(row: Row, *, local: bool) -> Provider:
 
 
 class _RowReader:
-    def __init__(self, row: Row, local: bool) -> None:
+    def __init__(self, row: "Row", local: bool) -> None:
         self._key = (str(row.get("PartitionKey", "")), str(row.get("RowKey", "")))
         self._row = canonical(row, COLUMNS)
         self._local = local

@@ -90,7 +90,7 @@ class SigningKeys:
     @staticmethod
     def _present(ring: KeyRing | None) -> KeyRing:
         if ring is None:
-            raise StoreUnavailable(f"Key Vault has no usable {SECRET_NAME}: run python -m admin keys rotate")
+            raise StoreUnavailable(f"Key Vault has no usable {SECRET_NAME}: run ./gateway keys rotate")
         return ring
 
     async def _load(self, name: str) -> KeyRing | None:

@@ -143,7 +143,7 @@ class Table:
             await self._client.delete_entity(partition, row, **condition)
 
     def _missing(self) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._store}: there is no such table, run python -m admin init")
+        return StoreUnavailable(f"{self._store}: there is no such table, run ./gateway init")
 
     async def _query(
         self, filter: str, parameters: Mapping[str, object], columns: list[str] | None

@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """Runs `python -m admin` in a folder."""
+    """Runs `./gateway` in a folder."""
 
     folder: Path
 
@@ -52,7 +52,7 @@ class CommandLine:
         terminal: bytes | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Runs a command of `python -m admin`, as `run` does."""
+        """Runs a command of `./gateway`, as `run` does."""
         return await self.run("-m", "admin", *arguments, stdin=stdin, terminal=terminal, environment=environment)
 
     async def run(

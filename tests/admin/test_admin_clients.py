@@ -1,4 +1,4 @@
-"""`python -m admin client`, run as a process on real stores."""
+"""`./gateway client`, run as a process on real stores."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""`python -m admin doctor`, on stacks that are well and on stacks that are not."""
+"""`./gateway doctor`, on stacks that are well and on stacks that are not."""
 
 import json
 from collections.abc import AsyncIterator
@@ -60,8 +60,8 @@ async def examined(admin: CommandLine, code: int = 1) -> list[tuple[str, str, st
 async def test_a_new_stack_is_told_to_run_init_and_is_well_then(new_stack: CommandLine) -> None:
     findings = await examined(new_stack)
     assert [finding[1:] for finding in findings if finding[0] == "fail"] == [
-        ("Table Storage", "missing tables: Tenants, Clients, Pages, Usage", "python -m admin init"),
-        ("signing key", "there is none: no token can be issued", "python -m admin init"),
+        ("Table Storage", "missing tables: Tenants, Clients, Pages, Usage", "./gateway init"),
+        ("signing key", "there is none: no token can be issued", "./gateway init"),
     ]
     assert (await new_stack("--local", "init")).code == 0
     findings = await examined(new_stack, code=0)
@@ -103,11 +103,11 @@ async def test_rows_that_cannot_be_used_are_told_with_their_column(new_stack: Co
     by_state = sorted((state, fix) for state, _, _, fix in findings)
     assert by_state == sorted(
         [
-            ("fail", f"python -m admin tenant set {wrong} r4 --timeout-seconds ..."),
+            ("fail", f"./gateway tenant set {wrong} r4 --timeout-seconds ..."),
             ("fail", "correct or remove it in Storage Explorer"),
             ("fail", "remove all but one in Storage Explorer"),
-            ("warn", f"python -m admin tenant set {odd} stu3 (writes them as they should be)"),
-            ("warn", f"python -m admin tenant set {good} stu3 (writes them as they should be)"),
+            ("warn", f"./gateway tenant set {odd} stu3 (writes them as they should be)"),
+            ("warn", f"./gateway tenant set {good} stu3 (writes them as they should be)"),
         ]
     )
     assert [state for state, *_ in findings] == ["fail"] * 3 + ["warn"] * 2
@@ -124,7 +124,7 @@ async def test_of_many_wrong_rows_the_first_are_told(new_stack: CommandLine) -> 
             await tables[TENANTS].insert({"PartitionKey": str(number), "RowKey": "r4"})
     findings = [finding for finding in await examined(new_stack) if finding[1] == "Tenants"]
     assert len(findings) == 21
-    assert findings[-1] == ("warn", "Tenants", "3 more findings", "python -m admin tenant list")
+    assert findings[-1] == ("warn", "Tenants", "3 more findings", "./gateway tenant list")
 
 
 async def test_secrets_that_are_missing_or_end_soon_are_told(new_stack: CommandLine) -> None:
@@ -144,7 +144,7 @@ async def test_secrets_that_are_missing_or_end_soon_are_told(new_stack: CommandL
         (
             names[name],
             f"secret {name} of the row {tenants[name]} stu3 {end}",
-            f"python -m admin tenant set {tenants[name]} stu3 --secret-value-from FILE",
+            f"./gateway tenant set {tenants[name]} stu3 --secret-value-from FILE",
         )
         for name, end in ends.items()
     }
@@ -162,7 +162,7 @@ async def test_clients_secrets_that_end_soon_or_lack_a_half_are_told(new_stack: 
             await tables[CLIENTS].delete(left["client_id"], str(row["RowKey"]))
         await tables[CLIENTS].insert({"PartitionKey": "typed", "RowKey": "client", "Tenants": "contoso"})
     told = {finding[2]: (finding[0], finding[3]) for finding in await examined(new_stack) if finding[0] != "ok"}
-    delete = "python -m admin client delete-secret"
+    delete = "./gateway client delete-secret"
     soon_text = f"secret {soon['secret_id']} of client {soon['client_id']} expires in 8 days"
     assert told.pop(soon_text)[1].endswith(f"{delete} {soon['client_id']} {soon['secret_id']}")
     assert told == {
@@ -200,7 +200,7 @@ async def test_an_old_signing_key_is_to_be_rotated(new_stack: CommandLine) -> No
         key = await vault.set(SECRET_NAME, pem.decode(), active_from=NOW - timedelta(days=200))
     assert (await new_stack("--local", "init")).code == 0
     (found,) = [finding for finding in await examined(new_stack, code=0) if finding[1] == "signing key"]
-    assert (found[0], found[3]) == ("warn", "python -m admin keys rotate")
+    assert (found[0], found[3]) == ("warn", "./gateway keys rotate")
     assert found[2].startswith(f"{key.version} signs, for 200 days")
 
 

@@ -1,4 +1,4 @@
-"""`python -m admin init` and `keys`, each on a stack of its own."""
+"""`./gateway init` and `keys`, each on a stack of its own."""
 
 from tests.admin.command_line import CommandLine
 
@@ -24,7 +24,7 @@ async def test_init_makes_tables_and_a_key_that_signs_and_does_so_once(new_stack
 async def test_without_init_a_change_says_to_run_it(new_stack: CommandLine) -> None:
     answer = await new_stack("--local", "client", "create", "--name", "App", "--owner", "Ada", "--tenants", "*")
     assert (answer.code, answer.stdout) == (1, "")
-    assert answer.stderr == "Error: Table Storage (Clients): there is no such table, run python -m admin init\n"
+    assert answer.stderr == "Error: Table Storage (Clients): there is no such table, run ./gateway init\n"
     assert (await new_stack("--local", "--json", "keys", "list")).json == []
 
 
@@ -64,7 +64,7 @@ async def test_a_published_key_can_be_retired(new_stack: CommandLine) -> None:
 async def test_an_unknown_key_is_one_line(new_stack: CommandLine) -> None:
     assert (await new_stack("--local", "init")).code == 0
     answer = await new_stack("--local", "keys", "retire", "abc", "--yes")
-    assert (answer.code, answer.stderr) == (1, "Error: there is no signing key 'abc': see keys list\n")
+    assert (answer.code, answer.stderr) == (1, "Error: there is no signing key 'abc': see ./gateway keys list\n")
 
 
 async def test_init_makes_a_key_when_all_are_retired(new_stack: CommandLine) -> None:

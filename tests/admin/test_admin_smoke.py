@@ -1,4 +1,4 @@
-"""`python -m admin smoke`, against the whole stack, and against gateways that are not as they should be."""
+"""`./gateway smoke`, against the whole stack, and against gateways that are not as they should be."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""`python -m admin tenant import` and `export`, run as processes on real stores."""
+"""`./gateway tenant import` and `export`, run as processes on real stores."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

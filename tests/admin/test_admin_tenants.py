@@ -1,4 +1,4 @@
-"""`python -m admin tenant`, run as a process on real stores."""
+"""`./gateway tenant`, run as a process on real stores."""
 
 from pathlib import Path
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""`python -m admin tenant verify` against the demo hospitals, on real stores."""
+"""`./gateway tenant verify` against the demo hospitals, on real stores."""
 
 import json
 import re

@@ -58,11 +58,11 @@ def filled(text: str) -> str:
 
 
 def commands(block: Table | Fence) -> list[list[str]]:
-    """The arguments of each `python -m admin` in a shell block."""
+    """The arguments of each `./gateway` in a shell block."""
     if not isinstance(block, Fence) or block.language != "sh":
         return []
     lines = block.text.replace("\\\n", " ").splitlines()
-    return [shlex.split(line)[3:] for line in lines if line.startswith("python -m admin")]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("./gateway")]
 
 
 def spans(page: Path) -> list[str]:
@@ -71,27 +71,14 @@ def spans(page: Path) -> list[str]:
     return [filled(child.content) for child in children if child.type == "code_inline"]
 
 
-def named(words: str) -> click.Command | None:
-    """The command that these words name, with options that it takes; a UsageError for one that there is not.
-
-    None where they begin with no command's name: `client` is a row as well, and `tenant` a word.
-    """
+def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that words name, and the words after its name. Raises UsageError for one that there is not."""
     command: click.Command = cli
-    path, *options = re.split(r" (?=--)", words)
-    for word in path.split():
-        if not isinstance(command, click.Group) or not re.fullmatch("[a-z][a-z-]*", word):
-            break
-        child = command.get_command(click.Context(command), word)
-        if child is None and command is cli:
-            return None
-        if child is None:
-            raise click.UsageError(f"{command.name} has no command {word}")
-        command = child
-    taken = {name for option in command.params for name in option.opts}
-    for option in options:
-        if (name := option.split()[0].rstrip(":,.;")) not in taken:
-            raise click.UsageError(f"{command.name} has no option {name}")
-    return None if isinstance(command, click.Group) else command
+    for at, word in enumerate(words):
+        if not isinstance(command, click.Group):
+            return command, words[at:]
+        _, command, _ = command.resolve_command(click.Context(command), [word])  # type: ignore[assignment]
+    return command, []
 
 
 def resolved(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> click.Context:

@@ -111,7 +111,8 @@ STRAYS = [
     ".ruff_cache/0.8/1", ".local/demo.json", ".local/vault/keys.json", ".git/config", "shared/.git/config",
     ".vscode/settings.json", ".gitignore", ".funcignore", ".github/workflows/deploy.yml", "infra/.checkov.yaml",
     "infra/main.bicep", "admin/cli.py", "app/client.py", "bench/servers.py", "local/stack.py", "tests/conftest.py",
-    "Makefile", "README.md", "pyproject.toml", "azure.yaml", "requirements-dev.txt", "requirements-dev.lock",
+    "Makefile", "README.md", "pyproject.toml", "gateway", "gateway.cmd", "azure.yaml",
+    "requirements-dev.txt", "requirements-dev.lock",
     "not_a_function/__init__.py", "token_fn/readme.txt", "shared/portal/templates/tenants.csv", "shared/audit.pyc",
 ]  # fmt: skip
 

@@ -116,7 +116,7 @@ async def test_a_check_ends_in_time_with_its_calls_until_then(
     assert page.status == 200
     assert "the check was ended after 2 seconds. These calls had ended by then." in page.words
     assert re.search(r" statement GET metadata 200 [a-z/+]+ \d+ ms 3 ", page.words)
-    assert f"tenant verify {path.split('/')[3]} stu3" in page.words
+    assert f"./gateway tenant verify {path.split('/')[3]} stu3" in page.words
     assert "the app will" not in page.words
 
 

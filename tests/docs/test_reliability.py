@@ -15,7 +15,10 @@ _CACHING = frozenset({"cache", "lru_cache", "cached"})
 _COLLECTIONS = frozenset({"dict", "set", "list", "Counter", "defaultdict", "deque", "OrderedDict"})
 # Classes whose objects last as long as a request, a check or an answer, or whose collections hold nothing of requests.
 _SHORT_LIVED = frozenset(
-    {"_Reader", "_Scope", "_Path", "ServerTiming", "Section", "FhirError", "OAuthError", "Pages", "Renderer", "Cache"}
+    {
+        *("_Reader", "_Scope", "_Path", "ServerTiming", "Section", "FhirError", "OAuthError", "Cache"),
+        *("EnvelopeNames", "Pages", "Renderer"),
+    }
 )
 _NOT_REMEMBERED = frozenset({"Usage._tasks", "DocumentEndpoint._versions", "MemoryBudget._waiting"})
 

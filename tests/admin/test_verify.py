@@ -200,7 +200,7 @@ async def test_the_readmes_commands_for_the_admin_do_what_it_says(stack: Stack) 
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     block = re.search(r"## For the admin\n.*?```sh\n(.*?)```", readme, re.DOTALL)
     assert block is not None
-    lines = [shlex.split(line)[3:] for line in block[1].splitlines()]
+    lines = [shlex.split(line)[1:] for line in block[1].splitlines()]
     [(tenant_id, url)] = [
         (line[2], line[line.index("--base-url") + 1]) for line in lines if line[:2] == ["tenant", "set"]
     ]

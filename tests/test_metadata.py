@@ -145,18 +145,10 @@ async def test_other_methods_are_not_allowed(method: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
-        "",
-        "/metadata",
-        "/fhir",
-        "/fhir/metadata/x",
-        "/fhir/metadata/../Patient",
-        "/fhir/Patient/metadata",
-        "/fhir/.well-known",
-        "/fhir/.well-known/openid-configuration",
-        "/dstu3/metadata",
+        "/", "", "/metadata", "/fhir", "/fhir/metadata/x", "/fhir/metadata/../Patient", "/fhir/Patient/metadata",
+        "/fhir/.well-known", "/fhir/.well-known/openid-configuration", "/dstu3/metadata",
     ],
-)
+)  # fmt: skip
 async def test_nothing_else_is_found(path: str) -> None:
     assert_outcome(await ask(path), 404, "not-found")
 

@@ -22,14 +22,9 @@ _SECONDS = 0.3
 _HEADER, _BODY = 8_192, 20_000
 # Only these see bodies; everything else sees no more than a URL, a header, a form's field or a row's column.
 _OF_BODIES = (
-    "shared.fhir.json_",
-    "shared.fhir.xml_parser",
-    "shared.fhir.charsets",
-    "shared.fhir.xml_writer",
-    "shared.fhir.rewriting",
-    "shared.fhir.batch_response",
-    "shared.oauth.token_request",
-)
+    "shared.fhir.json_", "shared.fhir.xml_parser", "shared.fhir.charsets", "shared.fhir.xml_writer",
+    "shared.fhir.rewriting", "shared.fhir.batch_response", "shared.oauth.token_request",
+)  # fmt: skip
 # It sees no string without an end, for what it reads was parsed before; tests/fhir/rewriting has its hostile shapes.
 _AFTER_PARSING = ("shared.fhir.rewriting.json_links._TOKEN.finditer",)
 _METHODS = ("match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "split")

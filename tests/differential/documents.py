@@ -184,20 +184,11 @@ def _respell_member(chance: Random, tree: Any) -> None:
 def _respelled(chance: Random, name: str) -> str:
     return chance.choice(
         (
-            name.upper(),
-            name.lower(),
-            name.capitalize(),
-            name.swapcase(),
-            "".join(chance.choice((letter.upper(), letter.lower())) for letter in name),
-            name.translate(_LOOKALIKES),
-            f"_{name}",
-            f"{name} ",
-            f" {name}",
-            f"{name}\0",
-            f"{name}\u200b",
-            f"{name}s",
+            name.upper(), name.lower(), name.capitalize(), name.swapcase(),
+            "".join(chance.choice((letter.upper(), letter.lower())) for letter in name), name.translate(_LOOKALIKES),
+            f"_{name}", f"{name} ", f" {name}", f"{name}\0", f"{name}\u200b", f"{name}s",
         )
-    )
+    )  # fmt: skip
 
 
 def _retype_value(chance: Random, tree: Any) -> None:
@@ -205,16 +196,9 @@ def _retype_value(chance: Random, tree: Any) -> None:
     value = members[index][1]
     hostile = json_tree(_hostile(chance, name))
     choices = [
-        [value],
-        [[value]],
-        [value, hostile],
-        [hostile, value],
-        Members([['"value"', value]]),
-        json.dumps(json_text(value)),
-        *("null", "true", "0", "1e400", '""', [], Members()),
-        ["null", value],
-        hostile,
-    ]
+        [value], [[value]], [value, hostile], [hostile, value], Members([['"value"', value]]),
+        json.dumps(json_text(value)), *("null", "true", "0", "1e400", '""', [], Members()), ["null", value], hostile,
+    ]  # fmt: skip
     if isinstance(value, list) and value:
         choices += [
             value[0],
@@ -253,14 +237,11 @@ def _primitive_extension(chance: Random, tree: Any) -> None:
     hostile = json_tree(_hostile(chance, name))
     value = chance.choice(
         (
-            Members([['"id"', '"a"']]),
-            Members([['"extension"', json_tree(_hostile(chance, "extension"))]]),
-            Members([['"value"', hostile]]),
-            Members([[f'"{name}"', hostile]]),
-            [Members([['"extension"', "[]"]])],
+            Members([['"id"', '"a"']]), Members([['"extension"', json_tree(_hostile(chance, "extension"))]]),
+            Members([['"value"', hostile]]), Members([[f'"{name}"', hostile]]), [Members([['"extension"', "[]"]])],
             hostile,
         )
-    )
+    )  # fmt: skip
     members.insert(index + 1, [f'"_{name}"', value])
     if chance.random() < 0.4:
         del members[index]
@@ -299,32 +280,13 @@ def _alter_string(chance: Random, tree: Any) -> None:
 def _altered(chance: Random, text: str) -> str:
     return chance.choice(
         (
-            text.lower(),
-            text.upper(),
-            text.capitalize(),
-            f" {text}",
-            f"{text} ",
-            f"\n{text}",
-            f"{text}\t",
-            f"\u00a0{text}",
-            f"\ufeff{text}",
-            f"{text}\0",
-            f"{text}\ud800",
-            f"{text}#x",
-            f"/{text}",
-            f"//elsewhere.example/{text}",
-            f"./{text}",
-            f"{text}/../../Practitioner/9",
-            f"{text};x",
-            f"\\\\elsewhere.example\\{text}",
-            f"{text}?_include=*",
-            text.replace("/", "%2F"),
-            text.replace("a", "%61"),
-            text.translate(_LOOKALIKES),
-            text + "x" * 5000,
-            ELSEWHERE,
+            text.lower(), text.upper(), text.capitalize(), f" {text}", f"{text} ", f"\n{text}", f"{text}\t",
+            f"\u00a0{text}", f"\ufeff{text}", f"{text}\0", f"{text}\ud800", f"{text}#x", f"/{text}",
+            f"//elsewhere.example/{text}", f"./{text}", f"{text}/../../Practitioner/9", f"{text};x",
+            f"\\\\elsewhere.example\\{text}", f"{text}?_include=*", text.replace("/", "%2F"), text.replace("a", "%61"),
+            text.translate(_LOOKALIKES), text + "x" * 5000, ELSEWHERE,
         )
-    )
+    )  # fmt: skip
 
 
 def _write_loosely(chance: Random, tree: Any) -> None:
@@ -455,20 +417,12 @@ def _insert_markup(chance: Random, tree: Element) -> None:
     hidden = xml_text(_hostile_element(chance, chance.choice(("entry", "request", "link"))))
     markup = chance.choice(
         (
-            f"<!--{hidden}-->",
-            f"<![CDATA[{hidden}]]>",
-            f"<?x {hidden}?>",
-            "<?xml-stylesheet href='x'?>",
-            "text",
-            "&#x20;&#10;",
-            "\u00a0",
-            f'<div xmlns="{_XHTML}">{hidden}</div>',
+            f"<!--{hidden}-->", f"<![CDATA[{hidden}]]>", f"<?x {hidden}?>", "<?xml-stylesheet href='x'?>", "text",
+            "&#x20;&#10;", "\u00a0", f'<div xmlns="{_XHTML}">{hidden}</div>',
             f'<text><div xmlns="{_XHTML}">{hidden}</div></text>',
-            f'<x:include xmlns:x="http://www.w3.org/2001/XInclude" href="{ELSEWHERE}"/>',
-            "&lt;entry/&gt;",
-            "&entity;",
+            f'<x:include xmlns:x="http://www.w3.org/2001/XInclude" href="{ELSEWHERE}"/>', "&lt;entry/&gt;", "&entity;",
         )
-    )
+    )  # fmt: skip
     element.children.insert(chance.randrange(len(element.children) + 1), markup)
 
 
@@ -548,19 +502,12 @@ def _break_byte(chance: Random, content: bytes) -> bytes:
 
 def _begin(chance: Random, content: bytes) -> bytes:
     heads = (
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        "<?xml version='1.1'?>",
-        '<?xml version="1.0" encoding="ISO-8859-1"?>',
-        '<?xml version="1.0" standalone="yes"?>\n',
+        '<?xml version="1.0" encoding="UTF-8"?>', "<?xml version='1.1'?>",
+        '<?xml version="1.0" encoding="ISO-8859-1"?>', '<?xml version="1.0" standalone="yes"?>\n',
         '<!DOCTYPE Bundle [<!ENTITY entity "x">]>',
-        '<!DOCTYPE Bundle [<!ATTLIST method value CDATA "DELETE"><!ATTLIST entry xmlns CDATA "u">]>',
-        "<!-- -->",
-        " \n",
-        ")]}',\n",
-        "/* */",
-        "[",
-        "\0",
-    )
+        '<!DOCTYPE Bundle [<!ATTLIST method value CDATA "DELETE"><!ATTLIST entry xmlns CDATA "u">]>', "<!-- -->",
+        " \n", ")]}',\n", "/* */", "[", "\0",
+    )  # fmt: skip
     return chance.choice(heads).encode() + content
 
 

@@ -37,28 +37,12 @@ def test_both_versions_of_scopes_are_understood(text: str, scope: Scope) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "system/Patient.",
-        "system/Patient.sr",
-        "system/Patient.rr",
-        "system/Patient.x",
-        "system/Patient.Read",
-        "system/patient.read",
-        "system/.read",
-        "system/Patient",
-        "user/Patient.read",
-        "patient/Patient.read",
-        "system/Patient.rs?category=x",
-        "system/Patient.read ",
-        "system/Patient.read\n",
-        " system/Patient.read",
-        "SYSTEM/Patient.read",
-        "system/Pat*.read",
-        "system/**.read",
-        "openid",
-        "system/" + "A" * 65 + ".read",
+        "", "system/Patient.", "system/Patient.sr", "system/Patient.rr", "system/Patient.x", "system/Patient.Read",
+        "system/patient.read", "system/.read", "system/Patient", "user/Patient.read", "patient/Patient.read",
+        "system/Patient.rs?category=x", "system/Patient.read ", "system/Patient.read\n", " system/Patient.read",
+        "SYSTEM/Patient.read", "system/Pat*.read", "system/**.read", "openid", "system/" + "A" * 65 + ".read",
     ],
-)
+)  # fmt: skip
 def test_anything_else_is_no_system_scope(text: str) -> None:
     assert parse_scope(text) is None
 

@@ -9,7 +9,7 @@ from fhir.resources.STU3.capabilitystatement import CapabilityStatement as Stu3C
 from fhirclient.models import capabilitystatement as fhirclient  # type: ignore[import-untyped]
 
 from shared.fhir.interface import INTERFACE
-from shared.fhir.statement import SOFTWARE_VERSION, statement
+from shared.fhir.statement import SOFTWARE_VERSION, smart_configuration, statement
 from shared.fhir.versions import FhirVersion
 from shared.fhir.xml_writer import to_xml
 
@@ -19,20 +19,9 @@ MODELS: dict[FhirVersion, Any] = {FhirVersion.STU3: Stu3CapabilityStatement, Fhi
 
 # Conformance 1.0.2 in the order of its StructureDefinition, as far as the gateway uses it.
 DSTU2_ORDER = [
-    "resourceType",
-    "version",
-    "name",
-    "status",
-    "date",
-    "description",
-    "kind",
-    "software",
-    "implementation",
-    "fhirVersion",
-    "acceptUnknown",
-    "format",
-    "rest",
-]
+    "resourceType", "version", "name", "status", "date", "description", "kind", "software", "implementation",
+    "fhirVersion", "acceptUnknown", "format", "rest",
+]  # fmt: skip
 DSTU2_REST_ORDER = ["mode", "documentation", "security", "resource", "transactionMode"]
 
 
@@ -70,41 +59,23 @@ def test_dstu2_has_a_conformance_with_everything_that_1_0_2_requires() -> None:
     )
 
 
-@pytest.mark.parametrize("version", [FhirVersion.STU3, FhirVersion.R4])
-def test_batch_is_declared_as_an_interaction_since_stu3(version: FhirVersion) -> None:
-    (rest,) = statement(version, BASE, TOKEN, AUTHORIZE)["rest"]
-
-    assert rest["interaction"] == [{"code": "batch"}]
-    assert "transactionMode" not in rest
-
-
 @pytest.mark.parametrize(
-    ("version", "number", "json"),
+    ("version", "number", "json", "system"),
     [
-        (FhirVersion.DSTU2, "1.0.2", "application/json+fhir"),
-        (FhirVersion.STU3, "3.0.2", "application/fhir+json"),
-        (FhirVersion.R4, "4.0.1", "application/fhir+json"),
+        (FhirVersion.DSTU2, "1.0.2", "application/json+fhir", "http://hl7.org/fhir"),
+        (FhirVersion.STU3, "3.0.2", "application/fhir+json", "http://hl7.org/fhir"),
+        (FhirVersion.R4, "4.0.1", "application/fhir+json", "http://terminology.hl7.org/CodeSystem"),
     ],
 )
-def test_version_and_formats_are_spelled_as_the_version_does(version: FhirVersion, number: str, json: str) -> None:
+def test_each_version_is_told_in_its_own_way(version: FhirVersion, number: str, json: str, system: str) -> None:
     document = statement(version, BASE, TOKEN, AUTHORIZE)
-
+    (rest,) = document["rest"]
     assert document["fhirVersion"] == number
     assert document["format"] == [json, json.replace("json", "xml"), "json", "xml"]
-
-
-@pytest.mark.parametrize(
-    ("version", "system"),
-    [
-        (FhirVersion.DSTU2, "http://hl7.org/fhir/restful-security-service"),
-        (FhirVersion.STU3, "http://hl7.org/fhir/restful-security-service"),
-        (FhirVersion.R4, "http://terminology.hl7.org/CodeSystem/restful-security-service"),
-    ],
-)
-def test_security_is_smart_on_fhir_in_the_versions_code_system(version: FhirVersion, system: str) -> None:
-    (service,) = statement(version, BASE, TOKEN, AUTHORIZE)["rest"][0]["security"]["service"]
-
-    assert service["coding"] == [{"system": system, "code": "SMART-on-FHIR"}]
+    (service,) = rest["security"]["service"]
+    assert service["coding"] == [{"system": f"{system}/restful-security-service", "code": "SMART-on-FHIR"}]
+    assert ("transactionMode" in rest, "interaction" in rest) == (number == "1.0.2", number != "1.0.2")
+    assert rest.get("interaction", [{"code": "batch"}]) == [{"code": "batch"}]
 
 
 def test_oauth_uris_hold_the_token_url_and_the_pages_that_exist() -> None:
@@ -134,3 +105,13 @@ def test_the_software_version_is_the_projects() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 
     assert project["version"] == SOFTWARE_VERSION
+
+
+def test_the_smart_configuration_offers_client_credentials_with_a_secret_and_nothing_else() -> None:
+    found = smart_configuration(TOKEN, "https://gateway.test/oauth2/keys")
+    assert {"capabilities", "code_challenge_methods_supported"} <= set(found)
+    assert not {"issuer", "authorization_endpoint"} & set(found)
+    assert (found["token_endpoint"], found["jwks_uri"]) == (TOKEN, "https://gateway.test/oauth2/keys")
+    assert found["grant_types_supported"] == ["client_credentials"]
+    assert set(found["token_endpoint_auth_methods_supported"]) == {"client_secret_basic", "client_secret_post"}
+    assert all(scope.startswith("system/") for scope in found["scopes_supported"])

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 from xml.etree import ElementTree
 
@@ -6,43 +7,16 @@ from fhir.resources.R4B.bundle import Bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.fhir.statement import statement
-from shared.fhir.versions import FhirVersion
 from shared.fhir.xml_writer import to_xml
 
-HL7 = "{http://hl7.org/fhir}"
 WRITTEN = '<?xml version="1.0" encoding="UTF-8"?><Basic xmlns="http://hl7.org/fhir">{}</Basic>'
-CARRIED = st.characters(
-    exclude_categories=["Cs"], exclude_characters="\ufffe\uffff", min_codepoint=0x20
-) | st.sampled_from("\t\n\r")
-
-
-def parse(resource: dict[str, Any]) -> ElementTree.Element:
-    return ElementTree.fromstring(to_xml(resource))  # noqa: S314 (our own document)
-
-
-@given(st.text(CARRIED))
-def test_text_survives_an_xml_parser(text: str) -> None:
-    element = parse({"resourceType": "Basic", "language": text}).find(f"{HL7}language")
-
-    assert element is not None
-    assert element.get("value") == text
+LACKING = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
 
 
 @given(st.text(st.characters()))
-def test_any_text_gives_well_formed_xml_of_the_same_length(text: str) -> None:
-    element = parse({"resourceType": "Basic", "language": text}).find(f"{HL7}language")
-
-    assert element is not None
-    assert len(element.get("value", "")) == len(text)
-
-
-@pytest.mark.parametrize("character", ["\x00", "\x08", "\x0b", "\x1f", "\ud800", "\ufffe", "\uffff"])
-def test_a_character_that_xml_lacks_is_replaced(character: str) -> None:
-    assert (
-        to_xml({"resourceType": "Basic", "language": f"a{character}b"})
-        == WRITTEN.format('<language value="a\ufffdb"/>').encode()
-    )
+def test_text_survives_an_xml_parser_but_for_what_xml_lacks(text: str) -> None:
+    element = ElementTree.fromstring(to_xml({"resourceType": "Basic", "language": text}))[0]  # noqa: S314 (our own)
+    assert element.get("value") == LACKING.sub("\ufffd", text)
 
 
 @pytest.mark.parametrize(
@@ -66,21 +40,6 @@ def test_a_character_that_xml_lacks_is_replaced(character: str) -> None:
 )
 def test_members_are_written_as_fhir_has_them(members: dict[str, Any], written: str) -> None:
     assert to_xml({"resourceType": "Basic", **members}).decode() == WRITTEN.format(written)
-
-
-@pytest.mark.parametrize("version", FhirVersion)
-def test_a_statement_keeps_its_order_and_values(version: FhirVersion) -> None:
-    document = statement(
-        version, "https://gateway.test/fhir", "https://gateway.test/token", "https://gateway.test/authorize"
-    )
-    root = parse(document)
-
-    names = [child.tag.removeprefix(HL7) for child in root]
-    assert list(dict.fromkeys(names)) == [name for name in document if name != "resourceType"]
-    assert root.tag == HL7 + document["resourceType"]
-    uri = root.find(f"{HL7}rest/{HL7}security/{HL7}extension/{HL7}extension[@url='token']/{HL7}valueUri")
-    assert uri is not None
-    assert uri.get("value") == "https://gateway.test/token"
 
 
 def test_it_agrees_with_another_writer() -> None:

@@ -69,17 +69,9 @@ _HEADERS: dict[str, tuple[str, ...]] = {
 }
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
 _QUERIES = (
-    "_format=xml",
-    "_format=json",
-    "_count=5",
-    "_include=*",
-    "page=x",
-    "_page=known-handle",
-    "_summary=true",
-    "&&=",
-    "%00",
-    "_id:not=1",
-)
+    "_format=xml", "_format=json", "_count=5", "_include=*", "page=x", "_page=known-handle", "_summary=true", "&&=",
+    "%00", "_id:not=1",
+)  # fmt: skip
 _TYPES = ("Patient", "Patient", "Patient", "Observation", "Condition", "Bundle", "Group")
 _AIMS = {
     "base": ("stu3", "fhir", "r4"),

@@ -29,29 +29,16 @@ def test_maps_what_lies_at_or_below_the_base(url: str, mapped: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
-        "Patient/1",
-        "/fhir/Patient/1",
-        "urn:uuid:7c1f",
-        "ftp://provider.example/fhir",
-        "https://provider.example",
-        "https://provider.example/fhir2",
-        "https://provider.example/fhir2/Patient",
-        "https://provider.example/FHIR/Patient",
-        "https://provider.example/fhir\\..\\admin",
-        "https://provider.example/fhi",
-        "https://provider.example:8443/fhir",
-        "https://provider.example:4430/fhir",
-        "https://provider.example.evil.example/fhir",
-        "https://evil-provider.example/fhir",
-        "https://user@provider.example/fhir",
-        "https://user:pass@provider.example/fhir",
-        "https://provider.example@evil.example/fhir",
-        " https://provider.example/fhir",
-        "https://provider.example/other/https://provider.example/fhir",
-        "https://provider\u212a.example/fhir",
+        "", "Patient/1", "/fhir/Patient/1", "urn:uuid:7c1f", "ftp://provider.example/fhir", "https://provider.example",
+        "https://provider.example/fhir2", "https://provider.example/fhir2/Patient",
+        "https://provider.example/FHIR/Patient", "https://provider.example/fhir\\..\\admin",
+        "https://provider.example/fhi", "https://provider.example:8443/fhir", "https://provider.example:4430/fhir",
+        "https://provider.example.evil.example/fhir", "https://evil-provider.example/fhir",
+        "https://user@provider.example/fhir", "https://user:pass@provider.example/fhir",
+        "https://provider.example@evil.example/fhir", " https://provider.example/fhir",
+        "https://provider.example/other/https://provider.example/fhir", "https://provider\u212a.example/fhir",
     ],
-)
+)  # fmt: skip
 def test_maps_nothing_else(url: str) -> None:
     assert DOWN.map(url) is None
 
@@ -59,26 +46,11 @@ def test_maps_nothing_else(url: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/..",
-        "/../admin",
-        "/./x",
-        "/Patient/..",
-        "/Patient/../../admin",
-        "/%2e%2e/admin",
-        "/.%2E/admin",
-        "/%252e%252e/admin",
-        "/x%2f..%2fadmin",
-        "/x%252F..%252Fadmin",
-        "/x%5c..%5cadmin",
-        "/x\\..\\admin",
-        "/..;a=b/admin",
-        "/..%3Ba/admin",
-        "/..?x",
-        "/..#x",
-        "/.\t./admin",
-        "/.\n./admin",
+        "/..", "/../admin", "/./x", "/Patient/..", "/Patient/../../admin", "/%2e%2e/admin", "/.%2E/admin",
+        "/%252e%252e/admin", "/x%2f..%2fadmin", "/x%252F..%252Fadmin", "/x%5c..%5cadmin", "/x\\..\\admin",
+        "/..;a=b/admin", "/..%3Ba/admin", "/..?x", "/..#x", "/.\t./admin", "/.\n./admin",
     ],
-)
+)  # fmt: skip
 def test_a_path_that_climbs_is_not_mapped(path: str) -> None:
     assert DOWN.map("https://provider.example/fhir" + path) is None
 
@@ -120,24 +92,13 @@ def test_a_base_without_path_and_a_trailing_slash() -> None:
 @pytest.mark.parametrize(
     "base",
     [
-        "",
-        "provider.example/fhir",
-        "ftp://provider.example",
-        "https://",
-        "https://user@provider.example/fhir",
-        "https://provider.example/fhir?x",
-        "https://provider.example/fhir#x",
-        'https://provider.example/"',
-        "https://provider.example/a\\b",
-        "https://provider.example/<b>",
-        "https://provider.example/a b",
-        "https://provider.example/a&b",
-        "https://provider.example/%2e",
-        "https://provider.example/../x",
-        "https://provider.example/fhir\n",
-        "https://pro\u212aider.example/fhir",
+        "", "provider.example/fhir", "ftp://provider.example", "https://", "https://user@provider.example/fhir",
+        "https://provider.example/fhir?x", "https://provider.example/fhir#x", 'https://provider.example/"',
+        "https://provider.example/a\\b", "https://provider.example/<b>", "https://provider.example/a b",
+        "https://provider.example/a&b", "https://provider.example/%2e", "https://provider.example/../x",
+        "https://provider.example/fhir\n", "https://pro\u212aider.example/fhir",
     ],
-)
+)  # fmt: skip
 def test_a_malformed_base_is_refused(base: str) -> None:
     with pytest.raises(ValueError, match="base"):
         LinkMap((base,), "https://gateway.example/r4")

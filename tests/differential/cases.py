@@ -129,12 +129,9 @@ def _patch(reference: str) -> dict[str, Any]:
 
 def _asked(chance: Random, patient: dict[str, Any], base_url: str) -> dict[str, Any]:
     reads = (
-        "Patient/1",
-        "Patient?name=x",
-        f"{base_url}/Patient/1",
-        "/Observation/2",
+        "Patient/1", "Patient?name=x", f"{base_url}/Patient/1", "/Observation/2",
         "Observation?subject=Patient/1&_count=5",
-    )
+    )  # fmt: skip
     writes = (
         {"request": {"method": "PUT", "url": "Patient/1", "ifMatch": 'W/"1"'}, "resource": patient},
         {"request": {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=x"}, "resource": patient},

@@ -166,13 +166,10 @@ def test_a_conditional_create_in_a_batch_has_its_criteria() -> None:
 @pytest.mark.parametrize(
     "condition",
     [
-        {"ifMatch": "1\r\nAuthorization: x"},
-        {"ifNoneExist": "name=Müller"},
-        {"ifModifiedSince": "yesterday"},
-        {"ifModifiedSince": "2020-02-29T01:30:00"},
-        {"ifModifiedSince": "0001-01-01T00:00:00+02:00"},
+        {"ifMatch": "1\r\nAuthorization: x"}, {"ifNoneExist": "name=Müller"}, {"ifModifiedSince": "yesterday"},
+        {"ifModifiedSince": "2020-02-29T01:30:00"}, {"ifModifiedSince": "0001-01-01T00:00:00+02:00"},
     ],
-)
+)  # fmt: skip
 def test_a_condition_that_is_no_header_is_refused(condition: dict[str, object]) -> None:
     assert refusal(batch({"method": "GET", "url": "Patient/1"} | condition)).status == 400
 

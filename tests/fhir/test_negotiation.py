@@ -127,19 +127,11 @@ def test_a_browser_gets_json_unless_it_names_fhir_xml() -> None:
 @pytest.mark.parametrize(
     ("query", "accept"),
     [
-        ("_format=html", None),
-        ("_format=ttl", "application/json"),
-        ("_format=text/turtle", None),
-        ("_format=*/*", None),
-        ("", "text/html"),
-        ("", "text/*"),
-        ("", "json"),
-        ("", "application/fhir+json;q=0"),
-        ("", "*/*;q=0"),
-        ("", "application/fhir+json;q=nan"),
-        ("", '"'),
+        ("_format=html", None), ("_format=ttl", "application/json"), ("_format=text/turtle", None),
+        ("_format=*/*", None), ("", "text/html"), ("", "text/*"), ("", "json"), ("", "application/fhir+json;q=0"),
+        ("", "*/*;q=0"), ("", "application/fhir+json;q=nan"), ("", '"'),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_served_is_not_acceptable(query: str, accept: str | None) -> None:
     refusal(query, accept)
 
@@ -227,19 +219,13 @@ def test_an_answer_is_spelled_as_its_version_registers_it() -> None:
 @pytest.mark.parametrize(
     ("accept", "content"),
     [
-        (None, "*/*"),
-        ("", "*/*"),
-        ("x" * 3000, "*/*"),
-        ("\u00fc/x", "*/*"),
-        ("*/*", "*/*"),
+        (None, "*/*"), ("", "*/*"), ("x" * 3000, "*/*"), ("\u00fc/x", "*/*"), ("*/*", "*/*"),
         ("application/pdf", "application/pdf"),
         ("application/pdf, application/fhir+json;q=0.5", "application/pdf, application/fhir+json;q=0.5"),
-        ("application/fhir+xml;q=0, image/*", "application/fhir+xml;q=0, image/*"),
-        ("application/fhir+json", None),
-        ("application/json, text/plain, */*", None),
-        ("application/xml+fhir;q=0.1, */*", None),
+        ("application/fhir+xml;q=0, image/*", "application/fhir+xml;q=0, image/*"), ("application/fhir+json", None),
+        ("application/json, text/plain, */*", None), ("application/xml+fhir;q=0.1, */*", None),
     ],
-)
+)  # fmt: skip
 def test_a_binarys_content_is_for_who_does_not_ask_for_fhir(accept: str | None, content: str | None) -> None:
     assert content_accept("", accept) == content
     assert content_accept("_format=json", accept) is None

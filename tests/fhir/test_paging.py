@@ -194,13 +194,9 @@ def test_links_are_pages_only_where_they_are_pages() -> None:
 @pytest.mark.parametrize(
     ("query", "handle"),
     [
-        ("_page=abc", "abc"),
-        ("_count=1&%5Fpage=a%2Db", "a-b"),
-        ("_page=2", None),
-        ("_page=", ""),
-        ("page=abc", None),
+        ("_page=abc", "abc"), ("_count=1&%5Fpage=a%2Db", "a-b"), ("_page=2", None), ("_page=", ""), ("page=abc", None),
         ("", None),
     ],
-)
+)  # fmt: skip
 def test_a_handle_stands_in_the_query(query: str, handle: str | None) -> None:
     assert page_handle(query) == handle

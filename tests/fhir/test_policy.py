@@ -59,15 +59,10 @@ def searchset(*resources: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "Patient/1"),
-        ("HEAD", "Patient/1"),
-        ("GET", "Patient/1/_history"),
-        ("GET", "Patient/1/_history/2"),
-        ("GET", "Patient"),
-        ("POST", "Patient/_search"),
-        ("GET", "Patient/1/Observation"),
+        ("GET", "Patient/1"), ("HEAD", "Patient/1"), ("GET", "Patient/1/_history"), ("GET", "Patient/1/_history/2"),
+        ("GET", "Patient"), ("POST", "Patient/_search"), ("GET", "Patient/1/Observation"),
     ],
-)
+)  # fmt: skip
 def test_reading_an_included_type_is_let_through_and_another_is_not(method: str, path: str) -> None:
     ask(method, path)
     error = refused(method, path.replace("Patient", "Practitioner"))
@@ -91,14 +86,9 @@ def test_what_reaches_beyond_a_type_is_refused_to_all_each_with_its_reason(path:
 
 
 WRITES = [
-    ("POST", "Patient", ""),
-    ("PUT", "Patient/1", ""),
-    ("PATCH", "Patient/1", ""),
-    ("DELETE", "Patient/1", ""),
-    ("PUT", "Patient", "identifier=1"),
-    ("PATCH", "Patient", "identifier=1"),
-    ("DELETE", "Patient", "identifier=1"),
-]
+    ("POST", "Patient", ""), ("PUT", "Patient/1", ""), ("PATCH", "Patient/1", ""), ("DELETE", "Patient/1", ""),
+    ("PUT", "Patient", "identifier=1"), ("PATCH", "Patient", "identifier=1"), ("DELETE", "Patient", "identifier=1"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "path", "query"), WRITES)
@@ -250,21 +240,13 @@ def test_parameters_of_every_interaction_are_judged() -> None:
 @pytest.mark.parametrize(
     ("criteria", "passing"),
     [
-        ("Patient?identifier=urn:x|1", True),
-        ("Patient?", True),
-        ("Patient?_has:Observation:patient:code=x", True),
-        ("Practitioner?identifier=1", False),
-        ("Practitioner?", False),
-        ("Practitioner/?identifier=1", False),
-        ("practitioner?identifier=1", False),
-        ("Prac%74itioner?identifier=1", False),
-        ("Patient?general-practitioner:Practitioner.name=x", False),
-        ("Patient?_has:Procedure:patient:code=1", False),
-        ("Practitioner/1", True),
-        ("wado.aspx?Practitioner=1", True),
-        ("#Practitioner", True),
+        ("Patient?identifier=urn:x|1", True), ("Patient?", True), ("Patient?_has:Observation:patient:code=x", True),
+        ("Practitioner?identifier=1", False), ("Practitioner?", False), ("Practitioner/?identifier=1", False),
+        ("practitioner?identifier=1", False), ("Prac%74itioner?identifier=1", False),
+        ("Patient?general-practitioner:Practitioner.name=x", False), ("Patient?_has:Procedure:patient:code=1", False),
+        ("Practitioner/1", True), ("wado.aspx?Practitioner=1", True), ("#Practitioner", True),
     ],
-)
+)  # fmt: skip
 def test_a_reference_with_criteria_is_judged_as_its_search(base: str, criteria: str, passing: bool) -> None:
     if passing:
         authorize_reference(base + criteria, READER)
@@ -307,16 +289,11 @@ PARAMETERS = st.tuples(
 ).map("=".join)
 REACHING = st.sampled_from(
     [
-        ("_include", "*"),
-        ("_include:iterate", "Encounter:participant:Practitioner"),
-        ("_revinclude", "Provenance:target"),
-        ("patient.name", "x"),
-        ("participant:Practitioner.name", "x"),
-        ("_has:Procedure:encounter:code", "x"),
-        ("_filter", "x"),
-        ("_sort", "patient.name"),
+        ("_include", "*"), ("_include:iterate", "Encounter:participant:Practitioner"),
+        ("_revinclude", "Provenance:target"), ("patient.name", "x"), ("participant:Practitioner.name", "x"),
+        ("_has:Procedure:encounter:code", "x"), ("_filter", "x"), ("_sort", "patient.name"),
     ]
-)
+)  # fmt: skip
 
 
 @given(st.lists(PARAMETERS), REACHING, st.lists(PARAMETERS), st.integers(), st.sampled_from("&;"))
@@ -335,34 +312,23 @@ def test_any_query_is_judged(query: str) -> None:
 SCOPES = st.builds(Scope, st.sampled_from(["*", *sorted(TYPES), "Practitioner"]), st.integers(0, 31).map(Action))
 REQUESTS = st.sampled_from(
     [
-        *WRITES,
-        ("GET", "Patient/1", ""),
-        ("GET", "Practitioner/1", ""),
-        ("GET", "Patient/1/Observation", ""),
-        ("GET", "Patient/1/*", ""),
-        ("GET", "Patient/1/$everything", ""),
-        ("GET", "", "_id=1"),
+        *WRITES, ("GET", "Patient/1", ""), ("GET", "Practitioner/1", ""), ("GET", "Patient/1/Observation", ""),
+        ("GET", "Patient/1/*", ""), ("GET", "Patient/1/$everything", ""), ("GET", "", "_id=1"),
         ("GET", "Encounter", "_include=Encounter:location:Location"),
         ("GET", "Encounter", "_has:Observation:encounter:code=x"),
         ("GET", "Encounter", "_revinclude=Provenance:target"),
     ]
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("method", "path", "query"),
     [
-        ("GET", "Pateint", "name=x"),
-        ("GET", "Pateint/1", ""),
-        ("GET", "MedicationOrder/1/_history", ""),
-        ("POST", "Patients/_search", ""),
-        ("POST", "Obs", ""),
-        ("DELETE", "Pateint/1", ""),
-        ("GET", "Pateint/$everything", ""),
-        ("GET", "Pateint/1/Observation", ""),
-        ("GET", "Patient/1/Obs", ""),
+        ("GET", "Pateint", "name=x"), ("GET", "Pateint/1", ""), ("GET", "MedicationOrder/1/_history", ""),
+        ("POST", "Patients/_search", ""), ("POST", "Obs", ""), ("DELETE", "Pateint/1", ""),
+        ("GET", "Pateint/$everything", ""), ("GET", "Pateint/1/Observation", ""), ("GET", "Patient/1/Obs", ""),
     ],
-)
+)  # fmt: skip
 def test_a_type_that_the_version_does_not_have_is_told_so_and_which_there_are(
     method: str, path: str, query: str
 ) -> None:

@@ -60,51 +60,42 @@ def test_letters_count_in_their_order_only(letters: set[str]) -> None:
 @pytest.mark.parametrize(
     ("letter", "kinds"),
     [
-        ("c", {"create"}),
-        ("r", {"read", "vread", "history-instance"}),
-        ("u", {"update", "patch"}),
-        ("d", {"delete"}),
+        ("c", {"create"}), ("r", {"read", "vread", "history-instance"}), ("u", {"update", "patch"}), ("d", {"delete"}),
         ("s", {"search-type", "search-system", "history-type", "history-system"}),
     ],
-)
+)  # fmt: skip
 def test_each_letter_grants_its_interactions(letter: str, kinds: set[str]) -> None:
     bound_to_no_type = {"capabilities", "batch", "transaction"}
     permitted = {kind.value for kind in InteractionKind if permits(scopes(f"system/*.{letter}"), kind, "Patient")}
     assert permitted == kinds | bound_to_no_type
 
 
-def test_a_scope_is_for_its_own_type() -> None:
-    only = scopes("system/Patient.read system/Observation.s")
-    assert permits(only, InteractionKind.READ, "Patient")
-    assert not permits(only, InteractionKind.READ, "Observation")
-    assert not permits(only, InteractionKind.READ, "Condition")
+# What scopes grant of an interaction with a type.
+@pytest.mark.parametrize(
+    ("text", "kind", "type", "permitted"),
+    [
+        ("system/Patient.read system/Observation.s", "read", "Patient", True),
+        ("system/Patient.read system/Observation.s", "read", "Observation", False),
+        ("system/Patient.read system/Observation.s", "read", "Condition", False),
+        ("system/Patient.cruds", "search-system", None, False),
+        ("system/*.s", "search-system", None, True),
+        *((f"system/*.{letters}", "operation", "Patient", True) for letters in ("rs", "cruds")),
+        *((f"system/*.{letters}", "operation", "Patient", False) for letters in ("r", "s", "cud")),
+    ],
+)
+def test_a_scope_is_for_its_own_types_and_actions(text: str, kind: str, type: str | None, permitted: bool) -> None:
+    assert permits(scopes(text), InteractionKind(kind), type) is permitted
 
 
-def test_all_types_at_once_take_a_scope_for_all_types() -> None:
-    assert not permits(scopes("system/Patient.cruds"), InteractionKind.SEARCH_SYSTEM, None)
-    assert permits(scopes("system/*.s"), InteractionKind.SEARCH_SYSTEM, None)
+@pytest.mark.parametrize(("kind", "enough"), [("create", "cs"), ("update", "cus"), ("patch", "us"), ("delete", "ds")])
+def test_a_conditional_interaction_needs_all_that_it_may_do(kind: str, enough: str) -> None:
+    for letters in (enough, *("cruds".replace(letter, "") for letter in enough)):
+        permitted = permits(scopes(f"system/Patient.{letters}"), InteractionKind(kind), "Patient", conditional=True)
+        assert permitted == (letters == enough)
 
 
 def test_scopes_add_up() -> None:
     assert granted(scopes("system/Patient.c system/*.r system/Observation.d"), "Patient") == C | R
-
-
-@pytest.mark.parametrize(
-    ("kind", "enough"),
-    [("create", "cs"), ("update", "cus"), ("patch", "us"), ("delete", "ds")],
-)
-def test_a_conditional_interaction_needs_all_that_it_may_do(kind: str, enough: str) -> None:
-    def permitted(letters: str) -> bool:
-        return permits(scopes(f"system/Patient.{letters}"), InteractionKind(kind), "Patient", conditional=True)
-
-    assert permitted(enough)
-    for letter in enough:
-        assert not permitted("cruds".replace(letter, ""))
-
-
-def test_an_operation_reads_and_searches() -> None:
-    for letters, enough in (("rs", True), ("cruds", True), ("r", False), ("s", False), ("cud", False)):
-        assert permits(scopes(f"system/*.{letters}"), InteractionKind.OPERATION, "Patient") is enough
 
 
 @given(KINDS, TYPES, st.booleans())

@@ -13,7 +13,7 @@ from local.vault import secret_file
 
 _HOSTS = ("127.0.0.1", "localhost")
 _LIFETIME = timedelta(days=365)
-_LEAST_LEFT = timedelta(days=7)
+_MIN_LEFT = timedelta(days=7)
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
@@ -46,5 +46,5 @@ def _usable(ca: Path, server: Path) -> bool:
     return (
         key.public_key() == certificate.public_key()
         and hosts.issuperset(_HOSTS)
-        and certificate.not_valid_after_utc > datetime.now(UTC) + _LEAST_LEFT
+        and certificate.not_valid_after_utc > datetime.now(UTC) + _MIN_LEFT
     )

@@ -6,35 +6,27 @@ https://learn.microsoft.com/rest/api/keyvault/secrets/operation-groups. Backup a
 import asyncio
 import base64
 import hmac
-import json
 import re
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from local.vault import secret_file
 from local.vault.certificates import server_context
-from local.vault.store import (
-    RECOVERABLE_DAYS,
-    BadParameter,
-    Properties,
-    Secret,
-    SecretVersion,
-    Store,
-    VaultError,
-)
+from local.vault.store import RECOVERABLE_DAYS, Properties, Secret, SecretVersion, Store, VaultError
 
 T = TypeVar("T")
 
-_MOST_RESULTS = 25
-_PAGE_SIZES = {str(size): size for size in range(1, _MOST_RESULTS + 1)}
+_MAX_RESULTS = 25
+_PAGE_SIZES = {str(size): size for size in range(1, _MAX_RESULTS + 1)}
 _API_VERSION = re.compile(r"(7\.\d|\d{4}-\d{2}-\d{2})(-preview(\.\d)?)?")
 _CHALLENGE = (
     'Bearer authorization="https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000", '
@@ -99,16 +91,48 @@ def _open(folder: Path) -> tuple[web.Application, ssl.SSLContext]:
     return create_app(Store(folder / "secrets.json"), token), server_context(folder)
 
 
+class _Attributes(msgspec.Struct):
+    enabled: bool | None = None
+    nbf: int | None = None
+    exp: int | None = None
+
+
+class _Body(msgspec.Struct, rename={"content_type": "contentType"}):
+    """The body of a set or an update; what is absent or null is not changed."""
+
+    value: str | None = None
+    attributes: _Attributes | None = None
+    tags: dict[str, str | None] | None = None
+    content_type: str | None = None
+
+    @classmethod
+    async def of(cls, request: web.Request) -> "_Body":
+        try:
+            return msgspec.json.decode(await request.read(), type=cls)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise VaultError(f"The request body is malformed: {error}") from None
+
+    def properties(self) -> Properties:
+        attributes = self.attributes or _Attributes()
+        given: dict[str, Any] = {
+            "enabled": attributes.enabled,
+            "not_before": attributes.nbf,
+            "expires": attributes.exp,
+            "tags": None if self.tags is None else {name: value or "" for name, value in self.tags.items()},
+            "content_type": self.content_type,
+        }
+        return cast(Properties, {name: value for name, value in given.items() if value is not None})
+
+
 class _Operations:
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def set_secret(self, request: web.Request) -> web.Response:
-        body = await _body(request)
-        value = _typed(body, "value", str)
-        if value is None:
-            raise BadParameter("Property 'value' is required.")
-        version = self._store.set(request.match_info["name"], value, **_properties(body))
+        body = await _Body.of(request)
+        if body.value is None:
+            raise VaultError("Property 'value' is required.")
+        version = self._store.set(request.match_info["name"], body.value, **body.properties())
         return web.json_response(_bundle(request, version) | {"value": version.value})
 
     async def get_secret(self, request: web.Request) -> web.Response:
@@ -116,7 +140,7 @@ class _Operations:
         return web.json_response(_bundle(request, version) | {"value": version.value})
 
     async def update_secret(self, request: web.Request) -> web.Response:
-        changes = _properties(await _body(request))
+        changes = (await _Body.of(request)).properties()
         version = self._store.update(request.match_info["name"], request.match_info.get("version", ""), **changes)
         return web.json_response(_bundle(request, version))
 
@@ -179,9 +203,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _api_version(request: web.Request, handler: Handler) -> web.StreamResponse:
     version = request.query.get("api-version")
     if version is None:
-        raise BadParameter("api-version must be specified")
+        raise VaultError("api-version must be specified")
     if not _API_VERSION.fullmatch(version):
-        raise BadParameter(f"The specified version ({version}) is not recognized.")
+        raise VaultError(f"The specified version ({version}) is not recognized.")
     return await handler(request)
 
 
@@ -190,43 +214,6 @@ def _error(status: int, code: str, message: str, inner_code: str | None = None) 
     if inner_code:
         error["innererror"] = {"code": inner_code}
     return web.json_response({"error": error}, status=status)
-
-
-async def _body(request: web.Request) -> Mapping[str, Any]:
-    try:
-        body = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise BadParameter("The request body is not JSON.") from None
-    if not isinstance(body, dict):
-        raise BadParameter("The request body is not a JSON object.")
-    return body
-
-
-def _properties(body: Mapping[str, Any]) -> Properties:
-    attributes = _typed(body, "attributes", dict) or {}
-    properties = Properties()
-    if (enabled := _typed(attributes, "enabled", bool)) is not None:
-        properties["enabled"] = enabled
-    if (not_before := _typed(attributes, "nbf", int)) is not None:
-        properties["not_before"] = not_before
-    if (expires := _typed(attributes, "exp", int)) is not None:
-        properties["expires"] = expires
-    if (tags := _typed(body, "tags", dict)) is not None:
-        properties["tags"] = {name: _typed(tags, name, str) or "" for name in tags}
-    if (content_type := _typed(body, "contentType", str)) is not None:
-        properties["content_type"] = content_type
-    return properties
-
-
-def _typed(body: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
-    """The property, or None if it is absent or null."""
-    value = body.get(name)
-    if value is None:
-        return None
-    # Not by isinstance alone: a Python bool is an int, a JSON one is no number.
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BadParameter(f"Property '{name}' has a value of a wrong type.")
-    return value
 
 
 def _origin(request: web.Request) -> str:
@@ -282,9 +269,9 @@ def _page(request: web.Request, items: Mapping[str, T], show: Callable[[T], Mapp
 
 
 def _max_results(request: web.Request) -> int:
-    size = _PAGE_SIZES.get(request.query.get("maxresults", str(_MOST_RESULTS)))
+    size = _PAGE_SIZES.get(request.query.get("maxresults", str(_MAX_RESULTS)))
     if size is None:
-        raise BadParameter(f"maxresults must be a number from 1 to {_MOST_RESULTS}.")
+        raise VaultError(f"maxresults must be a number from 1 to {_MAX_RESULTS}.")
     return size
 
 
@@ -293,4 +280,4 @@ def _skipped_to(request: web.Request) -> str:
     try:
         return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
     except ValueError:
-        raise BadParameter("The $skiptoken is not one of this vault's.") from None
+        raise VaultError("The $skiptoken is not one of this vault's.") from None

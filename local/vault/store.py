@@ -1,60 +1,45 @@
-"""What a vault holds: secrets, their versions, and the deleted secrets that can be recovered."""
+"""The content of a vault: secrets, their versions, and the deleted secrets that can be recovered."""
 
-import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 from uuid import uuid4
+
+import msgspec
 
 from local.vault import secret_file
 
 RECOVERABLE_DAYS = 90
 
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
-_MOST_VALUE_BYTES = 25 * 1024
-_MOST_TAGS = 15
+_MAX_VALUE_BYTES = 25 * 1024
+_MAX_TAGS = 15
 
 
 class VaultError(Exception):
-    """A request that Key Vault refuses, with the HTTP status and the codes it answers with."""
+    """A request that Key Vault refuses, with the HTTP status and the codes of its response."""
 
-    status = 400
-    code = "BadParameter"
-    inner_code: str | None = None
-
-
-class BadParameter(VaultError):
-    """A name, value or property that is malformed or over a limit."""
+    def __init__(
+        self, message: str, status: int = 400, code: str = "BadParameter", inner_code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.inner_code = inner_code
 
 
 class SecretNotFound(VaultError):
     """No such secret, version or deleted secret."""
 
-    status = 404
-    code = "SecretNotFound"
-
-
-class SecretDisabled(VaultError):
-    """The value of a disabled version was asked for."""
-
-    status = 403
-    code = "Forbidden"
-    inner_code = "SecretDisabled"
-
-
-class NameDeleted(VaultError):
-    """The name belongs to a deleted secret, which must be recovered or purged first."""
-
-    status = 409
-    code = "Conflict"
-    inner_code = "ObjectIsDeletedButRecoverable"
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 404, "SecretNotFound")
 
 
 class Properties(TypedDict, total=False):
-    """What can be changed after a version was made; a missing key means no change. Times are Unix seconds."""
+    """The changeable properties of a version; a missing key means no change. Times are Unix seconds."""
 
     enabled: bool
     not_before: int
@@ -94,29 +79,23 @@ class Secret:
 class Store:
     """The secrets of one vault, kept in a file that is replaced at each change.
 
-    Names are compared without case. Each method raises the VaultError that Key Vault answers in its place.
+    Names are compared without case. Each method raises the VaultError that stands for Key Vault's response.
     """
 
     def __init__(self, path: Path) -> None:
         """Reads the file, if there is one."""
         self._path = path
-        self._secrets: dict[str, Secret] = {}
-        if path.exists():
-            self._secrets = {
-                name: Secret(tuple(SecretVersion(**version) for version in secret["versions"]), secret["deleted"])
-                for name, secret in json.loads(path.read_bytes()).items()
-            }
+        content = path.read_bytes() if path.exists() else b"{}"
+        self._secrets = msgspec.json.decode(content, type=dict[str, Secret])
 
     def set(self, name: str, value: str, **properties: Unpack[Properties]) -> SecretVersion:
         """Makes a new version, which is the latest from now on; nothing carries over from the one before."""
         secret = self._secrets.get(_key(name))
         if secret and secret.deleted is not None:
-            raise NameDeleted(
-                f"Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused; "
-                "in this state, the secret can only be recovered or purged."
-            )
-        if len(value.encode("utf-8", "surrogatepass")) > _MOST_VALUE_BYTES:
-            raise BadParameter(f"The secret value must not be longer than {_MOST_VALUE_BYTES} bytes.")
+            message = f"Secret {name} is deleted but recoverable: until it is recovered or purged, its name is taken."
+            raise VaultError(message, 409, "Conflict", "ObjectIsDeletedButRecoverable")
+        if len(value.encode("utf-8", "surrogatepass")) > _MAX_VALUE_BYTES:
+            raise VaultError(f"The secret value must not be longer than {_MAX_VALUE_BYTES} bytes.")
         _check_tags(properties)
         now = _now()
         # The name is spelt as it was first.
@@ -129,7 +108,7 @@ class Store:
         """The latest version or the one named; also before its `not_before` and after its `expires`, as Key Vault."""
         found = _version(self._live(name), version)
         if not found.enabled:
-            raise SecretDisabled("Operation get is not allowed on a disabled secret.")
+            raise VaultError("Operation get is not allowed on a disabled secret.", 403, "Forbidden", "SecretDisabled")
         return found
 
     def update(self, name: str, version: str = "", **changes: Unpack[Properties]) -> SecretVersion:
@@ -176,7 +155,11 @@ class Store:
     def versions(self, name: str) -> dict[str, SecretVersion]:
         """The versions of a secret by their ids, sorted: so in no order of time, as in Key Vault; none if unknown."""
         secret = self.secrets().get(_key(name))
-        return {version.id: version for version in sorted(secret.versions, key=_id)} if secret else {}
+        return (
+            {version.id: version for version in sorted(secret.versions, key=lambda version: version.id)}
+            if secret
+            else {}
+        )
 
     def _live(self, name: str) -> Secret:
         secret = self._secrets.get(_key(name))
@@ -188,14 +171,13 @@ class Store:
         self._save(self._secrets | {_key(secret.latest.name): secret})
 
     def _save(self, secrets: dict[str, Secret]) -> None:
-        content = {name: asdict(secret) for name, secret in secrets.items()}
-        secret_file.write(self._path, json.dumps(content, indent=1).encode())
+        secret_file.write(self._path, msgspec.json.format(msgspec.json.encode(secrets)))
         self._secrets = secrets
 
 
 def _key(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise BadParameter(f"The request URI contains an invalid name: {name}")
+        raise VaultError(f"The request URI contains an invalid name: {name}")
     return name.lower()
 
 
@@ -209,12 +191,8 @@ def _version(secret: Secret, version: str) -> SecretVersion:
 
 
 def _check_tags(properties: Properties) -> None:
-    if len(properties.get("tags", {})) > _MOST_TAGS:
-        raise BadParameter(f"A secret must not have more than {_MOST_TAGS} tags.")
-
-
-def _id(version: SecretVersion) -> str:
-    return version.id
+    if len(properties.get("tags", {})) > _MAX_TAGS:
+        raise VaultError(f"A secret must not have more than {_MAX_TAGS} tags.")
 
 
 def _now() -> int:

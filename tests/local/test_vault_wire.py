@@ -142,7 +142,7 @@ async def test_a_property_of_a_wrong_type_is_refused(
 ) -> None:
     async with wire.put("/secrets/anything", params=VERSION, json={"value": "x", **properties}) as response:
         assert response.status == 400
-        assert "wrong type" in (await error_of(response))["message"]
+        assert "malformed" in (await error_of(response))["message"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"value": ' + b"9" * 5000 + b"}"])

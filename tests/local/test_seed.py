@@ -1,7 +1,6 @@
 """What is in the stores after seeding, and after seeding again."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,122 +46,80 @@ class Stores:
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
     """Stores of its own for each test: seeding is for a whole account."""
-    async with _tables(tmp_path / "tables") as tables, _vault_server(tmp_path / "vault") as server:
-        settings = Settings.from_environment(
-            {
-                "PUBLIC_BASE_URL": "http://127.0.0.1:7071",
-                "KEY_VAULT_URL": server.url,
-                "LOCAL_VAULT": str(server.folder),
-                "TABLES_CONNECTION_STRING": tables.connection_string,
-            }
-        )
-        vault = Vault(settings)
+    tables = await TableService.start(tmp_path / "tables")
+    server = await VaultServer.start(tmp_path / "vault")
+    environment = {"PUBLIC_BASE_URL": "http://127.0.0.1:7071", "KEY_VAULT_URL": server.url}
+    environment |= {"LOCAL_VAULT": str(server.folder), "TABLES_CONNECTION_STRING": tables.connection_string}
+    settings = Settings.from_environment(environment)
+    vault = Vault(settings)
+    try:
         async with table_service(settings) as service:
-            tenants_table = Table(service, TENANTS)
-            tenants = TenantRegistry(tenants_table, local=True)
-            clients = ClientRegistry(Table(service, CLIENTS), vault)
+            tenants, clients = Table(service, TENANTS), ClientRegistry(Table(service, CLIENTS), vault)
             credentials = hospital_credentials(tmp_path / "hospitals.json")
-            yield Stores(settings, credentials, vault, tenants, tenants_table, clients)
+            yield Stores(settings, credentials, vault, TenantRegistry(tenants, local=True), tenants, clients)
+    finally:
         await vault.close()
-
-
-@asynccontextmanager
-async def _tables(folder: Path) -> AsyncIterator[TableService]:
-    service = await TableService.start(folder)
-    try:
-        yield service
-    finally:
-        await service.stop()
-
-
-@asynccontextmanager
-async def _vault_server(folder: Path) -> AsyncIterator[VaultServer]:
-    server = await VaultServer.start(folder)
-    try:
-        yield server
-    finally:
         await server.stop()
+        await tables.stop()
 
 
-async def test_each_hospital_is_a_tenant_with_its_own_way_in(stores: Stores) -> None:
-    await stores.seed()
+async def test_each_hospital_is_a_tenant_with_its_own_way_in_and_seeding_again_changes_nothing(stores: Stores) -> None:
+    demo = await stores.seed()
+    assert await stores.seed(demo) == demo
     riverside, lakeside, northgate = [await stores.provider(h) for h in (RIVERSIDE, LAKESIDE, NORTHGATE)]
     assert (riverside.auth.kind, riverside.base_url) == (AuthKind.BASIC, "http://127.0.0.1:8101/baseDstu2")
     assert (lakeside.auth.kind, lakeside.base_url) == (AuthKind.CLIENT_SECRET_BASIC, "http://127.0.0.1:8102/stu3/fhir")
     assert lakeside.auth.token_url == "http://127.0.0.1:8102/oauth2/token"
     assert (northgate.auth.kind, northgate.auth.header) == (AuthKind.HEADER, "Ocp-Apim-Subscription-Key")
-    assert [provider.batch for provider in (riverside, lakeside, northgate)] == [
-        BatchMode.NATIVE,
-        BatchMode.NATIVE,
-        BatchMode.SPLIT,
-    ]
+    batches = [provider.batch for provider in (riverside, lakeside, northgate)]
+    assert batches == [BatchMode.NATIVE, BatchMode.NATIVE, BatchMode.SPLIT]
     secret = await stores.vault.get("demo-northgate")
     assert secret is not None
     assert secret.value == stores.credentials["northgate"]["key"]
-
-
-async def test_seeding_again_changes_nothing(stores: Stores) -> None:
-    demo = await stores.seed()
-    again = await stores.seed(demo)
-    assert again == demo
     for name in (SECRET_NAME, *(f"demo-{hospital.key}" for hospital in HOSPITALS)):
         assert len(await stores.vault.versions(name)) == 1
     assert [client_id async for client_id, _ in stores.clients.list()] == [demo.client_id]
 
 
-async def test_rows_follow_the_ports_and_keep_what_a_person_set(stores: Stores) -> None:
+async def test_rows_follow_the_ports_and_keep_what_a_person_set_or_broke(stores: Stores) -> None:
     await stores.seed()
     await stores.tenants.set(TENANT_IDS[LAKESIDE], LAKESIDE.version, {"TimeoutSeconds": "2", "Enabled": "false"})
     other = "11111111-2222-4333-8444-555555555555"
     await stores.tenants.set(other, LAKESIDE.version, {"BaseUrl": "https://fhir.example.org"})
-    await stores.seed(lakeside=9102)
-    lakeside = await stores.provider(LAKESIDE)
-    assert (lakeside.base_url, lakeside.auth.token_url) == (
-        "http://127.0.0.1:9102/stu3/fhir",
-        "http://127.0.0.1:9102/oauth2/token",
-    )
-    assert (lakeside.timeout_seconds, lakeside.enabled) == (2.0, False)
-    kept = await stores.tenants.get(other, LAKESIDE.version)
-    assert kept is not None
-    assert kept.base_url == "https://fhir.example.org"
-
-
-async def test_a_lost_secret_is_replaced_and_the_old_one_ended(stores: Stores) -> None:
-    lost = await stores.seed()
-    found = await stores.seed(None)
-    assert found.client_id == lost.client_id
-    assert found.client_secret != lost.client_secret
-    client = await stores.clients.get(found.client_id)
-    assert [secret.id for secret in client.secrets] == [secret_id_of(found.client_secret)]
-    assert all(client.may_reach(tenant) for tenant in (*TENANT_IDS.values(), "11111111-2222-4333-8444-555555555555"))
-
-
-async def test_a_secret_that_ended_is_replaced_and_a_persons_own_stays(stores: Stores) -> None:
-    demo = await stores.seed()
-    own = await stores.clients.add_secret(demo.client_id)
-    await stores.clients.delete_secret(demo.client_id, secret_id_of(demo.client_secret))
-    again = await stores.seed(demo)
-    assert again.client_id == demo.client_id
-    client = await stores.clients.get(demo.client_id)
-    assert {secret.id for secret in client.secrets} == {own.secret_id, secret_id_of(again.client_secret)}
-
-
-async def test_a_client_that_was_deleted_is_made_anew(stores: Stores) -> None:
-    await stores.seed()
-    unknown = Demo("", "00000000-0000-4000-8000-000000000000", "a.b", (), None)
-    assert (await stores.seed(unknown)).client_secret != unknown.client_secret
-
-
-async def test_a_row_that_a_person_broke_is_left_as_it_is_and_named(stores: Stores) -> None:
-    await stores.seed()
     key = (TENANT_IDS[RIVERSIDE], RIVERSIDE.version.value)
     row = await stores.tenants_table.get(*key)
     assert row is not None
     await stores.tenants_table.put({**row, "Timeout": "2"})
-    await stores.seed(riverside=9101)
+
+    await stores.seed(lakeside=9102, riverside=9101)
+
+    lakeside = await stores.provider(LAKESIDE)
+    assert lakeside.base_url == "http://127.0.0.1:9102/stu3/fhir"
+    assert lakeside.auth.token_url == "http://127.0.0.1:9102/oauth2/token"
+    assert (lakeside.timeout_seconds, lakeside.enabled) == (2.0, False)
+    kept = await stores.tenants.get(other, LAKESIDE.version)
+    assert kept is not None
+    assert kept.base_url == "https://fhir.example.org"
     (line,) = stores.said
     assert "column Timeout" in line
     left = await stores.tenants_table.get(*key)
     assert left is not None
     assert left["BaseUrl"] == "http://127.0.0.1:8101/baseDstu2"
-    assert (await stores.provider(LAKESIDE)).enabled
+
+
+async def test_a_secret_that_is_lost_or_ended_is_replaced_and_a_persons_own_stays(stores: Stores) -> None:
+    lost = await stores.seed()
+    found = await stores.seed(None)
+    assert (found.client_id, found.client_secret != lost.client_secret) == (lost.client_id, True)
+    client = await stores.clients.get(found.client_id)
+    assert [secret.id for secret in client.secrets] == [secret_id_of(found.client_secret)]
+
+    own = await stores.clients.add_secret(found.client_id)
+    await stores.clients.delete_secret(found.client_id, secret_id_of(found.client_secret))
+    again = await stores.seed(found)
+    assert again.client_id == found.client_id
+    client = await stores.clients.get(again.client_id)
+    assert {secret.id for secret in client.secrets} == {own.secret_id, secret_id_of(again.client_secret)}
+
+    unknown = Demo("", "00000000-0000-4000-8000-000000000000", "a.b", (), None)
+    assert (await stores.seed(unknown)).client_secret != unknown.client_secret

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,9 +44,6 @@ class Running:
     def settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads((self.folder / "local.settings.json").read_text())
         return settings
-
-    def tenant(self, version: str) -> DemoTenant:
-        return next(tenant for tenant in self.demo.tenants if tenant.version == version)
 
     def token(self, tenant_id: str) -> requests.Response:
         form = {
@@ -105,17 +103,25 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-def test_demo_json_has_all_that_an_app_needs(stack: Running) -> None:
+def run(name: str, folder: Path, *options: str) -> tuple[int, str, str]:
+    """The exit code, output and errors of a command that ends by itself."""
+    environment = os.environ | {"COLUMNS": "160"}
+    done = subprocess.run(
+        command(name, folder, *options), cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_demo_json_has_all_that_an_app_needs_and_its_owner_alone_reads_it(stack: Running) -> None:
     demo = stack.demo
     assert demo.base_url == stack.settings["Values"]["PUBLIC_BASE_URL"]
-    assert [(tenant.name, tenant.version) for tenant in demo.tenants] == [
-        (hospital.name, hospital.version.value) for hospital in HOSPITALS
+    assert demo.portal_url is not None
+    assert [(tenant.name, tenant.version, tenant.base) for tenant in demo.tenants] == [
+        (hospital.name, hospital.version.value, f"{demo.base_url}/{hospital.version.value}") for hospital in HOSPITALS
     ]
-    assert len({tenant.tenant_id for tenant in demo.tenants}) == 3
-    assert (demo.portal_url is not None) == (PROJECT / "portal_fn").is_dir()
-    assert all(tenant.base == f"{demo.base_url}/{tenant.version}" for tenant in demo.tenants)
-    answer = stack.token(demo.tenants[0].tenant_id)
-    assert (answer.status_code, answer.json()["token_type"]) == (200, "Bearer")
+    assert stack.folder.stat().st_mode & 0o777 == 0o700
+    for name in ("demo.json", "hospitals.json", "local.settings.json"):
+        assert (stack.folder / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_printed_curl_gets_a_token(stack: Running) -> None:
@@ -136,89 +142,43 @@ def test_everything_is_healthy_and_on_loopback_alone(stack: Running) -> None:
     assert len(chosen) - 1 <= len({port for _, port in listening}) <= len(chosen)
 
 
-def test_the_state_is_its_owners_alone(stack: Running) -> None:
-    assert stack.folder.stat().st_mode & 0o777 == 0o700
-    for name in ("demo.json", "hospitals.json", "local.settings.json"):
-        assert (stack.folder / name).stat().st_mode & 0o777 == 0o600
+def test_the_demo_shows_the_chart_of_each_hospital_or_of_the_one_named(stack: Running) -> None:
+    code, shown, errors = run("demo", stack.folder)
+    assert (code, errors) == (0, ""), shown
+    assert all(f"{hospital.name} · {hospital.version.name}" in shown for hospital in HOSPITALS)
+    assert (shown.count("further pages of Observation"), shown.count("Ruth")) == (3, 3)
+    assert "none known" not in shown
+    for name in ("r4", "northgate"):
+        code, shown, errors = run("demo", stack.folder, "--tenant", name)
+        assert (code, errors, "Northgate" in shown, "Lakeside" in shown) == (0, "", True, False)
 
 
-def test_the_demo_shows_the_chart_of_each_hospital(stack: Running) -> None:
-    done = subprocess.run(
-        command("demo", stack.folder),
-        cwd=PROJECT,
-        env=os.environ | {"COLUMNS": "160"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    for title in (
-        "Riverside General Hospital · DSTU2",
-        "Lakeside Medical Center · STU3",
-        "Northgate Children's Hospital · R4",
+def test_a_demo_or_a_start_that_cannot_be_fails_in_one_line(stack: Running, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"http://127.0.0.1:{server.getsockname()[1]}"
+    tenant = DemoTenant("t", "n", "r4", f"{silent}/r4")
+    (tmp_path / "stopped").mkdir()
+    demo_file.write(tmp_path / "stopped" / "demo.json", Demo(silent, "c", "s", (tenant,), None))
+    nobody = "Northgate Children's Hospital: search: there is no patient No Body"
+    taken = stack.demo.base_url.rpartition(":")[2]
+    for arguments, expected in (
+        (("demo", stack.folder, "--tenant", "r4", "--patient", "No", "Body"), nobody),
+        (("demo", tmp_path), "start it first: make run"),
+        (("demo", tmp_path / "stopped"), f"{silent} does not answer. Start it first: make run"),
+        (("run", stack.folder), "the local stack is running already"),
+        (("run", tmp_path, "--port", taken), f"port {taken} is taken: choose another with --port"),
     ):
-        assert title in done.stdout
-    assert done.stdout.count("further pages of Observation") == 3
-    assert done.stdout.count("Ruth") == 3
-    assert "none known" not in done.stdout
-
-
-@pytest.mark.parametrize("name", ["r4", "northgate"])
-def test_the_demo_visits_the_one_tenant_that_is_named(stack: Running, name: str) -> None:
-    done = subprocess.run(
-        command("demo", stack.folder, "--tenant", name),
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Northgate" in done.stdout
-    assert "Lakeside" not in done.stdout
-
-
-def test_a_patient_who_is_not_there_fails_the_demo_in_one_line(stack: Running) -> None:
-    done = subprocess.run(
-        command("demo", stack.folder, "--tenant", "r4", "--patient", "No", "Body"),
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == "Error: Northgate Children's Hospital: search: there is no patient No Body\n"
+        code, _, errors = run(*arguments)
+        assert (code, errors.count("\n"), errors[: len(expected) + 7]) == (1, 1, f"Error: {expected}")
 
 
 def test_a_tenants_token_opens_no_other_tenants_base(stack: Running) -> None:
-    token = stack.token(stack.tenant("r4").tenant_id).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
-    assert requests.get(f"{stack.tenant('r4').base}/Patient/1001", headers=headers, timeout=30).status_code == 200
-    for version in ("dstu2", "stu3"):
-        answer = requests.get(f"{stack.tenant(version).base}/Patient/1001", headers=headers, timeout=30)
-        assert answer.status_code == 404
-        assert answer.json()["resourceType"] == "OperationOutcome"
-
-
-def test_a_second_start_on_the_same_state_is_refused_in_one_line(stack: Running) -> None:
-    done = subprocess.run(
-        command("run", stack.folder), cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: the local stack is running already")
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_functions_port_that_is_taken_is_refused_in_one_line(stack: Running, tmp_path: Path) -> None:
-    taken = stack.demo.base_url.rpartition(":")[2]
-    done = subprocess.run(
-        command("run", tmp_path, "--port", taken), cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"Error: port {taken} is taken: choose another with --port")
-    assert done.stderr.count("\n") == 1
+    own, *others = reversed(stack.demo.tenants)
+    headers = {"Authorization": f"Bearer {stack.token(own.tenant_id).json()['access_token']}"}
+    assert requests.get(f"{own.base}/Patient/1001", headers=headers, timeout=30).status_code == 200
+    for other in others:
+        response = requests.get(f"{other.base}/Patient/1001", headers=headers, timeout=30)
+        assert (response.status_code, response.json()["resourceType"]) == (404, "OperationOutcome")
 
 
 async def test_a_stop_leaves_nothing_behind_and_a_restart_keeps_what_was_there(tmp_path: Path) -> None:

@@ -1,13 +1,8 @@
-"""Charts made of the hospitals' own resources, and what the demo says when it fails."""
+"""Charts made of the hospitals' own resources."""
 
 import io
-import json
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,8 +16,8 @@ from app.render import render, sparkline
 from local.hospitals.hospital import HOSPITALS, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.resources import resources
 
-PROJECT = Path(__file__).parents[2]
 TODAY = date(2026, 6, 15)
+EMPTY = Chart("", "", "", "", "", "", "", (), (), (), (), (), ())
 VERSIONS = [hospital.version for hospital in HOSPITALS]
 
 
@@ -64,24 +59,13 @@ def test_a_chart_is_shown_whole() -> None:
 
 
 def test_what_is_not_there_is_named() -> None:
-    empty = Chart("", "", "", "", "", "", "", (), (), (), (), (), ())
-    assert empty.missing() == [
-        "name",
-        "gender",
-        "date of birth",
-        "MRN",
-        "last known location",
-        "vital signs",
-        "problems",
-        "medications",
-        "encounters",
-        "coverage",
-    ]
+    needed = "name, gender, date of birth, MRN, last known location, vital signs, problems, medications, encounters"
+    assert ", ".join(EMPTY.missing()) == f"{needed}, coverage"
 
 
 @pytest.mark.parametrize(("born", "age"), [("2020-06-15", 6), ("2020-06-16", 5), ("2025-12-31", 0)])
 def test_an_age_is_in_whole_years(born: str, age: int) -> None:
-    assert Chart("", "", "", born, "", "", "", (), (), (), (), (), ()).age(TODAY) == age
+    assert replace(EMPTY, born=born).age(TODAY) == age
 
 
 @given(st.lists(st.floats(-1000, 1000), min_size=1))
@@ -92,23 +76,3 @@ def test_a_sparkline_has_a_bar_for_each_value_in_their_order(values: list[float]
     assert by_value == sorted(by_value)
     if min(values) < max(values):
         assert {"▁", "█"} <= set(bars)
-
-
-def demo(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "local", "demo", "--folder", str(folder)]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
-
-
-def test_without_a_stack_the_demo_says_how_to_start_one(tmp_path: Path) -> None:
-    done = demo(tmp_path)
-    assert (done.returncode, done.stderr) == (1, "Error: start it first: make run\n")
-
-
-def test_when_the_stack_has_stopped_the_demo_says_how_to_start_it(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        base = f"http://127.0.0.1:{server.getsockname()[1]}"
-    tenant = {"tenant_id": "t", "name": "n", "version": "r4", "base": f"{base}/r4"}
-    content = {"base_url": base, "client_id": "c", "client_secret": "s", "tenants": [tenant], "portal_url": None}
-    (tmp_path / "demo.json").write_text(json.dumps(content))
-    done = demo(tmp_path)
-    assert (done.returncode, done.stderr) == (1, f"Error: {base} does not answer. Start it first: make run\n")

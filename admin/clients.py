@@ -11,8 +11,7 @@ import click
 from admin.command import confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
-from shared.directory.provider import RowError
-from shared.directory.refusals import Refusal, UnknownClient
+from shared.directory.errors import Refusal, RowError, UnknownClient
 
 if TYPE_CHECKING:
     from shared.directory.client import Client

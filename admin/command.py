@@ -12,10 +12,9 @@ import click
 
 from admin.output import Output, printable
 from admin.session import Session, open_session, read_settings
-from shared.directory.provider import RowError
-from shared.directory.refusals import Refusal
+from shared.directory.errors import Refusal, RowError
 from shared.settings import SettingError
-from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
+from shared.stores.errors import StoreConflict, StoreUnavailable
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,8 +79,6 @@ def _advice(error: Exception, *, local: bool) -> str:
     """What a person can do, where the error itself does not say."""
     if isinstance(error, SettingError):
         return "" if local else " (for the stack on this machine add --local)"
-    if isinstance(error, StoreConflict) and not isinstance(error, SecretNameHeld):
-        return ": look at it again, and repeat"
     if isinstance(error, StoreUnavailable) and not _says_what_to_do(error):
         return f": {_LOCAL_ADVICE if local else _AZURE_ADVICE}"
     return ""

@@ -19,9 +19,11 @@ from admin.keys import key_states
 from admin.output import Output
 from admin.session import Session, open_session, read_environment
 from admin.tenants import kebab_case
-from shared.directory.provider import Provider, RowError
-from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_version
+from shared.directory.errors import RowError
+from shared.directory.provider import Provider
+from shared.directory.tenant_columns import COLUMNS, KEY_COLUMNS
+from shared.directory.tenant_row import parse_version
+from shared.directory.typed_text import parse_tenant_id
 from shared.settings import SettingError, Settings
 from shared.stores.errors import StoreConflict, StoreUnavailable
 
@@ -327,13 +329,15 @@ async def _client_secrets(session: Session, held: Mapping[str, "SecretVersion"])
             known.add(name)
             who = f"secret {secret.id} of client {client_id}"
             delete = f"./gateway client delete-secret {client_id} {secret.id}"
-            if name not in held:
-                yield Finding(State.WARN, "secrets", f"{who} has no hash in the vault: it does not work", delete)
+            stored = held.get(name)
+            if stored is None or not stored.enabled:
+                problem = "has no hash in the vault" if stored is None else "is disabled in the vault"
+                yield Finding(State.WARN, "secrets", f"{who} {problem}: it does not work", delete)
                 continue
-            expiries = [expires for expires in (secret.expires, held[name].expires) if expires is not None]
-            if expiries and now < min(expiries) < now + _SOON:
+            expires = secret.expires_with(stored)
+            if expires is not None and now < expires < now + _SOON:
                 fix = f"./gateway client add-secret {client_id}, move the app to it, {delete}"
-                yield Finding(State.WARN, "secrets", f"{who} expires in {_days(min(expiries) - now)}", fix)
+                yield Finding(State.WARN, "secrets", f"{who} expires in {_days(expires - now)}", fix)
     for name in sorted(held.keys() - known):
         found = _HASH_NAME.fullmatch(name)
         if found is not None:

@@ -7,7 +7,7 @@ import click
 from admin.command import confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
-from shared.directory.refusals import Refusal
+from shared.directory.errors import Refusal
 
 _KID = "9b1f0c3e5a7d4f6e8c2b1a0d9e8f7c6b"
 

@@ -14,7 +14,7 @@ import click
 
 from admin.command import GlobalOptions, examples, global_options
 from admin.finding import Finding, Findings, State
-from shared.directory.text_file import decoded
+from shared.directory.typed_text import decoded
 from shared.settings import is_loopback
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ import click
 from admin.command import examples, with_session
 from admin.output import Fields
 from admin.session import Session
-from shared.directory.provider import RowError
-from shared.directory.refusals import Refusal
+from shared.directory.errors import Refusal, RowError
 from shared.stores.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from shared.directory.tenant_import import PlannedRow, TenantImport
+    from shared.directory.tenant_csv import PlannedRow, TenantImport
 
 
 @click.command(
@@ -36,7 +35,7 @@ async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replac
     a file. Columns that the file does not have stay as they are, empty cells empty them. All lines are checked before
     one is written. An import that was interrupted is finished by running it again.
     """
-    from shared.directory.tenant_import import TenantImport
+    from shared.directory.tenant_csv import TenantImport
 
     tenants = TenantImport(session.tenants)
     plan = await tenants.plan(file.read())

@@ -1,7 +1,8 @@
 """`tenant ...`: which FHIR server belongs to a hospital: a row of the table `Tenants` for each FHIR version."""
 
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
 
 import click
@@ -9,48 +10,16 @@ import click
 from admin.command import confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
-from shared.directory.provider import AuthKind, Provider, RowError
-from shared.directory.refusals import InvalidTenantId, Refusal
-from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import COLUMNS
-from shared.directory.text_file import credential, decoded
+from shared.directory.errors import InvalidTenantId, Refusal, RowError
+from shared.directory.provider import AuthKind, Provider
+from shared.directory.tenant_columns import ALL_COLUMNS, Column
+from shared.directory.typed_text import credential, decoded, parse_tenant_id
 from shared.fhir.versions import FhirVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
-_MOST_SECRET_BYTES = 25 * 1024  # of Key Vault
-
-COLUMN_HELP: Mapping[str, tuple[str, str]] = {
-    "BaseUrl": ("URL", "The server's FHIR base, such as https://fhir.example.com/stu3."),
-    "Name": ("TEXT", "What people call the hospital, such as 'Riverside Hospital'."),
-    "Enabled": ("true|false", "Whether the gateway serves this row; true unless given."),
-    "Auth": (
-        "KIND",
-        "How the gateway authenticates: none (the default), basic, header, client_secret_post, client_secret_basic, "
-        "entra, managed_identity, private_key_jwt, redox_legacy or mtls.",
-    ),
-    "AuthTokenUrl": ("URL", "Where access tokens come from, such as https://auth.example.com/oauth2/token."),
-    "AuthClientId": ("TEXT", "The gateway's client ID, user name or API key there."),
-    "AuthScope": ("TEXT", "The scope to ask for, such as 'system/*.read'."),
-    "AuthHeader": ("NAME", "For --auth header: the header's name, such as Ocp-Apim-Subscription-Key."),
-    "AuthSecret": ("NAME", "The name of the Key Vault secret with the credential, such as riverside-fhir."),
-    "AuthKeyId": ("TEXT", "For --auth private_key_jwt: the kid under which the provider knows the public key."),
-    "AuthCertificate": ("NAME", "The name of the Key Vault secret with a client certificate and its key (PEM)."),
-    "ExtraHeaders": ("JSON", """Headers of every request, such as '{"Redox-Source-Id": "..."}'; never credentials."""),
-    "Batch": ("native|split", "Whether the server does batches itself (the default) or the gateway takes them apart."),
-    "Search": ("get|post", "Whether searches go up as they come (the default), or those by GET as POST _search."),
-    "Total": ("accurate", "Has every search ask for _total=accurate, for servers that count only then."),
-    "PageOrigins": (
-        "URL,URL",
-        "Origins besides the base URL's that further pages may come from, such as https://pages.example.com.",
-    ),
-    "Access": ("read|write", "What is let through: reads and searches (the default), or changes too."),
-    "Types": ("TYPE,TYPE", "The resource types let through, such as Patient,Observation; the interface's by default."),
-    "Operations": ("TYPE/$NAME,...", "The operations let through, such as 'Patient/$everything'; none by default."),
-    "TimeoutSeconds": ("SECONDS", "How long a request may take, such as 2 or 12.5."),
-    "MaxConcurrent": ("NUMBER", "How many requests may be under way at once on an instance, such as 64."),
-}
+_MAX_SECRET_BYTES = 25 * 1024  # of Key Vault
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> FhirVersion | None:
@@ -67,10 +36,18 @@ def _row_arguments(function: F) -> F:
 
 
 def _column_options(function: F) -> F:
-    for column in reversed(COLUMNS):
-        metavar, text = COLUMN_HELP[column]
-        function = click.option(f"--{kebab_case(column)}", column, metavar=metavar, help=text)(function)
+    for column in reversed(ALL_COLUMNS):
+        metavar = f"<{column.type or 'choice'}>"
+        option = click.option(f"--{kebab_case(column.name)}", column.name, metavar=metavar, help=_column_help(column))
+        function = option(function)
     return function
+
+
+def _column_help(column: Column) -> str:
+    """The column's help, with its values or an example as a shell takes it."""
+    if not column.choices:
+        return f"{column.help} Such as {shlex.quote(column.example)}."
+    return f"{column.help} One of {column.takes}{column.default and f'; {column.default} by default'}."
 
 
 def kebab_case(column: str) -> str:
@@ -210,13 +187,13 @@ async def _store_secret(session: Session, provider: Provider, value: str) -> Non
 
 def _secret_value(file: BinaryIO) -> str:
     """The credential in a file."""
-    content = file.read(2 * _MOST_SECRET_BYTES)
+    content = file.read(2 * _MAX_SECRET_BYTES)
     try:
         value = credential(decoded(content))
     except UnicodeDecodeError:
         raise Refusal("--secret-value-from: a credential is text in UTF-8 (a certificate and key: PEM)") from None
-    if not 1 <= len(value.encode()) <= _MOST_SECRET_BYTES:
-        raise Refusal(f"--secret-value-from: a credential has 1 to {_MOST_SECRET_BYTES} bytes")
+    if not 1 <= len(value.encode()) <= _MAX_SECRET_BYTES:
+        raise Refusal(f"--secret-value-from: a credential has 1 to {_MAX_SECRET_BYTES} bytes")
     return value
 
 

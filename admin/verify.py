@@ -12,9 +12,9 @@ import click
 from admin.command import GlobalOptions, examples, with_session
 from admin.output import Fields, printable
 from admin.session import Session
-from shared.directory.provider import Provider, RowError
-from shared.directory.refusals import InvalidTenantId, Refusal
-from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.errors import InvalidTenantId, Refusal, RowError
+from shared.directory.provider import Provider
+from shared.directory.typed_text import parse_tenant_id
 from shared.fhir.versions import FhirVersion
 from shared.stores.errors import StoreUnavailable
 

@@ -14,11 +14,9 @@ from local.demo_file import Demo
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.statement import TOKEN_PATH
 from local.vault import secret_file
-from shared.directory.client import vault_name
+from shared.directory.client import matches, secret_id_of, vault_name
 from shared.directory.client_registry import ClientRegistry
-from shared.directory.client_secret import matches, secret_id_of
-from shared.directory.provider import RowError
-from shared.directory.refusals import UnknownClient
+from shared.directory.errors import RowError, UnknownClient
 from shared.directory.tenant_registry import TenantRegistry
 from shared.oauth.signing_keys import SECRET_NAME, rotate
 from shared.settings import Settings
@@ -150,7 +148,7 @@ async def _works(clients: ClientRegistry, vault: Vault, known: Demo) -> bool:
         client = await clients.get(known.client_id)
     except (UnknownClient, RowError):
         return False
-    if not client.has_secret(secret_id):
+    if client.live_secret(secret_id) is None:
         return False
     stored = await vault.get(vault_name(client.id, secret_id))
     return stored is not None and matches(known.client_secret, stored.value, stored.tags)

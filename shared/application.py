@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from azure.data.tables.aio import TableServiceClient
 
     from shared.audit import AuditLog
-    from shared.directory.clients import Clients
-    from shared.directory.tenants import Tenants
+    from shared.directory.client_cache import ClientCache
+    from shared.directory.tenant_cache import TenantCache
     from shared.directory.usage import Usage
     from shared.gateway import Gateway
     from shared.health import HealthEndpoint
@@ -115,20 +115,20 @@ class Application:
         return Vault(self.settings)
 
     @cached_property
-    def clients(self) -> "Clients":
+    def clients(self) -> "ClientCache":
         """The directory of clients."""
-        from shared.directory.clients import Clients
+        from shared.directory.client_cache import ClientCache
         from shared.stores.tables import CLIENTS
 
-        return Clients(self._table(CLIENTS), self.vault, self.settings)
+        return ClientCache(self._table(CLIENTS), self.vault, self.settings)
 
     @cached_property
-    def tenants(self) -> "Tenants":
+    def tenants(self) -> "TenantCache":
         """The directory of tenants."""
-        from shared.directory.tenants import Tenants
+        from shared.directory.tenant_cache import TenantCache
         from shared.stores.tables import TENANTS
 
-        return Tenants(self._table(TENANTS), self.settings)
+        return TenantCache(self._table(TENANTS), self.settings)
 
     @cached_property
     def signing_keys(self) -> "SigningKeys":

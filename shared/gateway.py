@@ -8,9 +8,10 @@ from functools import partial
 
 from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
-from shared.directory.clients import Clients
-from shared.directory.provider import Provider, RowError
-from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
+from shared.directory.client_cache import ClientCache
+from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
+from shared.directory.provider import Provider
+from shared.directory.tenant_cache import TenantCache
 from shared.fhir.batch import BatchEntry, RefusedEntry
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import BUNDLES, WITH_RESOURCE, Interaction, InteractionKind, parse
@@ -21,8 +22,7 @@ from shared.fhir.policy import authorize
 from shared.fhir.rewriting import rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
-from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
-from shared.oauth.bearer import bearer_token, invalid_token
+from shared.oauth.access_token import AccessTokens, Grant, InvalidToken, bearer_token, invalid_token
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.upstream.batch import send_batch
@@ -46,8 +46,8 @@ class Gateway:
         self,
         settings: Settings,
         tokens: AccessTokens,
-        clients: Clients,
-        tenants: Tenants,
+        clients: ClientCache,
+        tenants: TenantCache,
         provider_client: ProviderClient,
         handles: PageHandles,
         audit: AuditLog,

@@ -1,16 +1,23 @@
-"""A client: the application that asks for tokens, with the secrets it may use and the tenants it may reach."""
+"""A client: the application that asks for tokens, with the secrets it may use and the tenants it may reach.
 
+A secret reads `<secret_id>.<43 characters of base64url>`: its id leads to the one Key Vault secret with its hash. It
+has 256 random bits, so that a plain SHA-256 is all that need be stored.
+"""
+
+import hashlib
+import hmac
 import re
-from collections.abc import Iterable
+import secrets
+import string
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.directory.columns import canonical, column_text, flag, unknown_column
-from shared.directory.provider import RowError
-from shared.directory.tenant_id import parse_tenant_id
-from shared.stores.tables import Row
+from shared.directory.errors import RowError
+from shared.directory.typed_text import canonical, column_text, flag, parse_tenant_id, unknown_column
+from shared.stores.tables import CLIENTS, Row
+from shared.stores.vault import SecretVersion
 
-TABLE = "Clients"
 CLIENT_ROW = "client"
 SECRET_ROW_PREFIX = "secret-"
 _KEY_COLUMNS = frozenset({"PartitionKey", "RowKey", "Timestamp"})
@@ -21,6 +28,10 @@ _SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint"}
 # no two pairs make the same name; capitals are out because Key Vault does not tell them apart.
 CLIENT_ID = re.compile(r"[0-9a-z]([0-9a-z-]{0,62}[0-9a-z])?")
 SECRET_ID = re.compile(r"[0-9a-z]{1,32}")
+ALGORITHM_TAG = {"algorithm": "sha256"}
+_ID_ALPHABET = string.ascii_lowercase + string.digits
+_ID_LENGTH = 10
+_HINT_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,18 @@ class ClientSecret:
     created: datetime | None
     expires: datetime | None
     hint: str
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether the table does not call the secret expired: all that can be known of it without Key Vault."""
+        return self.expires is None or now < self.expires
+
+    def expires_with(self, stored: SecretVersion) -> datetime | None:
+        """When the secret ends, by its row or by Key Vault, which has its hash; None for never."""
+        return min((time for time in (self.expires, stored.expires) if time is not None), default=None)
+
+    def authenticates(self, stored: SecretVersion, now: datetime) -> bool:
+        """Whether the secret is good: Key Vault has its hash enabled, and neither the hash nor the row is expired."""
+        return self.is_live(now) and stored.usable(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +76,44 @@ class Client:
         """Whether the client may ask for tokens for this tenant."""
         return self.tenants is None or tenant in self.tenants
 
-    def has_secret(self, secret_id: str) -> bool:
-        """Whether the client has a secret of this id that the table does not call expired."""
+    @property
+    def live_secrets(self) -> tuple[ClientSecret, ...]:
+        """The secrets that the table does not call expired."""
         now = datetime.now(UTC)
-        return any(s.id == secret_id and (s.expires is None or now < s.expires) for s in self.secrets)
+        return tuple(secret for secret in self.secrets if secret.is_live(now))
+
+    def live_secret(self, secret_id: str) -> ClientSecret | None:
+        """The one of `live_secrets` with this id."""
+        return next((secret for secret in self.live_secrets if secret.id == secret_id), None)
+
+
+def new_client_secret() -> str:
+    """A new secret; whoever asked for it is the only one who ever sees it."""
+    secret_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+    return f"{secret_id}.{secrets.token_urlsafe(32)}"
+
+
+def secret_id_of(client_secret: str) -> str:
+    """The part before the dot; "" when there is no dot."""
+    secret_id, dot, _ = client_secret.partition(".")
+    return secret_id if dot else ""
+
+
+def hint_of(client_secret: str) -> str:
+    """The last characters, by which a person tells secrets apart."""
+    return client_secret[-_HINT_LENGTH:]
+
+
+def hash_of(client_secret: str) -> str:
+    """What is stored: the hex SHA-256 of the whole secret."""
+    return hashlib.sha256(client_secret.encode()).hexdigest()
+
+
+def matches(client_secret: str, stored: str, tags: Mapping[str, str]) -> bool:
+    """Whether the secret has the stored hash, in constant time; never for a hash of another algorithm."""
+    return tags.get("algorithm") == ALGORITHM_TAG["algorithm"] and hmac.compare_digest(
+        hash_of(client_secret).encode(), stored.encode()
+    )
 
 
 def vault_name(client_id: str, secret_id: str) -> str:
@@ -99,7 +156,7 @@ def _secret(row: Row, secret_id: str) -> ClientSecret:
 
 
 def _error(row: Row, column: str, problem: str) -> RowError:
-    return RowError(TABLE, (str(row["PartitionKey"]), str(row["RowKey"])), column, problem)
+    return RowError(CLIENTS, (str(row["PartitionKey"]), str(row["RowKey"])), column, problem)
 
 
 def _refuse_unknown(row: Row, columns: frozenset[str]) -> None:

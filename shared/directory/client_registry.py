@@ -8,28 +8,30 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from shared.directory.client import (
+    ALGORITHM_TAG,
     CLIENT_COLUMNS,
     CLIENT_ID,
     CLIENT_ROW,
     SECRET_ID,
     SECRET_ROW_PREFIX,
     Client,
+    hash_of,
+    hint_of,
+    new_client_secret,
     parse_client,
+    secret_id_of,
     vault_name,
 )
-from shared.directory.client_secret import ALGORITHM_TAG, hash_of, hint_of, new_client_secret, secret_id_of
-from shared.directory.columns import canonical
-from shared.directory.provider import RowError
-from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
-from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.errors import InvalidClientValue, InvalidTenantId, RowError, TooManySecrets, UnknownClient
+from shared.directory.typed_text import canonical, parse_tenant_id
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import Row, Table, etag_of
 from shared.stores.vault import Vault
 
-MOST_LIVE_SECRETS = 5
+MAX_LIVE_SECRETS = 5
 ALL_TENANTS = "*"
-_MOST_TENANTS = 800  # a column holds 32 Ki characters
-_MOST_CHARACTERS = 200
+_MAX_TENANTS = 800  # a column holds 32 Ki characters
+_MAX_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,8 @@ class ClientRegistry:
         client = parse_client(rows)
         if client is None:
             raise UnknownClient(client_id)
-        now = datetime.now(UTC)
-        if sum(secret.expires is None or now < secret.expires for secret in client.secrets) >= MOST_LIVE_SECRETS:
-            raise TooManySecrets(MOST_LIVE_SECRETS)
+        if len(client.live_secrets) >= MAX_LIVE_SECRETS:
+            raise TooManySecrets(MAX_LIVE_SECRETS)
         counted = next(row for row in rows if row["RowKey"] == CLIENT_ROW)
         return await self._new_secret(client_id, expires, unchanged=counted)
 
@@ -163,7 +164,7 @@ class ClientRegistry:
         """
         now = datetime.now(UTC)
         if expires is not None and expires <= now:
-            raise InvalidClient("the secret would have expired already: give a time to come")
+            raise InvalidClientValue("the secret would have expired already: give a time to come")
         client_secret = new_client_secret()
         secret_id = secret_id_of(client_secret)
         row = {"PartitionKey": client_id, "RowKey": SECRET_ROW_PREFIX + secret_id, "Created": now}
@@ -192,8 +193,8 @@ class ClientRegistry:
 
 def _text(what: str, value: str) -> str:
     text = value.strip()
-    if not text or len(text) > _MOST_CHARACTERS or not text.isprintable():
-        raise InvalidClient(f"a client's {what} is 1 to {_MOST_CHARACTERS} printable characters")
+    if not text or len(text) > _MAX_CHARACTERS or not text.isprintable():
+        raise InvalidClientValue(f"a client's {what} is 1 to {_MAX_CHARACTERS} printable characters")
     return text
 
 
@@ -203,8 +204,8 @@ def _tenants(tenants: str | Iterable[str]) -> str:
     names = [name for item in items if (name := item.strip())]
     if names == [ALL_TENANTS]:
         return ALL_TENANTS
-    if len(names) > _MOST_TENANTS:
-        raise InvalidClient(f"a client can name {_MOST_TENANTS} tenants, or * for all")
+    if len(names) > _MAX_TENANTS:
+        raise InvalidClientValue(f"a client can name {_MAX_TENANTS} tenants, or * for all")
     ids: dict[str, None] = {}
     for name in names:
         tenant = parse_tenant_id(name)

@@ -95,19 +95,3 @@ class Provider:
         `ExtraHeaders` count as that too: there are servers that tell their customers apart by one.
         """
         return hashlib.sha256(repr((self.base_url, self.auth, self.extra_headers)).encode()).hexdigest()[:32]
-
-
-class RowError(Exception):
-    """A row of a table can't be used. The message names table, row and column, and never shows the value.
-
-    A person typed keys and column names, so they are made printable and short.
-    """
-
-    def __init__(self, table: str, row: tuple[str, str], column: str, problem: str) -> None:
-        self.column = _shown(column)
-        self.problem = problem
-        super().__init__(f"table {table}, row ({_shown(row[0])}, {_shown(row[1])}), column {self.column}: {problem}")
-
-
-def _shown(name: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in name[:64])

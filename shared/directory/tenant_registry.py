@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.directory.columns import canonical, column_text
-from shared.directory.provider import Provider, RowError
-from shared.directory.refusals import InvalidTenantId
-from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, TABLE, parse_provider, parse_version
+from shared.directory.errors import InvalidTenantId, RowError
+from shared.directory.provider import Provider
+from shared.directory.tenant_columns import COLUMNS, KEY_COLUMNS
+from shared.directory.tenant_row import parse_provider, parse_version
+from shared.directory.typed_text import canonical, column_text, parse_tenant_id
 from shared.fhir.versions import FhirVersion
-from shared.stores.tables import Row, Table, etag_of
+from shared.stores.tables import TENANTS, Row, Table, etag_of
 
 RowKey = tuple[str, str]
 RowMeaning = tuple[str, FhirVersion]
@@ -145,7 +145,7 @@ def by_meaning(rows: Iterable[Row]) -> Mapping[RowMeaning, Sequence[Row]]:
 def _only(rows: Sequence[Row]) -> Row | None:
     if len(rows) > 1:
         version = str(rows[1]["RowKey"]).strip().lower()
-        raise RowError(TABLE, _key(rows[1]), "RowKey", f"is the tenant's second row for {version}: remove one")
+        raise RowError(TENANTS, _key(rows[1]), "RowKey", f"is the tenant's second row for {version}: remove one")
     return rows[0] if rows else None
 
 

@@ -2,14 +2,21 @@
 
 import json
 import re
-from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from shared.directory.columns import canonical, column_text, flag, is_text, unknown_column
-from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, RowError, SearchMethod
-from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.errors import RowError
+from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, SearchMethod
+from shared.directory.tenant_columns import (
+    AUTH_COLUMNS,
+    COLUMNS,
+    DEFAULT_MAX_CONCURRENT,
+    KEY_COLUMNS,
+    MUTUAL_TLS,
+    TABLE,
+)
+from shared.directory.typed_text import canonical, column_text, flag, is_text, parse_tenant_id, unknown_column
 from shared.fhir.interface import types as interface_types
 from shared.fhir.versions import FhirVersion
 from shared.settings import is_loopback
@@ -17,32 +24,6 @@ from shared.settings import is_loopback
 if TYPE_CHECKING:  # the command line's --help does without the Azure SDKs
     from shared.stores.tables import Row
 
-TABLE = "Tenants"
-KEY_COLUMNS = ("PartitionKey", "RowKey")
-COLUMNS = (
-    "BaseUrl",
-    "Name",
-    "Enabled",
-    "Auth",
-    "AuthTokenUrl",
-    "AuthClientId",
-    "AuthScope",
-    "AuthHeader",
-    "AuthSecret",
-    "AuthKeyId",
-    "AuthCertificate",
-    "ExtraHeaders",
-    "Batch",
-    "Search",
-    "Total",
-    "PageOrigins",
-    "Access",
-    "Types",
-    "Operations",
-    "TimeoutSeconds",
-    "MaxConcurrent",
-)
-DEFAULT_MAX_CONCURRENT = 512
 _STORE_COLUMNS = {*KEY_COLUMNS, "Timestamp", "etag"}
 
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
@@ -56,45 +37,11 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of an argum
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key")
 _MANAGED_HEADERS = frozenset(
-    {
-        "accept",
-        "accept-encoding",
-        "authorization",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
+    "accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host "  # noqa: SIM905
+    "keep-alive te trailer transfer-encoding upgrade".split()
 )
-
-# What may stand in the column Auth; the Auth* columns it cannot do without, and those it may have besides.
-_MUTUAL_TLS = "mtls"
 _AZURE_FHIR = ".azurehealthcareapis.com"
 _AUDIENCE = re.compile(r"https://([A-Za-z0-9.-]+)(?:/[A-Za-z0-9._~/-]*)?")
-_AUTH_COLUMNS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    kind: (frozenset(required.split()), frozenset(optional.split()))
-    for kind, required, optional in (
-        (AuthKind.NONE.value, "", "AuthCertificate"),
-        (AuthKind.BASIC.value, "AuthSecret", "AuthClientId AuthCertificate"),
-        (AuthKind.HEADER.value, "AuthHeader AuthSecret", "AuthCertificate"),
-        (AuthKind.CLIENT_SECRET_POST.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthScope AuthCertificate"),
-        (AuthKind.CLIENT_SECRET_BASIC.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthScope AuthCertificate"),
-        (AuthKind.ENTRA.value, "AuthClientId AuthSecret", "AuthTokenUrl AuthScope AuthCertificate"),
-        (AuthKind.MANAGED_IDENTITY.value, "", "AuthClientId AuthScope AuthCertificate"),
-        (AuthKind.PRIVATE_KEY_JWT.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthScope AuthKeyId AuthCertificate"),
-        (AuthKind.REDOX_LEGACY.value, "AuthTokenUrl AuthClientId AuthSecret", "AuthCertificate"),
-        (_MUTUAL_TLS, "AuthSecret", ""),
-    )
-}
-
 _E = TypeVar("_E", bound=Enum)
 
 
@@ -198,15 +145,15 @@ class _RowReader:
 
     def _auth(self) -> ProviderAuth:
         name = self._text("Auth").lower() or AuthKind.NONE.value
-        if name not in _AUTH_COLUMNS:
-            raise self._error("Auth", f"must be one of {', '.join(_AUTH_COLUMNS)}")
-        required, optional = _AUTH_COLUMNS[name]
+        if name not in AUTH_COLUMNS:
+            raise self._error("Auth", f"must be one of {', '.join(AUTH_COLUMNS)}")
+        required, optional = AUTH_COLUMNS[name]
         for column in COLUMNS:
             if column in required and not self._text(column):
                 raise self._error(column, f"is needed by Auth={name}")
             if column.startswith("Auth") and column not in required | optional | {"Auth"} and self._text(column):
                 raise self._error(column, f"is not used by Auth={name}: empty it, or set Auth")
-        if name == _MUTUAL_TLS:
+        if name == MUTUAL_TLS:
             return ProviderAuth(certificate=self._secret_name("AuthSecret"))
         header = self._text("AuthHeader")
         if header and not _TOKEN.fullmatch(header):

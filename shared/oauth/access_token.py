@@ -1,6 +1,7 @@
-"""Access tokens: signed JWTs with the tenant in their scope (RFC 9068), issued and verified."""
+"""Access tokens: signed JWTs with the tenant in their scope (RFC 9068), sent as bearer tokens (RFC 6750)."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,6 +12,7 @@ from cachetools import LRUCache
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
 
+from shared.fhir.errors import FhirError
 from shared.fhir.scopes import Scope, parse_scope
 from shared.oauth.signing_keys import ALGORITHM, SigningKey, SigningKeys
 from shared.settings import Settings
@@ -20,6 +22,8 @@ _LEEWAY_SECONDS = 5
 _MAX_LENGTH = 4096
 _REQUIRED = ["iss", "aud", "sub", "client_id", "iat", "exp", "jti", "scope", "sid"]
 _REMEMBERED = 20_000
+_CHALLENGE = 'Bearer realm="fhir"'
+_HEADER = "Authorization: Bearer [token]"
 _ES256 = ECAlgorithm(ECAlgorithm.SHA256)
 
 
@@ -110,6 +114,30 @@ class AccessTokens:
         return kid, claims["exp"] + _LEEWAY_SECONDS, _grant(claims)
 
 
+def bearer_token(headers: Mapping[str, str]) -> str:
+    """The token in the header `authorization`, and nowhere else: `Authorization: Bearer eyJhbGciOiJFUzI1NiIs...`.
+
+    Raises FhirError (section 3): 401 without an error code when there are no credentials or others than a token, 401
+    invalid_token for a JWT that `Bearer` does not stand before, 400 invalid_request when the header is not one token.
+    """
+    authorization = headers.get("authorization", "").strip()
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        if authorization.count(".") == 2:
+            raise _refused(401, "login", "invalid_token", f"The token must be sent as {_HEADER}.")
+        diagnostics = f"Get a token at the token URL of the statement, and send it as {_HEADER}."
+        raise FhirError(401, "login", diagnostics, {"WWW-Authenticate": _CHALLENGE})
+    token = token.strip()
+    if not token or " " in token or "," in token:
+        raise _refused(400, "invalid", "invalid_request", "The Authorization header must hold one bearer token.")
+    return token
+
+
+def invalid_token() -> FhirError:
+    """The token is malformed, expired or revoked; which of these is not told."""
+    return _refused(401, "login", "invalid_token", "The access token is not valid. Get a new one.")
+
+
 def _signed(claims: dict[str, object], key: SigningKey) -> str:
     """The claims as a JWS in its compact serialization (RFC 7515 section 7.1).
 
@@ -136,3 +164,8 @@ def _grant(claims: dict[str, object]) -> Grant:
     if len(scopes) != len(names):
         raise InvalidToken
     return Grant(client_id, secret_id, tenant, scopes)
+
+
+def _refused(status: int, code: str, error: str, diagnostics: str) -> FhirError:
+    challenge = f'{_CHALLENGE}, error="{error}", error_description="{diagnostics}"'
+    return FhirError(status, code, diagnostics, {"WWW-Authenticate": challenge})

@@ -1,21 +1,97 @@
-"""Who is asking: client credentials against the directory, and a token's client against it again."""
+"""Client authentication (RFC 6749 section 2.3): credentials read from a request, and checked against the directory.
 
-from shared.directory.client import Client
-from shared.directory.client_secret import matches, secret_id_of
-from shared.directory.clients import Clients
-from shared.oauth.errors import InvalidClient
+A client sends its id and secret in exactly one way (section 2.3.1): in the body, or by HTTP Basic, each form-encoded:
+
+    Authorization: Basic base64(<client_id>:<client_secret>)
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from shared.directory.client import Client, matches, secret_id_of
+from shared.directory.client_cache import ClientCache
+from shared.oauth.errors import InvalidClient, InvalidRequest
+
+CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 
 
-async def authenticate(clients: Clients, client_id: str, client_secret: str) -> Client:
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A client's id and secret as a request sends them; nothing is known of them yet."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    @property
+    def secret_id(self) -> str:
+        """The id of the secret; "" when the secret has none."""
+        return secret_id_of(self.client_secret)
+
+
+def parse_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> Credentials:
+    """The credentials of a request with these headers and body parameters. Raises InvalidRequest or InvalidClient."""
+    client_id, client_secret = parameters.get("client_id"), parameters.get("client_secret")
+    basic = _authorization(headers)
+    assertion = "client_assertion" in parameters or "client_assertion_type" in parameters
+    if (basic is not None) + (client_secret is not None) + assertion > 1:
+        raise InvalidRequest("the client authenticates in more than one way")
+    if basic is not None:
+        credentials = _basic_credentials(basic)
+        if client_id not in (None, credentials.client_id):
+            raise InvalidRequest("client_id differs from the one in the Authorization header")
+        return credentials
+    if client_id is None or client_secret is None:
+        raise InvalidClient
+    return Credentials(client_id, client_secret)
+
+
+def claimed_client_id(headers: Mapping[str, str], parameters: Mapping[str, str]) -> str:
+    """The client that a refused request says it comes from, "" for none. It proves nothing. Raises OAuthError."""
+    basic = _authorization(headers)
+    return _basic_credentials(basic).client_id if basic else parameters.get("client_id", "")
+
+
+async def authenticate(clients: ClientCache, credentials: Credentials) -> Client:
     """The client these credentials belong to.
 
     Raises InvalidClient, the same for an unknown or disabled client and a wrong, expired, disabled or deleted secret;
     StoreUnavailable when the directory does not answer.
     """
-    found = await clients.secret(client_id, secret_id_of(client_secret))
+    found = await clients.secret(credentials.client_id, credentials.secret_id)
     if found is None:
         raise InvalidClient
     client, stored = found
-    if not matches(client_secret, stored.value, stored.tags):
+    if not matches(credentials.client_secret, stored.value, stored.tags):
         raise InvalidClient
     return client
+
+
+def form_decoded(text: str) -> str:
+    """One application/x-www-form-urlencoded name or value, decoded. Raises InvalidRequest."""
+    if "%" not in text and "+" not in text:
+        return text
+    try:
+        return unquote_to_bytes(text.replace("+", " ")).decode()
+    except UnicodeError:
+        raise InvalidRequest("a parameter is not UTF-8") from None
+
+
+def _authorization(headers: Mapping[str, str]) -> str | None:
+    """The header `authorization`; one that is empty, as some clients send it, counts as absent."""
+    return headers.get("authorization", "").strip() or None
+
+
+def _basic_credentials(authorization: str) -> Credentials:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise InvalidClient
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        raise InvalidClient from None
+    client_id, colon, secret = text.partition(":")
+    if not colon:
+        raise InvalidClient
+    return Credentials(form_decoded(client_id), form_decoded(secret))

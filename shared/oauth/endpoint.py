@@ -12,9 +12,8 @@ from dataclasses import replace
 import orjson
 
 from shared.audit import AuditLog
-from shared.directory.client_secret import secret_id_of
-from shared.directory.clients import Clients
-from shared.directory.tenants import Tenants
+from shared.directory.client_cache import ClientCache
+from shared.directory.tenant_cache import TenantCache
 from shared.directory.usage import Usage
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant
@@ -30,24 +29,23 @@ from shared.oauth.errors import (
     TemporarilyUnavailable,
     UnsupportedResponseType,
 )
-from shared.oauth.scope_request import parse_scope_request
 from shared.oauth.signing_keys import SigningKeys
-from shared.oauth.token_request import claimed_client_id, parse_token_request
+from shared.oauth.token_request import parse_scope_request, parse_token_request, requesting_client_id
 from shared.stores.errors import StoreUnavailable
 
-# Failed authentications are answered at whole steps of this time, so that the time tells nothing about what failed.
+# Failed authentications get their response at whole steps of this time, so that the time tells nothing of what failed.
 _REFUSAL_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
 
 
 class OAuthEndpoint:
-    """Answers everything below `oauth2/`; every refusal is an OAuth error in JSON."""
+    """Everything below `oauth2/`; every refusal is an OAuth error in JSON."""
 
     def __init__(
         self,
-        clients: Clients,
-        tenants: Tenants,
+        clients: ClientCache,
+        tenants: TenantCache,
         keys: SigningKeys,
         tokens: AccessTokens,
         usage: Usage,
@@ -61,10 +59,10 @@ class OAuthEndpoint:
         self._audit = audit
 
     async def __call__(self, request: Request) -> Response:
-        response = await self._answer(request)
+        response = await self._respond(request)
         return replace(response, body=b"") if request.method == "HEAD" else response
 
-    async def _answer(self, request: Request) -> Response:
+    async def _respond(self, request: Request) -> Response:
         began = time.monotonic()
         try:
             match request.path.strip("/").lower():
@@ -95,10 +93,10 @@ class OAuthEndpoint:
         client_id = secret_id = tenant = ""
         status, error = 500, ServerError.error
         try:
-            asked = parse_token_request(request)
-            client = await authenticate(self._clients, asked.client_id, asked.client_secret)
-            client_id, secret_id = client.id, secret_id_of(asked.client_secret)
-            scope = asked.scope.strip() or client.only_tenant or ""
+            token_request = parse_token_request(request)
+            client = await authenticate(self._clients, token_request.credentials)
+            client_id, secret_id = client.id, token_request.credentials.secret_id
+            scope = token_request.scope.strip() or client.only_tenant or ""
             tenant, scopes = parse_scope_request(scope)
             if not client.may_reach(tenant) or not await self._tenants.known(tenant):
                 raise InvalidScope("the scope must name one tenant that this client may reach")
@@ -107,9 +105,9 @@ class OAuthEndpoint:
             status, error = 200, ""
         except OAuthError as refused:
             status, error = refused.status, refused.error
-            # This answer waits; that of another refusal would tell by its time who is known.
+            # This response waits; that of another refusal would tell by its time who is known.
             if isinstance(refused, InvalidClient):
-                client_id = await self._known(claimed_client_id(request))
+                client_id = await self._known(requesting_client_id(request))
             raise
         except StoreUnavailable:
             status, error = TemporarilyUnavailable.status, TemporarilyUnavailable.error
@@ -125,14 +123,14 @@ class OAuthEndpoint:
                 milliseconds=(time.monotonic() - began) * 1000,
             )
         self._usage.used(client.id, secret_id)
-        answer = {
+        body = {
             "token_type": "Bearer",
             "access_token": token,
             "expires_in": lifetime,
-            # As it was asked for: requests-oauthlib takes a GUID in other letters for another scope, and fails.
+            # As it was sent: requests-oauthlib takes a GUID in other letters for another scope, and fails.
             "scope": " ".join(scope.split()),
         }
-        return Response(200, {"Content-Type": "application/json", **NO_STORE}, orjson.dumps(answer))
+        return Response(200, {"Content-Type": "application/json", **NO_STORE}, orjson.dumps(body))
 
     async def _known(self, client_id: str) -> str:
         """The id if it is a client's, else "": what else stands in its place may be a secret."""

@@ -1,70 +1,94 @@
-"""The token request (RFC 6749 sections 2.3.1, 3.2 and 4.4.2), parsed; nothing is checked against a store here."""
+"""The token request (RFC 6749 sections 3.2 and 4.4.2), parsed; nothing is checked against a store here."""
 
-import base64
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from urllib.parse import unquote_to_bytes
+from dataclasses import dataclass
 
+from shared.directory.typed_text import parse_tenant_id
+from shared.fhir.scopes import Scope, parse_scope
 from shared.message import Request
-from shared.oauth.errors import InvalidClient, InvalidRequest, LengthRequired, OAuthError, UnsupportedGrantType
+from shared.oauth.client_authentication import (
+    CREDENTIAL_PARAMETERS,
+    Credentials,
+    claimed_client_id,
+    form_decoded,
+    parse_credentials,
+)
+from shared.oauth.errors import InvalidRequest, InvalidScope, LengthRequired, OAuthError, UnsupportedGrantType
 
 MAX_BODY_BYTES = 16_384
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
-_PARAMETERS = frozenset(
-    {"grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope"}
-)
+_PARAMETERS = CREDENTIAL_PARAMETERS | {"grant_type", "scope"}
 # Microsoft's published sample of the app's token request spells it with a hyphen.
 _ALIASES = {"grant-type": "grant_type"}
 _VISIBLE = re.compile(r"[\x20-\x7e]*")  # RFC 6749 appendix A: VSCHAR
+_MAX_SCOPE_LENGTH = 1_500  # a token that holds it stays well below 4,096 characters
+_SEND_GUID = "send the tenant's GUID as the scope"
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """A well-formed request for client credentials. `scope` is "" when none was sent."""
 
-    client_id: str
-    client_secret: str = field(repr=False)
+    credentials: Credentials
     scope: str
 
 
 def parse_token_request(request: Request) -> TokenRequest:
     """The request's credentials and scope.
 
-    Takes a form or a JSON object; an empty parameter counts as absent and an unknown one is ignored (section 3.2).
+    Takes a form or a JSON object; an empty parameter counts as absent and an unknown one is ignored (section 3.2):
+    `grant_type=client_credentials&client_id=...&client_secret=...&scope=72f988bf-86f1-41af-91ab-2d7cd011db47`.
     Raises InvalidRequest, InvalidClient or UnsupportedGrantType.
     """
-    _refuse_parameters_in_url(request.query)
+    names = (part.partition("=")[0] for part in request.query.split("&"))
+    if any(_ALIASES.get(name, name) in _PARAMETERS for name in map(form_decoded, names)):
+        raise InvalidRequest("parameters go into the body, not the URL")
     parameters = _parameters(request)
-    client_id, client_secret = _credentials(_authorization(request), parameters)
+    credentials = parse_credentials(request.headers, parameters)
     grant_type = parameters.get("grant_type")
     if grant_type is None:
         raise InvalidRequest("grant_type is missing")
     if grant_type != "client_credentials":
         raise UnsupportedGrantType("grant_type must be client_credentials")
-    return TokenRequest(client_id, client_secret, parameters.get("scope", ""))
+    return TokenRequest(credentials, parameters.get("scope", ""))
 
 
-def claimed_client_id(request: Request) -> str:
+def requesting_client_id(request: Request) -> str:
     """The client that a refused request says it comes from; "" where that can't be read. It proves nothing."""
     try:
-        authorization = _authorization(request)
-        return _basic(authorization)[0] if authorization else _parameters(request).get("client_id", "")
+        return claimed_client_id(request.headers, _parameters(request))
     except OAuthError:
         return ""
 
 
-def _authorization(request: Request) -> str | None:
-    """The header `authorization`; one that is empty, as some clients send it, counts as absent."""
-    return request.headers.get("authorization", "").strip() or None
+def parse_scope_request(scope: str) -> tuple[str, tuple[Scope, ...]]:
+    """The tenant's GUID and the SMART scopes asked for, in their order (RFC 6749 section 3.3).
 
-
-def _refuse_parameters_in_url(query: str) -> None:
-    names = (part.partition("=")[0] for part in query.split("&"))
-    if any(_ALIASES.get(name, name) in _PARAMETERS for name in map(_decode, names)):
-        raise InvalidRequest("parameters go into the body, not the URL")
+    Raises InvalidScope, which says what to do, for none or several tenants and for anything that is no SMART system
+    scope: to leave out what isn't understood could grant more than was asked for.
+    """
+    if len(scope) > _MAX_SCOPE_LENGTH:
+        raise InvalidScope("the scope is too long")
+    names = scope.split()
+    if not names:
+        raise InvalidScope(f"the scope is missing: {_SEND_GUID}")
+    tenants = {tenant for name in names if (tenant := parse_tenant_id(name)) is not None}
+    others = [name for name in names if parse_tenant_id(name) is None]
+    scopes = [found for name in others if (found := parse_scope(name)) is not None]
+    if len(tenants) > 1:
+        raise InvalidScope("the scope names several tenants: ask for a token for each")
+    if not tenants and len(scopes) == len(names):
+        raise InvalidScope(f"the scope has SMART scopes only: {_SEND_GUID}, and these after it")
+    if not tenants:
+        raise InvalidScope(
+            f"the scope has no GUID: {_SEND_GUID} (32 hexadecimal digits in 8-4-4-4-12), not its name or URL"
+        )
+    if len(scopes) < len(others):
+        raise InvalidScope("beside the tenant the scope takes SMART system scopes only, such as system/Patient.read")
+    return tenants.pop(), tuple(dict.fromkeys(scopes))
 
 
 def _parameters(request: Request) -> dict[str, str]:
@@ -107,7 +131,7 @@ def _form_pairs(body: bytes) -> Iterable[tuple[str, str]]:
         raise InvalidRequest("the body is not UTF-8") from None
     for part in text.split("&"):
         name, _, value = part.partition("=")
-        yield _decode(name), _decode(value)
+        yield form_decoded(name), form_decoded(value)
 
 
 def _json_pairs(body: bytes) -> Iterable[tuple[str, str]]:
@@ -118,52 +142,7 @@ def _json_pairs(body: bytes) -> Iterable[tuple[str, str]]:
     if not isinstance(pairs, tuple):
         raise InvalidRequest("the body is not a JSON object")
     for name, value in pairs:
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            if _ALIASES.get(name, name) in _PARAMETERS:
-                raise InvalidRequest("parameters must be text")
-            continue
-        yield name, value
-
-
-def _credentials(authorization: str | None, parameters: dict[str, str]) -> tuple[str, str]:
-    """The client's id and secret, by exactly one of the two ways there are (section 2.3.1)."""
-    client_id = parameters.get("client_id")
-    client_secret = parameters.get("client_secret")
-    assertion = "client_assertion" in parameters or "client_assertion_type" in parameters
-    ways = (authorization is not None) + (client_secret is not None) + assertion
-    if ways > 1:
-        raise InvalidRequest("the client authenticates in more than one way")
-    if authorization is not None:
-        basic_id, basic_secret = _basic(authorization)
-        if client_id not in (None, basic_id):
-            raise InvalidRequest("client_id differs from the one in the Authorization header")
-        return basic_id, basic_secret
-    if client_id is None or client_secret is None:
-        raise InvalidClient
-    return client_id, client_secret
-
-
-def _basic(authorization: str) -> tuple[str, str]:
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        raise InvalidClient
-    try:
-        text = base64.b64decode(encoded.strip(), validate=True).decode()
-    except ValueError:
-        raise InvalidClient from None
-    name, colon, secret = text.partition(":")
-    if not colon:
-        raise InvalidClient
-    return _decode(name), _decode(secret)
-
-
-def _decode(text: str) -> str:
-    """One application/x-www-form-urlencoded name or value, decoded."""
-    if "%" not in text and "+" not in text:
-        return text
-    try:
-        return unquote_to_bytes(text.replace("+", " ")).decode()
-    except UnicodeError:
-        raise InvalidRequest("a parameter is not UTF-8") from None
+        if isinstance(value, str):
+            yield name, value
+        elif value is not None and _ALIASES.get(name, name) in _PARAMETERS:
+            raise InvalidRequest("parameters must be text")

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.audit import AuditLog
-from shared.directory.provider import AuthKind, Provider, RowError
+from shared.directory.errors import RowError
+from shared.directory.provider import AuthKind, Provider
 from shared.message import Response
 from shared.onboarding.app_call import is_id
 from shared.onboarding.check import check

@@ -7,9 +7,8 @@ from functools import partial
 
 from shared.audit import AuditLog
 from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client, ClientSecret
-from shared.directory.client_registry import ALL_TENANTS, MOST_LIVE_SECRETS, ClientRegistry, NewSecret
-from shared.directory.provider import RowError
-from shared.directory.refusals import Refusal, TooManyClients, UnknownClient
+from shared.directory.client_registry import ALL_TENANTS, MAX_LIVE_SECRETS, ClientRegistry, NewSecret
+from shared.directory.errors import Refusal, RowError, TooManyClients, UnknownClient
 from shared.directory.usage import Usage
 from shared.message import Response
 from shared.portal.errors import NotFound, UnusableRow
@@ -118,7 +117,7 @@ class ClientPages:
     async def _confirm_delete_secret(self, request: PortalRequest) -> Response:
         client = await self._own(request)
         secret = _secret(request, client)
-        others = sum(other.id != secret.id and _is_live(other) for other in client.secrets)
+        others = sum(other.id != secret.id for other in client.live_secrets)
         used = (await self._usage.last_used(client.id)).get(secret.id)
         context = {"client": client, "secret": secret, "others": others, "used": used}
         return self._renderer.page("secret_delete.html", request, 200, **context)
@@ -197,7 +196,7 @@ class ClientPages:
     async def _client_page(
         self, request: PortalRequest, client: Client, problem: str | None = None, status: int = 200
     ) -> Response:
-        live = sum(map(_is_live, client.secrets))
+        live = len(client.live_secrets)
         names = await self._tenants.names()
         tenants = None if client.tenants is None else sorted((names.get(id, ""), id) for id in client.tenants)
         return self._renderer.page(
@@ -209,7 +208,7 @@ class ClientPages:
             used=await self._usage.last_used(client.id),
             now=datetime.now(UTC),
             tenants=tenants,
-            full=live >= MOST_LIVE_SECRETS,
+            full=live >= MAX_LIVE_SECRETS,
             lifetimes=_LIFETIMES,
             problem=problem,
         )
@@ -244,10 +243,6 @@ class ClientPages:
 
 def _matches(client: Client, search: str) -> bool:
     return any(search in text.lower() for text in (client.name, client.owner, client.id))
-
-
-def _is_live(secret: ClientSecret) -> bool:
-    return secret.expires is None or datetime.now(UTC) < secret.expires
 
 
 def _secret(request: PortalRequest, client: Client) -> ClientSecret:

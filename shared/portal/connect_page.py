@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from shared.directory.client import Client
 from shared.directory.client_registry import ClientRegistry
-from shared.directory.provider import RowError
-from shared.directory.refusals import UnknownClient
+from shared.directory.errors import RowError, UnknownClient
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.portal.rendering import Renderer

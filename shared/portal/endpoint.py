@@ -9,7 +9,7 @@ from azure.data.tables.aio import TableServiceClient
 
 from shared.audit import AuditLog
 from shared.directory.client_registry import ClientRegistry
-from shared.directory.refusals import UnknownClient
+from shared.directory.errors import UnknownClient
 from shared.directory.usage import Usage
 from shared.message import Request, Response
 from shared.portal.check_page import CheckPage

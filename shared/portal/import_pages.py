@@ -4,9 +4,8 @@ import logging
 from collections.abc import Sequence
 
 from shared.audit import AuditLog
-from shared.directory.tenant_csv import HEADER, write_csv
-from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
-from shared.directory.text_file import decoded
+from shared.directory.tenant_csv import HEADER, ImportPlan, PlannedRow, TenantImport, write_csv
+from shared.directory.typed_text import decoded
 from shared.message import Response
 from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer, download
 from shared.portal.request import AccessLevel, PortalRequest, Route

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from shared.directory.columns import canonical, column_text
-from shared.directory.provider import RowError
-from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.errors import RowError
+from shared.directory.tenant_columns import COLUMNS, KEY_COLUMNS
 from shared.directory.tenant_registry import TenantRegistry
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider, parse_version
+from shared.directory.tenant_row import parse_provider, parse_version
+from shared.directory.typed_text import canonical, column_text, parse_tenant_id
 from shared.fhir.versions import FhirVersion
 from shared.portal.errors import NotFound
 from shared.portal.request import PortalRequest

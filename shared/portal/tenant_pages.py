@@ -6,17 +6,16 @@ from datetime import UTC, datetime
 from functools import partial
 
 from shared.audit import AuditLog
-from shared.directory.columns import column_text
-from shared.directory.provider import Provider, RowError
-from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider, parse_version
-from shared.directory.text_file import credential
+from shared.directory.errors import RowError
+from shared.directory.provider import Provider
+from shared.directory.tenant_columns import ALL_COLUMNS, COLUMN_GROUPS, COLUMNS, KEY_COLUMNS, Column
+from shared.directory.tenant_row import parse_provider, parse_version
+from shared.directory.typed_text import column_text, credential, parse_tenant_id
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.portal.errors import ChangedMeanwhile, NotFound, UnusableRow
 from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer, list_page, see_other
 from shared.portal.request import AccessLevel, Handler, PortalRequest, Route
-from shared.portal.tenant_form import FIELD_GROUPS, column_texts
 from shared.portal.tenant_list import TenantList, tenant_of, tenant_path
 from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict
@@ -84,8 +83,8 @@ class TenantPages:
             tenant=tenant,
             version=version,
             path=tenant_path(tenant, version),
-            texts=column_texts(row),
-            groups=FIELD_GROUPS,
+            texts=_column_texts(row),
+            groups=COLUMN_GROUPS,
             provider=provider,
             error=error,
             base=f"{self._settings.public_base_url}/{version.value}",
@@ -121,7 +120,7 @@ class TenantPages:
         row = await self._row(request)
         error = self._parsed(row)[1]
         errors = {} if error is None else {error.column: error.problem}
-        return self._edit_form(request, row, _Draft(column_texts(row), etag_of(row), errors))
+        return self._edit_form(request, row, _Draft(_column_texts(row), etag_of(row), errors))
 
     async def _save(self, request: PortalRequest) -> Response:
         tenant, version = tenant_of(request)
@@ -130,7 +129,7 @@ class TenantPages:
         if row is None:
             draft = _Draft({**values, "PartitionKey": tenant, "RowKey": version.value}, removed=True)
             return self._new_form(request, draft, CONFLICT)
-        etag, stored = etag_of(row), column_texts(row)
+        etag, stored = etag_of(row), _column_texts(row)
         if request.form.get("etag") != etag:
             others = {column: text for column, text in stored.items() if text != values[column].strip()}
             return self._edit_form(request, row, _Draft(values, etag, stored=others), CONFLICT)
@@ -245,7 +244,7 @@ class TenantPages:
             request,
             status,
             draft=draft,
-            groups=FIELD_GROUPS,
+            groups=COLUMN_GROUPS,
             problems=_sentences(draft.errors),
             differing=_sentences(dict.fromkeys(draft.stored, "was changed")),
             **context,
@@ -272,9 +271,21 @@ def _name(row: Row) -> str:
     return column_text(row.get("Name")) or str(row["PartitionKey"])
 
 
+def _column_texts(row: Row) -> Mapping[str, str]:
+    """Every column of a row as its field has it: "" for one that is not there, or says what holds without it."""
+    return {column.name: _field_text(column, column_text(row.get(column.name))) for column in ALL_COLUMNS}
+
+
+def _field_text(column: Column, text: str) -> str:
+    if not column.choices:
+        return text
+    choice = text.strip().lower()
+    return "" if choice == column.default else choice
+
+
 def _sentences(errors: Mapping[str, str]) -> Sequence[tuple[str, str]]:
     labels = {"PartitionKey": "Tenant ID", "RowKey": "FHIR version"}
-    labels |= {field.column: field.label for group in FIELD_GROUPS for field in group.fields}
+    labels |= {column.name: column.label for column in ALL_COLUMNS}
     return [(column, f"{labels.get(column, column)} {problem}") for column, problem in errors.items()]
 
 

@@ -114,7 +114,7 @@ class Table:
                     getattr(error, "error_code", None) == TableErrorCode.TABLE_NOT_FOUND
                 ):  # not among its declared fields
                     raise self._missing() from None
-                raise StoreConflict(f"{self._store}: the row is gone") from error
+                raise StoreConflict(self._store) from error
 
     async def put(self, row: Row) -> None:
         """Writes a row over whatever is there, all its columns."""
@@ -132,7 +132,7 @@ class Table:
                     _entity(row), mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
                 )
         except ResourceNotFoundError as error:
-            raise StoreConflict(f"{self._store}: the row is gone") from error
+            raise StoreConflict(self._store) from error
 
     async def delete(self, partition: str, row: str, etag: str | None = None) -> None:
         """Removes a row, only with this ETag if one is given (StoreConflict otherwise); no error if it is gone."""

@@ -12,9 +12,8 @@ from azure.keyvault.secrets import KeyVaultSecret, SecretProperties
 from azure.keyvault.secrets.aio import SecretClient
 
 from shared.settings import Settings
-from shared.stores.credential import azure_credential
 from shared.stores.errors import SecretNameHeld, StoreConflict
-from shared.stores.sdk import CLIENT_OPTIONS, translated
+from shared.stores.sdk import CLIENT_OPTIONS, azure_credential, translated
 
 _STORE = "Key Vault"
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
@@ -140,7 +139,7 @@ class Vault:
             with translated(_STORE):
                 await self._client.update_secret_properties(name, version, enabled=False)
         except ResourceNotFoundError as error:
-            raise StoreConflict(f"{_STORE}: there is no such version of the secret") from error
+            raise StoreConflict(_STORE) from error
 
     async def delete(self, name: str) -> bool:
         """Deletes a secret, all versions (soft: it can be recovered for a time); False when there was none."""

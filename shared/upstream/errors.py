@@ -2,7 +2,7 @@
 
 import logging
 
-from shared.directory.provider import RowError
+from shared.directory.errors import RowError
 from shared.fhir.errors import FhirError
 from shared.stores.errors import StoreUnavailable
 

@@ -6,8 +6,7 @@ import pytest
 
 from local.vault.server import VaultServer
 from local.vault.store import Store
-from shared.directory.client import vault_name
-from shared.directory.client_secret import hash_of, hint_of
+from shared.directory.client import hash_of, hint_of, vault_name
 from tests.admin.command_line import CommandLine
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"

@@ -5,11 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from admin.tenants import COLUMN_HELP, kebab_case
+from admin.tenants import kebab_case
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from local.vault.store import SecretNotFound, Store
-from shared.directory.tenant_row import COLUMNS
 from shared.settings import Settings
 from shared.stores.tables import TENANTS, Table, table_service
 from shared.stores.vault import Vault
@@ -26,15 +25,6 @@ def tenant() -> str:
 def vault_of(server: VaultServer) -> Store:
     """What the vault holds now."""
     return Store(server.folder / "secrets.json")
-
-
-def test_every_column_is_an_option_with_help() -> None:
-    assert tuple(COLUMN_HELP) == COLUMNS
-    assert [kebab_case(column) for column in ("BaseUrl", "AuthTokenUrl", "Batch")] == [
-        "base-url",
-        "auth-token-url",
-        "batch",
-    ]
 
 
 async def test_set_makes_a_row_and_show_shows_it(admin: CommandLine, tenant: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from secrets import token_urlsafe
 
-from shared.directory.client_secret import new_client_secret
+from shared.directory.client import new_client_secret
 from tests.deployment import Deployment
 from tests.faults import page
 from tests.faults.conftest import FULL

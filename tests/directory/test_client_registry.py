@@ -12,12 +12,10 @@ from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
-from shared.directory.client import vault_name
-from shared.directory.client_registry import MOST_LIVE_SECRETS, ClientRegistry, NewSecret
-from shared.directory.client_secret import hint_of, matches
-from shared.directory.clients import Clients
-from shared.directory.provider import RowError
-from shared.directory.refusals import InvalidClient, InvalidTenantId, TooManySecrets, UnknownClient
+from shared.directory.client import hint_of, matches, vault_name
+from shared.directory.client_cache import ClientCache
+from shared.directory.client_registry import MAX_LIVE_SECRETS, ClientRegistry, NewSecret
+from shared.directory.errors import InvalidClientValue, InvalidTenantId, RowError, TooManySecrets, UnknownClient
 from shared.settings import Settings
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import Row, Table
@@ -70,17 +68,17 @@ def registry(table: Table, vault: Vault) -> ClientRegistry:
 
 
 @pytest.fixture
-def directory(table: Table, vault: Vault, settings: Settings) -> Clients:
+def directory(table: Table, vault: Vault, settings: Settings) -> ClientCache:
     """The side of the gateway that reads."""
-    return Clients(table, vault, settings)
+    return ClientCache(table, vault, settings)
 
 
-async def works(directory: Clients, new: NewSecret) -> bool:
+async def works(directory: ClientCache, new: NewSecret) -> bool:
     found = await directory.secret(new.client_id, new.secret_id)
     return found is not None and matches(new.client_secret, found[1].value, found[1].tags)
 
 
-async def test_a_new_clients_secret_works(registry: ClientRegistry, directory: Clients) -> None:
+async def test_a_new_clients_secret_works(registry: ClientRegistry, directory: ClientCache) -> None:
     new = await registry.create(" Care app ", "Ada", [f"{{{TENANT.upper()}}}", TENANT])
     client = await registry.get(new.client_id)
     assert (client.name, client.owner, client.tenants, client.enabled) == ("Care app", "Ada", frozenset({TENANT}), True)
@@ -136,12 +134,12 @@ async def test_old_and_new_secret_overlap_until_the_old_one_is_deleted(
 ) -> None:
     old = await registry.create("Care app", "Ada", "*")
     new = await registry.add_secret(old.client_id)
-    directory = Clients(table, vault, settings)
+    directory = ClientCache(table, vault, settings)
     assert await works(directory, old)
     assert await works(directory, new)
 
     assert await registry.delete_secret(old.client_id, old.secret_id)
-    directory = Clients(table, vault, settings)
+    directory = ClientCache(table, vault, settings)
     assert not await works(directory, old)
     assert await works(directory, new)
 
@@ -166,7 +164,7 @@ async def test_ids_that_cannot_be_ours_delete_nothing(registry: ClientRegistry, 
 
 async def test_a_client_has_five_live_secrets_at_most(registry: ClientRegistry) -> None:
     new = await registry.create("Care app", "Ada", "*")
-    for _ in range(MOST_LIVE_SECRETS - 1):
+    for _ in range(MAX_LIVE_SECRETS - 1):
         await registry.add_secret(new.client_id)
     with pytest.raises(TooManySecrets, match="5 live secrets"):
         await registry.add_secret(new.client_id)
@@ -177,13 +175,13 @@ async def test_a_client_has_five_live_secrets_at_most(registry: ClientRegistry) 
 async def test_an_expired_secret_does_not_count(registry: ClientRegistry, table: Table) -> None:
     new = await registry.create("Care app", "Ada", "*")
     past = datetime.now(UTC) - timedelta(days=1)
-    for number in range(MOST_LIVE_SECRETS):
+    for number in range(MAX_LIVE_SECRETS):
         await table.insert({"PartitionKey": new.client_id, "RowKey": f"secret-old{number}", "Expires": past})
     assert (await registry.add_secret(new.client_id)).client_id == new.client_id
 
 
 async def test_a_secret_that_would_have_expired_is_refused(registry: ClientRegistry) -> None:
-    with pytest.raises(InvalidClient, match="expired already"):
+    with pytest.raises(InvalidClientValue, match="expired already"):
         await registry.create("Care app", "Ada", "*", expires=datetime.now(UTC))
     assert [client async for client in registry.list()] == []
 
@@ -193,9 +191,9 @@ async def test_a_disabled_client_is_kept_out_and_let_in_again(
 ) -> None:
     new = await registry.create("Care app", "Ada", "*")
     await registry.set_enabled(new.client_id, False)
-    assert not await works(Clients(table, vault, settings), new)
+    assert not await works(ClientCache(table, vault, settings), new)
     await registry.set_enabled(new.client_id, True)
-    assert await works(Clients(table, vault, settings), new)
+    assert await works(ClientCache(table, vault, settings), new)
 
 
 async def test_a_deleted_client_leaves_neither_rows_nor_hashes(
@@ -213,7 +211,7 @@ async def test_a_deleted_client_leaves_neither_rows_nor_hashes(
     assert (await registry.get(other.client_id)).name == "Other app"
 
 
-async def test_a_change_leaves_the_rest(registry: ClientRegistry, directory: Clients) -> None:
+async def test_a_change_leaves_the_rest(registry: ClientRegistry, directory: ClientCache) -> None:
     new = await registry.create("Care app", "Ada", [TENANT])
     await registry.change(new.client_id, tenants=f"{TENANT}, {OTHER_TENANT.upper()}")
     client = await registry.get(new.client_id)
@@ -259,9 +257,9 @@ async def test_what_is_no_tenant_id_is_refused(registry: ClientRegistry, tenants
 
 @pytest.mark.parametrize("name", ["", "  ", "a\x1b[31m", "a\nb", "x" * 201])
 async def test_a_name_is_printable_and_short(registry: ClientRegistry, name: str) -> None:
-    with pytest.raises(InvalidClient, match="name"):
+    with pytest.raises(InvalidClientValue, match="name"):
         await registry.create(name, "Ada", "*")
-    with pytest.raises(InvalidClient, match="owner"):
+    with pytest.raises(InvalidClientValue, match="owner"):
         await registry.create("Care app", name, "*")
 
 
@@ -269,7 +267,7 @@ async def test_the_list_of_tenants_must_fit_into_its_column(registry: ClientRegi
     most = [str(uuid4()) for _ in range(800)]
     new = await registry.create("Care app", "Ada", most)
     assert (await registry.get(new.client_id)).tenants == frozenset(most)
-    with pytest.raises(InvalidClient, match="800"):
+    with pytest.raises(InvalidClientValue, match="800"):
         await registry.change(new.client_id, tenants=[*most, TENANT])
 
 
@@ -311,7 +309,7 @@ async def test_two_people_at_once_cannot_add_a_sixth_secret(
 ) -> None:
     """All of them count before any of them writes."""
     new = await registry.create("Care app", "Ada", "*")
-    for _ in range(MOST_LIVE_SECRETS - 2):
+    for _ in range(MAX_LIVE_SECRETS - 2):
         await registry.add_secret(new.client_id)
     people = 3
     counted = asyncio.Barrier(people)
@@ -325,7 +323,7 @@ async def test_two_people_at_once_cannot_add_a_sixth_secret(
     outcomes = await asyncio.gather(*(each.add_secret(new.client_id) for each in registries), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NewSecret", "StoreConflict", "StoreConflict"]
     live = {secret.id for secret in (await registry.get(new.client_id)).secrets}
-    assert len(live) == MOST_LIVE_SECRETS
+    assert len(live) == MAX_LIVE_SECRETS
     held = {secret.name async for secret in vault.secrets() if new.client_id in secret.name}
     assert held == {vault_name(new.client_id, secret_id) for secret_id in live}
 

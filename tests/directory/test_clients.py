@@ -9,7 +9,7 @@ from azure.data.tables.aio import TableServiceClient
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from shared.directory.client import vault_name
-from shared.directory.clients import Clients
+from shared.directory.client_cache import ClientCache
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.tables import Table
@@ -22,7 +22,7 @@ class Directory:
     def __init__(self, table: Table, settings: Settings) -> None:
         self.table = table
         self.vault = Vault(settings)
-        self.clients = Clients(table, self.vault, settings)
+        self.clients = ClientCache(table, self.vault, settings)
 
     async def client(self, *secret_ids: str, **columns: object) -> str:
         client_id = uuid.uuid4().hex
@@ -103,5 +103,5 @@ async def test_an_outage_is_no_absence(directory: Directory, vault_server: Vault
     unreachable = Vault(settings)
     client_id = await directory.client("s1")
     with pytest.raises(StoreUnavailable):
-        await Clients(directory.table, unreachable, settings).secret(client_id, "s1")
+        await ClientCache(directory.table, unreachable, settings).secret(client_id, "s1")
     await unreachable.close()

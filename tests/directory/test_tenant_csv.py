@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.directory.tenant_columns import COLUMNS
 from shared.directory.tenant_csv import HEADER, Problem, read_csv, write_csv
-from shared.directory.tenant_row import COLUMNS
 from shared.fhir.versions import FhirVersion
 from shared.stores.tables import Row
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.directory.tenant_id import parse_tenant_id
+from shared.directory.typed_text import parse_tenant_id
 
 GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 

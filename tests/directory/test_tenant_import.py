@@ -8,8 +8,7 @@ import pytest
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.directory.tenant_csv import write_csv
-from shared.directory.tenant_import import ImportPlan, PlannedRow, TenantImport
+from shared.directory.tenant_csv import ImportPlan, PlannedRow, TenantImport, write_csv
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
 from shared.stores.errors import StoreUnavailable

@@ -9,8 +9,8 @@ from azure.data.tables import EdmType, EntityProperty
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.directory.provider import AuthKind, BatchMode, Provider, RowError
-from shared.directory.refusals import InvalidTenantId
+from shared.directory.errors import InvalidTenantId, RowError
+from shared.directory.provider import AuthKind, BatchMode, Provider
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
 from shared.stores.errors import StoreConflict

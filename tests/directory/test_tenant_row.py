@@ -9,16 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.directory.provider import (
-    Access,
-    AuthKind,
-    BatchMode,
-    Provider,
-    ProviderAuth,
-    RowError,
-    SearchMethod,
-)
-from shared.directory.tenant_row import COLUMNS, DEFAULT_MAX_CONCURRENT, parse_provider, parse_version
+from shared.directory.errors import RowError
+from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, SearchMethod
+from shared.directory.tenant_columns import COLUMNS
+from shared.directory.tenant_row import DEFAULT_MAX_CONCURRENT, parse_provider, parse_version
 from shared.fhir.interface import types as interface_types
 from shared.fhir.versions import FhirVersion
 from shared.settings import is_loopback

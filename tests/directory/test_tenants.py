@@ -9,8 +9,9 @@ import pytest
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.directory.provider import Provider, RowError
-from shared.directory.tenants import NoSuchVersion, Tenants, UnknownTenant
+from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
+from shared.directory.provider import Provider
+from shared.directory.tenant_cache import TenantCache
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
 from shared.stores.tables import Table
@@ -34,7 +35,7 @@ class Rows:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.tenants = Tenants(table, settings(CACHE_SECONDS="1"))
+        self.tenants = TenantCache(table, settings(CACHE_SECONDS="1"))
 
     async def put(self, key: str, row_key: str = "stu3", **columns: object) -> None:
         row = {"PartitionKey": key, "RowKey": row_key, "BaseUrl": "https://hospital.example/fhir", **columns}
@@ -107,7 +108,7 @@ async def test_an_unknown_tenant_has_no_provider_to_fall_back_to(rows: Rows, ten
 
 async def test_a_table_that_is_not_there_yet_knows_nobody(table_service: TableService, tenant: str) -> None:
     async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
-        tenants = Tenants(Table(service, f"T{uuid.uuid4().hex}"), settings())
+        tenants = TenantCache(Table(service, f"T{uuid.uuid4().hex}"), settings())
         assert not await tenants.known(tenant)
 
 
@@ -215,5 +216,5 @@ async def test_http_on_loopback_is_for_a_laptop_only(rows: Rows, tenant: str) ->
     with pytest.raises(RowError):
         await rows.tenants.provider(tenant, STU3)
     laptop = settings(LOCAL_VAULT="/somewhere", KEY_VAULT_URL="https://127.0.0.1:8443")
-    found = await Tenants(rows.table, laptop).provider(tenant, STU3)
+    found = await TenantCache(rows.table, laptop).provider(tenant, STU3)
     assert found.base_url == "http://127.0.0.1:9000/fhir"

@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from admin.cli import cli
-from shared.directory.provider import AuthKind, RowError
-from shared.directory.tenant_row import COLUMNS, KEY_COLUMNS, parse_provider
+from shared.directory.errors import RowError
+from shared.directory.provider import AuthKind
+from shared.directory.tenant_columns import ALL_COLUMNS, COLUMNS, KEY_COLUMNS
+from shared.directory.tenant_row import parse_provider
 from shared.upstream.credentials.client_credentials import signed_assertion
 from tests.docs.pages import DOCS, TENANT, Cells, Fence, Table, blocks, broken_links, commands, resolved, tokens
 
@@ -114,14 +116,17 @@ def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> 
     assert broken_links(page) == []
 
 
-def test_the_table_of_columns_has_every_column_of_the_table_and_no_other() -> None:
-    rows = table(ONBOARDING, "Column", "Type", "Default", "Example", "Meaning")
-    assert [row[0] for row in rows] == list(COLUMNS)
-    assert all(row[1] and row[3] and row[4] for row in rows)
+def test_the_table_of_columns_says_what_portal_and_command_line_say() -> None:
+    rows = table(ONBOARDING, "Column", "Takes", "Default", "Example", "Meaning")
+    said = [[column.name, column.takes, column.example, column.help] for column in ALL_COLUMNS]
+    assert [[name, takes, example, meaning] for name, takes, _, example, meaning in rows] == said
+    assert [row[2] for row, column in zip(rows, ALL_COLUMNS, strict=True) if column.default] == [
+        column.default for column in ALL_COLUMNS if column.default
+    ]
 
 
 def test_the_examples_of_columns_are_values_that_the_columns_take() -> None:
-    examples = {row[0]: row[3] for row in table(ONBOARDING, "Column", "Type", "Default", "Example", "Meaning")}
+    examples = {row[0]: row[3] for row in table(ONBOARDING, "Column", "Takes", "Default", "Example", "Meaning")}
     header = {"Auth": "header", **{column: examples[column] for column in ("AuthHeader", "AuthSecret")}}
     del examples["AuthHeader"]
     assert parse_provider(BARE_ROW | examples, local=False).name == "Riverside Hospital"
@@ -129,7 +134,7 @@ def test_the_examples_of_columns_are_values_that_the_columns_take() -> None:
 
 
 def test_the_defaults_of_columns_are_what_their_absence_means() -> None:
-    defaults = {row[0]: row[2] for row in table(ONBOARDING, "Column", "Type", "Default", "Example", "Meaning")}
+    defaults = {row[0]: row[2] for row in table(ONBOARDING, "Column", "Takes", "Default", "Example", "Meaning")}
     stated = {column: defaults[column] for column in ("Enabled", "Auth", "Batch", "Access", "MaxConcurrent")}
     assert parse_provider(BARE_ROW | stated, local=False) == parse_provider(BARE_ROW, local=False)
 

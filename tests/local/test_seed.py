@@ -11,8 +11,8 @@ from local.demo_file import Demo
 from local.hospitals.hospital import HOSPITALS, LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.seed import TENANT_IDS, Credentials, hospital_credentials, seed
 from local.vault.server import VaultServer
+from shared.directory.client import secret_id_of
 from shared.directory.client_registry import ClientRegistry
-from shared.directory.client_secret import secret_id_of
 from shared.directory.provider import AuthKind, BatchMode, Provider
 from shared.directory.tenant_registry import TenantRegistry
 from shared.oauth.signing_keys import SECRET_NAME

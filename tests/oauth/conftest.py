@@ -22,8 +22,7 @@ from local.vault.certificates import server_context
 from local.vault.server import create_app
 from local.vault.store import Store
 from shared.application import Application
-from shared.directory.client import vault_name
-from shared.directory.client_secret import ALGORITHM_TAG, hash_of, new_client_secret, secret_id_of
+from shared.directory.client import ALGORITHM_TAG, hash_of, new_client_secret, secret_id_of, vault_name
 from shared.message import Request, Response
 from shared.oauth.signing_keys import rotate
 from shared.settings import Settings

@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from shared.directory.client import vault_name
-from shared.directory.client_secret import ALGORITHM_TAG, hash_of, new_client_secret
+from shared.directory.client import ALGORITHM_TAG, hash_of, new_client_secret, vault_name
 from shared.message import Response
 from shared.oauth.signing_keys import rotate
 from shared.stores.tables import CLIENTS

@@ -8,7 +8,7 @@ import pytest
 
 from shared.message import Response
 from shared.oauth.errors import InvalidScope
-from shared.oauth.scope_request import parse_scope_request
+from shared.oauth.token_request import parse_scope_request
 from tests.oauth.conftest import Credentials, Instance, granted, refused, until
 
 GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"

@@ -11,7 +11,7 @@ import pytest
 
 from shared.directory.client import Client
 from shared.directory.client_registry import ClientRegistry, NewSecret
-from shared.directory.refusals import UnknownClient
+from shared.directory.errors import UnknownClient
 from tests.deployment import Credentials
 from tests.portal.conftest import Page, Person, Portal
 

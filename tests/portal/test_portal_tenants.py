@@ -8,19 +8,12 @@ from uuid import uuid4
 import pytest
 
 from shared.directory.tenant_registry import RowChange, TenantRegistry
-from shared.directory.tenant_row import COLUMNS
 from shared.fhir.versions import FhirVersion
-from shared.portal.tenant_form import FIELD_GROUPS
 from tests.portal.conftest import Page, Portal
 
 STU3 = FhirVersion.STU3
 BASE = "https://fhir.riverside.example/stu3"
 NEW = "/portal/tenants/new"
-
-
-def test_every_column_has_one_field() -> None:
-    columns = [field.column for group in FIELD_GROUPS for field in group.fields]
-    assert sorted(columns) == sorted(COLUMNS)
 
 
 async def test_a_tenant_is_added_once_in_any_spelling_of_its_id(portal: Portal) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cachetools import TTLCache
 
-from shared.directory.text_file import credential
+from shared.directory.typed_text import credential
 
 _FORGET_SECONDS = 5
 

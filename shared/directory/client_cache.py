@@ -1,10 +1,10 @@
-"""Which clients there are: the table `Clients`, and their secrets' hashes in Key Vault, remembered for a while."""
+"""The clients as requests read them: the table `Clients` and the hashes in Key Vault, remembered for a while."""
 
 import logging
 from datetime import UTC, datetime
 
 from shared.directory.client import CLIENT_ID, SECRET_ID, Client, parse_client, vault_name
-from shared.directory.provider import RowError
+from shared.directory.errors import RowError
 from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.tables import Table
@@ -16,7 +16,7 @@ _RENEW_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Clients:
+class ClientCache:
     """The directory of clients. A change in a row, or in Key Vault, is seen within `CACHE_SECONDS`."""
 
     def __init__(self, table: Table, vault: Vault, settings: Settings) -> None:
@@ -46,14 +46,17 @@ class Clients:
         if not SECRET_ID.fullmatch(secret_id):
             return None
         client = await self.get(client_id)
-        if client is not None and not client.has_secret(secret_id):
+        if client is not None and client.live_secret(secret_id) is None:
             client = await self._clients.renew(client_id, older_than=_RENEW_SECONDS)
-        if client is None or not client.enabled or not client.has_secret(secret_id):
+        secret = client.live_secret(secret_id) if client is not None and client.enabled else None
+        if client is None or secret is None:
             return None
         stored = await self._hashes.get(vault_name(client_id, secret_id))
-        if stored is None or not stored.properties.usable(datetime.now(UTC)):
-            return None
-        return client, stored
+        return (
+            (client, stored)
+            if stored is not None and secret.authenticates(stored.properties, datetime.now(UTC))
+            else None
+        )
 
     async def _load(self, client_id: str) -> Client | None:
         try:

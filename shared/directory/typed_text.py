@@ -1,5 +1,7 @@
-"""Columns as people type them: names in any case, values of any type that Table Storage has."""
+"""Text as people type, paste and save it: names of columns, their values, tenant IDs, files and credentials."""
 
+import codecs
+import re
 from collections.abc import Collection
 from copy import copy
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,9 @@ if TYPE_CHECKING:  # the command line's --help does without the Azure SDKs
     from shared.stores.tables import Row
 
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_MARK = "\ufeff"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def canonical(row: "Row", columns: Collection[str]) -> "Row":
@@ -55,3 +60,22 @@ def is_text(value: object) -> bool:
 def flag(text: str) -> bool | None:
     """What a column says that is true or false; None when it is neither, or empty."""
     return _FLAGS.get(text.lower())
+
+
+def parse_tenant_id(text: str) -> str | None:
+    """The GUID of an Entra tenant in lower case, without the braces and spaces people paste along; None for no GUID."""
+    bare = text.strip()
+    if bare.startswith("{") and bare.endswith("}"):
+        bare = bare[1:-1].strip()
+    lower = bare.lower()
+    return lower if _GUID.fullmatch(lower) else None
+
+
+def decoded(content: bytes) -> str:
+    """A file's text: UTF-8, or UTF-16 by its mark, as PowerShell writes it. Raises UnicodeDecodeError."""
+    return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8").removeprefix(_MARK)
+
+
+def credential(text: str) -> str:
+    """A credential without the mark before it and the line's end after it, which come along with a file's content."""
+    return text.removeprefix(_MARK).rstrip("\r\n")

@@ -1,38 +1,24 @@
-"""Which provider serves a tenant: the table `Tenants`, remembered for a while."""
+"""The tenants as requests read them: the table `Tenants`, remembered for a while."""
 
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shared.directory.provider import Provider, RowError
-from shared.directory.tenant_id import parse_tenant_id
-from shared.directory.tenant_row import KEY_COLUMNS, TABLE, parse_provider, parse_version
+from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
+from shared.directory.provider import Provider
+from shared.directory.tenant_columns import KEY_COLUMNS
+from shared.directory.tenant_row import parse_provider, parse_version
+from shared.directory.typed_text import parse_tenant_id
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
 from shared.stores.cache import Cache
-from shared.stores.tables import Row, Table
+from shared.stores.tables import TENANTS, Row, Table
 
 _SIZE = 20_000
 
 _log = logging.getLogger(__name__)
 
 _Keys = Mapping[str, tuple[tuple[str, str], ...]]
-
-
-class TenantError(Exception):
-    """The tenant's directory entry does not lead to a provider."""
-
-
-class UnknownTenant(TenantError):
-    """No row names this tenant, or none that is switched on."""
-
-
-class NoSuchVersion(TenantError):
-    """The tenant has no provider for this FHIR version, but has for `versions`."""
-
-    def __init__(self, versions: tuple[FhirVersion, ...]) -> None:
-        super().__init__()
-        self.versions = versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +32,7 @@ class _TenantRows:
     versions: tuple[FhirVersion, ...]
 
 
-class Tenants:
+class TenantCache:
     """The directory of tenants. A change in a row is seen within `CACHE_SECONDS`.
 
     A tenant's rows are read under its canonical key. Only when that does not lead to a provider are keys looked at
@@ -125,10 +111,10 @@ def _tenant_rows(rows: Iterable[Row], *, local: bool) -> _TenantRows:
         key = (str(row["PartitionKey"]), str(row["RowKey"]))
         version = parse_version(row["RowKey"])
         if version is None:
-            _log.error("row left out: %s", RowError(TABLE, key, "RowKey", "is no FHIR version"))
+            _log.error("row left out: %s", RowError(TENANTS, key, "RowKey", "is no FHIR version"))
             continue
         if version in providers:
-            providers[version] = RowError(TABLE, key, "RowKey", f"is the tenant's second row for {version.value}")
+            providers[version] = RowError(TENANTS, key, "RowKey", f"is the tenant's second row for {version.value}")
             continue
         try:
             providers[version] = parse_provider(row, local=local)

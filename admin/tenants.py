@@ -37,7 +37,7 @@ def _row_arguments(function: F) -> F:
 
 def _column_options(function: F) -> F:
     for column in reversed(ALL_COLUMNS):
-        metavar = f"<{column.type or 'choice'}>"
+        metavar = (column.type or "choice").upper().replace(" ", "_")
         option = click.option(f"--{kebab_case(column.name)}", column.name, metavar=metavar, help=_column_help(column))
         function = option(function)
     return function

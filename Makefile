@@ -9,11 +9,14 @@ CHECKOV := .checkov/.installed
 SUPPLY := .supply/.installed
 FHIRSTARTER := .fhirstarter/.installed
 WORKER := .functions-worker/.installed
+PYTEST := $(BIN)/python -m pytest
+# Workers steal files that others have not reached; each has its own Azurite and vault.
+PARALLEL := --numprocesses logical --dist worksteal
 LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run services demo test clients bench faults soak check format lock snapshots sbom clean
+.PHONY: help install run services demo quick test slow clients bench faults soak check format lock snapshots sbom clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,17 +32,23 @@ services: $(INSTALLED) ## start everything but the functions, for func start
 demo: $(INSTALLED) ## play the app against what runs, and print the charts it gets
 	@exec $(BIN)/python -m local demo
 
-test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests
-	$(BIN)/python -m pytest
+quick: $(INSTALLED) ## run the tests that need no other process, in half a minute
+	$(PYTEST) $(PARALLEL) --quiet -m 'not services and not slow'
 
-clients: $(INSTALLED) $(FHIRSTARTER) ## compare what others' clients find, with HL7's examples and HAPI's validator; needs Java, Maven, Rust, Go
-	$(BIN)/python -m pytest tests/conformance/check_*.py
+test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests but the slow ones, six minutes on two cores
+	$(PYTEST) $(PARALLEL) -m 'not slow'
+
+slow: $(INSTALLED) ## run the slow tests, one after another: faults, shapes, fuzzing, a second reader; needs Java, Maven
+	$(PYTEST) -m slow
+
+clients: $(INSTALLED) $(FHIRSTARTER) ## compare others' servers and clients, HL7's examples, HAPI's validator; needs Java, Maven, Rust, Go
+	$(PYTEST) tests/conformance/check_*.py
 
 bench: $(INSTALLED) $(WORKER) ## measure everything, a quarter of an hour (QUICK=1: three); needs nginx, haproxy and wrk
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 faults: $(INSTALLED) ## inject every fault, try every attack and shape, read with HAPI, send 100,000 generated requests
-	FAULTS=full $(BIN)/python -m pytest tests/faults tests/isolation tests/attacks tests/differential tests/shapes tests/fuzz
+	FAULTS=full $(PYTEST) tests/faults tests/isolation tests/attacks tests/differential tests/shapes tests/fuzz
 
 soak: $(INSTALLED) ## half an hour of mixed load with faults and rotations
 	$(BIN)/python -m tests.soak --minutes 30 --write
@@ -49,7 +58,7 @@ check: $(INSTALLED) $(CHECKOV) $(SUPPLY) ## run linters, type checks and the che
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/check_*.py tests/infra/check_*.py tests/docs/check_*.py tests/supply/check_*.py
+	$(PYTEST) tests/check_*.py tests/infra/check_*.py tests/docs/check_*.py tests/supply/check_*.py
 
 format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff format

@@ -1,12 +1,28 @@
 """The services of the local stack and the product on them, started once for all tests of a process."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from tests.deployment import Deployment
+
+_SLOW = {"differential", "faults", "fuzz", "shapes"}
+_WITH_PROCESSES = {"admin", "attacks", "bench", "local", "portal"}
+_SERVICES = {"table_service", "vault_server"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `make quick` and `make test` leave out, by a test's folder and the fixtures that it uses."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in _SLOW:
+            item.add_marker("slow")
+        if folder in _WITH_PROCESSES or _SERVICES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("services")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
-"""HL7's examples of every type of the interface come through the gateway as HAPI FHIR has them: `make conformance`."""
+"""HL7's examples of each type of the interface come through as HAPI FHIR has them. Run by `make clients`."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
-import aiohttp
 import pytest
 
 from local.azurite.table_service import TableService
@@ -14,62 +14,54 @@ from shared.fhir.interface import types
 from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.clients.installation import Unavailable
 from tests.conformance import servers, table
-from tests.conformance.conftest import Gateway, served, two_sides
+from tests.conformance.conftest import Gateway, served
 from tests.conformance.examples import examples
-from tests.conformance.servers import SERVERS, Server
+from tests.conformance.servers import HAPI, Server
 
-HAPI = [server for server in SERVERS if server.title == "HAPI FHIR"]
 _PAGE = 10
-Loaded = dict[FhirVersion, Counter[str]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Servers with nothing but the examples: their bases by key, what is there by version, and a gateway to them."""
+
+    bases: dict[str, str]
+    paths: dict[FhirVersion, list[str]]
+    gateway: Gateway
+
+    def counts(self, version: FhirVersion) -> Counter[str]:
+        return Counter(path.partition("/")[0] for path in self.paths[version])
 
 
 @pytest.fixture(scope="module")
-async def loaded() -> AsyncIterator[tuple[dict[str, str], Loaded, dict[FhirVersion, list[str]]]]:
-    """Servers with nothing but the examples: their bases by key, and the paths of what is there."""
+async def loaded(table_service: TableService, vault_server: VaultServer) -> AsyncIterator[Loaded]:
     async with AsyncExitStack() as processes:
         try:
-            bases = await servers.start_hapi(processes)
+            started = await servers.start_hapi(processes)
             resources = {server.version: list(examples(server.version)) for server in HAPI}
         except Unavailable as reason:
             pytest.skip(str(reason))
-        for server, base in zip(HAPI, bases, strict=True):
-            await servers.load(base, server.version, resources[server.version])
+        bases = dict(zip((server.key for server in HAPI), started, strict=True))
+        for server in HAPI:
+            await servers.load(bases[server.key], server.version, resources[server.version])
         paths = {
             version: [f"{resource['resourceType']}/{resource['id']}" for resource in found]
             for version, found in resources.items()
         }
-        counts = {version: Counter(path.partition("/")[0] for path in found) for version, found in paths.items()}
-        yield dict(zip((server.key for server in HAPI), bases, strict=True)), counts, paths
-
-
-@pytest.fixture(scope="module")
-async def examples_gateway(
-    loaded: tuple[dict[str, str], Loaded, dict[FhirVersion, list[str]]],
-    table_service: TableService,
-    vault_server: VaultServer,
-) -> AsyncIterator[Gateway]:
-    async with served(loaded[0], table_service, vault_server) as gateway:
-        yield gateway
+        yield Loaded(bases, paths, await processes.enter_async_context(served(bases, table_service, vault_server)))
 
 
 @pytest.mark.parametrize("format", FhirFormat, ids=lambda format: format.value)
 @pytest.mark.parametrize("server", HAPI, ids=lambda server: server.key)
-async def test_the_examples_are_equal(
-    server: Server,
-    format: FhirFormat,
-    loaded: tuple[dict[str, str], Loaded, dict[FhirVersion, list[str]]],
-    examples_gateway: Gateway,
-    session: aiohttp.ClientSession,
-) -> None:
-    bases, counts, paths = loaded
-    direct, through = await two_sides(server, BatchMode.NATIVE, bases[server.key], examples_gateway, session)
-    accept = server.version.media_type(format)
-    assert counts[server.version].keys() == types(server.version)
-    for path in paths[server.version]:
+async def test_the_examples_are_equal(server: Server, format: FhirFormat, loaded: Loaded) -> None:
+    direct, through = await loaded.gateway.sides(server, BatchMode.NATIVE, loaded.bases[server.key])
+    counts, accept = loaded.counts(server.version), server.version.media_type(format)
+    assert counts.keys() == types(server.version)
+    for path in loaded.paths[server.version]:
         own, given = await direct.get(path, Accept=accept), await through.get(path, Accept=accept)
         assert own.status == 200
         assert through.neutral(given) == direct.neutral(own), path
-    for type, count in counts[server.version].items():
+    for type, count in counts.items():
         seen = 0
         own, given = [await side.get(f"{type}?_count={_PAGE}", Accept=accept) for side in (direct, through)]
         while True:
@@ -85,11 +77,8 @@ async def test_the_examples_are_equal(
         assert seen == count
 
 
-def test_the_published_numbers_are_what_was_compared(
-    loaded: tuple[dict[str, str], Loaded, dict[FhirVersion, list[str]]],
-) -> None:
-    counts = loaded[1]
-    names = sorted({type for found in counts.values() for type in found})
-    lines = [["Examples", *(version.name for version in counts)]]
-    lines += [[name, *(str(found[name] or "–") for found in counts.values())] for name in names]
-    table.publish([*lines, ["all", *(str(found.total()) for found in counts.values())]])
+def test_the_published_numbers_are_what_was_compared(loaded: Loaded) -> None:
+    counts = [loaded.counts(version) for version in FhirVersion]
+    lines = [["Examples", *(version.name for version in FhirVersion)]]
+    lines += [[name, *(str(found[name] or "–") for found in counts)] for name in sorted(set().union(*counts))]
+    table.publish([*lines, ["all", *(str(found.total()) for found in counts)]])

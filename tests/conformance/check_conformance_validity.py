@@ -1,9 +1,10 @@
-"""What the gateway writes itself is valid by HAPI's instance validator: `make conformance`."""
+"""The gateway's own resources are valid by HAPI's instance validator. Run by `make clients`."""
 
 import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,21 +14,20 @@ from shared.fhir.versions import FhirFormat
 from tests.clients import installation
 from tests.clients.installation import Unavailable
 from tests.conformance.conftest import Sides
-from tests.conformance.servers import SERVERS, Server
-from tests.conformance.side import Answer, Side
+from tests.conformance.interactions import batch
+from tests.conformance.servers import HAPI, Server
+from tests.conformance.side import Response, Side
 
-HAPI = [server for server in SERVERS if server.title == "HAPI FHIR"]
-FORMATS = [FhirFormat.JSON, FhirFormat.XML]
 # The validator's own error: it knows the links of a Bundle of DSTU2, but not of one inside another.
 _DSTU2_LINK = re.compile(
     r"Bundle(.entry\[\d+\].resource.link\[\d+\]: Unrecognized property|/f:link: Undefined element)"
 )
-Errors = Callable[[Server, Answer], Awaitable[list[str]]]
+Errors = Callable[[Server, Response], Awaitable[list[str]]]
 
 
 @pytest.fixture(scope="module")
 async def errors() -> AsyncIterator[Errors]:
-    """Validates an answer's body, and gives the errors."""
+    """Validates a response's body, and gives the errors."""
     try:
         java = await asyncio.to_thread(installation.java, installation.CLIENTS / "java")
     except Unavailable as reason:
@@ -38,8 +38,8 @@ async def errors() -> AsyncIterator[Errors]:
     assert process.stdout is not None
     into, out = process.stdin, process.stdout
 
-    async def validate(server: Server, answer: Answer) -> list[str]:
-        into.write(f"{json.dumps({'version': server.version.value, 'text': answer.body.decode()})}\n".encode())
+    async def validate(server: Server, response: Response) -> list[str]:
+        into.write(f"{json.dumps({'version': server.version.value, 'text': response.body.decode()})}\n".encode())
         async with asyncio.timeout(180):
             found: list[str] = json.loads(await out.readline())
         return [error for error in found if not _DSTU2_LINK.match(error)]
@@ -49,26 +49,34 @@ async def errors() -> AsyncIterator[Errors]:
     await process.wait()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The gateway's side of a server, in a format."""
+
+    server: Server
+    through: Side
+    accept: dict[str, str]
+    errors: Errors
+
+    async def send(self, method: str, path: str, body: object = None, **headers: str) -> Response:
+        """A valid response."""
+        response = await self.through.send(method, path, body, **self.accept | headers)
+        assert await self.errors(self.server, response) == []
+        return response
+
+
 @pytest.fixture(
-    params=[(server, format) for server in HAPI for format in FORMATS],
+    params=[(server, format) for server in HAPI for format in FhirFormat],
     ids=lambda pair: f"{pair[0].key}-{pair[1].value}",
 )
-async def asked(request: pytest.FixtureRequest, sides: Sides) -> tuple[Server, Side, dict[str, str]]:
-    """A server, the gateway's side of it, and the headers that ask for a format."""
+async def asked(request: pytest.FixtureRequest, sides: Sides, errors: Errors) -> Asked:
     server, format = request.param
     _, through = await sides(server, BatchMode.SPLIT)
-    media_type = server.version.media_type(format)
-    return server, through, {"Accept": media_type}
+    return Asked(server, through, {"Accept": server.version.media_type(format)}, errors)
 
 
-Asked = tuple[Server, Side, dict[str, str]]
-
-
-async def test_the_statement(asked: Asked, errors: Errors) -> None:
-    server, through, accept = asked
-    answer = await through.get("metadata", **accept)
-    assert answer.status == 200
-    assert await errors(server, answer) == []
+async def test_the_statement(asked: Asked) -> None:
+    assert (await asked.send("GET", "metadata")).status == 200
 
 
 OUTCOMES: dict[str, tuple[int, str, str, Any, dict[str, str]]] = {
@@ -86,38 +94,25 @@ OUTCOMES: dict[str, tuple[int, str, str, Any, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-async def test_an_outcome(name: str, asked: Asked, errors: Errors) -> None:
-    server, through, accept = asked
+async def test_an_outcome(name: str, asked: Asked) -> None:
     status, method, path, body, headers = OUTCOMES[name]
-    answer = await through.send(method, path, body, **accept | headers)
-    assert answer.status == status
-    assert b"OperationOutcome" in answer.body
-    assert await errors(server, answer) == []
-
-
-def _batch(*urls: str, method: str = "GET") -> dict[str, Any]:
-    return {
-        "resourceType": "Bundle",
-        "type": "batch",
-        "entry": [{"request": {"method": method, "url": url}} for url in urls],
-    }
+    response = await asked.send(method, path, body, **headers)
+    assert response.status == status
+    assert b"OperationOutcome" in response.body
 
 
 BUNDLES = {
-    "of nothing": {"resourceType": "Bundle", "type": "batch"},
-    "of one": _batch("Patient/1001"),
-    "of the same twice": _batch("Patient/1001", "Patient/1001"),
-    "of searches that find the same": _batch("Patient?_id=1001", "Patient?_id=1001", "Patient/1001"),
-    "of what fails": _batch(
+    "of nothing": batch(),
+    "of one": batch("Patient/1001"),
+    "of the same twice": batch("Patient/1001", "Patient/1001"),
+    "of searches that find the same": batch("Patient?_id=1001", "Patient?_id=1001", "Patient/1001"),
+    "of what fails": batch(
         "Patient/nobody", "Pateint/1", "Claim/1", "Location/ward_12", "a b", "Patient/1001?_summary=text"
     ),
-    "of a deletion": _batch("Patient/nobody", method="DELETE"),
+    "of a deletion": batch("Patient/nobody", method="DELETE"),
 }
 
 
 @pytest.mark.parametrize("name", BUNDLES)
-async def test_a_batch(name: str, asked: Asked, errors: Errors) -> None:
-    server, through, accept = asked
-    answer = await through.send("POST", "", BUNDLES[name], **accept)
-    assert b"batch-response" in answer.body
-    assert await errors(server, answer) == []
+async def test_a_batch(name: str, asked: Asked) -> None:
+    assert b"batch-response" in (await asked.send("POST", "", BUNDLES[name])).body

@@ -1,7 +1,6 @@
 """FHIR and OAuth clients that others wrote, each as a program that takes the same steps on both sides."""
 
 import asyncio
-import importlib.metadata
 import json
 import os
 import re
@@ -9,11 +8,10 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import pytest
 
 from shared.directory.provider import BatchMode
@@ -21,7 +19,7 @@ from tests.clients import installation
 from tests.clients.installation import CLIENTS as PROGRAMS
 from tests.clients.installation import Unavailable
 from tests.conformance.conftest import Gateway
-from tests.conformance.servers import OBSERVATIONS, SERVERS, Running, Server
+from tests.conformance.servers import OBSERVATIONS, SERVERS, Running, Server, releases
 
 STEPS = {
     "token": "token",
@@ -78,7 +76,7 @@ class Client:
     """A client and the servers (by their keys) that its program can talk to.
 
     `release` is what the lock files pin. `command` gives what starts the program, and raises Unavailable where that
-    can't be had. A `slow` one takes minutes to build the first time.
+    can't be had.
     """
 
     key: str
@@ -86,7 +84,6 @@ class Client:
     release: str
     servers: Sequence[str]
     command: Callable[[], Sequence[str]]
-    slow: bool = False
 
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -108,14 +105,6 @@ def _maven(artifact: str) -> str:
     return _pinned("java/pom.xml", rf"<artifactId>{artifact}</artifactId>\s+<version>(.+)</version>")
 
 
-def _node(script: Path) -> Callable[[], Sequence[str]]:
-    def command() -> Sequence[str]:
-        installation.node()
-        return (installation.node(script.parent), str(script))
-
-    return command
-
-
 def _python(module: str) -> Callable[[], Sequence[str]]:
     return lambda: (sys.executable, "-m", f"tests.clients.{module}")
 
@@ -124,92 +113,56 @@ def _java(name: str) -> Callable[[], Sequence[str]]:
     return lambda: (*installation.java(PROGRAMS / "java"), f"clients.{name}")
 
 
+def _script(name: str) -> Callable[[], Sequence[str]]:
+    def command() -> Sequence[str]:
+        installation.node()
+        return (installation.node((PROGRAMS / name).parent), str(PROGRAMS / name))
+
+    return command
+
+
 _ALL = tuple(server.key for server in SERVERS)
 _HAPI = ("hapi-dstu2", "hapi-stu3", "hapi-r4")
+_TYPED = ("hapi-stu3", "hapi-r4", "medplum-r4")
+_R4 = ("hapi-r4", "medplum-r4", "fhirstarter-r4")
+_RUST = _pinned("rust/Cargo.lock", r'name = "fhir-sdk"\nversion = "(.+)"')
+_GO = _pinned("go/go.mod", r"google/fhir/go v(\S+)")
+_JS = _npm("fhirclient", "fhirclient/package-lock.json")
 
 CLIENTS = (
+    Client("hapi", "HAPI FHIR client (Java)", releases()["HAPI FHIR"], _HAPI, _java("HapiClient")),
+    Client("httpclient", "Apache HttpClient", _maven("httpclient5"), _HAPI, _java("ApacheClient")),
     Client(
-        "hapi",
-        "HAPI FHIR client (Java)",
-        _pinned("java/pom.xml", r"<hapi.version>(.+)</hapi.version>"),
-        _HAPI,
-        _java("HapiClient"),
-        slow=True,
-    ),
-    Client("httpclient", "Apache HttpClient", _maven("httpclient5"), _HAPI, _java("ApacheClient"), slow=True),
-    Client(
-        "spring",
-        "Spring Security OAuth client",
-        _maven("spring-security-oauth2-client"),
-        _HAPI,
-        _java("SpringClient"),
-        slow=True,
+        "spring", "Spring Security OAuth client", _maven("spring-security-oauth2-client"), _HAPI, _java("SpringClient")
     ),
     Client(
-        "fhir-sdk",
-        "fhir-sdk (Rust)",
-        _pinned("rust/Cargo.lock", r'name = "fhir-sdk"\nversion = "(.+)"'),
-        ("hapi-stu3", "hapi-r4", "medplum-r4"),
-        lambda: installation.rust(PROGRAMS / "rust", "fhir-sdk-client"),
-        slow=True,
+        "fhir-sdk", "fhir-sdk (Rust)", _RUST, _TYPED, lambda: installation.rust(PROGRAMS / "rust", "fhir-sdk-client")
     ),
-    Client(
-        "google-fhir",
-        "google/fhir (Go)",
-        _pinned("go/go.mod", r"google/fhir/go v(\S+)"),
-        ("hapi-stu3", "hapi-r4", "medplum-r4"),
-        lambda: installation.go(PROGRAMS / "go"),
-        slow=True,
-    ),
-    Client(
-        "medplum",
-        "MedplumClient",
-        _npm("@medplum/core"),
-        ("hapi-r4", "medplum-r4"),
-        _node(PROGRAMS / "medplum_client.mjs"),
-    ),
-    Client(
-        "fhir-kit-client", "fhir-kit-client", _npm("fhir-kit-client"), _ALL, _node(PROGRAMS / "fhir_kit_client.mjs")
-    ),
-    Client(
-        "fhirclient-js",
-        "fhirclient (JavaScript)",
-        _npm("fhirclient", "fhirclient/package-lock.json"),
-        _ALL,
-        _node(PROGRAMS / "fhirclient" / "client.mjs"),
-    ),
-    Client("fhirpy", "fhirpy", importlib.metadata.version("fhirpy"), _ALL, _python("fhirpy_client")),
-    Client(
-        "fhirclient",
-        "fhirclient (Python)",
-        importlib.metadata.version("fhirclient"),
-        ("hapi-r4", "medplum-r4", "fhirstarter-r4"),
-        _python("fhirclient_client"),
-    ),
+    Client("google-fhir", "google/fhir (Go)", _GO, _TYPED, lambda: installation.go(PROGRAMS / "go")),
+    Client("medplum", "MedplumClient", _npm("@medplum/core"), _R4[:2], _script("medplum_client.mjs")),
+    Client("fhir-kit-client", "fhir-kit-client", _npm("fhir-kit-client"), _ALL, _script("fhir_kit_client.mjs")),
+    Client("fhirclient-js", "fhirclient (JavaScript)", _JS, _ALL, _script("fhirclient/client.mjs")),
+    Client("fhirpy", "fhirpy", version("fhirpy"), _ALL, _python("fhirpy_client")),
+    Client("fhirclient", "fhirclient (Python)", version("fhirclient"), _R4, _python("fhirclient_client")),
 )
+PAIRS = [
+    pytest.param(client, server, id=f"{client.key}-{server.key}")
+    for client in CLIENTS
+    for server in SERVERS
+    if server.key in client.servers
+]
+"""The tests' parameters: each client with each of its servers."""
 
 
-def pairs(*, slow: bool) -> list[Any]:
-    """The tests' parameters: each client with each of its servers, without the slow ones or with them."""
-    return [
-        pytest.param(client, server, id=f"{client.key}-{server.key}")
-        for client in CLIENTS
-        for server in SERVERS
-        if server.key in client.servers and client.slow <= slow
-    ]
-
-
-async def compare(
-    client: Client, server: Server, running: Running, gateway: Gateway, session: aiohttp.ClientSession
-) -> dict[str, str]:
-    """Holds what a client finds at the gateway to what it finds at the server itself; gives the table's cells by step.
+async def compare(client: Client, server: Server, running: Running, gateway: Gateway) -> dict[str, str]:
+    """The table's cells by step, once what a client finds at the gateway is what it finds at the server itself.
 
     What differs needs a reason in DIFFERENCES. Skips the test where server or client can't run here.
     """
     if server.key in running.unavailable:
         pytest.skip(running.unavailable[server.key])
     try:
-        direct, through = await _both(client, server, running, gateway, session)
+        direct, through = await _both(client, server, running, gateway)
     except Unavailable as reason:
         pytest.skip(str(reason))
     ids = through["pages"].get("found")
@@ -234,18 +187,16 @@ def _cell(place: tuple[str, str, str], direct: Any, through: Any) -> str:
     return f"differs ({list(DIFFERENCES).index(reasons[0]) + 1})"
 
 
-async def _both(
-    client: Client, server: Server, running: Running, gateway: Gateway, session: aiohttp.ClientSession
-) -> tuple[Found, Found]:
+async def _both(client: Client, server: Server, running: Running, gateway: Gateway) -> tuple[Found, Found]:
     """What a client's program finds at a server itself, and at the gateway in front of it."""
     command = await asyncio.to_thread(client.command)
-    account = gateway.accounts[server.key, BatchMode.SPLIT]
+    tenant, credentials = gateway.accounts[server.key, BatchMode.SPLIT]
     through = {
-        "TOKEN_URL": gateway.token_url,
-        "CLIENT_ID": account.client_id,
-        "CLIENT_SECRET": account.client_secret,
-        "TENANT": account.tenant,
-        "TOKEN": await gateway.token(session, account),
+        "TOKEN_URL": f"{gateway.origin}/oauth2/token",
+        "CLIENT_ID": credentials.client_id,
+        "CLIENT_SECRET": credentials.client_secret,
+        "TENANT": tenant,
+        "TOKEN": await gateway.token(server, BatchMode.SPLIT),
     }
     return (
         await _steps(command, server, running.bases[server.key], {}),

@@ -27,7 +27,7 @@ DSTU2, STU3, R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
 OBSERVATIONS = 120
 _TYPES = ("Location", "Patient", "Encounter", "Condition", "Observation")
 _HERE = Path(__file__).parent
-_HAPI = _HERE / "hapi"
+_PROJECT = _HERE / "hapi"
 _FHIRSTARTER = _HERE.parents[1] / ".fhirstarter"
 _START_SECONDS = 60.0
 _AT_ONCE = 8
@@ -50,6 +50,7 @@ SERVERS = (
     Server("fhirstarter-stu3", "fhirstarter", STU3),
     Server("fhirstarter-r4", "fhirstarter", R4),
 )
+HAPI = [server for server in SERVERS if server.title == "HAPI FHIR"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ async def running() -> AsyncIterator[Running]:
 
     async with AsyncExitStack() as processes:
         async with asyncio.TaskGroup() as starting:
-            starting.create_task(start(["hapi-dstu2", "hapi-stu3", "hapi-r4"], start_hapi))
+            starting.create_task(start([server.key for server in HAPI], start_hapi))
             starting.create_task(start(["medplum-r4"], _start_medplum))
             starting.create_task(start(["fhirstarter-stu3"], partial(_start_fhirstarter, sequence="STU3")))
             starting.create_task(start(["fhirstarter-r4"], partial(_start_fhirstarter, sequence="R4B")))
@@ -86,7 +87,7 @@ async def running() -> AsyncIterator[Running]:
 def releases() -> dict[str, str]:
     """The release of each server that runs here, by its title."""
     packages = json.loads((installation.CLIENTS / "package-lock.json").read_text())["packages"]
-    pom = (_HAPI / "pom.xml").read_text()
+    pom = (_PROJECT / "pom.xml").read_text()
     hapi = re.search(r"<hapi.version>(.+)</hapi.version>", pom)
     assert hapi is not None
     return {
@@ -141,7 +142,7 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 async def hapi(main_class: str, *arguments: str) -> list[str]:
     """The command that runs a class of the Java project, once that is built. Raises Unavailable."""
-    return [*await asyncio.to_thread(installation.java, _HAPI), main_class, *arguments]
+    return [*await asyncio.to_thread(installation.java, _PROJECT), main_class, *arguments]
 
 
 async def start_hapi(processes: AsyncExitStack) -> list[str]:

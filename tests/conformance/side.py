@@ -1,4 +1,4 @@
-"""The two sides of a comparison, a server itself and the gateway in front of it, and how their answers are compared."""
+"""The two sides of a comparison: a server itself, and the gateway in front of it."""
 
 import json
 import re
@@ -27,8 +27,8 @@ _PAGE = re.compile(r"/?[A-Za-z]*[/?]_(?:page[/=]|getpages=)")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer as it came over the wire, and the URL that was asked for."""
+class Response:
+    """A response as it came over the wire, and the URL that was requested."""
 
     url: str
     status: int
@@ -75,10 +75,10 @@ class Side:
     made: list[str] = field(default_factory=list)
     wrote: bool = False
 
-    async def get(self, path: str, **headers: str) -> Answer:
+    async def get(self, path: str, **headers: str) -> Response:
         return await self.send("GET", path, **headers)
 
-    async def send(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    async def send(self, method: str, path: str, body: object = None, **headers: str) -> Response:
         """Sends a request; keyword headers have `_` for `-`. A `path` that is a whole URL is sent as it is."""
         url = path if path.startswith("http") else f"{self.base}/{path}" if path else self.base
         media_type = self.version.media_type(FhirFormat.JSON)
@@ -90,24 +90,24 @@ class Side:
         async with self.session.request(
             method, URL(url, encoded=True), data=data, headers=sent, allow_redirects=False
         ) as response:
-            return Answer(url, response.status, response.headers, await response.read())
+            return Response(url, response.status, response.headers, await response.read())
 
-    async def write(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    async def write(self, method: str, path: str, body: object = None, **headers: str) -> Response:
         """Sends a request that changes something, and notes the id of what it creates."""
         self.wrote = True
-        answer = await self.send(method, path, body, **headers)
-        location = re.search(r"[A-Z][A-Za-z]+/([^/]+)", answer.headers.get("Location", "").removeprefix(self.base))
+        response = await self.send(method, path, body, **headers)
+        location = re.search(r"[A-Z][A-Za-z]+/([^/]+)", response.headers.get("Location", "").removeprefix(self.base))
         if location is not None and location[1] != self.own:
             self.made.append(location[1])
-        return answer
+        return response
 
-    def neutral(self, answer: Answer) -> "Neutral":
-        """The answer without what must differ from one side to the other, or from one request to the next."""
-        headers = {name: value for name in _HEADERS if (value := answer.headers.get(name)) is not None}
+    def neutral(self, response: Response) -> "Neutral":
+        """The response without what must differ from one side to the other, or from one request to the next."""
+        headers = {name: value for name in _HEADERS if (value := response.headers.get(name)) is not None}
         for name in ("Location", "Content-Location"):
             if name in headers:
-                headers[name] = self._neutral_text(urljoin(answer.url, headers[name]))
-        body = _LINK.sub(lambda found: found[1] + self._neutral_link(found[2], answer), answer.body)
+                headers[name] = self._neutral_text(urljoin(response.url, headers[name]))
+        body = _LINK.sub(lambda found: found[1] + self._neutral_link(found[2], response), response.body)
         is_bundle = b"Bundle" in body[:150]
         if is_bundle:
             body = _BUNDLE_XML.sub(rb"\1\2", _BUNDLE_JSON.sub(rb"\1\2", body))
@@ -118,12 +118,12 @@ class Side:
             body = _VERSION.sub(rb"\1", _TIME.sub(rb"\1", body))
             headers.pop("Last-Modified", None)
             headers = {name: re.sub(_ID.decode(), "", value) for name, value in headers.items()}
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        return Neutral(answer.status, media_type if answer.body else "", headers, body)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        return Neutral(response.status, media_type if response.body else "", headers, body)
 
-    def _neutral_link(self, link: bytes, answer: Answer) -> bytes:
+    def _neutral_link(self, link: bytes, response: Response) -> bytes:
         """A link as an absolute URL; a page that has no address of its own below the base is a page all the same."""
-        absolute = urljoin(answer.url, link.decode())
+        absolute = urljoin(response.url, link.decode())
         rest = absolute.removeprefix(self.base)
         if absolute.startswith(self.base) and _PAGE.match(rest):
             return b"page"
@@ -138,7 +138,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Neutral:
-    """What of an answer is compared."""
+    """The parts of a response that are compared."""
 
     status: int
     media_type: str

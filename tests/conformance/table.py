@@ -1,33 +1,28 @@
-"""The tables of `docs/conformance.md`, as a run of the suite writes them."""
+"""The tables of `docs/conformance.md`, as a run writes them."""
 
 import os
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 
 from tests.conformance.servers import SERVERS, releases
 
 Cells = MutableMapping[tuple[str, str], str]
-"""What was found of an interaction (by its name) with a server (by its key)."""
+"""What was found of an interaction (by its title) with a server (by its key)."""
 
 NO_FHIR = "no FHIR: 502"
 _PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 
 
-def not_done(status: int) -> str:
-    """The cell of an interaction that the server does not do."""
-    return f"not done ({status})"
-
-
-def servers(rows: Mapping[str, str], cells: Cells) -> list[list[str]]:
-    """The lines of the table of servers: an interaction in each, by its name and title, and a server in each column."""
+def servers(titles: Iterable[str], cells: Cells) -> list[list[str]]:
+    """The lines of the table of servers: an interaction in each, by its title, and a server in each column."""
     lines = [["Interaction", *(f"{server.title} {server.version.name}" for server in SERVERS)]]
     lines.append(["release", *(releases()[server.title] for server in SERVERS)])
-    return lines + [[title, *(cells[name, server.key] for server in SERVERS)] for name, title in rows.items()]
+    return lines + [[title, *(cells[title, server.key] for server in SERVERS)] for title in titles]
 
 
 def publish(lines: Sequence[Sequence[str]]) -> None:
-    """Holds the page's table whose first cell is the same to these lines; WRITE_DOCS=1 writes them there first."""
+    """Compares the page's table with the same first cell with these lines; WRITE_DOCS=1 writes them there first."""
     first, *others = (f"| {' | '.join(line)} |\n" for line in lines)
     table = "".join([first, f"|{' --- |' * len(lines[0])}\n", *others])
     page = _PAGE.read_text()

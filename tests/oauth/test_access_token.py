@@ -161,7 +161,7 @@ async def test_a_good_token_of_ours_is_good_whatever_else_it_claims(tokens: Acce
         {"scope": f"{TENANT}  system/Patient.read"},
         *({name: None} for name in claims()),
     ],
-    ids=repr,
+    ids=" and ".join,
 )
 async def test_a_claim_that_is_wrong_or_missing_is_refused(
     tokens: AccessTokens, key: SigningKey, change: dict[str, Any]

@@ -1,14 +1,18 @@
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from local.vault.server import VaultServer
 from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 from shared.stores.vault import Vault
+from tests.deployment import SwitchedVault
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -142,3 +146,42 @@ async def test_a_name_that_a_deleted_secret_holds_is_told_with_the_way_out(vault
         assert f"az keyvault secret {command} --vault-name 127 --name {name}" in str(raised.value)
     assert await vault.held(name) == str(raised.value)
     assert await vault.get(name) is None
+
+
+class _Challenging(SwitchedVault):
+    """Turns one request away with a challenge, as a vault whose tokens ended does."""
+
+    challenged = False
+
+    @web.middleware
+    async def _switch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "Authorization" not in request.headers:
+            return await handler(request)
+        if len(self.asked) == 20 and not self.challenged:
+            self.challenged = True
+            return await handler(request.clone(headers={}))
+        self.asked.append(f"{request.method} {request.path}")
+        return await handler(request)
+
+
+async def test_requests_at_once_on_a_cold_client_are_each_sent_once_and_get_their_own_response(tmp_path: Path) -> None:
+    """Key Vault's SDK before 4.12 mixed requests up that waited for the same challenge (azure-sdk-for-python#47742)."""
+    async with _Challenging(tmp_path).running() as server:
+        first, cold = vault_at(server.url, tmp_path), vault_at(server.url, tmp_path)
+        for number in range(20):
+            await first.set(f"old-{number}", f"value {number}")
+        await first.close()
+        server.asked.clear()
+        server.challenged = False
+        read, written, listed = await asyncio.gather(
+            asyncio.gather(*(cold.get(f"old-{number}") for number in range(20))),
+            asyncio.gather(*(cold.set(f"new-{number}", f"value {number}") for number in range(15))),
+            asyncio.gather(*(cold.versions(f"old-{number}") for number in range(15))),
+        )
+        assert [secret and secret.value for secret in read] == [f"value {number}" for number in range(20)]
+        assert [version.name for version in written] == [f"new-{number}" for number in range(15)]
+        assert [[version.name for version in versions] for versions in listed] == [[f"old-{n}"] for n in range(15)]
+        assert server.challenged
+        assert len([asked for asked in server.asked if asked.startswith("PUT")]) == 15
+        assert len(server.asked) == 50
+        await cold.close()

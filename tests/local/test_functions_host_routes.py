@@ -1,4 +1,5 @@
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -6,95 +7,55 @@ from hypothesis import strategies as st
 
 from local.functions_host.functions import find
 from local.functions_host.routes import RouteError, parse_route
+from local.functions_host.target import decode_path, encode_path, query_params
 
 ROUTES = {function.name: function.route for function in find(Path(__file__).parents[2])}
-METADATA, PROXY, TOKEN = ROUTES["metadata_fn"], ROUTES["fhir_proxy_fn"], ROUTES["token_fn"]
-PORTAL, HEALTH, ROOT = ROUTES["portal_fn"], ROUTES["health_fn"], ROUTES["root_fn"]
+WELL_KNOWN = {"base": "r4", "document": ".well-known", "name": "smart-configuration"}
 
 
 @pytest.mark.parametrize(
-    ("path", "values"),
+    ("path", "function", "values"),
     [
-        ("/stu3/metadata", {"base": "stu3", "document": "metadata"}),
-        ("/fhir/metadata/", {"base": "fhir", "document": "metadata"}),
-        ("/R4/Metadata", {"base": "R4", "document": "Metadata"}),
-        (
-            "/r4/.well-known/smart-configuration",
-            {"base": "r4", "document": ".well-known", "name": "smart-configuration"},
+        ("/stu3/metadata", "metadata_fn", {"base": "stu3", "document": "metadata"}),
+        ("/fhir/metadata/", "metadata_fn", {"base": "fhir", "document": "metadata"}),
+        ("/R4/Metadata", "metadata_fn", {"base": "R4", "document": "Metadata"}),
+        ("/r4/.well-known/smart-configuration", "metadata_fn", WELL_KNOWN),
+        ("/stu3", "fhir_proxy_fn", {"base": "stu3"}),
+        ("/stu3/", "fhir_proxy_fn", {"base": "stu3"}),
+        ("/fhir/Patient/", "fhir_proxy_fn", {"base": "fhir", "type": "Patient"}),
+        ("/dstu2/Patient/_search", "fhir_proxy_fn", {"base": "dstu2", "type": "Patient", "rest": "_search"}),
+        ("/r4/Patient/1/_history/2/", "fhir_proxy_fn", {"base": "r4", "type": "Patient", "rest": "1/_history/2/"}),
+        ("/r4/metadata2", "fhir_proxy_fn", {"base": "r4", "type": "metadata2"}),
+        ("/r4/Patient/metadata", "fhir_proxy_fn", {"base": "r4", "type": "Patient", "rest": "metadata"}),
+        ("/r4/Patient/a//b", "fhir_proxy_fn", {"base": "r4", "type": "Patient", "rest": "a//b"}),
+        ("/r4/a%2Fb/1", "fhir_proxy_fn", {"base": "r4", "type": "a%2Fb", "rest": "1"}),
+        ("/r4/a\nb/c\nd", "fhir_proxy_fn", {"base": "r4", "type": "a\nb", "rest": "c\nd"}),
+        ("/r4/metadata\n", "fhir_proxy_fn", {"base": "r4", "type": "metadata\n"}),
+        ("/oauth2/token", "token_fn", {"endpoint": "token"}),
+        ("/OAuth2/KEYS/", "token_fn", {"endpoint": "KEYS"}),
+        ("/portal", "portal_fn", {}),
+        ("/portal/", "portal_fn", {}),
+        ("/portal/a/b/", "portal_fn", {"path": "a/b/"}),
+        ("/health", "health_fn", {}),
+        ("/HEALTH/", "health_fn", {}),
+        *(
+            (path, "root_fn", None)
+            for path in ("/", "/fhirs/Patient", "/xfhir", "/dſtu2/Patient", "/fhir\n/Patient", "/r5/metadata")
         ),
+        *((path, "root_fn", None) for path in ("/Patient/1", "/oauth2\n/token", "/portals")),
+        *((path, None, None) for path in ("//fhir", "/r4//Patient", "/r4//", "/r4/Patient//", "/r4/Patient//1")),
+        *((path, None, None) for path in ("/portal//x", "/portal//", "/oauth2", "/oauth2/tokens", "/oauth2/token/x")),
+        *((path, None, None) for path in ("/oauth2/token\n", "/health/x", "/admin/host/status", "/Admin")),
+        ("/runtime/webhooks", None, None),
     ],
 )
-def test_the_statement_and_the_smart_configuration_are_the_metadata_functions(
-    path: str, values: dict[str, str]
-) -> None:
-    assert METADATA.match(path) == values
-    assert PROXY.match(path) is None
+def test_a_path_is_one_functions_or_nobodys(path: str, function: str | None, values: dict[str, str] | None) -> None:
+    found = {name: match for name, route in ROUTES.items() if (match := route.match(path)) is not None}
+    assert list(found) == ([function] if function else [])
+    assert values is None or found[str(function)] == values
 
 
-@pytest.mark.parametrize(
-    ("path", "values"),
-    [
-        ("/stu3", {"base": "stu3"}),
-        ("/stu3/", {"base": "stu3"}),
-        ("/fhir/Patient", {"base": "fhir", "type": "Patient"}),
-        ("/fhir/Patient/", {"base": "fhir", "type": "Patient"}),
-        ("/dstu2/Patient/_search", {"base": "dstu2", "type": "Patient", "rest": "_search"}),
-        (
-            "/r4/Patient/1/_history/2/",
-            {"base": "r4", "type": "Patient", "rest": "1/_history/2/"},
-        ),
-        ("/r4/metadata2", {"base": "r4", "type": "metadata2"}),
-        ("/r4/Patient/metadata", {"base": "r4", "type": "Patient", "rest": "metadata"}),
-        ("/r4/Patient/a//b", {"base": "r4", "type": "Patient", "rest": "a//b"}),
-        ("/r4/a%2Fb/1", {"base": "r4", "type": "a%2Fb", "rest": "1"}),
-        ("/r4/a\nb/c\nd", {"base": "r4", "type": "a\nb", "rest": "c\nd"}),
-        ("/r4/metadata\n", {"base": "r4", "type": "metadata\n"}),
-    ],
-)
-def test_everything_else_below_a_base_is_the_proxys(path: str, values: dict[str, str]) -> None:
-    assert PROXY.match(path) == values
-    assert METADATA.match(path) is None
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/fhirs/Patient",
-        "/xfhir",
-        "/dſtu2/Patient",
-        "/fhir\n/Patient",
-        "/r5/metadata",
-        "/Patient/1",
-        "/oauth2\n/token",
-    ],
-)
-def test_what_is_not_below_a_base_is_the_roots(path: str) -> None:
-    assert [name for name, route in ROUTES.items() if route.match(path) is not None] == ["root_fn"]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "//fhir",
-        "/r4//Patient",
-        "/r4//",
-        "/r4/Patient//",
-        "/r4/Patient//1",
-        "/portal//x",
-        "/oauth2",
-        "/oauth2/token\n",
-        "/health/x",
-        "/admin/host/status",
-        "/Admin",
-        "/runtime/webhooks",
-    ],
-)
-def test_what_is_the_hosts_own_or_has_an_empty_segment_is_nobodys(path: str) -> None:
-    assert [name for name, route in ROUTES.items() if route.match(path) is not None] == []
-
-
-segments = st.sampled_from(
+segments = st.text(max_size=3) | st.sampled_from(
     [
         "fhir",
         "R4",
@@ -109,7 +70,7 @@ segments = st.sampled_from(
         "admin",
         "Patient",
     ]
-) | st.text(max_size=3)
+)
 
 
 @given(
@@ -119,61 +80,32 @@ def test_no_path_is_two_functions(path: str) -> None:
     assert len([name for name, route in ROUTES.items() if route.match(f"/{path}") is not None]) < 2
 
 
-def test_a_required_parameter_must_be_there() -> None:
-    assert TOKEN.match("/oauth2/token") == {"endpoint": "token"}
-    assert TOKEN.match("/OAuth2/KEYS/") == {"endpoint": "KEYS"}
-    assert TOKEN.match("/oauth2") is None
-    assert TOKEN.match("/oauth2/tokens") is None
-    assert TOKEN.match("/oauth2/token/x") is None
-
-
-def test_a_catch_all_matches_the_empty_path_and_keeps_its_slashes() -> None:
-    assert PORTAL.match("/portal") == {}
-    assert PORTAL.match("/portal/") == {}
-    assert PORTAL.match("/portal//") is None
-    assert PORTAL.match("/portal/a/b/") == {"path": "a/b/"}
-    assert PORTAL.match("/portals") is None
-
-
-def test_a_literal_is_the_whole_path() -> None:
-    assert HEALTH.match("/health") == {}
-    assert HEALTH.match("/HEALTH/") == {}
-    assert HEALTH.match("/health/x") is None
-    assert parse_route("a.c").match("/abc") is None
-
-
-def test_a_constraint_is_searched_for_and_anchors_are_its_own_affair() -> None:
-    assert parse_route("{x:regex(b)}").match("/abc") == {"x": "abc"}
-
-
-def test_the_end_of_a_text_is_dotnets() -> None:
-    assert [parse_route(rf"{{x:regex(^a{end})}}").match("/a\n") is not None for end in ("$", r"\Z", r"\z", r"\\z")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
-    assert parse_route(r"{x:regex(^a\\z)}").match("/a\\z") is not None
-
-
-def test_braces_of_a_regex_are_doubled_and_a_slash_may_stand_in_it() -> None:
-    route = parse_route(r"{year:regex(^\d{{4}}$)}/{x:regex(^[^/(){{}}|?]+$)?}")
-    assert route.match("/2024/a") == {"year": "2024", "x": "a"}
-    assert route.match("/2024") == {"year": "2024"}
-    assert route.match("/20245") is None
-    assert route.match("/2024/{") is None
-
-
-def test_an_optional_parameter_before_a_required_segment_must_be_there() -> None:
-    route = parse_route("{a?}/b")
-    assert route.match("/x/b") == {"a": "x"}
-    assert route.match("/b") is None
-
-
-def test_a_constrained_catch_all_does_not_match_the_empty_path() -> None:
-    route = parse_route("x/{*rest:regex(.)}")
-    assert route.match("/x/y") == {"rest": "y"}
-    assert route.match("/x") is None
+@pytest.mark.parametrize(
+    ("template", "path", "values"),
+    [
+        ("a.c", "/abc", None),
+        # A constraint is searched for: anchors are its own affair, and .NET's.
+        ("{x:regex(b)}", "/abc", {"x": "abc"}),
+        ("{x:regex(^a$)}", "/a\n", {"x": "a\n"}),
+        (r"{x:regex(^a\Z)}", "/a\n", {"x": "a\n"}),
+        (r"{x:regex(^a\z)}", "/a\n", None),
+        (r"{x:regex(^a\\z)}", "/a\n", None),
+        (r"{x:regex(^a\\z)}", "/a\\z", {"x": "a\\z"}),
+        # Braces of a regex are doubled, and a slash may stand in it.
+        (r"{year:regex(^\d{{4}}$)}/{x:regex(^[^/(){{}}|?]+$)?}", "/2024/a", {"year": "2024", "x": "a"}),
+        (r"{year:regex(^\d{{4}}$)}/{x:regex(^[^/(){{}}|?]+$)?}", "/2024", {"year": "2024"}),
+        (r"{year:regex(^\d{{4}}$)}/{x:regex(^[^/(){{}}|?]+$)?}", "/20245", None),
+        (r"{year:regex(^\d{{4}}$)}/{x:regex(^[^/(){{}}|?]+$)?}", "/2024/{", None),
+        # An optional parameter before a required segment must be there.
+        ("{a?}/b", "/x/b", {"a": "x"}),
+        ("{a?}/b", "/b", None),
+        # A constrained catch-all does not match the empty path.
+        ("x/{*rest:regex(.)}", "/x/y", {"rest": "y"}),
+        ("x/{*rest:regex(.)}", "/x", None),
+    ],
+)
+def test_a_template_matches_as_in_the_host(template: str, path: str, values: dict[str, str] | None) -> None:
+    assert parse_route(template).match(path) == values
 
 
 @pytest.mark.parametrize(
@@ -184,15 +116,10 @@ def test_a_constrained_catch_all_does_not_match_the_empty_path() -> None:
         ("a/{id:regex(()}", "not a regular expression"),
         ("a/{id:regex(a):regex(b)}", "ends a constraint early"),
         (r"a/{id:regex(\d{4})}", "not a literal or one parameter"),
-        ("a/{id", "not a literal or one parameter"),
-        ("a/id}", "not a literal or one parameter"),
-        ("a/{id}}", "not a literal or one parameter"),
-        ("a/{id}.json", "not a literal or one parameter"),
-        ("a/v{id}", "not a literal or one parameter"),
-        ("a//b", "not a literal or one parameter"),
-        ("/a", "not a literal or one parameter"),
-        ("a?", "not a literal or one parameter"),
-        ("", "not a literal or one parameter"),
+        *(
+            (template, "not a literal or one parameter")
+            for template in ("a/{id", "a/id}", "a/{id}}", "a/{id}.json", "a/v{id}", "a//b", "/a", "a?", "")
+        ),
         ("a/{}", "not a parameter"),
         ("a/{id=1}", "not a parameter"),
         ("{*rest}/a", "must come last"),
@@ -250,3 +177,84 @@ def test_templates_match_as_a_walk_over_the_segments_does(kinds: list[str], catc
     spelled = {"!": "{%s}", "?": "{%s?}", "*": "{*%s}"}
     template = "/".join(spelled[part[0]] % part[1:] if part[0] in spelled else part for part in parts)
     assert parse_route(template).match(path) == reference(parts, path)
+
+
+# The target of a request line
+
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
+    lambda text: text not in (".", "..")
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ("/", "/"),
+        ("/stu3/Patient%20x", "/stu3/Patient x"),
+        ("/%73tu3", "/stu3"),
+        ("/a%2Fb%2fc", "/a%2Fb%2fc"),
+        ("/%252F", "/%2F"),
+        ("/%C3%BC", "/ü"),
+        ("/%C3%2F%fC%41", "/%C3%2F%fCA"),
+        ("/%E4%B8", "/%E4%B8"),
+        ("/%ED%A0%80", "/%ED%A0%80"),
+        ("/100%", "/100%"),
+        ("/%zz", "/%zz"),
+        ("/a\\b", "/a\\b"),
+        ("/a/../b", "/b"),
+        ("/a/%2e%2E/b", "/b"),
+        ("/a/..%2Fb", "/a/..%2Fb"),
+        ("/../../a", "/a"),
+        ("/..", "/"),
+        ("/a/..", "/"),
+        ("/a/b/..", "/a/"),
+        ("/a/.", "/a/"),
+        ("/a/./b/", "/a/b/"),
+        ("/a//../b", "/a/b"),
+        ("/a/.b/..c", "/a/.b/..c"),
+    ],
+)
+def test_a_path_is_decoded_once_and_then_loses_its_dot_segments(raw: str, path: str) -> None:
+    assert decode_path(raw) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "encoded"),
+    [
+        ("/stu3/Patient/1", "/stu3/Patient/1"),
+        ("/a b", "/a%20b"),
+        ("/a|b", "/a%7Cb"),
+        ("/ü", "/%C3%BC"),
+        ("/a%2Fb%2fc", "/a%2Fb%2fc"),
+        ("/100%", "/100%25"),
+        ("/%zz", "/%25zz"),
+        ("/a?b#c\\", "/a%3Fb%23c%5C"),
+        ("/$!&'()*+,-.:;=@_~", "/$!&'()*+,-.:;=@_~"),
+    ],
+)
+def test_a_url_has_the_path_encoded_anew(path: str, encoded: str) -> None:
+    assert encode_path(path) == encoded
+
+
+@given(texts)
+def test_any_text_survives_decoding_except_the_slash(text: str) -> None:
+    assert decode_path("/" + quote(text, safe="")) == "/" + text.replace("/", "%2F")
+
+
+@given(st.text("ab%./24CcFf", max_size=30).map("/".__add__))
+def test_a_handed_on_path_is_ascii_and_has_no_dot_segments_left(raw: str) -> None:
+    handed_on = encode_path(decode_path(raw))
+    assert handed_on.startswith("/")
+    assert handed_on.isascii()
+    assert not {".", ".."} & set(handed_on.split("/"))
+
+
+@given(texts)
+def test_encoding_loses_nothing(text: str) -> None:
+    assert unquote(encode_path("/" + text.replace("%", ""))) == "/" + text.replace("%", "")
+
+
+def test_params_join_repeats_merge_spellings_and_lose_empty_values() -> None:
+    query = "date=ge2020&date=le2021&_sort:desc=date&Name=a&name=b&empty=&bare&x=1%2C2+3"
+    assert query_params(query) == {"date": "ge2020,le2021", "_sort:desc": "date", "Name": "a,b", "x": "1,2 3"}

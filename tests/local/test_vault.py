@@ -81,25 +81,18 @@ async def test_setting_again_makes_a_version_that_takes_nothing_over(vault: Secr
     assert (await vault.get_secret("twice", first.properties.version)).value == "old"
 
 
-async def test_unknown_names_and_versions_are_not_found(vault: SecretClient) -> None:
-    await vault.set_secret("known", "x")
-    for name, version in (("unknown", None), ("known", "0" * 32)):
-        with pytest.raises(ResourceNotFoundError) as raised:
-            await vault.get_secret(name, version)
-        assert codes(raised.value) == ("SecretNotFound", None)
-
-
-async def test_a_disabled_version_is_forbidden_until_it_is_enabled_again(vault: SecretClient) -> None:
+async def test_unknown_names_and_versions_are_not_found_and_a_disabled_one_forbidden(vault: SecretClient) -> None:
     made = await vault.set_secret("switched", "x")
+    for name, version in (("unknown", None), ("switched", "0" * 32)):
+        with pytest.raises(ResourceNotFoundError) as unknown:
+            await vault.get_secret(name, version)
+        assert codes(unknown.value) == ("SecretNotFound", None)
     await vault.update_secret_properties("switched", enabled=False)
     for version in (None, made.properties.version):
-        with pytest.raises(HttpResponseError) as raised:
+        with pytest.raises(HttpResponseError) as disabled:
             await vault.get_secret("switched", version)
-        assert raised.value.status_code == 403
-        assert codes(raised.value) == ("Forbidden", "SecretDisabled")
-
+        assert (disabled.value.status_code, *codes(disabled.value)) == (403, "Forbidden", "SecretDisabled")
     await vault.update_secret_properties("switched", enabled=True)
-
     assert (await vault.get_secret("switched")).value == "x"
 
 
@@ -156,9 +149,7 @@ async def test_purging_frees_the_name_of_a_deleted_secret_only(vault: SecretClie
     with pytest.raises(ResourceNotFoundError):
         await vault.purge_deleted_secret("purged")
     await vault.delete_secret("purged")
-
     await vault.purge_deleted_secret("purged")
-
     with pytest.raises(ResourceNotFoundError):
         await vault.get_deleted_secret("purged")
     await vault.set_secret("purged", "2")
@@ -186,21 +177,15 @@ async def test_lists_come_in_pages_of_25_or_less_and_hold_each_item_once(vault: 
     assert names <= set(flat)
 
 
-@pytest.mark.parametrize("name", ["under_score", "dotted.name", "a" * 128, "ünï"])
-async def test_malformed_names_are_refused(vault: SecretClient, name: str) -> None:
-    with pytest.raises(HttpResponseError) as raised:
-        await vault.set_secret(name, "x")
-    assert raised.value.status_code == 400
-
-
-async def test_the_limits_of_values_and_tags(vault: SecretClient) -> None:
+async def test_malformed_names_and_what_is_over_a_limit_is_refused(vault: SecretClient) -> None:
     await vault.set_secret("limits", "x" * 25 * 1024, tags={str(number): "" for number in range(15)})
-    with pytest.raises(HttpResponseError) as raised:
+    for name in ("under_score", "dotted.name", "a" * 128, "ünï"):
+        with pytest.raises(HttpResponseError, match="BadParameter"):
+            await vault.set_secret(name, "x")
+    with pytest.raises(HttpResponseError, match="BadParameter"):
         await vault.set_secret("limits", "ü" * 13 * 1024)
-    assert raised.value.status_code == 400
-    with pytest.raises(HttpResponseError) as raised:
+    with pytest.raises(HttpResponseError, match="BadParameter"):
         await vault.update_secret_properties("limits", tags={str(number): "" for number in range(16)})
-    assert raised.value.status_code == 400
 
 
 async def test_another_token_is_refused(vault_server: VaultServer) -> None:

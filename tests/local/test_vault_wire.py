@@ -44,30 +44,22 @@ async def test_without_the_token_every_path_answers_the_challenge(
             assert (await error_of(response))["code"] == "Unauthorized"
 
 
-@pytest.mark.parametrize("query", [{}, {"api-version": ""}, {"api-version": "newest"}])
-async def test_the_api_version_must_be_there_and_be_one(wire: aiohttp.ClientSession, query: dict[str, str]) -> None:
-    async with wire.get("/secrets", params=query) as response:
-        assert response.status == 400
-        assert (await error_of(response))["code"] == "BadParameter"
-
-
-@pytest.mark.parametrize("query", [{"maxresults": "0"}, {"maxresults": "26"}, {"maxresults": "9" * 5000}])
-async def test_page_sizes_are_from_1_to_25(wire: aiohttp.ClientSession, query: dict[str, str]) -> None:
-    async with wire.get("/secrets", params=VERSION | query) as response:
-        assert response.status == 400
-
-
-@pytest.mark.parametrize("token", ["a", "_w", "ü"])
-async def test_a_foreign_skip_token_is_refused(wire: aiohttp.ClientSession, token: str) -> None:
-    async with wire.get("/secrets", params=VERSION | {"$skiptoken": token}) as response:
-        assert response.status == 400
-
-
-async def test_unknown_paths_and_methods_answer_in_the_shape_of_errors(wire: aiohttp.ClientSession) -> None:
-    for method, path, status in (("GET", "/keys", 404), ("POST", "/secrets/some-name", 405)):
-        async with wire.request(method, path, params=VERSION) as response:
-            assert response.status == status
-            await error_of(response)
+@pytest.mark.parametrize(
+    ("method", "path", "query", "status"),
+    [
+        *(("GET", "/secrets", query, 400) for query in ({}, {"api-version": ""}, {"api-version": "newest"})),
+        *(("GET", "/secrets", VERSION | {"maxresults": size}, 400) for size in ("0", "26", "9" * 5000)),
+        *(("GET", "/secrets", VERSION | {"$skiptoken": token}, 400) for token in ("a", "_w", "ü")),
+        ("GET", "/keys", VERSION, 404),
+        ("POST", "/secrets/some-name", VERSION, 405),
+    ],
+)
+async def test_what_is_not_the_protocol_gets_an_error_in_its_shape(
+    wire: aiohttp.ClientSession, method: str, path: str, query: dict[str, str], status: int
+) -> None:
+    async with wire.request(method, path, params=query) as response:
+        assert response.status == status
+        await error_of(response)
 
 
 async def test_only_set_and_get_answer_with_the_value(wire: aiohttp.ClientSession) -> None:
@@ -108,7 +100,7 @@ bodies = json_values | st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies)
 async def test_any_json_is_taken_or_refused_and_what_is_taken_comes_back(
     wire: aiohttp.ClientSession, body: object
@@ -127,26 +119,17 @@ async def test_any_json_is_taken_or_refused_and_what_is_taken_comes_back(
 
 
 @pytest.mark.parametrize(
-    "properties",
+    "body",
     [
-        {"attributes": {"exp": True}},
-        {"attributes": {"nbf": "1700000000"}},
-        {"attributes": {"enabled": 1}},
-        {"attributes": []},
-        {"contentType": 1},
-        {"tags": {"a": 1}},
+        *(b"", b"{", b"[" * 100_000, b"\xff", b'{"value": ' + b"9" * 5000 + b"}", b'{"value": "x", "tags": {"a": 1}}'),
+        *(
+            b'{"value": "x", "attributes": {"%s}}' % part
+            for part in (b'exp": true', b'nbf": "1700000000"', b'enabled": 1')
+        ),
+        *(b'{"value": "x", "attributes": []}', b'{"value": "x", "contentType": 1}'),
     ],
 )
-async def test_a_property_of_a_wrong_type_is_refused(
-    wire: aiohttp.ClientSession, properties: dict[str, object]
-) -> None:
-    async with wire.put("/secrets/anything", params=VERSION, json={"value": "x", **properties}) as response:
-        assert response.status == 400
-        assert "malformed" in (await error_of(response))["message"]
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"value": ' + b"9" * 5000 + b"}"])
-async def test_a_body_that_is_no_json_object_is_refused(wire: aiohttp.ClientSession, body: bytes) -> None:
+async def test_a_malformed_body_is_refused(wire: aiohttp.ClientSession, body: bytes) -> None:
     async with wire.put("/secrets/anything", params=VERSION, data=body) as response:
         assert response.status == 400
-        await error_of(response)
+        assert (await error_of(response))["code"] == "BadParameter"

@@ -3,21 +3,30 @@
 import asyncio
 import json
 import os
+import shlex
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
-from local.azurite.table_service import TableService
-from local.vault.server import VaultServer
+from admin.__main__ import main
 
-_PROJECT = Path(__file__).parents[2]
+# Commands are forked off a process that has imported what they need: a new Python takes half a second to do so.
+_FORKSERVER = get_context("forkserver")
+_FORKSERVER.set_forkserver_preload(
+    [
+        *("admin.__main__", "requests", "rich.progress", "rich.table", "shared.directory.tenant_import"),
+        *("shared.onboarding.check", "shared.onboarding.probe", "shared.stores.tables", "shared.stores.vault"),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Result:
     """What a command left behind."""
 
     code: int
@@ -35,9 +44,37 @@ class Answer:
         return [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
 
 
+class _Streams:
+    """Three open files that another process gets: its standard input, output and error."""
+
+    def __init__(self, *files: int) -> None:
+        self.files = files
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, tuple(map(DupFd, self.files))
+
+
+def _received(*files: Any) -> _Streams:
+    return _Streams(*(file.detach() for file in files))
+
+
+def _run(arguments: list[str], environment: dict[str, str], folder: Path, streams: _Streams) -> None:
+    """Becomes the command, in the process that was forked for it."""
+    os.setsid()  # a hidden question goes to the terminal the tests run on, if there is one
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, file in enumerate(streams.files):
+        os.dup2(file, number)
+    sys.argv = ["gateway", *arguments]
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), *(os.fdopen(file, "w", encoding=encoding) for file in (1, 2))
+    main()
+
+
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """Runs `./gateway` in a folder."""
+    """Runs `./gateway` in a folder. The first argument may be a line of several words."""
 
     folder: Path
 
@@ -47,54 +84,55 @@ class CommandLine:
 
     async def __call__(
         self,
+        line: str,
         *arguments: str,
-        stdin: bytes | None = None,
+        stdin: bytes = b"",
         terminal: bytes | None = None,
         environment: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Runs a command of `./gateway`, as `run` does."""
-        return await self.run("-m", "admin", *arguments, stdin=stdin, terminal=terminal, environment=environment)
-
-    async def run(
-        self,
-        *arguments: str,
-        stdin: bytes | None = None,
-        terminal: bytes | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Runs Python, with `stdin` piped to it, or with a terminal on which `terminal` is typed."""
-        master, slave = os.openpty() if terminal is not None else (-1, -1)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *arguments),
-                cwd=self.folder,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_PROJECT), "LOGNAME": "ada", **(environment or {})},
-                stdin=slave if terminal is not None else DEVNULL if stdin is None else PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                start_new_session=True,  # a hidden question goes to the terminal the tests run on, if there is one
+    ) -> Result:
+        """Runs a command, with `stdin` piped to it, or with a terminal on which `terminal` is typed."""
+        with TemporaryFile() as given, TemporaryFile() as printed:
+            given.write(stdin)
+            given.seek(0)
+            keyboard, screen = os.openpty() if terminal is not None else (-1, given.fileno())
+            reading, writing = os.pipe()
+            variables = {"PATH": os.environ["PATH"], "LOGNAME": "ada", **(environment or {})}
+            process = _FORKSERVER.Process(
+                target=_run,
+                args=(
+                    [*shlex.split(line), *arguments],
+                    variables,
+                    self.folder,
+                    _Streams(screen, printed.fileno(), writing),
+                ),
             )
-            assert process.stderr is not None
-            asked = await process.stderr.read(1) if terminal is not None else b""
-            if asked and terminal is not None:
-                os.write(master, terminal)  # not sooner: what is typed before a hidden question is thrown away
-            stdout, stderr = await process.communicate(stdin)
-            stderr = asked + stderr
-        finally:
+            process.start()
+            os.close(writing)
+            with os.fdopen(reading, "rb") as errors:
+                asked = await asyncio.to_thread(errors.read, 1) if terminal is not None else b""
+                if asked and terminal is not None:
+                    os.write(keyboard, terminal)  # not sooner: what is typed before a hidden question is thrown away
+                stderr = asked + await asyncio.to_thread(errors.read)
+            await asyncio.to_thread(process.join)
             if terminal is not None:
-                os.close(master)
-                os.close(slave)
-        assert process.returncode is not None
+                os.close(keyboard)
+                os.close(screen)
+            printed.seek(0)
+            stdout = printed.read()
+        assert process.exitcode is not None
         assert b"Traceback" not in stderr, stderr.decode()
-        return Answer(process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+        return Result(process.exitcode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
+    async def json(self, line: str, *arguments: str, stdin: bytes = b"") -> Any:
+        """What a command prints with `--json`, on the folder's stack; it must end well."""
+        result = await self(line, *arguments, "--local", "--json", stdin=stdin)
+        assert result.code == 0, result.stderr
+        return result.json
 
-def settings_of(tables: TableService, vault: VaultServer) -> dict[str, str]:
-    """The settings of a stack of these two."""
-    return {
-        "FUNCTIONS_WORKER_RUNTIME": "python",
-        "PUBLIC_BASE_URL": "http://127.0.0.1:7071",
-        "KEY_VAULT_URL": vault.url,
-        "LOCAL_VAULT": str(vault.folder),
-        "TABLES_CONNECTION_STRING": tables.connection_string,
-    }
+    async def error(self, line: str, *arguments: str, stdin: bytes = b"", code: int = 1) -> str:
+        """The one line that a command fails with, on the folder's stack; it prints and audits nothing."""
+        result = await self(line, *arguments, "--local", stdin=stdin)
+        assert (result.code, result.stdout) == (code, ""), result.stderr
+        assert result.stderr.startswith("Error: ")
+        assert result.stderr.count("\n") == 1
+        return result.stderr.removeprefix("Error: ").rstrip("\n")

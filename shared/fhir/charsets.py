@@ -9,6 +9,7 @@ from shared.fhir.document import Steps, Unreadable
 CHARSETS = frozenset({"iso-8859-1", "iso-8859-15", "latin1", "windows-1252", "utf-16", "utf-16le", "utf-16be"})
 _UTF8 = frozenset({"utf-8", "utf8", "us-ascii"})
 _SLICE = 500_000
+# `<?xml version="1.0" encoding="ISO-8859-1"`, with what stands before the encoding, and the encoding
 _DECLARATION = re.compile(r"""(<\?xml\s[^<>?]*?)\sencoding\s*=\s*(?:"([^"<>?]*)"|'([^'<>?]*)')""")
 _MAX_DECLARATION = 200  # bytes
 

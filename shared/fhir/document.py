@@ -51,7 +51,7 @@ class Unreadable(FhirError):
 
 
 class Allowance(NamedTuple):
-    """How many things a body may hold by its length: each costs a reader more than the bytes it is written in.
+    """A limit that grows with a body, of things that cost a reader more than the bytes they are written in.
 
     A short body may be denser, so some are `free`; beside them there may be one in `bytes_each`.
     """
@@ -60,7 +60,7 @@ class Allowance(NamedTuple):
     bytes_each: int
 
     def of(self, length: int) -> int:
-        """How many may be in so many bytes."""
+        """The limit for so many bytes."""
         return self.free + length // self.bytes_each
 
 

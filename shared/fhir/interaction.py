@@ -1,4 +1,4 @@
-"""What a request asks of a FHIR server (http://hl7.org/fhir/R4/http.html): its interaction."""
+"""The interaction that a request asks of a FHIR server (http://hl7.org/fhir/R4/http.html)."""
 
 import re
 from collections.abc import Mapping
@@ -65,6 +65,8 @@ class Interaction:
 # Epic's ids pass FHIR's 64 characters. What servers may take for another thing than an id is none: dots alone, which
 # climb, and a word after an underscore (`_history`, in any case: ASP.NET's routes have none).
 _ID = r"(?!(?:\.+|_[A-Za-z\-]*)(?:/|\Z))[A-Za-z0-9\-._~]{1,255}"
+# `Patient`, `Patient/1`, `Patient/1/_history/2`, `Patient/_search`, `Patient/1/$everything`, `Patient/1/Observation`,
+# `metadata`, or nothing for the base.
 _PATH = re.compile(
     rf"(?:(?P<type>{TYPE_PATTERN})(?:/(?P<id>{_ID}))?)?"
     rf"(?:(?:^|(?<=.)/)(?:(?P<word>metadata|_search|_history)(?:/(?P<version>{_ID}))?"
@@ -74,7 +76,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9\-._~$*/]|//|^/|(?:^|/)\.+(?:/|\Z)")
 
 _CRITERIA_PATH = re.compile(r"\A[^?=&]*\?")  # some clients write `Patient?identifier=1`
 
-# What judging parameters costs grows with their number. Real ones have 15 bytes and more, and are few.
+# Each parameter costs time to authorize. Real ones have 15 bytes and more, and are few.
 _FREE_SIGNS = 200
 _BYTES_PER_SIGN = 20
 

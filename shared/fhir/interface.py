@@ -21,7 +21,7 @@ class SearchParameter:
 
 @dataclass(frozen=True, slots=True)
 class ResourceInterface:
-    """What the app needs of one resource type.
+    """The searches and fields of one resource type that the app needs.
 
     `search_parameters` leaves out `_count` and `_sort`: they shape a result, select nothing, and so have no
     SearchParamType. `required` and `recommended` are dotted paths into the JSON form of the resource, without its

@@ -141,7 +141,7 @@ class JsonCursor:
 
 
 def matched(pattern: re.Pattern[bytes], body: bytes, start: int, end: int = sys.maxsize) -> re.Match[bytes]:
-    """What `pattern` matches in a body that has been found to be JSON, where it can't but match."""
+    """The match of `pattern` in a body that is valid JSON, where it can't but match."""
     found = pattern.match(body, start, end)
     assert found is not None  # noqa: S101
     return found

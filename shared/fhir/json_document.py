@@ -145,7 +145,7 @@ def _check(body: bytes) -> Steps[None]:
 
 
 def _check_large(body: bytes) -> Steps[None]:
-    """What a smaller body can't do wrong, or not at a price: too many brackets, too much white space in one place."""
+    """Refuse too many brackets, and too much white space in one place, which cost nothing in a smaller body."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     brackets = 0
     for start in range(0, len(body), SLICE):
@@ -337,7 +337,7 @@ def _names_one_type(resource: bytes) -> bool:
 
 
 def _extents(text: memoryview) -> list[_KnownEntry]:
-    """What the decoder takes for the entries of a Bundle; none where it is no Bundle as FHIR has it."""
+    """The entries of a Bundle as the decoder reads them; none where it is no Bundle as FHIR has it."""
     try:
         return _EXTENTS.decode(text).entry or []
     except msgspec.ValidationError:

@@ -170,7 +170,7 @@ def _best(ranges: list[_Range]) -> FhirFormat | None:
 
 
 def _rank(ranges: list[_Range], format: FhirFormat) -> tuple[float, int, int] | None:
-    """How well `format` suits, by the most specific ranges that cover it: quality, specificity, minus the position."""
+    """The rank of `format`, by the most specific ranges that cover it: quality, specificity, minus the position."""
     covers = ((2, _NAMES[format]), (1, {_ANY_APPLICATION}), (0, {_ANY}))
     for specificity, names in covers:
         found = [(wanted.quality, -position) for position, wanted in enumerate(ranges) if wanted.media in names]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from xml.parsers import expat
+from xml.etree import ElementTree
 
 import orjson
 
@@ -44,8 +44,10 @@ def rewritten_outcome(body: bytes, format: FhirFormat) -> bytes:
     """
     found: dict[str, Any] = {}
     if len(body) <= _MAX_REWRITTEN_BYTES:
-        with suppress(ValueError, expat.ExpatError):  # a lone surrogate is FHIR to some
-            found = _picked(orjson.loads(body) if format is FhirFormat.JSON else _elements(body), {"issue": [_ISSUE]})
+        with suppress(ValueError, ElementTree.ParseError):  # a lone surrogate is FHIR to some
+            # The body was read before: it has no document type, and is not nested too deeply.
+            read = orjson.loads(body) if format is FhirFormat.JSON else _elements(ElementTree.fromstring(body))  # noqa: S314
+            found = _picked(read, {"issue": [_ISSUE]})
     if issues := found.get("issue"):
         needed = {"severity": "error", "code": "exception"}
         outcome = {"resourceType": "OperationOutcome", "issue": [{**needed, **issue} for issue in issues]}
@@ -70,7 +72,7 @@ def error_response(error: FhirError, version: FhirVersion, format: FhirFormat) -
 
 
 def _picked(element: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
-    """What `shape` names of an element, whose repeated elements are lists."""
+    """The elements of an element that `shape` names; repeated ones are lists."""
     picked: dict[str, Any] = {}
     for name, kind in shape.items():
         repeats, inner = (True, kind[0]) if isinstance(kind, list) else (False, kind)
@@ -87,21 +89,10 @@ def _kept(item: Any, shape: Any) -> Any:
     return item if isinstance(item, str) else None
 
 
-def _elements(body: bytes) -> dict[str, Any]:
-    """The elements of the root of an XML document, as lists by name, each with its value or again its elements."""
-    path: list[dict[str, Any]] = [{}]
-    values: list[str | None] = []
-    parser = expat.ParserCreate(namespace_separator=" ")
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        path.append({})
-        values.append(attributes.get("value"))
-
-    def end(tag: str) -> None:
-        elements, value = path.pop(), values.pop()
-        path[-1].setdefault(tag.rpartition(" ")[2], []).append(elements if value is None else value)
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.Parse(body, True)
-    (root,) = path[0].values()
-    return dict(root[0])
+def _elements(element: ElementTree.Element) -> dict[str, Any]:
+    """The children of an XML element as lists by name, each its value or again its elements."""
+    found: dict[str, Any] = {}
+    for child in element:
+        value = child.get("value")
+        found.setdefault(child.tag.rpartition("}")[2], []).append(_elements(child) if value is None else value)
+    return found

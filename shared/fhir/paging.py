@@ -84,7 +84,7 @@ class InvalidPageLink(FhirError):
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """How a provider's links are read for a client.
+    """The reading of a provider's links for a client.
 
     `base_url` is the provider's base and `page_origins` are the origins besides its own that pages may come from;
     `links` maps its URLs to below `gateway_base`.

@@ -1,4 +1,4 @@
-"""What a client may ask of a tenant's FHIR server, and what may come back."""
+"""The policy on a client's requests to a tenant's FHIR server, and on the responses."""
 
 import re
 from collections.abc import Container, Iterable, Mapping
@@ -48,10 +48,14 @@ _REFUSED_PARAMETERS: Mapping[str, str] = {
     "_remove-references": "it reaches resources of other types",
 }
 
+# `name:exact`, which reaches no other type whatever its value
 _ORDINARY = re.compile(r"[A-Za-z][A-Za-z0-9\-]*(?::[A-Za-z\-]+)?")
 _NAME = re.compile(r"[A-Za-z0-9_.:$\-]{1,512}")
+# `_has:Observation:patient:code`, with the type and the parameter
 _REVERSE_CHAIN = re.compile(rf"_has:({TYPE_PATTERN}):[A-Za-z0-9_\-]+:(.+)")
+# `subject:Patient.name`, with the type and the parameter
 _CHAIN = re.compile(rf"[A-Za-z0-9_\-]+:({TYPE_PATTERN})\.(.+)")
+# `Encounter:subject:Patient`, with both types
 _INCLUDE = re.compile(rf"({TYPE_PATTERN}):[A-Za-z0-9_\-]+(?::({TYPE_PATTERN}))?")
 _SORT = re.compile(r"[A-Za-z0-9_, +\-]*")
 _TYPE_NAME = re.compile(TYPE_PATTERN)
@@ -180,7 +184,7 @@ def _authorize_parameter(text: str, permissions: Permissions, narrows: Container
     name, _, value = text.partition("=")
     if _ORDINARY.fullmatch(name):
         return
-    # What is not UTF-8 or not percent-encoded rightly comes out with characters that no grammar here has.
+    # Invalid UTF-8 and percent-encoding come out with characters that no grammar here has.
     name = unquote_plus(name).strip()
     if not name:
         return

@@ -9,7 +9,7 @@ from shared.fhir.interaction import TYPE_PATTERN, InteractionKind
 
 
 class Action(Flag):
-    """What a v2 scope's letters `cruds` grant."""
+    """The actions that the letters `cruds` of a v2 scope grant."""
 
     CREATE = auto()
     READ = auto()
@@ -78,7 +78,7 @@ def parse_scope(text: str) -> Scope | None:
 
 
 def granted(scopes: tuple[Scope, ...], type: str | None) -> Action:
-    """What `scopes` grant together on a type, or on every type at once for None. No scopes grant everything."""
+    """The actions that `scopes` grant on a type, or on every type at once for None. No scopes grant everything."""
     if not scopes:
         return EVERY_ACTION
     actions = NO_ACTION

@@ -72,7 +72,7 @@ class Parser:
         self._check = check
         self._body = body
         self._text = text
-        # What was skipped so far, before the fed byte `_skipped_at`, and what was skipped before the current token.
+        # Bytes skipped so far, all before the fed byte `_skipped_at`, and bytes skipped before the current token.
         self._skipped, self._skipped_before, self._skipped_at, self._through = 0, 0, -1, 0
         self._expat = parser = expat.ParserCreate("UTF-8")
         parser.ordered_attributes = True
@@ -92,7 +92,7 @@ class Parser:
 
     @property
     def position(self) -> int:
-        """Where the current event stands in the body: its tag, or behind it for the end of an empty element."""
+        """The byte offset of the current event: its tag, or behind it for the end of an empty element."""
         index: int = self._expat.CurrentByteIndex
         return index + (self._skipped if index >= self._skipped_at else self._skipped_before)
 

@@ -9,6 +9,7 @@ from shared.fhir.rewriting.spelling import PERCENT_ENCODING, Edit, escaped_edits
 
 MAX_LINKS = 400  # a query of the longest URL that a server takes holds a hundred
 
+# `&patient=Patient/1`, with the value as the group.
 _VALUE = re.compile(r"(?:\A|&)[^&=]*+=([^&]*+)")
 # A comma parts alternatives, a "$" the components of a composite parameter.
 _PARTING = r"(?:[,$]|%2[cC4])"

@@ -24,7 +24,7 @@ _TOKENS_PER_PAUSE = 1_024
 _SPACE = r"[ \t\n\r]*+"
 _CHARACTERS = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _COLON = rf"{_SPACE}:{_SPACE}"
-# A member's name with what opens its value, a bare string, or a bracket.
+# `"name": "value"`, `"name": {`, a bare string, or a bracket.
 _TOKEN = re.compile(rf'"({_CHARACTERS})"(?:{_COLON}(?:"{_CHARACTERS}"|([\[{{]))?)?|([\[{{])|[\]}}]', re.DOTALL)
 _MEMBER_OPENING, _OPENING = 2, 3
 _STRING_END = re.compile(_CHARACTERS, re.DOTALL)
@@ -44,7 +44,7 @@ _ESCAPE_BEFORE = re.compile(r"\\(?:[bfnrt]|u[0-9a-fA-F]{4})\Z")
 
 _HTTP, _HTTPS = "http:", "https:"
 _URL_NAMES = tuple(name for name, position in ANYWHERE.items() if position is Position.URL)
-# How a member that holds one URL begins, up to the URL's "//", after an unescaped character.
+# `,"reference": "https:`: a member that holds one URL, up to the URL's "//", after an unescaped character.
 _URL_MEMBERS = tuple(
     f'{before}"{name}":{space}"{scheme}'
     for scheme in (_HTTP, _HTTPS)
@@ -133,7 +133,7 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int, str] | None
 
 
 def _candidates(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
-    """Where the sources stand, each from its "//" on; None is a place to pause."""
+    """Start and end of each source, from its "//" on; None is a place to pause."""
     for start in range(0, len(text), _SLICE):
         end = start + _SLICE
         for found in link_map.starts.finditer(text, start, end + _MAX_BASE):
@@ -147,7 +147,7 @@ def _candidates(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None
 def _base_end(
     position: Position, text: str, string: int, scheme: int, string_end: int, link_map: LinkMap
 ) -> int | None:
-    """Where the base ends that begins at `scheme`, if it is to be mapped in a string of this kind."""
+    """The end of the base that begins at `scheme`, if it is to be mapped in a string of this kind."""
     if position is Position.TEXT:
         return link_map.base_in_text(text, scheme, after_escape=bool(_ESCAPE_BEFORE.search(text, scheme - 6, scheme)))
     if position is Position.NARRATIVE:
@@ -166,7 +166,7 @@ def _base_end(
 
 
 def _string_start(text: str, floor: int, inside: int) -> int:
-    """Where the string around `inside` begins, after its quote; no string begins before `floor`."""
+    """The start of the string around `inside`, after its quote; no string begins before `floor`."""
     quote = inside
     while True:
         quote = text.rfind('"', floor, quote)
@@ -178,7 +178,7 @@ def _string_start(text: str, floor: int, inside: int) -> int:
 
 
 def _characters_end(text: str, start: int) -> int:
-    """Where a string's characters end, or how far one look at them goes."""
+    """The end of a string's characters, or of one look at them."""
     end = _STRING_END.match(text, start, start + _SLICE)
     assert end is not None  # noqa: S101 (the pattern matches the empty string)
     return end.end()

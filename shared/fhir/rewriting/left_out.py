@@ -51,14 +51,14 @@ def _with_comma(body: bytes, start: int, end: int, floor: int) -> Span:
 
 
 def _before(body: bytes, start: int) -> int:
-    """Where the last byte before `start` stands that is no white space."""
+    """The offset of the last byte before `start` that is no white space."""
     while start > 0 and body[start - 1] in _SPACE:
         start -= 1
     return start - 1
 
 
 def _after(body: bytes, end: int) -> int:
-    """Where the first byte from `end` on stands that is no white space."""
+    """The offset of the first byte from `end` on that is no white space."""
     while end < len(body) and body[end] in _SPACE:
         end += 1
     return end

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-# Unreserved characters and ":" only: none that JSON, XML or a form escapes, so that a base can be written into each.
+# `https://provider.example:8443/fhir`. Unreserved characters and ":" only: none that JSON, XML or a form escapes, so
+# that a base can be written into each.
 _BASE = re.compile(
     r"https?://(?P<host>[\w.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?(?P<path>(?:/[\w.~:-]*)*)",
     re.ASCII | re.IGNORECASE,
@@ -55,14 +56,14 @@ class LinkMap:
         return None if length is None else self.target + url[length:]
 
     def base_length(self, url: str) -> int | None:
-        """How many characters of `url` spell a source, or None when it is not below one."""
+        """The number of characters of `url` that spell a source, or None when it is not below one."""
         base = self._url.match(url)
         if base is None or _last_climb(url, base.end(), _path_end(_PATH, url, base.end())) >= 0:
             return None
         return base.end()
 
     def base_in_text(self, text: str, start: int, *, after_escape: bool = False) -> int | None:
-        """Where the source ends that begins at `start` of running text, or None when none does.
+        """The end of the source that begins at `start` of running text, or None when none does.
 
         A source stands alone or begins a longer URL; before it no letter may stand but that of an escape.
         """
@@ -135,5 +136,5 @@ def _path_end(path: re.Pattern[str], text: str, start: int, limit: int = sys.max
 
 
 def _last_climb(text: str, start: int, end: int) -> int:
-    """Where the last dot segment between `start` and `end` begins, or -1."""
+    """The start of the last dot segment between `start` and `end`, or -1."""
     return max((climb.start() for climb in _CLIMBING.finditer(text, start, end)), default=-1)

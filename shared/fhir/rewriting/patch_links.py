@@ -13,7 +13,8 @@ from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import Position
 from shared.fhir.rewriting.spelling import JSON_ESCAPE, XML_REFERENCE, Edit, escaped_edits, splice
 
-# The values of a FHIRPath Patch's operations that may be the text of a reference.
+# `"valueString": "Patient/1"`, `<valueString value="Patient/1"`: the values of a FHIRPath Patch's operations that may
+# be the text of a reference.
 _JSON_VALUE = re.compile(
     r'"value(?:String|Uri|Url)"[ \t\n\r]*+:[ \t\n\r]*+"(?P<value>(?:[^"\\]++|\\.)*+)"', re.ASCII | re.DOTALL
 )

@@ -1,10 +1,10 @@
-"""Where FHIR puts links: the elements of DSTU2, STU3 and R4 whose values a gateway has to rewrite."""
+"""The places of links in FHIR: the elements of DSTU2, STU3 and R4 whose values a gateway has to rewrite."""
 
 from enum import Enum
 
 
 class Position(Enum):
-    """What a string at a rewritable place holds."""
+    """The content of a string that may hold a link."""
 
     URL = "one URL"
     TEXT = "running text with URLs in it"
@@ -30,7 +30,7 @@ BY_PARENT = frozenset({"url", "text"})
 
 
 def position_of(name: str, parent: str) -> Position | None:
-    """What the string element `name` of an element `parent` holds, or None when it is not to be rewritten.
+    """The content of the string element `name` of an element `parent`, or None when it is not to be rewritten.
 
     `parent` is the name of the enclosing object's element, without regard to lists.
     """

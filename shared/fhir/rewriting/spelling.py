@@ -69,7 +69,7 @@ class Spelling:
         return cls(raw, "".join(parts), tuple(starts), tuple(shifts))
 
     def raw_index(self, index: int) -> int:
-        """Where the character at `index` of the text, or the text's end, begins in `raw`."""
+        """The start in `raw` of the character at `index` of the text, or of the text's end."""
         return index + self.shifts[bisect_right(self.starts, index) - 1]
 
     def respell(self, edits: Iterable[Edit]) -> list[Edit]:
@@ -99,7 +99,7 @@ def splice(text: str, edits: Iterable[Edit]) -> str:
 
 
 def link_edits(position: Position, text: str, link_map: LinkMap) -> list[Edit]:
-    """What to change in the decoded value `text`, which is one URL or running text."""
+    """The edits of the decoded value `text`, which is one URL or running text."""
     if position is Position.TEXT:
         return [(start, end, link_map.target) for start, end in link_map.occurrences(text)]
     length = link_map.base_length(text)
@@ -107,7 +107,7 @@ def link_edits(position: Position, text: str, link_map: LinkMap) -> list[Edit]:
 
 
 def escaped_edits(position: Position, raw: str, escape: Escape, offset: int, link_map: LinkMap) -> list[Edit]:
-    """What to change in an escaped value that stands at `offset` of a body, as edits of the body."""
+    """The edits, of a body, of an escaped value that stands at `offset` in it."""
     if escape.sign not in raw:
         edits = link_edits(position, raw, link_map)
     else:

@@ -15,13 +15,14 @@ from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling, escape
 from shared.fhir.xml_parser import attribute_spans, inherited
 
 MAX_SIGNS = 10_000  # of escapes and slashes in a value that holds a link
-# What the links that are not plain may cost in all, in units of about a microsecond: 4 each, and 1 for each sign.
+# Links that are not plain cost 4 each, and 1 for each escape and slash, in units of about a microsecond.
 ALLOWED_COST = Allowance(free=20_000, bytes_each=50)
 MAX_CRITERIA = 1_000
 
 _FHIR_NAMES = frozenset({b"value"})
 _XHTML_NAMES = frozenset(name.encode() for name in LINK_ATTRIBUTES)
 _SLICE = 1_000  # places between two pauses
+# ` id="1"`: attributes that hold no link.
 _ATTRIBUTES = r"""(?:\s++(?!(?:value|href|src)[\s=])[^\s=]++\s*+=\s*+(?:"[^"]*+"|'[^']*+'))*+"""
 
 
@@ -142,6 +143,7 @@ class _Edits:
 def _plain_link(starts: str) -> re.Pattern[bytes]:
     """Matches a start tag with one value that is a link, in which nothing is escaped but "&".
 
+    `<reference value="https://provider.example/fhir/Patient/1"/>`.
     Group 2 is the base, if it begins with one that is to be mapped.
     """
     base = f"(?i:https?):{starts}"

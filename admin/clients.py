@@ -186,7 +186,7 @@ def _show_secret(session: Session, new: "NewSecret") -> None:
             "expires": new.expires,
         }
     )
-    session.output.note("The secret is not shown again: keep it now.")
+    session.output.notice("The secret is not shown again: keep it now.")
 
 
 def _fields(client: "Client", last_used: Mapping[str, datetime] | None = None) -> Fields:

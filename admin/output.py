@@ -1,10 +1,12 @@
-"""What a command answers: aligned text and tables for people, JSON for programs; notes go to standard error."""
+"""The output of a command: aligned text and tables for people, JSON for programs; notices on standard error."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TypeGuard
 
 import click
@@ -12,17 +14,17 @@ import click
 Fields = Mapping[str, object]
 
 _NO_TERMINAL_WIDTH = 500  # a row a line, for grep
-_MOST_LISTED = 2
+_MAX_LISTED = 2
 
 
 class Output:
-    """Standard output, as JSON or for people. Whatever people typed is shown without control characters."""
+    """Standard output, as JSON or for people. What people typed is printed without control characters."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
 
     def record(self, fields: Fields) -> None:
-        """One thing: a JSON object, or a line for each field that has a value and a table for each that has records."""
+        """Prints a JSON object, or a line for each field that has a value and a table for each that has records."""
         if self._as_json:
             _print_json(fields)
             return
@@ -38,21 +40,21 @@ class Output:
                 _print_table(value, tuple(value[0]))
 
     def records(self, items: Sequence[Fields], columns: Sequence[str]) -> None:
-        """Many things: a JSON array with all their fields, or a table of the columns named."""
+        """Prints a JSON array of objects with all their fields, or a table of `columns`."""
         if self._as_json:
             _print_json(items)
         else:
             _print_table(items, columns)
 
     def result(self, fields: Fields, sentence: str) -> None:
-        """What was done: a JSON object, or a sentence."""
+        """Prints what was done: a JSON object, or a sentence."""
         if self._as_json:
             _print_json(fields)
         else:
             click.echo(printable(sentence))
 
-    def note(self, text: str) -> None:
-        """Something the person should know, on standard error."""
+    def notice(self, text: str) -> None:
+        """Prints a line for the person on standard error."""
         click.echo(printable(text), err=True)
 
     @contextmanager
@@ -66,6 +68,52 @@ class Output:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
+
+
+class State(StrEnum):
+    """How a check ended; `SKIPPED` when there was nothing to check."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIPPED = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check of a `subject`; `fix` is what a person can do, "" for nothing."""
+
+    state: State
+    subject: str
+    text: str
+    fix: str = ""
+
+
+_COLORS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red", State.SKIPPED: "bright_black"}
+
+
+class Findings:
+    """Prints findings as they come, or all as JSON at the end."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._all: list[Finding] = []
+
+    def add(self, finding: Finding) -> None:
+        """Prints a finding."""
+        self._all.append(finding)
+        if self._as_json:
+            return
+        state = click.style(f"{finding.state.value:<5}", fg=_COLORS[finding.state])
+        click.echo(f"{state} {finding.subject:<14} {printable(finding.text)}")
+        if finding.fix:
+            click.echo(f"{'':<20} fix: {printable(finding.fix)}")
+
+    def end(self) -> None:
+        """Ends the command, with 1 if a finding is a failure."""
+        if self._as_json:
+            Output(as_json=True).records([asdict(finding) for finding in self._all], ())
+        click.get_current_context().exit(any(finding.state is State.FAIL for finding in self._all))
 
 
 def printable(text: str) -> str:
@@ -123,7 +171,7 @@ def _text(value: object) -> str:
 
 
 def _cell(value: object) -> str:
-    """A table's cell: a long list, or one of records, is told by its length."""
-    if isinstance(value, tuple) or (isinstance(value, frozenset) and len(value) > _MOST_LISTED):
+    """A table's cell; a long list, or one of records, is shown by its length."""
+    if isinstance(value, tuple) or (isinstance(value, frozenset) and len(value) > _MAX_LISTED):
         return str(len(value))
     return _text(value)

@@ -1,4 +1,4 @@
-"""The onboarding check against the demo hospitals, whole or with what a test changes in their answers."""
+"""The onboarding check against the demo hospitals, whole or with what a test changes in their responses."""
 
 import json
 import uuid
@@ -15,7 +15,6 @@ from aiohttp.test_utils import TestServer
 
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
-from local.vault.server import VaultServer
 from shared.directory.provider import Provider
 from shared.directory.tenant_row import parse_provider
 from shared.onboarding.check import check
@@ -25,6 +24,7 @@ from shared.onboarding.section import OnStep
 from shared.settings import Settings
 from shared.stores.tables import Row
 from shared.stores.vault import Vault
+from tests.deployment import Deployment
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 CREDENTIALS = {
@@ -45,7 +45,7 @@ WAYS_IN = {
 """The columns that say how to get into a hospital, and the value of the secret they need."""
 
 Twist = Callable[[web.Request, Any], Any]
-"""What a test changes in an answer's JSON: in place, or by returning (or awaiting) another body or a whole response."""
+"""A test's change of a response's JSON: in place, or by returning (or awaiting) another body or a whole response."""
 
 
 def type_of(request: web.Request) -> str:
@@ -127,21 +127,11 @@ class Onboarding:
     async def __call__(
         self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, patient_id: str | None = None, **columns: Any
     ) -> Report:
-        """The report on a hospital whose answers a test changes."""
+        """The report on a hospital whose responses a test changes."""
         return await self.check(await self.provider(hospital, twist, **columns), patient_id)
 
 
 @pytest.fixture
-async def onboarding(vault_server: VaultServer) -> AsyncIterator[Onboarding]:
-    settings = Settings.from_environment(
-        {
-            "PUBLIC_BASE_URL": "https://gateway.example",
-            "KEY_VAULT_URL": vault_server.url,
-            "TABLES_ENDPOINT": "https://tables.example",
-            "LOCAL_VAULT": str(vault_server.folder),
-        }
-    )
-    vault = Vault(settings)
+async def onboarding(deployment: Deployment) -> AsyncIterator[Onboarding]:
     async with AsyncExitStack() as running:
-        yield Onboarding(vault, settings, running)
-    await vault.close()
+        yield Onboarding(deployment.vault, deployment.settings, running)

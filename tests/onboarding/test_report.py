@@ -1,4 +1,4 @@
-"""The report for programs and for people."""
+"""The report on a provider, for programs and for people."""
 
 import json
 from dataclasses import replace
@@ -45,10 +45,6 @@ CALL_JSON = {
 }
 
 
-def with_resources(*resources: ResourceReport) -> Report:
-    return replace(REPORT, resources=(PATIENT, *resources))
-
-
 def test_the_keys_for_programs_are_these() -> None:
     problem = Problem(ProblemKind.REFUSED, "GET Patient/[id]", "400")
     report = replace(REPORT, resources=(replace(PATIENT, problems=(problem,)),))
@@ -82,13 +78,10 @@ def test_the_keys_for_programs_are_these() -> None:
     }
 
 
-def test_a_whole_provider_is_one_sentence() -> None:
-    assert summary(REPORT) == "Riverside (FHIR STU3): the app will load, and all that it reads is there."
-
-
 def test_the_same_problem_of_several_types_is_one_sentence() -> None:
     missing = (Problem(ProblemKind.NOT_FOUND, "x", "404"),)
-    report = with_resources(
+    resources = (
+        PATIENT,
         ResourceReport("Condition", Status.MISSING, problems=missing),
         ResourceReport("Coverage", Status.MISSING, problems=missing),
         ResourceReport("Observation", Status.UNCHECKED),
@@ -99,6 +92,7 @@ def test_the_same_problem_of_several_types_is_one_sentence() -> None:
             fields=(FieldReport("authoredOn", True, 7, 10), FieldReport("a|b", False, 0, 1)),
         ),
     )
+    report = replace(REPORT, resources=resources)
     assert report.verdict is Verdict.LOADS_WITH_GAPS
     assert report.gaps == 5
     assert summary(report).splitlines() == [
@@ -109,12 +103,6 @@ def test_the_same_problem_of_several_types_is_one_sentence() -> None:
         "Recommended, but not always there: a or b of Medications (0 of 1 entry).",
         "Not checked: Observations.",
     ]
-
-
-def test_a_type_that_is_spare_is_no_gap() -> None:
-    missing = (Problem(ProblemKind.NOT_FOUND, "x", "404"),)
-    report = with_resources(ResourceReport("MedicationStatement", Status.MISSING, True, problems=missing))
-    assert (report.verdict, summary(report)) == (Verdict.LOADS, summary(REPORT))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from shared.directory.provider import Provider
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
 from shared.message import Request, Response
-from shared.settings import Settings
 from shared.stores.tables import CLIENTS, TENANTS
 from tests.deployment import FORM, Deployment
 
@@ -134,19 +133,14 @@ async def portal(tmp_path_factory: pytest.TempPathFactory, vault_server: VaultSe
 
 
 @pytest.fixture
-async def azure(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[str, bool], Application]]:
+def azure(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], Application]:
     """Builds applications that are told where they run by PORTAL_AUTH and by the platform."""
-    built: list[Application] = []
 
     def build(portal_auth: str, vouched: bool) -> Application:
         monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True" if vouched else "False")
-        environment = {**portal.deployment.environment, "PORTAL_AUTH": portal_auth}
-        built.append(Application(Settings.from_environment(environment)))
-        return built[-1]
+        return portal.deployment.instance(PORTAL_AUTH=portal_auth).application
 
-    yield build
-    for application in built:
-        await application.close()
+    return build
 
 
 @pytest.fixture

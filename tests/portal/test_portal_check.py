@@ -120,17 +120,6 @@ async def test_a_check_ends_in_time_with_its_calls_until_then(
     assert "the app will" not in page.words
 
 
-async def test_a_row_that_cannot_be_used_is_mended_first(portal: Portal) -> None:
-    admin = await portal.admin()
-    path = await onboard(portal, {"RowKey": "r4", "BaseUrl": "https://fhir.example", "Acess": "write"})
-    page = await admin.post(path)
-    assert page.status == 409
-    assert "Acess is not a column of this table. Edit the row first." in page.words
-    assert path not in (await admin.get(path.removesuffix("/check"))).text
-    for nowhere in (f"/portal/tenants/{uuid4()}/r4/check", "/portal/tenants/contoso/r4/check"):
-        assert (await admin.post(nowhere)).status == 404
-
-
 async def test_the_portals_own_identity_goes_to_no_server(
     portal: Portal, onboarding: Onboarding, changes: Callable[[], list[tuple[str, ...]]]
 ) -> None:

@@ -119,7 +119,7 @@ async def test_a_row_typed_by_hand_is_shown_with_its_problem_and_mended(portal: 
     await portal.tenants_table.insert({"PartitionKey": key, "RowKey": "STU3", "BaseUri": BASE, "Batch": "Perhaps"})
     form = await admin.get(f"{path}/edit")
     assert "BaseUri is not a column of this table" in (await admin.get(path)).text
-    for refused in (await admin.post(f"{path}/enable"), await admin.get(f"{path}/credential")):
+    for refused in [await admin.post(f"{path}/{page}") for page in ("enable", "credential", "check")]:
         assert (refused.status, "Edit the row first." in refused.text) == (409, True)
     assert "Saving removes it" in form.text
     assert '<option value="perhaps" selected>' in form.text
@@ -223,6 +223,7 @@ async def test_owners_have_no_tenants_pages(portal: Portal) -> None:
     assert (provider.base_url, provider.enabled) == (BASE, True)
     for nowhere in (f"/portal/tenants/{uuid4()}/stu3", "/portal/tenants/contoso/stu3", f"/portal/tenants/{id}/r6"):
         assert (await (await portal.admin()).get(nowhere)).status == 404
+        assert (await (await portal.admin()).post(f"{nowhere}/check")).status == 404
 
 
 async def test_changes_take_effect_and_are_audited_without_values(

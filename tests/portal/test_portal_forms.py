@@ -1,53 +1,14 @@
-"""Routes to pages, and forms as browsers send them."""
-
-from collections.abc import Mapping
+"""Forms as browsers send them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.message import Request, Response
+from shared.message import Request
 from shared.portal.errors import BadForm, TooLarge
 from shared.portal.forms import MAX_FORM_BYTES, parse_form, parse_upload
-from shared.portal.request import PortalRequest, Route, find_route
 
 FORM = {"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}
-
-
-async def handler(request: PortalRequest) -> Response:
-    return Response(200)
-
-
-ROUTES = (
-    Route("GET", "/clients/new", handler),
-    Route("GET", "/clients/{client}", handler),
-    Route("POST", "/clients/{client}/secrets/{secret}/delete", handler),
-)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "found"),
-    [
-        ("GET", "/clients/new", (ROUTES[0], {})),
-        ("HEAD", "/clients/7", (ROUTES[1], {"client": "7"})),
-        ("POST", "/clients/7/secrets/8/delete", (ROUTES[2], {"client": "7", "secret": "8"})),
-        ("POST", "/clients/7", None),
-        ("DELETE", "/clients/7", None),
-        ("GET", "/clients", None),
-        ("GET", "/clients/7/8", None),
-        ("GET", "/clients/", None),
-        ("GET", "x/clients/7", None),
-    ],
-)
-def test_a_page_is_found_with_its_parameters(
-    method: str, path: str, found: tuple[Route, Mapping[str, str]] | None
-) -> None:
-    assert find_route(ROUTES, method, path) == found
-
-
-def test_a_form_is_read() -> None:
-    request = Request("POST", "/", "", FORM, b"name=K%C3%B6ln+S%C3%BCd&empty=&twice=1&twice=2")
-    assert parse_form(request) == {"name": "Köln Süd", "empty": "", "twice": "2"}
 
 
 @pytest.mark.parametrize(

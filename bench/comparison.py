@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from bench import answers, servers
+from bench import recorded, servers
 from bench.deployment import Deployment
 from bench.process import PROJECT, Running
 from bench.wrk import Load, Prepared, load
@@ -28,22 +28,24 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request as the gateway gets it, who else takes part in answering it, and at how many connections at most."""
+    """A request as the gateway gets it, the systems that it is sent to, and the number of connections at most."""
 
     name: str
     request: Prepared
-    takers: tuple[str, ...] = _OURS
-    most: int = max(CONNECTIONS)
+    systems: tuple[str, ...] = _OURS
+    max_connections: int = max(CONNECTIONS)
 
-    def takers_at(self, connections: int) -> tuple[str, ...]:
-        """Who is measured at this number of connections."""
-        if connections > self.most:
+    def systems_at(self, connections: int) -> tuple[str, ...]:
+        """The systems that are measured at this number of connections."""
+        if connections > self.max_connections:
             return ()
-        return tuple(taker for taker in self.takers if taker not in _IN_WORKER or connections in _WORKER_CONNECTIONS)
+        return tuple(
+            system for system in self.systems if system not in _IN_WORKER or connections in _WORKER_CONNECTIONS
+        )
 
-    def of(self, taker: str) -> Prepared:
-        """The request as `taker` gets it: the provider has no token and its own base."""
-        if taker != DIRECT:
+    def of(self, system: str) -> Prepared:
+        """The request as `system` gets it: the provider has no token and its own base."""
+        if system != DIRECT:
             return self.request
         headers = {name: value for name, value in self.request.headers.items() if name != "Authorization"}
         return replace(self.request, target=self.request.target.replace("/stu3", "/fhir", 1), headers=headers)
@@ -61,37 +63,37 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Every round's figures by case, connections and taker; `memory` is the takers' at the end, in bytes."""
+    """Every round's figures by case, connections and system; `memory` is the systems' at the end, in bytes."""
 
     rounds: dict[tuple[str, int, str], list[Load]]
     memory: dict[str, int]
 
-    def measured(self, case: str, connections: int, taker: str) -> Measured:
+    def measured(self, case: str, connections: int, system: str) -> Measured:
         """The medians of one cell."""
-        rounds = self.rounds[case, connections, taker]
+        rounds = self.rounds[case, connections, system]
         return Measured(
             *(median(getattr(each, name) for each in rounds) for name in ("per_second", "p50", "p99", "cpu"))
         )
 
-    def has(self, case: str, connections: int, taker: str) -> bool:
+    def has(self, case: str, connections: int, system: str) -> bool:
         """Whether this cell was measured."""
-        return (case, connections, taker) in self.rounds
+        return (case, connections, system) in self.rounds
 
     def cases(self) -> Iterator[tuple[str, int]]:
         """Every case with every number of connections, in order."""
         yield from dict.fromkeys((case, connections) for case, connections, _ in self.rounds)
 
-    def share(self, case: str, connections: int, taker: str, of: str) -> float:
-        """Throughput of `taker` as a share of `of`'s, each alone on its core: by the CPU that a request takes.
+    def share(self, case: str, connections: int, system: str, of: str) -> float:
+        """Throughput of `system` as a share of `of`'s, each alone on its core: by the CPU that a request takes.
 
         The median of the rounds' own ratios. Unlike requests per second it hardly depends on what else runs.
         """
-        pairs = zip(self.rounds[case, connections, taker], self.rounds[case, connections, of], strict=True)
+        pairs = zip(self.rounds[case, connections, system], self.rounds[case, connections, of], strict=True)
         return median(others.cpu / mine.cpu for mine, others in pairs)
 
-    def quickest(self, case: str, connections: int, taker: str) -> float:
+    def min_p50(self, case: str, connections: int, system: str) -> float:
         """The p50 of the round that was disturbed least, in milliseconds."""
-        return min(each.p50 for each in self.rounds[case, connections, taker])
+        return min(each.p50 for each in self.rounds[case, connections, system])
 
     def noise(self) -> float:
         """How much a cell's rounds differ: the median over all cells of (most - least) / median throughput."""
@@ -105,14 +107,14 @@ class Comparison:
 async def compare(
     deployment: Deployment, folder: Path, provider: Running, *, rounds: int, seconds: int, connections: Sequence[int]
 ) -> Comparison:
-    """Measures every case in `rounds` rounds: in each, all who take part in a case one right after the other."""
+    """Measures every case in `rounds` rounds: in each, all systems of a case one right after the other."""
     base = f"http://127.0.0.1:{provider.port}/fhir"
     # So many connections have each to be answered at least once, however slow the case and busy the machine.
     long = {number: 2 * seconds if number > 32 else seconds for number in connections}
     native = await deployment.tenant(base, MaxConcurrent="1000")
     split = await deployment.tenant(base, MaxConcurrent="1000", Batch="split")
     async with AsyncExitStack() as started:
-        takers = {
+        systems = {
             FLOOR: await started.enter_async_context(servers.floor()),
             GATEWAY: await started.enter_async_context(servers.gateway(deployment.environment)),
             WORKER_FLOOR: await started.enter_async_context(servers.in_worker(servers.FLOOR)),
@@ -124,27 +126,33 @@ async def compare(
             ),
         }
         token = await deployment.token(native)
-        further_page = Prepared("GET", await _page_handle(takers[GATEWAY], token), {"Authorization": f"Bearer {token}"})
+        further_page = Prepared(
+            "GET", await _page_handle(systems[GATEWAY], token), {"Authorization": f"Bearer {token}"}
+        )
         cases = [
             *_cases(deployment, native, token, await deployment.token(split)),
             Case("page handle, 22 KB", further_page),
         ]
-        anyones = next(case for case in cases if NGINX in case.takers)
-        for taker in (FLOOR, WORKER_FLOOR, NGINX, HAPROXY):
-            await load(takers[taker], [anyones.of(taker)], folder, connections=8, seconds=1)
+        plain = next(case for case in cases if NGINX in case.systems)
+        for system in (FLOOR, WORKER_FLOOR, NGINX, HAPROXY):
+            await load(systems[system], [plain.of(system)], folder, connections=8, seconds=1)
         for case in cases:
-            for taker in {GATEWAY, WORKER_GATEWAY}.intersection(case.takers):
-                await load(takers[taker], [case.request], folder, connections=8, seconds=1)
+            for system in {GATEWAY, WORKER_GATEWAY}.intersection(case.systems):
+                await load(systems[system], [case.request], folder, connections=8, seconds=1)
         found: dict[tuple[str, int, str], list[Load]] = {}
         for _ in range(rounds):
             for case in cases:
                 for number in connections:
-                    for taker in case.takers_at(number):
+                    for system in case.systems_at(number):
                         measured = await load(
-                            takers[taker], [case.of(taker)], folder, connections=number, seconds=long[number]
+                            systems[system],
+                            [case.of(system)],
+                            folder,
+                            connections=number,
+                            seconds=long[number],
                         )
-                        found.setdefault((case.name, number, taker), []).append(measured)
-        return Comparison(found, {name: server.memory_bytes() for name, server in takers.items() if name != DIRECT})
+                        found.setdefault((case.name, number, system), []).append(measured)
+        return Comparison(found, {name: server.memory_bytes() for name, server in systems.items() if name != DIRECT})
 
 
 async def prepared_requests(deployment: Deployment, provider: Running) -> dict[str, Prepared]:
@@ -155,54 +163,31 @@ async def prepared_requests(deployment: Deployment, provider: Running) -> dict[s
 
 
 def _cases(deployment: Deployment, tenant: str, token: str, split_token: str) -> list[Case]:
-    client_id, client_secret = deployment.client.client_id, deployment.client.client_secret
     bearer = {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"}
     split = {**bearer, "Authorization": f"Bearer {split_token}"}
-    basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
-    body = {"Content-Type": "application/fhir+json"}
-    batch = answers.batch(servers.BATCH_ENTRIES)
-    search = b"patient=p1&category=vital-signs&_sort=-date"
+    client = f"{deployment.client.client_id}:{deployment.client.client_secret}"
+    basic = {"Content-Type": FORM, "Authorization": f"Basic {base64.b64encode(client.encode()).decode()}"}
+    fhir, form = {"Content-Type": "application/fhir+json"}, {"Content-Type": FORM}
+    grant = urlencode({"grant_type": "client_credentials", "scope": tenant}).encode()
+    batch = recorded.batch(servers.BATCH_ENTRIES)
+    criteria = "patient=p1&category=vital-signs&_sort=-date"
+    search, ours = f"/stu3/Observation?{criteria}", _OURS + _IN_WORKER
     return [
-        Case("statement", Prepared("GET", "/stu3/metadata", {"Accept": "application/fhir+json"}), _OURS + _IN_WORKER),
-        Case(
-            "token (post)",
-            Prepared("POST", "/oauth2/token", {"Content-Type": FORM}, deployment.token_form(tenant)),
-            _OURS + _IN_WORKER,
-        ),
-        Case(
-            "token (basic)",
-            Prepared(
-                "POST",
-                "/oauth2/token",
-                {"Content-Type": FORM, "Authorization": f"Basic {basic}"},
-                urlencode({"grant_type": "client_credentials", "scope": tenant}).encode(),
-            ),
-            _OURS + _IN_WORKER,
-        ),
-        Case("read, 2 KB", Prepared("GET", "/stu3/Patient/p1", bearer), _OURS + _IN_WORKER + _OTHERS),
-        Case(
-            "searchset, 22 KB",
-            Prepared("GET", f"/stu3/Observation?{search.decode()}", bearer),
-            _OURS + _IN_WORKER + _OTHERS,
-        ),
-        Case(
-            "searchset, 22 KB, gzip",
-            Prepared("GET", f"/stu3/Observation?{search.decode()}", {**bearer, "Accept-Encoding": "gzip"}),
-            _OURS + _IN_WORKER,
-        ),
+        Case("statement", Prepared("GET", "/stu3/metadata", {"Accept": "application/fhir+json"}), ours),
+        Case("token (post)", Prepared("POST", "/oauth2/token", form, deployment.token_form(tenant)), ours),
+        Case("token (basic)", Prepared("POST", "/oauth2/token", basic, grant), ours),
+        Case("read, 2 KB", Prepared("GET", "/stu3/Patient/p1", bearer), ours + _OTHERS),
+        Case("searchset, 22 KB", Prepared("GET", search, bearer), ours + _OTHERS),
+        Case("searchset, 22 KB, gzip", Prepared("GET", search, {**bearer, "Accept-Encoding": "gzip"}), ours),
         # More at once for one tenant than the gateway holds: it refuses the rest, as it should.
-        Case("searchset, 1 MB", Prepared("GET", "/stu3/Patient?_count=480", bearer), _OURS + _OTHERS, most=32),
+        Case("searchset, 1 MB", Prepared("GET", "/stu3/Patient?_count=480", bearer), _OURS + _OTHERS, 32),
         Case(
             "POST _search, 22 KB",
-            Prepared("POST", "/stu3/Observation/_search", {**bearer, "Content-Type": FORM}, search),
+            Prepared("POST", "/stu3/Observation/_search", bearer | form, criteria.encode()),
             _OURS + _OTHERS,
         ),
-        Case(
-            "batch of 7, native",
-            Prepared("POST", "/stu3", {**bearer, **body}, batch),
-            _OURS + _IN_WORKER + _OTHERS,
-        ),
-        Case("batch of 7, split", Prepared("POST", "/stu3", {**split, **body}, batch), _OURS + _IN_WORKER),
+        Case("batch of 7, native", Prepared("POST", "/stu3", bearer | fhir, batch), ours + _OTHERS),
+        Case("batch of 7, split", Prepared("POST", "/stu3", split | fhir, batch), ours),
     ]
 
 

@@ -1,7 +1,7 @@
 """A deployment to be measured: Azurite, the vault stand-in, a client, and tenants that lead to the provider."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlencode
@@ -60,10 +60,8 @@ class Deployment:
 
     def token_form(self, tenant: str) -> bytes:
         """The body of a token request for a tenant, with the client's secret in it."""
-        form = {"grant_type": "client_credentials", "scope": tenant}
-        return urlencode(
-            {**form, "client_id": self.client.client_id, "client_secret": self.client.client_secret}
-        ).encode()
+        form = {"client_id": self.client.client_id, "client_secret": self.client.client_secret}
+        return urlencode({"grant_type": "client_credentials", "scope": tenant, **form}).encode()
 
     async def public_key(self) -> bytes:
         """The key that verifies the tokens, PEM."""
@@ -74,37 +72,21 @@ class Deployment:
 @asynccontextmanager
 async def deployed(folder: Path) -> AsyncIterator[Deployment]:
     """Starts the stores in `folder` and seeds them."""
-    tables = await TableService.start(folder / "tables")
-    try:
+    async with AsyncExitStack() as parts:
+        tables = await TableService.start(folder / "tables")
+        parts.push_async_callback(tables.stop)
         vault_server = await VaultServer.start(folder / "vault")
-        try:
-            settings = Settings.from_environment(
-                {
-                    "PUBLIC_BASE_URL": PUBLIC_BASE_URL,
-                    "KEY_VAULT_URL": vault_server.url,
-                    "TABLES_CONNECTION_STRING": tables.connection_string,
-                    "LOCAL_VAULT": str(vault_server.folder),
-                }
-            )
-            async with _seeded(settings) as deployment:
-                yield deployment
-        finally:
-            await vault_server.stop()
-    finally:
-        await tables.stop()
-
-
-@asynccontextmanager
-async def _seeded(settings: Settings) -> AsyncIterator[Deployment]:
-    vault = Vault(settings)
-    try:
-        async with table_service(settings) as service:
-            for name in ALL_TABLES:
-                await Table(service, name).create()
-            await rotate(vault, settings)
-            client = await ClientRegistry(Table(service, CLIENTS), vault).create("Benchmark", "bench", "*")
-            keys = SigningKeys(vault, settings)
-            tenants = TenantRegistry(Table(service, TENANTS), local=True)
-            yield Deployment(settings, client, tenants, AccessTokens(keys, settings), keys)
-    finally:
-        await vault.close()
+        parts.push_async_callback(vault_server.stop)
+        environment = {"PUBLIC_BASE_URL": PUBLIC_BASE_URL, "KEY_VAULT_URL": vault_server.url}
+        environment |= {"TABLES_CONNECTION_STRING": tables.connection_string, "LOCAL_VAULT": str(vault_server.folder)}
+        settings = Settings.from_environment(environment)
+        vault = Vault(settings)
+        parts.push_async_callback(vault.close)
+        service = await parts.enter_async_context(table_service(settings))
+        for name in ALL_TABLES:
+            await Table(service, name).create()
+        await rotate(vault, settings)
+        client = await ClientRegistry(Table(service, CLIENTS), vault).create("Benchmark", "bench", "*")
+        keys = SigningKeys(vault, settings)
+        tenants = TenantRegistry(Table(service, TENANTS), local=True)
+        yield Deployment(settings, client, tenants, AccessTokens(keys, settings), keys)

@@ -86,7 +86,7 @@ async def _accepts(process: Process, command: Sequence[str], port: int) -> None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.002)
         else:
             writer.close()
             return

@@ -83,21 +83,23 @@ def svg(comparison: Comparison) -> str:
     for case, connections in comparison.cases():
         if connections != 32:
             continue
-        takers = [taker for taker in _COLOURS if comparison.has(case, 32, taker)]
-        middle = y + len(takers) * bar / 2 + 4
+        systems = [system for system in _COLOURS if comparison.has(case, 32, system)]
+        middle = y + len(systems) * bar / 2 + 4
         parts.append(f'<text x="{left - 8}" y="{middle:.0f}" text-anchor="end">{case}</text>')
-        for taker in takers:
-            rate = 1e6 / comparison.measured(case, 32, taker).cpu
+        for system in systems:
+            rate = 1e6 / comparison.measured(case, 32, system).cpu
             share = (math.log10(max(rate, 10)) - decades[0]) / (decades[1] - decades[0])
             length = width * share
-            parts.append(f'<rect x="{left}" y="{y}" width="{length:.0f}" height="{bar - 2}" fill="{_COLOURS[taker]}"/>')
+            parts.append(
+                f'<rect x="{left}" y="{y}" width="{length:.0f}" height="{bar - 2}" fill="{_COLOURS[system]}"/>'
+            )
             parts.append(f'<text x="{left + length + 4:.0f}" y="{y + 10}" class="figure">{rate:,.0f}</text>')
             y += bar
         y += gap
-    for number, (taker, colour) in enumerate(_COLOURS.items()):
+    for number, (system, colour) in enumerate(_COLOURS.items()):
         x = 8 + number * 128
         parts.append(f'<rect x="{x}" y="10" width="11" height="11" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 16}" y="20">{taker}</text>')
+        parts.append(f'<text x="{x + 16}" y="20">{system}</text>')
     title = "Requests per second that one core answers, by the CPU of each at 32 connections, logarithmic scale"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 80} {y + 20}" role="img">\n'
@@ -115,17 +117,17 @@ def _comparison(comparison: Comparison) -> str:
         head += [f"{number}: per s", "p50 ms", "p99 ms"]
     rows: list[list[str]] = []
     for case in dict.fromkeys(case for case, _ in comparison.cases()):
-        for taker in _COLOURS:
-            if not comparison.has(case, numbers[0], taker):
+        for system in _COLOURS:
+            if not comparison.has(case, numbers[0], system):
                 continue
-            row = [case, f"**{taker}**" if taker in (GATEWAY, WORKER_GATEWAY) else taker]
+            row = [case, f"**{system}**" if system in (GATEWAY, WORKER_GATEWAY) else system]
             for number in numbers:
-                if comparison.has(case, number, taker):
-                    cell = comparison.measured(case, number, taker)
+                if comparison.has(case, number, system):
+                    cell = comparison.measured(case, number, system)
                     row += [f"{cell.per_second:,.0f}", f"{cell.p50:.2f}", f"{cell.p99:.1f}"]
                 else:
                     row += ["", "", ""]
-            cpu = comparison.measured(case, 32, taker).cpu
+            cpu = comparison.measured(case, 32, system).cpu
             rows.append([*row, f"{cpu:,.0f}"])
     return _table([*head, "CPU µs"], rows)
 

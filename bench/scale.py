@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bench import answers, servers
+from bench import recorded, servers
 from bench.comparison import FORM
 from bench.cores import LOAD_CORE
 from bench.deployment import Deployment
@@ -122,7 +122,7 @@ async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> 
         base = f"http://127.0.0.1:{slow.port}/{BATCH_MILLISECONDS}/fhir"
         token = await deployment.token(await deployment.tenant(base, Batch="split"))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
-        request = Prepared("POST", "/stu3", headers, answers.batch(servers.BATCH_ENTRIES))
+        request = Prepared("POST", "/stu3", headers, recorded.batch(servers.BATCH_ENTRIES))
         await load(gateway, [request], folder, connections=1, seconds=1)
         return await load(gateway, [request], folder, connections=1, seconds=seconds)
 

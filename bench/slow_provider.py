@@ -8,12 +8,12 @@ import asyncio
 
 from aiohttp import web
 
-from bench import answers
+from bench import recorded
 
 
 def create_app() -> web.Application:
     """Answers every GET below /{milliseconds}/fhir with a Patient of 2 KB."""
-    body = answers.patient("http://127.0.0.1/fhir")
+    body = recorded.patient("http://127.0.0.1/fhir")
 
     async def answer(request: web.Request) -> web.Response:
         await asyncio.sleep(int(request.match_info["milliseconds"]) / 1000)

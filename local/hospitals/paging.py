@@ -49,14 +49,12 @@ class Paging(Protocol):
 
     def link(self, base: str, search: Search) -> str:
         """The link to a page of a search at `base` (absolute, without a trailing slash)."""
-        ...
 
     def resume(self, type: str, parameters: Pairs, *, posted: bool) -> Search | None:
         """The place a link's query leads to, or None for a query that starts a search.
 
         `type` is "" for a link on the base itself. Raises RequestError for a link that leads nowhere.
         """
-        ...
 
 
 class StoredPages:

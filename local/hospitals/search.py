@@ -119,10 +119,7 @@ def included(
 
 
 def span(text: str) -> Span:
-    """The stretch of time a FHIR date or dateTime stands for: its start and the end it stops short of.
-
-    Without a time zone it is UTC. Raises ValueError.
-    """
+    """The stretch of time a FHIR date or dateTime stands for; without a time zone it is UTC. Raises ValueError."""
     match = _DATE.fullmatch(text)
     if match is None:
         raise ValueError(text)
@@ -142,13 +139,10 @@ def span(text: str) -> Span:
 def _length(start: datetime, match: re.Match[str]) -> timedelta:
     if match["fraction"]:
         return timedelta(microseconds=10 ** (7 - len(match["fraction"])))
-    if match["clock"]:
-        return timedelta(seconds=1) if match["second"] else timedelta(minutes=1)
-    if match["day"]:
-        return timedelta(days=1)
-    if match["month"]:
-        return timedelta(days=monthrange(start.year, start.month)[1])
-    return timedelta(days=366 if isleap(start.year) else 365)
+    for part, length in (("second", timedelta(seconds=1)), ("clock", timedelta(minutes=1)), ("day", timedelta(days=1))):
+        if match[part]:
+            return length
+    return timedelta(days=monthrange(start.year, start.month)[1] if match["month"] else 365 + isleap(start.year))
 
 
 def _test(parameter: Parameter, modifier: str, value: str, base: str) -> Callable[[Resource], bool]:
@@ -225,48 +219,34 @@ def _sort_key(resource: Resource, parameter: Parameter) -> Any:
 
 
 def _values(resource: Resource, parameter: Parameter) -> Iterator[Any]:
-    """What a parameter finds in a resource: texts, (system, code) pairs, references or spans, by its kind.
+    """A parameter's values in a resource: texts, (system, code) pairs, references or spans, by its kind.
 
     An element of another shape, which a client may have written, is passed over.
     """
     for path in parameter.paths:
         for element in _walk(resource, path.split(".")):
-            yield from _READERS[parameter.kind](element)
+            yield from _read(parameter.kind, element)
 
 
-def _texts(element: Any) -> Iterator[str]:
-    if isinstance(element, str):
-        yield element
-
-
-def _codings(element: Any) -> Iterator[tuple[str, str]]:
-    match element:
-        case str():
+def _read(kind: Kind, element: Any) -> Iterator[Any]:
+    match kind, element:
+        case Kind.STRING, str():
+            yield element
+        case Kind.TOKEN, str():
             yield "", element
-        case {"coding": [*codings]}:
+        case Kind.TOKEN, {"coding": [*codings]}:
             for coding in codings:
-                yield from _codings(coding)
-        case {"code": str(code)} | {"value": str(code)}:
+                yield from _read(kind, coding)
+        case Kind.TOKEN, {"code": str(code)} | {"value": str(code)}:
             yield element.get("system", ""), code
-
-
-def _references(element: Any) -> Iterator[str]:
-    match element:
-        case {"reference": str(reference)}:
+        case Kind.REFERENCE, {"reference": str(reference)}:
             yield reference
-
-
-def _spans(element: Any) -> Iterator[Span]:
-    with suppress(ValueError):
-        match element:
-            case str():
-                yield span(element)
-            case {"start": str(start), "end": str(end)}:
-                yield span(start)[0], span(end)[1]
-            case {"start": str(start)}:
-                yield span(start)[0], _END_OF_TIME
-            case {"end": str(end)}:
-                yield _START_OF_TIME, span(end)[1]
+        case Kind.DATE, str() | {"start": str()} | {"end": str()}:
+            period = {"start": element, "end": element} if isinstance(element, str) else element
+            start, end = period.get("start"), period.get("end")
+            with suppress(ValueError):
+                first = span(start)[0] if isinstance(start, str) else _START_OF_TIME
+                yield first, span(end)[1] if isinstance(end, str) else _END_OF_TIME
 
 
 def _walk(element: Any, steps: list[str]) -> Iterator[Any]:
@@ -299,13 +279,6 @@ def _split(text: str, at: str) -> list[str]:
 def _unescape(text: str) -> str:
     return re.sub(r"\\([\\,|$])", r"\1", text)
 
-
-_READERS: dict[Kind, Callable[[Any], Iterator[Any]]] = {
-    Kind.STRING: _texts,
-    Kind.TOKEN: _codings,
-    Kind.REFERENCE: _references,
-    Kind.DATE: _spans,
-}
 
 _DATE = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"

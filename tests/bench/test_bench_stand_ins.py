@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from azure.data.tables.aio import TableServiceClient
 
-from bench import answers
+from bench import recorded
 from bench.tables import connection_string, create_app, tenant_id
 from local.serving import serving
 from shared.directory.client import parse_client
@@ -51,7 +51,7 @@ async def test_the_client_has_its_secret(service: TableServiceClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "size"), [(answers.patient, 2_000), (answers.searchset, 23_000), (answers.large, 1_000_000)]
+    ("answer", "size"), [(recorded.patient, 2_000), (recorded.searchset, 23_000), (recorded.large, 1_000_000)]
 )
 def test_an_answer_has_the_size_it_is_named_by(answer: Callable[[str], bytes], size: int) -> None:
     assert len(answer("http://127.0.0.1:8101/fhir")) == pytest.approx(size, rel=0.05)

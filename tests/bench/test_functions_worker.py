@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from bench import answers, servers
+from bench import recorded, servers
 from bench.deployment import PUBLIC_BASE_URL, Deployment, deployed
 from bench.process import PROJECT, ProcessEnded, Running
 
@@ -31,7 +31,7 @@ class Provider:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.method, request.raw_path, await request.read()))
-        body = answers.searchset if "Observation" in request.path else answers.patient
+        body = recorded.searchset if "Observation" in request.path else recorded.patient
         return web.Response(body=body(self.base_url), content_type="application/fhir+json")
 
 
@@ -105,7 +105,7 @@ async def test_a_token_reads_a_patient_whose_links_lead_to_the_gateway(
     bearer = {"Authorization": f"Bearer {json.loads(body)['access_token']}"}
     response, body = await ask(worker, "/stu3/Patient/p1", headers=bearer)
     assert response.status == 200
-    assert json.loads(body) == json.loads(answers.patient(f"{PUBLIC_BASE_URL}/stu3"))
+    assert json.loads(body) == json.loads(recorded.patient(f"{PUBLIC_BASE_URL}/stu3"))
     assert provider.asked[-1][:2] == ("GET", "/fhir/Patient/p1")
 
 

@@ -96,18 +96,18 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
         others = local_settings.write(settings_file, values, chosen[ports.FUNCTIONS])
         # A setting of the environment wins over the file's, as in Core Tools; only ours have to be what they are.
         environment = others | os.environ | values | {_CORE_TOOLS_PYTHON: sys.executable}
-        has_portal = (PROJECT / _PORTAL_FUNCTION).is_dir()
         starting_hosts: list[asyncio.Task[ChildProcess]] = []
-        if serve is not None:
-            public = [name for name in _functions() if name != _PORTAL_FUNCTION]
-            command = serve(chosen[ports.FUNCTIONS], public)
-            start = _start_child("The functions host", command, environment, f"{base_url}/health")
-            starting_hosts.append(_begin(parts, start))
         portal_url = None
-        if serve is not None and has_portal:
+        if serve is not None:
+            functions = sorted(file.parent.name for file in PROJECT.glob("*/function.json"))
             portal_url = f"http://127.0.0.1:{chosen[ports.PORTAL]}/portal"
-            command = serve(chosen[ports.PORTAL], [_PORTAL_FUNCTION])
-            starting_hosts.append(_begin(parts, _start_child("The portal's host", command, environment, portal_url)))
+            public = [name for name in functions if name != _PORTAL_FUNCTION]
+            for name, part, served, url in (
+                ("The functions host", ports.FUNCTIONS, public, f"{base_url}/health"),
+                ("The portal's host", ports.PORTAL, [_PORTAL_FUNCTION], portal_url),
+            ):
+                start = _start_child(name, serve(chosen[part], served), environment, url)
+                starting_hosts.append(_begin(parts, start))
 
         settings = Settings.from_environment(environment)
         known = demo_file.read(folder / DEMO_FILE)
@@ -208,22 +208,18 @@ def _unexpected_end(name: str, output: str) -> StackError:
 
 
 def _host_command(host: Host | None) -> _HostCommand | None:
-    """How a host is told to serve functions, by their names, on a port. Raises StackError without Core Tools."""
-    if host is Host.FUNC:
-        func = shutil.which("func")
-        if func is None:
-            raise StackError("HOST=func needs Azure Functions Core Tools: npm install -g azure-functions-core-tools@4")
-        return lambda port, functions: (func, "start", "--port", str(port), "--functions", *functions)
-    if host is Host.LOCAL:
-        return lambda port, functions: (
+    """The command that has a host serve functions, by their names, on a port. Raises StackError without Core Tools."""
+    func = shutil.which("func")
+    if host is Host.FUNC and func is None:
+        raise StackError("HOST=func needs Azure Functions Core Tools: npm install -g azure-functions-core-tools@4")
+    start = {
+        Host.FUNC: lambda port, functions: (str(func), "start", "--port", str(port), "--functions", *functions),
+        Host.LOCAL: lambda port, functions: (
             *(sys.executable, "-m", "local.functions_host", "--port", str(port)),
             *(option for function in functions for option in ("--only", function)),
-        )
-    return None
-
-
-def _functions() -> list[str]:
-    return sorted(file.parent.name for file in PROJECT.glob("*/function.json"))
+        ),
+    }
+    return start[host] if host else None
 
 
 def _values(base_url: str, tables: TableService, vault: VaultServer) -> dict[str, str]:

@@ -10,7 +10,6 @@ import re
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -132,46 +131,44 @@ class _Operations:
         body = await _Body.of(request)
         if body.value is None:
             raise VaultError("Property 'value' is required.")
-        version = self._store.set(request.match_info["name"], body.value, **body.properties())
+        version = self._store.set(_name(request), body.value, **body.properties())
         return web.json_response(_bundle(request, version) | {"value": version.value})
 
     async def get_secret(self, request: web.Request) -> web.Response:
-        version = self._store.get(request.match_info["name"], request.match_info.get("version", ""))
+        version = self._store.get(_name(request), request.match_info.get("version", ""))
         return web.json_response(_bundle(request, version) | {"value": version.value})
 
     async def update_secret(self, request: web.Request) -> web.Response:
         changes = (await _Body.of(request)).properties()
-        version = self._store.update(request.match_info["name"], request.match_info.get("version", ""), **changes)
+        version = self._store.update(_name(request), request.match_info.get("version", ""), **changes)
         return web.json_response(_bundle(request, version))
 
     async def delete_secret(self, request: web.Request) -> web.Response:
-        secret = self._store.delete(request.match_info["name"])
-        return web.json_response(_bundle(request, secret.latest) | _deletion(request, secret))
+        return web.json_response(_deleted_bundle(request, self._store.delete(_name(request))))
 
     async def get_deleted_secret(self, request: web.Request) -> web.Response:
-        secret = self._store.deleted(request.match_info["name"])
-        return web.json_response(_bundle(request, secret.latest) | _deletion(request, secret))
+        return web.json_response(_deleted_bundle(request, self._store.deleted(_name(request))))
 
     async def recover_secret(self, request: web.Request) -> web.Response:
-        return web.json_response(_bundle(request, self._store.recover(request.match_info["name"])))
+        return web.json_response(_bundle(request, self._store.recover(_name(request))))
 
     async def purge_secret(self, request: web.Request) -> web.Response:
-        self._store.purge(request.match_info["name"])
+        self._store.purge(_name(request))
         return web.Response(status=204)
 
     async def list_secrets(self, request: web.Request) -> web.Response:
         return _page(request, self._store.secrets(), lambda secret: _item(request, secret))
 
     async def list_deleted_secrets(self, request: web.Request) -> web.Response:
-        return _page(
-            request,
-            self._store.deleted_secrets(),
-            lambda secret: _item(request, secret) | _deletion(request, secret),
-        )
+        deleted = self._store.deleted_secrets()
+        return _page(request, deleted, lambda secret: _deleted_bundle(request, secret) | _item(request, secret))
 
     async def list_versions(self, request: web.Request) -> web.Response:
-        versions = self._store.versions(request.match_info["name"])
-        return _page(request, versions, lambda version: _bundle(request, version))
+        return _page(request, self._store.versions(_name(request)), lambda version: _bundle(request, version))
+
+
+def _name(request: web.Request) -> str:
+    return request.match_info["name"]
 
 
 def _authentication(token: str) -> Middleware:
@@ -245,20 +242,25 @@ def _item(request: web.Request, secret: Secret) -> dict[str, Any]:
     return _bundle(request, secret.latest) | {"id": f"{_origin(request)}/secrets/{secret.latest.name}"}
 
 
-def _deletion(request: web.Request, secret: Secret) -> dict[str, Any]:
-    if secret.deleted is None:
-        return {}
-    return {
+def _deleted_bundle(request: web.Request, secret: Secret) -> dict[str, Any]:
+    deleted = secret.deleted or 0
+    return _bundle(request, secret.latest) | {
         "recoveryId": f"{_origin(request)}/deletedsecrets/{secret.latest.name}",
-        "deletedDate": secret.deleted,
-        "scheduledPurgeDate": secret.deleted + int(timedelta(days=RECOVERABLE_DAYS).total_seconds()),
+        "deletedDate": deleted,
+        "scheduledPurgeDate": deleted + RECOVERABLE_DAYS * 86_400,
     }
 
 
 def _page(request: web.Request, items: Mapping[str, T], show: Callable[[T], Mapping[str, Any]]) -> web.Response:
     """The items whose keys come after the request's skip token, and a link to those beyond `maxresults`."""
-    size = _max_results(request)
-    after = _skipped_to(request)
+    size = _PAGE_SIZES.get(request.query.get("maxresults", str(_MAX_RESULTS)))
+    if size is None:
+        raise VaultError(f"maxresults must be a number from 1 to {_MAX_RESULTS}.")
+    token = request.query.get("$skiptoken", "")
+    try:
+        after = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except ValueError:
+        raise VaultError("The $skiptoken is not one of this vault's.") from None
     keys = [key for key in items if key > after]
     link = None
     if len(keys) > size:
@@ -266,18 +268,3 @@ def _page(request: web.Request, items: Mapping[str, T], show: Callable[[T], Mapp
         query = {"api-version": request.query["api-version"], "$skiptoken": token, "maxresults": size}
         link = f"{_origin(request)}{request.path}?{urlencode(query, safe='$')}"
     return web.json_response({"value": [show(items[key]) for key in keys[:size]], "nextLink": link})
-
-
-def _max_results(request: web.Request) -> int:
-    size = _PAGE_SIZES.get(request.query.get("maxresults", str(_MAX_RESULTS)))
-    if size is None:
-        raise VaultError(f"maxresults must be a number from 1 to {_MAX_RESULTS}.")
-    return size
-
-
-def _skipped_to(request: web.Request) -> str:
-    token = request.query.get("$skiptoken", "")
-    try:
-        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-    except ValueError:
-        raise VaultError("The $skiptoken is not one of this vault's.") from None

@@ -98,7 +98,7 @@ class Chart:
         return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
 
     def missing(self) -> list[str]:
-        """What the app needs and did not get. A patient may well have no allergies."""
+        """The names of what the app needs and did not get. A patient may well have no allergies."""
         needed: dict[str, object] = {
             "name": self.name,
             "gender": self.gender,

@@ -11,16 +11,16 @@ import requests
 
 Resource = dict[str, Any]
 Observe = Callable[[requests.Response], None]
-"""Is shown each answer to a FHIR request."""
+"""Is called with each response to a FHIR request."""
 
 _TIMEOUT_SECONDS = 60.0
-_MOST_PAGES = 100
+_MAX_PAGES = 100
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _OWN_HOPS = ("auth", "directory", "gateway")
 
 
 class AppError(Exception):
-    """What came can't be used; the message says of which call, `status` and `error` what an error answered."""
+    """A response that can't be used: the message names the call, `status` and `error` are an error response's."""
 
     def __init__(self, message: str, status: int = 200, error: str = "") -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class AppError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What the app says differently to the versions of FHIR."""
+    """The app's requests in the spelling of a version of FHIR."""
 
     version: str
     media_type: str
@@ -59,7 +59,7 @@ _DIALECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What the app takes from a Conformance or CapabilityStatement."""
+    """The part of a Conformance or CapabilityStatement that the app uses."""
 
     fhir_version: str
     dialect: Dialect
@@ -76,16 +76,16 @@ class Token:
 
 @dataclass(slots=True)
 class Timing:
-    """Milliseconds of the FHIR requests: the app's whole wait, and of each what the gateway calls its own share."""
+    """Milliseconds of the FHIR requests: the app's whole wait, and the gateway's own share of each."""
 
     waited: float = 0.0
     own: list[float] = field(default_factory=list)
 
 
 def read_statement(session: requests.Session, base: str) -> Statement:
-    """Which FHIR the base speaks, and where tokens are had: asked without a token. Raises AppError."""
-    answer = session.get(f"{base}/metadata", timeout=_TIMEOUT_SECONDS, allow_redirects=False)
-    statement = _body("statement", answer)
+    """The statement of a FHIR base, which needs no token. Raises AppError."""
+    response = session.get(f"{base}/metadata", timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+    statement = _body("statement", response)
     version = str(statement.get("fhirVersion"))
     if version[:3] not in _DIALECTS:
         raise AppError(f"statement: the fhirVersion {version} is unknown")
@@ -94,17 +94,12 @@ def read_statement(session: requests.Session, base: str) -> Statement:
 
 def request_token(session: requests.Session, url: str, client: tuple[str, str], tenant_id: str) -> Token:
     """An access token for a tenant, by the id and secret of the `client`. Raises AppError."""
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": client[0],
-        "client_secret": client[1],
-        "scope": tenant_id,
-    }
+    form = {"grant_type": "client_credentials", "client_id": client[0], "client_secret": client[1], "scope": tenant_id}
     token = _body("token", session.post(url, form, timeout=_TIMEOUT_SECONDS, allow_redirects=False))
     if not isinstance(token.get("access_token"), str) or str(token.get("token_type")).lower() != "bearer":
-        raise AppError("token: the answer has no bearer token")
+        raise AppError("token: the response has no bearer token")
     if not isinstance(token.get("expires_in"), int):
-        raise AppError("token: the answer does not say how long it is good")
+        raise AppError("token: the response does not say how long it is good")
     return Token(token["access_token"], token["expires_in"])
 
 
@@ -117,7 +112,7 @@ class AppClient:
         base: str,
         dialect: Dialect,
         token: str,
-        observe: Observe = lambda answer: None,
+        observe: Observe = lambda response: None,
     ) -> None:
         self.dialect = dialect
         self.timing = Timing()
@@ -131,23 +126,23 @@ class AppClient:
         return self.call("POST", "Patient/_search", form=criteria)
 
     def batch(self, searches: Mapping[str, str]) -> list[Resource]:
-        """The entries that answer searches in one batch, in their order: a query for each type."""
+        """The entries that one batch of searches leads to, in their order: a query for each type."""
         entries = [{"request": {"method": "GET", "url": f"{type}?{query}"}} for type, query in searches.items()]
         batch = self.call("POST", "", json={"resourceType": "Bundle", "type": "batch", "entry": entries})
-        answers = batch.get("entry", [])
-        if len(answers) != len(searches):
-            raise AppError(f"batch: {len(answers)} of {len(searches)} searches were answered")
-        return list(answers)
+        found = batch.get("entry", [])
+        if len(found) != len(searches):
+            raise AppError(f"batch: {len(found)} of {len(searches)} searches have a result")
+        return list(found)
 
     def further_pages(self, bundle: Resource) -> Iterator[Resource]:
         """The pages after a bundle, to the last."""
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_PAGES):
             following = next_link(bundle)
             if following is None:
                 return
             bundle = self.call("GET", following)
             yield bundle
-        raise AppError(f"next: there is no end after {_MOST_PAGES} pages")
+        raise AppError(f"next: there is no end after {_MAX_PAGES} pages")
 
     def call(
         self, method: str, url: str, form: Mapping[str, str] | None = None, json: Resource | None = None
@@ -158,14 +153,14 @@ class AppClient:
         target = url if "://" in url else f"{self._base}/{url}".rstrip("/")
         headers = self._headers | ({"Content-Type": self.dialect.media_type} if json else {})
         began = time.perf_counter()
-        answer = self._session.request(
+        response = self._session.request(
             method, target, data=form, json=json, headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False
         )
         self.timing.waited += (time.perf_counter() - began) * 1000
-        self.timing.own.append(_own_share(answer.headers.get("Server-Timing", "")))
-        self._observe(answer)
+        self.timing.own.append(_own_share(response.headers.get("Server-Timing", "")))
+        self._observe(response)
         what = target.removeprefix(self._base).strip("/").partition("?")[0].partition("/")[0]
-        return _body(what or f"{method} to the base", answer)
+        return _body(what or f"{method} to the base", response)
 
 
 def resources(bundle: Resource, type: str) -> list[Resource]:
@@ -174,8 +169,8 @@ def resources(bundle: Resource, type: str) -> list[Resource]:
     return [resource for resource in found if resource.get("resourceType") == type]
 
 
-def answered(type: str, entry: Resource) -> Resource:
-    """What a batch's entry holds, the answer to a search for a type. Raises AppError when it is an error."""
+def batch_result(type: str, entry: Resource) -> Resource:
+    """The bundle in a batch's entry, found by a search for a type. Raises AppError when the entry is an error."""
     status = str(entry.get("response", {}).get("status"))
     if not status.startswith("200"):
         raise AppError(f"batch: the search for {type} ended with {status}")
@@ -184,26 +179,26 @@ def answered(type: str, entry: Resource) -> Resource:
 
 
 def next_link(bundle: Resource) -> str | None:
-    """Where a bundle's next page is, if there is one."""
+    """The URL of a bundle's next page, if there is one."""
     return next((str(link["url"]) for link in bundle.get("link", ()) if link.get("relation") == "next"), None)
 
 
-def _body(call: str, answer: requests.Response) -> Resource:
+def _body(call: str, response: requests.Response) -> Resource:
     try:
-        body = answer.json()
+        body = response.json()
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        text = f"{call}: the answer, of status {answer.status_code}, is not a JSON object"
-        raise AppError(text, answer.status_code)
-    if answer.status_code != 200:
-        text = f"{call}: {answer.status_code} {_reason(body)}".rstrip()
-        raise AppError(text, answer.status_code, str(body.get("error", "")))
+        text = f"{call}: the response, of status {response.status_code}, is not a JSON object"
+        raise AppError(text, response.status_code)
+    if response.status_code != 200:
+        text = f"{call}: {response.status_code} {_reason(body)}".rstrip()
+        raise AppError(text, response.status_code, str(body.get("error", "")))
     return body
 
 
 def _reason(body: Resource) -> str:
-    """What an OAuth error (RFC 6749 section 5.2) or an OperationOutcome says."""
+    """The text of an OAuth error (RFC 6749 section 5.2) or an OperationOutcome."""
     diagnostics = (issue.get("diagnostics", "") for issue in body.get("issue", ()))
     return str(body.get("error_description") or body.get("error") or next(diagnostics, ""))
 

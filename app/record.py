@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.client import AppClient, AppError, Resource, answered, resources
+from app.client import AppClient, AppError, Resource, batch_result, resources
 
 Note = Callable[[str], None]
 """Is told of each step, in a few words."""
@@ -42,7 +42,7 @@ class App:
         searches = self._client.dialect.chart_searches(patient)
         entries = self._client.batch(searches)
         self._note(f"batch        {len(searches)} searches in one request")
-        bundles = [(type, answered(type, entry)) for type, entry in zip(searches, entries, strict=True)]
+        bundles = [(type, batch_result(type, entry)) for type, entry in zip(searches, entries, strict=True)]
         return {type: self._all_pages(type, bundle) for type, bundle in bundles}
 
     def _all_pages(self, type: str, first: Resource) -> list[Resource]:

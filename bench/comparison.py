@@ -76,7 +76,7 @@ class Comparison:
         )
 
     def has(self, case: str, connections: int, system: str) -> bool:
-        """Whether this cell was measured."""
+        """True for a cell that was measured."""
         return (case, connections, system) in self.rounds
 
     def cases(self) -> Iterator[tuple[str, int]]:
@@ -109,7 +109,7 @@ async def compare(
 ) -> Comparison:
     """Measures every case in `rounds` rounds: in each, all systems of a case one right after the other."""
     base = f"http://127.0.0.1:{provider.port}/fhir"
-    # So many connections have each to be answered at least once, however slow the case and busy the machine.
+    # Each of so many connections needs a response at least once, however slow the case and busy the machine.
     long = {number: 2 * seconds if number > 32 else seconds for number in connections}
     native = await deployment.tenant(base, MaxConcurrent="1000")
     split = await deployment.tenant(base, MaxConcurrent="1000", Batch="split")
@@ -195,7 +195,7 @@ async def _page_handle(gateway: Running, token: str) -> str:
     """Path and query of a further page that only a handle leads to."""
     url = f"http://127.0.0.1:{gateway.port}/stu3/Encounter?patient=p1"
     headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(url, headers=headers) as answer:
-        bundle = await answer.json(content_type=None)
+    async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(url, headers=headers) as response:
+        bundle = await response.json(content_type=None)
     link: str = next(link["url"] for link in bundle["link"] if link["relation"] == "next")
     return link[link.index("/stu3/") :]

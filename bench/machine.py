@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine that the figures were measured on."""
 
 import os
 import platform
@@ -40,11 +40,11 @@ def _processor() -> str:
 
 def _worker_versions() -> str:
     code = f"from importlib.metadata import version; print(*map(version, {_WORKER_LIBRARIES}))"
-    asked = subprocess.run([WORKER_PYTHON, "-c", code], capture_output=True, text=True, check=True, timeout=10)
-    return ", ".join(map(" ".join, zip(_WORKER_LIBRARIES, asked.stdout.split(), strict=True)))
+    done = subprocess.run([WORKER_PYTHON, "-c", code], capture_output=True, text=True, check=True, timeout=10)
+    return ", ".join(map(" ".join, zip(_WORKER_LIBRARIES, done.stdout.split(), strict=True)))
 
 
 def _tool_version(name: str) -> str:
-    asked = subprocess.run([name, "-v"], capture_output=True, text=True, check=False, timeout=10)
-    found = _VERSION.search(asked.stdout + asked.stderr)
+    done = subprocess.run([name, "-v"], capture_output=True, text=True, check=False, timeout=10)
+    found = _VERSION.search(done.stdout + done.stderr)
     return found[0] if found else "unknown"

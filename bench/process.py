@@ -25,7 +25,7 @@ class ProcessEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What serves on `port` of 127.0.0.1, and the process of it that is measured."""
+    """A server on `port` of 127.0.0.1, and the process of it that is measured."""
 
     port: int
     process: psutil.Process
@@ -36,7 +36,7 @@ class Running:
         return times.user + times.system
 
     def memory_bytes(self) -> int:
-        """What it holds in memory."""
+        """Its memory (RSS)."""
         return int(self.process.memory_info().rss)
 
 
@@ -69,7 +69,7 @@ async def running(
 
 
 async def output(command: Sequence[str], *, core: int, seconds: float) -> str:
-    """What a command writes that ends by itself within `seconds`. Raises ProcessEnded."""
+    """The output of a command that ends by itself within `seconds`. Raises ProcessEnded."""
     process = await asyncio.create_subprocess_exec(*on_core(core, command), stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
     try:
         written, error = await asyncio.wait_for(process.communicate(), seconds)

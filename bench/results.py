@@ -93,7 +93,7 @@ def goals(results: Results) -> Iterator[Goal]:
 
 
 def _added(comparison: Comparison, gateway: str, floor: str) -> tuple[float, float]:
-    """What a read takes longer through a gateway than without it: milliseconds, and in terms of its floor's time."""
+    """The time that a gateway adds to a read: milliseconds, and as a multiple of its floor's time."""
     through, direct, alone = (comparison.min_p50("read, 2 KB", 1, system) for system in (gateway, DIRECT, floor))
     return through - direct, (through - direct) / alone
 

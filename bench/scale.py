@@ -89,7 +89,7 @@ async def directories(
 async def memory(
     deployment: Deployment, folder: Path, provider: Running, *, tenants: int, requests: Sequence[int], seconds: int
 ) -> Memory:
-    """The gateway's memory when it has answered each number of `requests`, from tenants drawn at random."""
+    """The gateway's memory after each number of `requests`, from tenants drawn at random."""
     async with _large_directory(deployment, provider) as large, servers.gateway(large.environment) as gateway:
         reads = await _reads(deployment, range(tenants))
         await load(gateway, reads[:1], folder, connections=1, seconds=1)
@@ -128,7 +128,7 @@ async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> 
 
 
 async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> DeadProvider:
-    """Fifty providers of 20 ms, one of which takes connections and never answers, at a load well below the most."""
+    """Fifty providers of 20 ms, one of which takes connections and never responds, at a load well below the most."""
     async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
         base = f"http://127.0.0.1:{slow.port}/{_PROVIDER_MILLISECONDS}/fhir"
         healthy = [_read(await deployment.token(await deployment.tenant(base))) for _ in range(PROVIDERS - 1)]
@@ -140,12 +140,12 @@ async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, se
             dead = await deployment.token(await deployment.tenant(url, TimeoutSeconds=timeout))
             for _ in range(rounds):
                 alone.append((await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99)
-                asking = asyncio.create_task(_ask_steadily(gateway, dead))
+                sending = asyncio.create_task(_send_steadily(gateway, dead))
                 try:
                     with_dead.append((await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99)
                 finally:
-                    asking.cancel()
-                    await asyncio.wait({asking})
+                    sending.cancel()
+                    await asyncio.wait({sending})
         return DeadProvider(tuple(alone), tuple(with_dead))
 
 
@@ -166,26 +166,26 @@ def _middle(loads: Sequence[Load]) -> Load:
     return sorted(loads, key=lambda each: each.cpu)[len(loads) // 2]
 
 
-async def _ask_steadily(gateway: Running, token: str) -> None:
-    """Sends a read every 50 ms, whether or not the ones before were answered."""
+async def _send_steadily(gateway: Running, token: str) -> None:
+    """Sends a read every 50 ms, whether or not the ones before have a response."""
     url = f"http://127.0.0.1:{gateway.port}/stu3/Patient/p1"
-    asked: set[asyncio.Task[None]] = set()
+    sent: set[asyncio.Task[None]] = set()
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
 
-        async def ask() -> None:
-            async with session.get(url) as answer:
-                await answer.read()
+        async def send() -> None:
+            async with session.get(url) as response:
+                await response.read()
 
         try:
             while True:
-                task = asyncio.create_task(ask())
-                asked.add(task)
-                task.add_done_callback(asked.discard)
+                task = asyncio.create_task(send())
+                sent.add(task)
+                task.add_done_callback(sent.discard)
                 await asyncio.sleep(1 / _DEAD_PER_SECOND)
         finally:
-            for task in asked:
+            for task in sent:
                 task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.gather(*sent, return_exceptions=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A FHIR server that takes its time: at /500/fhir every answer takes 500 ms.
+"""A FHIR server that takes its time: at /500/fhir every response takes 500 ms.
 
 `python -m bench.slow_provider --port 8080`
 """
@@ -12,15 +12,15 @@ from bench import recorded
 
 
 def create_app() -> web.Application:
-    """Answers every GET below /{milliseconds}/fhir with a Patient of 2 KB."""
+    """A Patient of 2 KB for every GET below /{milliseconds}/fhir."""
     body = recorded.patient("http://127.0.0.1/fhir")
 
-    async def answer(request: web.Request) -> web.Response:
+    async def respond(request: web.Request) -> web.Response:
         await asyncio.sleep(int(request.match_info["milliseconds"]) / 1000)
         return web.Response(body=body, content_type="application/fhir+json")
 
     app = web.Application()
-    app.router.add_get(r"/{milliseconds:\d+}/fhir/{path:.*}", answer)
+    app.router.add_get(r"/{milliseconds:\d+}/fhir/{path:.*}", respond)
     return app
 
 

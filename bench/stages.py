@@ -1,4 +1,4 @@
-"""Where a request's time goes in the gateway's process, stage by stage."""
+"""The time of a request in the gateway's process, stage by stage."""
 
 import inspect
 import logging
@@ -57,7 +57,7 @@ async def stages(application: Application, prepared: Prepared, requests: int) ->
         for _ in range(_WARM_UP):
             response = await handler(request)
             if response.status != 200:
-                raise ValueError(f"answered {response.status}")
+                raise ValueError(f"response {response.status}")
         rounds: list[dict[str, float]] = []
         for _ in range(_ROUNDS):
             spent: dict[str, float] = defaultdict(float)

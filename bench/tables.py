@@ -1,7 +1,7 @@
 """A directory of any number of tenants: as much of Table Storage's protocol as the gateway uses to read it.
 
 Azurite looks through all rows for each query, so 100,000 of them would measure Azurite. Here a tenant's row is made
-when it is asked for: tenant number N is served by the provider at /t/N/fhir.
+on request: tenant number N is served by the provider at /t/N/fhir.
 
 `python -m bench.tables --port 8080 --provider 8081 --client ID --secret ID`
 """
@@ -23,7 +23,7 @@ def tenant_id(number: int) -> str:
 
 
 def connection_string(port: int) -> str:
-    """How to reach the tables; nobody checks the key."""
+    """The connection string of the tables; nobody checks the key."""
     endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
     return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey=YmVuY2g=;TableEndpoint={endpoint};"
 

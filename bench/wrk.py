@@ -32,7 +32,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run of wrk saw. Latencies are milliseconds, CPU microseconds of the server's per request."""
+    """The figures of a run of wrk. Latencies are milliseconds, CPU microseconds of the server's per request."""
 
     per_second: float
     p50: float
@@ -43,7 +43,7 @@ class Load:
 
 
 class Refused(Exception):
-    """A server did not answer each request as it should."""
+    """Not every request had the response that it should."""
 
 
 async def load(
@@ -55,9 +55,9 @@ async def load(
     seconds: float,
     may_refuse: bool = False,
 ) -> Load:
-    """Sends `requests` in turn, over and over, for `seconds`; each of the `connections` waits for its answer.
+    """Sends `requests` in turn, over and over, for `seconds`; each of the `connections` waits for its response.
 
-    Where nothing was answered in that time, as on a busy machine, it is done again for longer. Raises Refused for a
+    Without any response in that time, as on a busy machine, it is done again for longer. Raises Refused for a
     connection that broke, and unless `may_refuse` for any status of 400 and more.
     """
     file = folder / "requests"

@@ -1,4 +1,4 @@
-"""Which ports the local stack listens on: the usual ones where they are free, and the same ones at every start."""
+"""The ports of the local stack: the usual ones where they are free, and the same ones at every start."""
 
 import json
 import socket
@@ -37,8 +37,8 @@ def choose(file: Path, functions: int) -> dict[str, int]:
     """
     remembered: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     with ExitStack() as held:
-        asked = functions or remembered.get(FUNCTIONS, 0)
-        first = _hold(held, asked)
+        wanted = functions or remembered.get(FUNCTIONS, 0)
+        first = _hold(held, wanted)
         if functions and first != functions:
             raise PortTaken(functions)
         ports = {FUNCTIONS: first}

@@ -1,4 +1,4 @@
-"""What the local stack's stores hold from the start: a signing key, the hospitals' tenants, and the demo client.
+"""The first content of the local stack's stores: a signing key, the hospitals' tenants, and the demo client.
 
 Seeding again mends what is missing and brings the hospitals' URLs up to date; what a person added stays.
 """
@@ -32,7 +32,7 @@ _CLIENT = ("Demo care coordination app", "Local stack")
 _ACCOUNT = "gateway"
 
 Credentials = Mapping[str, Mapping[str, str]]
-"""What each hospital asks its callers for, by the hospital's key."""
+"""The credentials of each hospital's callers, by the hospital's key."""
 
 
 def hospital_credentials(file: Path) -> Credentials:

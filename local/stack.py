@@ -41,7 +41,7 @@ class StackError(Exception):
 
 
 class Host(Enum):
-    """What serves the functions: the host of this project, or Azure Functions Core Tools."""
+    """The server of the functions: the host of this project, or Azure Functions Core Tools."""
 
     LOCAL = "local"
     FUNC = "func"

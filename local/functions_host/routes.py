@@ -28,7 +28,7 @@ class Parameter:
     constraint: re.Pattern[str] | None
 
     def accepts(self, value: str | None) -> bool:
-        """Whether the constraint lets the decoded value pass; only an optional parameter's may be missing."""
+        """True for a decoded value that the constraint lets pass; only an optional parameter's may be missing."""
         if self.constraint is None:
             return True
         if value is None:

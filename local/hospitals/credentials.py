@@ -20,7 +20,7 @@ class Credential(Protocol):
     challenge: str
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request with `headers` (names in any case) comes from the known caller."""
+        """True for a request with `headers` (names in any case) of the known caller."""
 
 
 class BasicPassword:

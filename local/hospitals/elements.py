@@ -22,7 +22,7 @@ class Code(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Measure(msgspec.Struct, frozen=True, array_like=True):
-    """What a vital sign measures; `unit` is for people, `ucum` is the UCUM code."""
+    """The measure of a vital sign; `unit` is for people, `ucum` is the UCUM code."""
 
     code: Code
     unit: str

@@ -192,7 +192,7 @@ def _date_matcher(value: str) -> Callable[[Any], bool]:
 
 
 def _orders(known: dict[str, Parameter], pairs: Pairs) -> Iterator[tuple[Parameter, bool]]:
-    """What to sort by, and whether descending: `_sort=-date,code`, and DSTU2's `_sort:desc=date`."""
+    """The parameters to sort by, each with whether descending: `_sort=-date,code`, and DSTU2's `_sort:desc=date`."""
     for name, value in pairs:
         if name not in ("_sort", "_sort:asc", "_sort:desc"):
             continue

@@ -14,7 +14,7 @@ from shared.fhir.versions import FhirFormat, FhirVersion
 
 
 def create_app(hospital: Hospital, credential: Credential, today: date | None = None) -> web.Application:
-    """The hospital's server, which answers callers with `credential`.
+    """The hospital's server, for callers with `credential`.
 
     Charts end the day before `today` (a UTC date, by default the current one). Every URL it gives out is at the
     origin the request named, below `hospital.base_path`.
@@ -60,7 +60,7 @@ class _Endpoint:
             raise RequestError(415, "not-supported", f"This server reads {self._media_type} only")
 
     def _serves(self, media_range: str) -> bool:
-        """Whether a part of Accept, or `_format`, allows this version's JSON; DSTU2's servers know DSTU2's spelling."""
+        """True where a part of Accept, or `_format`, allows this version's JSON, in a spelling that it knows."""
         # A "+" that a client left bare in `_format` arrives as a space.
         type = media_range.partition(";")[0].strip().lower().replace(" ", "+")
         spellings = {"json", "application/json", "text/json", "*/*", "application/*", self._media_type}
@@ -103,7 +103,7 @@ class _TokenEndpoint:
 
 
 def _is_known(request: web.Request, response: Response) -> bool:
-    """Whether If-None-Match names the version that the response has."""
+    """True where If-None-Match names the version that the response has."""
     etag = response.headers.get("ETag")
     known = [known.strip() for known in request.headers.get("If-None-Match", "").split(",")]
     return request.method in ("GET", "HEAD") and etag is not None and (etag in known or "*" in known)

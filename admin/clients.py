@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from admin.command import confirm, examples, global_options, with_session
+from admin.command import YES, confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
 from shared.directory.errors import Refusal, RowError, UnknownClient
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _ID = "4f1c2a0e-93ad-4a53-9b6c-6f0e8a6d2b11"
 _DAYS = re.compile(r"([0-9]{1,4})d")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def _expiry(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
@@ -128,7 +127,7 @@ async def add_secret(session: Session, client_id: str, expires: datetime | None)
 @client.command("delete-secret", epilog=examples(f"client delete-secret {_ID} k3v9x0q2ma --yes"))
 @click.argument("client_id")
 @click.argument("secret_id")
-@_YES
+@YES
 @with_session
 async def delete_secret(session: Session, client_id: str, secret_id: str, yes: bool) -> None:
     """Ends a secret, and within 60 seconds the access tokens obtained with it."""
@@ -159,7 +158,7 @@ async def enable(session: Session, client_id: str) -> None:
 
 @client.command(epilog=examples(f"client delete {_ID} --yes"))
 @click.argument("client_id")
-@_YES
+@YES
 @with_session
 async def delete(session: Session, client_id: str, yes: bool) -> None:
     """Ends a client with all its secrets, for good."""

@@ -1,4 +1,4 @@
-"""What every command shares: its options, its session, and its errors as one line."""
+"""Shared by all commands: global options, the session, and errors as one line."""
 
 import asyncio
 import sys
@@ -31,16 +31,19 @@ _AZURE_ADVICE = (
 
 @dataclass(slots=True)
 class GlobalOptions:
-    """`--local` and `--json`, wherever on the line they stand."""
+    """`--local` and `--json`, from any place on the line."""
 
     local: bool = False
     json: bool = False
 
 
-class Unattended(click.ClickException):
-    """There is no terminal to ask on, and nobody said yes beforehand."""
+class CouldNotRun(click.ClickException):
+    """A failure with exit code 2, as of a command that is not well formed."""
 
     exit_code = 2
+
+
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def global_options(function: F) -> F:
@@ -55,8 +58,11 @@ def global_options(function: F) -> F:
     return click.option("--local", help="Use the stack on this machine (local.settings.json).", **options)(function)
 
 
-def with_session(function: Callable[Concatenate[Session, P], Awaitable[None]]) -> Callable[P, None]:
-    """A command's function: opens a session for it, waits for it, and says in one line why it failed."""
+def with_session(
+    function: Callable[Concatenate[Session, P], Awaitable[None]],
+    failure: type[click.ClickException] = click.ClickException,
+) -> Callable[P, None]:
+    """A command's function: opens a session for it and awaits it; an error is one line, by `failure`."""
 
     @global_options
     @wraps(function)
@@ -70,13 +76,13 @@ def with_session(function: Callable[Concatenate[Session, P], Awaitable[None]]) -
         try:
             asyncio.run(work())
         except (Refusal, RowError, SettingError, StoreConflict, StoreUnavailable) as error:
-            raise click.ClickException(printable(f"{error}{_advice(error, local=options.local)}")) from error
+            raise failure(printable(f"{error}{_advice(error, local=options.local)}")) from error
 
     return run
 
 
 def _advice(error: Exception, *, local: bool) -> str:
-    """What a person can do, where the error itself does not say."""
+    """The fix, where the error itself does not name it."""
     if isinstance(error, SettingError):
         return "" if local else " (for the stack on this machine add --local)"
     if isinstance(error, StoreUnavailable) and not _says_what_to_do(error):
@@ -85,7 +91,7 @@ def _advice(error: Exception, *, local: bool) -> str:
 
 
 def _says_what_to_do(error: StoreUnavailable) -> bool:
-    """Of a store that answered, and lacks a table or a key."""
+    """Whether the message names the fix: the store responded, and lacks a table or a key."""
     from azure.core.exceptions import ResourceNotFoundError
 
     return error.__cause__ is None or isinstance(error.__cause__, ResourceNotFoundError)
@@ -96,7 +102,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Unattended("this needs a yes, and there is no terminal to ask on: add --yes")
+        raise CouldNotRun("this needs a yes, and there is no terminal to ask on: add --yes")
     click.confirm(question, abort=True, err=True)
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from admin.command import confirm, examples, global_options, with_session
+from admin.command import YES, confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
 from shared.directory.errors import Refusal
@@ -46,7 +46,7 @@ async def rotate(session: Session) -> None:
 @keys.command(epilog=examples(f"keys retire {_KID}"))
 @click.argument("kid")
 @click.option("--force", is_flag=True, help="Even if it is the key that signs now.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@YES
 @with_session
 async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
     """Disables a key. The tokens it signed stop working within 60 seconds (CACHE_SECONDS).

@@ -21,11 +21,11 @@ class Output:
     """Standard output, as JSON or for people. What people typed is printed without control characters."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
 
     def record(self, fields: Fields) -> None:
         """Prints a JSON object, or a line for each field that has a value and a table for each that has records."""
-        if self._as_json:
+        if self.as_json:
             _print_json(fields)
             return
         lines = {
@@ -41,14 +41,14 @@ class Output:
 
     def records(self, items: Sequence[Fields], columns: Sequence[str]) -> None:
         """Prints a JSON array of objects with all their fields, or a table of `columns`."""
-        if self._as_json:
+        if self.as_json:
             _print_json(items)
         else:
             _print_table(items, columns)
 
     def result(self, fields: Fields, sentence: str) -> None:
         """Prints what was done: a JSON object, or a sentence."""
-        if self._as_json:
+        if self.as_json:
             _print_json(fields)
         else:
             click.echo(printable(sentence))

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from admin.command import confirm, examples, global_options, with_session
+from admin.command import YES, confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
 from shared.directory.errors import InvalidTenantId, Refusal, RowError
@@ -22,17 +22,19 @@ _GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 _MAX_SECRET_BYTES = 25 * 1024  # of Key Vault
 
 
-def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> FhirVersion | None:
-    return None if value is None else FhirVersion(value)
-
-
-_VERSIONS = click.Choice([version.value for version in FhirVersion], case_sensitive=False)
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+def version_argument(*, required: bool = True) -> Callable[[F], F]:
+    """The argument VERSION, as a FhirVersion."""
+    versions = click.Choice([version.value for version in FhirVersion], case_sensitive=False)
+    return click.argument(
+        "version",
+        type=versions,
+        required=required,
+        callback=lambda context, parameter, value: value and FhirVersion(value),
+    )
 
 
 def _row_arguments(function: F) -> F:
-    function = click.argument("version", type=_VERSIONS, callback=_version)(function)
-    return click.argument("tenant")(function)
+    return click.argument("tenant")(version_argument()(function))
 
 
 def _column_options(function: F) -> F:
@@ -109,27 +111,20 @@ async def list_tenants(session: Session) -> None:
 
 @tenant.command(epilog=examples(f"tenant show {_GUID}", f"tenant show {_GUID} stu3"))
 @click.argument("tenant")
-@click.argument("version", type=_VERSIONS, required=False, callback=_version)
+@version_argument(required=False)
 @with_session
 async def show(session: Session, tenant: str, version: FhirVersion | None) -> None:
     """Shows a tenant's row for a FHIR version; without one, all its rows, as a list."""
-    tenant_id = parse_tenant_id(tenant)
-    if tenant_id is None:
-        raise InvalidTenantId(tenant)
     if version is not None:
-        session.output.record(_fields(await _existing(session, tenant_id, version)))
+        session.output.record(_fields(await existing_row(session, tenant, version)))
         return
-    rows = [
-        _row_fields(key, found) async for key, found in session.tenants.list() if parse_tenant_id(key[0]) == tenant_id
-    ]
-    if not rows:
-        raise Refusal(f"there is no row for tenant {tenant_id}")
+    rows = [_row_fields(key, found) for key, found in await rows_of(session, tenant)]
     session.output.records(rows, ("version", "name", "base_url", "auth", "access", "batch", "enabled", "problem"))
 
 
 @tenant.command(epilog=examples(f"tenant remove {_GUID} stu3 --yes"))
 @_row_arguments
-@_YES
+@YES
 @with_session
 async def remove(session: Session, tenant: str, version: FhirVersion, yes: bool) -> None:
     """Removes a tenant's row for a FHIR version. Its credential stays in Key Vault."""
@@ -160,7 +155,7 @@ async def enable(session: Session, tenant: str, version: FhirVersion) -> None:
 
 
 async def _switch(session: Session, tenant: str, version: FhirVersion, *, enabled: bool) -> None:
-    await _existing(session, tenant, version)
+    await existing_row(session, tenant, version)
     provider = await session.tenants.set(tenant, version, {"Enabled": str(enabled).lower()})
     word = "enable" if enabled else "disable"
     session.audit(f"tenant.{word}", _subject(tenant, version))
@@ -170,11 +165,23 @@ async def _switch(session: Session, tenant: str, version: FhirVersion, *, enable
     )
 
 
-async def _existing(session: Session, tenant: str, version: FhirVersion) -> Provider:
+async def existing_row(session: Session, tenant: str, version: FhirVersion) -> Provider:
+    """The row of a tenant in any spelling. Raises Refusal or RowError."""
     provider = await session.tenants.get(tenant, version)
     if provider is None:
         raise _no_row(tenant, version)
     return provider
+
+
+async def rows_of(session: Session, tenant: str) -> list[tuple[tuple[str, str], Provider | RowError]]:
+    """All rows of a tenant in any spelling, with their keys. Raises Refusal when there are none."""
+    tenant_id = parse_tenant_id(tenant)
+    if tenant_id is None:
+        raise InvalidTenantId(tenant)
+    rows = [(key, found) async for key, found in session.tenants.list() if parse_tenant_id(key[0]) == tenant_id]
+    if not rows:
+        raise Refusal(f"there is no row for tenant {tenant_id}")
+    return rows
 
 
 async def _store_secret(session: Session, provider: Provider, value: str) -> None:

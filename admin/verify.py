@@ -1,20 +1,20 @@
-"""`tenant verify`: plays the app's calls against a provider and tells what the app will make of it."""
+"""`tenant verify`: plays the app's calls against a provider and reports whether the app can work with it."""
 
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from admin.command import GlobalOptions, examples, with_session
+from admin.command import CouldNotRun, examples, with_session
 from admin.output import Fields, printable
 from admin.session import Session
-from shared.directory.errors import InvalidTenantId, Refusal, RowError
+from admin.tenants import existing_row, rows_of, version_argument
+from shared.directory.errors import Refusal, RowError
 from shared.directory.provider import Provider
-from shared.directory.typed_text import parse_tenant_id
 from shared.fhir.versions import FhirVersion
 from shared.stores.errors import StoreUnavailable
 
@@ -22,37 +22,11 @@ if TYPE_CHECKING:
     from shared.onboarding.report import FieldReport, Report, ResourceReport
     from shared.onboarding.section import OnStep, Step
 
-P = ParamSpec("P")
 _NoReport = RowError | StoreUnavailable
 
 _GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
-_MOST_AT_ONCE = 8
+_MAX_CONCURRENT = 8
 _WILL_NOT_LOAD = 1
-
-
-class CouldNotRun(click.ClickException):
-    """The check could not run, whatever kept it: 1 is a verdict's exit code."""
-
-    exit_code = 2
-
-
-def _ends_with_two(function: Callable[P, None]) -> Callable[P, None]:
-    """Makes every error of a command a CouldNotRun."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except click.UsageError:
-            raise
-        except click.ClickException as error:
-            raise CouldNotRun(error.message) from error
-
-    return run
-
-
-def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> FhirVersion | None:
-    return None if value is None else FhirVersion(value)
 
 
 @click.command(
@@ -63,17 +37,11 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
     )
 )
 @click.argument("tenant", required=False)
-@click.argument(
-    "version",
-    type=click.Choice([version.value for version in FhirVersion], case_sensitive=False),
-    required=False,
-    callback=_version,
-)
+@version_argument(required=False)
 @click.option("--all", "everyone", is_flag=True, help="Check every row that is switched on, and print one line each.")
 @click.option("--patient-id", metavar="ID", help="A patient to test with; the first one the server lists unless given.")
 @click.option("--strict", is_flag=True, help="End with 1 when there is any gap.")
-@_ends_with_two
-@with_session
+@partial(with_session, failure=CouldNotRun)
 async def verify(
     session: Session,
     tenant: str | None,
@@ -110,7 +78,7 @@ async def _verify_tenant(
     for provider in providers:
         with _live_table(provider) as on_step:
             reports.append(await _check(session, provider, patient_id, on_step))
-    if _as_json():
+    if session.output.as_json:
         items = [_json_fields(report) for report in reports]
         if version is not None:
             session.output.record(items[0])
@@ -126,7 +94,7 @@ async def _verify_tenant(
 
 async def _verify_all(session: Session, *, strict: bool) -> int:
     rows = [(key, found) async for key, found in session.tenants.list() if isinstance(found, RowError) or found.enabled]
-    slots = asyncio.Semaphore(_MOST_AT_ONCE)
+    slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def checked(found: Provider | RowError, ended: Callable[[], None]) -> "Report | _NoReport":
         async with slots:
@@ -141,7 +109,7 @@ async def _verify_all(session: Session, *, strict: bool) -> int:
 
     with session.output.progress("tenants", len(rows)) as ended:
         results = await asyncio.gather(*(checked(found, ended) for _, found in rows))
-    fields = _json_fields if _as_json() else _line
+    fields = _json_fields if session.output.as_json else _line
     session.output.records(
         [
             _row_problem(key, result) if isinstance(result, _NoReport) else fields(result)
@@ -155,20 +123,12 @@ async def _verify_all(session: Session, *, strict: bool) -> int:
 async def _providers(session: Session, tenant: str, version: FhirVersion | None) -> list[Provider]:
     """The tenant's provider for a version, or all of its providers. Raises Refusal or RowError."""
     if version is not None:
-        provider = await session.tenants.get(tenant, version)
-        if provider is None:
-            raise Refusal(f"tenant {tenant} has no row for {version.value}")
-        return [provider]
-    tenant_id = parse_tenant_id(tenant)
-    if tenant_id is None:
-        raise InvalidTenantId(tenant)
-    rows = [found async for key, found in session.tenants.list() if parse_tenant_id(key[0]) == tenant_id]
-    if not rows:
-        raise Refusal(f"there is no row for tenant {tenant_id}")
-    for row in rows:
+        return [await existing_row(session, tenant, version)]
+    found = [found for _, found in await rows_of(session, tenant)]
+    for row in found:
         if isinstance(row, RowError):
             raise row
-    return [row for row in rows if isinstance(row, Provider)]
+    return [row for row in found if isinstance(row, Provider)]
 
 
 async def _check(session: Session, provider: Provider, patient_id: str | None, on_step: "OnStep") -> "Report":
@@ -187,10 +147,6 @@ def _exit_code(report: "Report | _NoReport", *, strict: bool) -> int:
     if report.verdict is Verdict.LOADS_WITH_GAPS:
         return _WILL_NOT_LOAD if strict else 0
     return 0 if report.verdict is Verdict.LOADS else _WILL_NOT_LOAD
-
-
-def _as_json() -> bool:
-    return click.get_current_context().ensure_object(GlobalOptions).json
 
 
 def _json_fields(report: "Report") -> Fields:

@@ -15,7 +15,7 @@ from app.client import (
     AppError,
     Resource,
     Statement,
-    answered,
+    batch_result,
     next_link,
     read_statement,
     request_token,
@@ -132,7 +132,7 @@ class _Steps:
         failures: list[str] = []
         for type, entry in zip(searches, self._app.batch(searches), strict=True):
             try:
-                self._bundles.append(answered(type, entry))
+                self._bundles.append(batch_result(type, entry))
             except AppError as error:
                 failures.append(str(error))
         state = State.OK if not failures else State.WARN if len(failures) < len(searches) else State.FAIL

@@ -90,7 +90,7 @@ class Probe:
             return await self._validated(call, response, _since(began))
 
     def own(self, url: str) -> str | None:
-        """A URL at or below the provider's base as the gateway would ask for it; None for any other."""
+        """A URL at or below the provider's base as the gateway would send it; None for any other."""
         return self._own_links.map(url)
 
     def followed(self, link: str, call: AppCall) -> str | None:

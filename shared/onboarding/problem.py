@@ -163,10 +163,10 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What is wrong, as the middle of a sentence that may be shown to the hospital."""
+        """The problem, as the middle of a sentence that may be shown to the hospital."""
         return self.kind.text.format(detail=self.detail)
 
     @property
     def hint(self) -> str:
-        """What the person who keeps the row can do about it."""
+        """The remedy, for the person who keeps the row."""
         return self.kind.hint.format(detail=self.detail)

@@ -159,7 +159,7 @@ class Report:
 
     @property
     def gaps(self) -> int:
-        """How much is amiss: problems, required fields that some entries lack, types that are slow or unknown."""
+        """The number of gaps: problems, required fields that some entries lack, types that are slow or unknown."""
         needed = [resource for resource in self.resources if not resource.spare]
         slow = sum(resource.status is Status.SLOW for resource in needed)
         unknown = sum(resource.status is Status.UNCHECKED and not resource.problems for resource in needed)

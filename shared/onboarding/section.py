@@ -107,13 +107,13 @@ def is_there(resource: Resource, path: str) -> bool:
 
 
 def field_reports(interface: ResourceInterface, resources: Sequence[Resource]) -> tuple[FieldReport, ...]:
-    """How many of the `resources` that can have it have each required and each recommended field."""
+    """The number of `resources` that have each required and each recommended field, of those that can have it."""
     paths = [(path, True) for path in interface.required] + [(path, False) for path in interface.recommended]
     composed = [resource for resource in resources if _components(resource)]
     reports = []
     for path, required in paths:
-        asked = composed if path.startswith(f"{_COMPONENT}.") else resources
-        reports.append(FieldReport(path, required, sum(is_there(resource, path) for resource in asked), len(asked)))
+        counted = composed if path.startswith(f"{_COMPONENT}.") else resources
+        reports.append(FieldReport(path, required, sum(is_there(resource, path) for resource in counted), len(counted)))
     return tuple(reports)
 
 

@@ -42,7 +42,7 @@ class CheckPage:
         self._audit = audit
 
     def routes(self) -> Sequence[Route]:
-        """The form that asks for a check, and the check."""
+        """The form of the check, and the check."""
         pattern = "/tenants/{tenant}/{version}/check"
         return (
             Route("GET", pattern, self._show, AccessLevel.ADMIN),

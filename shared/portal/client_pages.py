@@ -155,7 +155,7 @@ class ClientPages:
         values["tenants"] = values["tenants"].replace(",", "\n")
         if request.form.get("etag") != etag:
             return self._edit_form(request, client, values, etag, stored=stored, status=CONFLICT)
-        # What an owner may not change is not looked at, whatever the form holds.
+        # An owner changes the name alone, whatever the form holds.
         names = ("name", "owner", "tenants") if request.principal.is_admin else ("name",)
         changes = {name: values[name] for name in names if values[name].split() != stored[name].split()}
         if "tenants" in changes:
@@ -214,7 +214,7 @@ class ClientPages:
         )
 
     def _secret_page(self, request: PortalRequest, new: NewSecret, name: str, *, reaches_any: bool) -> Response:
-        """The page that shows a secret. It asks no store for anything: what fails now would take the secret along."""
+        """The page that shows a secret. It reads no store: a failure now would lose the secret."""
         return self._renderer.page("secret.html", request, new=new, name=name or new.client_id, reaches_any=reaches_any)
 
     def _new_form(
@@ -253,7 +253,7 @@ def _secret(request: PortalRequest, client: Client) -> ClientSecret:
 
 
 def _expiry(form: Mapping[str, str]) -> datetime | None:
-    """When a new secret ends; Refusal when the form says no time that it offers."""
+    """The end of a new secret's life, or None; Refusal when the form has none of the lifetimes it offers."""
     lifetime = form.get("lifetime", "")
     if lifetime not in _LIFETIMES:
         raise Refusal("choose how long the secret is to work")

@@ -54,7 +54,7 @@ def person_id(user_name: str) -> str:
 def parse_client_principal(header: str) -> Principal | None:
     """The person in an `X-MS-CLIENT-PRINCIPAL` header (base64 of JSON) of Entra; None when it holds none.
 
-    The header proves nothing by itself: ask only where App Service Authentication has set it.
+    The header proves nothing by itself: read it only where App Service Authentication has set it.
     """
     if len(header) > _MAX_HEADER_CHARACTERS:
         return None

@@ -32,7 +32,7 @@ CREDENTIALS = {
     "lakeside": {"client_id": "gateway", "client_secret": "s"},
     "northgate": {"key": "k"},
 }
-"""What each hospital asks of its callers, by its key."""
+"""The credentials that each hospital demands, by its key."""
 
 WAYS_IN = {
     RIVERSIDE: ({"Auth": "basic"}, "gateway:p"),
@@ -55,7 +55,7 @@ def type_of(request: web.Request) -> str:
 
 @dataclass
 class Onboarding:
-    """Runs the check; `targets` are the raw targets the server was asked for, `bodies` the bodies beside them."""
+    """Runs the check; `targets` are the raw targets of requests to the server, `bodies` the bodies beside them."""
 
     vault: Vault
     settings: Settings

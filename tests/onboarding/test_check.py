@@ -414,7 +414,7 @@ async def test_a_row_that_bears_one_request_at_a_time_gets_one(onboarding: Onboa
 async def test_nothing_of_a_patient_is_in_anything_that_comes_out(
     onboarding: Onboarding, ids: str, failing: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With every text of every answer marked but those that FHIR fixes, and with errors that repeat what was asked."""
+    """With every text of every response marked but those that FHIR fixes, and with errors that repeat the request."""
     fixed = {"resourceType", "relation", "type", "fhirVersion", "format", "mode", "code", "status"}
 
     def marked(value: Any, name: str = "") -> Any:

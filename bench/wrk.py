@@ -42,7 +42,7 @@ class Load:
     refused: int
 
 
-class Refused(Exception):
+class UnexpectedResponse(Exception):
     """Not every request had the response that it should."""
 
 
@@ -57,8 +57,8 @@ async def load(
 ) -> Load:
     """Sends `requests` in turn, over and over, for `seconds`; each of the `connections` waits for its response.
 
-    Without any response in that time, as on a busy machine, it is done again for longer. Raises Refused for a
-    connection that broke, and unless `may_refuse` for any status of 400 and more.
+    Without any response in that time, as on a busy machine, it is done again for longer. Raises UnexpectedResponse for
+    a connection that broke, and unless `may_refuse` for any status of 400 and more.
     """
     file = folder / "requests"
     with file.open("wb") as prepared:
@@ -78,7 +78,7 @@ async def load(
         longer = 2 * seconds
         return await load(server, requests, folder, connections=connections, seconds=longer, may_refuse=may_refuse)
     if seen["broken"] or not seen["requests"] or (seen["refused"] and not may_refuse):
-        raise Refused(f"of {seen['requests']} requests {seen['refused']} refused, {seen['broken']} broken")
+        raise UnexpectedResponse(f"of {seen['requests']} requests {seen['refused']} refused, {seen['broken']} broken")
     return Load(
         per_second=seen["requests"] / seen["microseconds"] * 1e6,
         p50=seen["p50"] / 1000,

@@ -1,4 +1,4 @@
-"""The demo: the app visits every tenant, reads a chart there, and shows it."""
+"""The demo: the app reads a patient's chart at every tenant, and shows it."""
 
 import sys
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def play(file: Path, tenant_name: str | None, patient: Sequence[str]) -> int:
         if not tenants:
             names = ", ".join(tenant.name for tenant in demo.tenants)
             raise DemoError(f"there is no tenant {tenant_name}: there are {names}")
-        timings = {tenant: _visit(console, demo, tenant, *patient) for tenant in tenants}
+        timings = {tenant: _read_chart(console, demo, tenant, *patient) for tenant in tenants}
     except DemoError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -46,14 +46,14 @@ def _is_named(tenant: DemoTenant, name: str | None) -> bool:
     return name is None or name.lower() == tenant.version or name.lower() in tenant.name.lower()
 
 
-def _visit(console: Console, demo: Demo, tenant: DemoTenant, given: str, family: str) -> Timing:
+def _read_chart(console: Console, demo: Demo, tenant: DemoTenant, given: str, family: str) -> Timing:
     def note(text: str) -> None:
         console.print(Text(f"  {text}", "dim"), soft_wrap=True)
 
     console.print(Text(f"{tenant.name}, {tenant.base}", "bold"), soft_wrap=True)
     try:
         with requests.Session() as session:
-            # What is on this machine is not asked for through a proxy.
+            # Requests to this machine go through no proxy.
             session.trust_env = False
             statement = read_statement(session, tenant.base)
             note(f"statement    FHIR {statement.fhir_version}, token URL {statement.token_url}")

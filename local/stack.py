@@ -82,7 +82,7 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
     """
     serve = _host_command(host)
     async with AsyncExitStack() as parts:
-        parts.enter_context(_own(folder))
+        parts.enter_context(_locked(folder))
         chosen = ports.choose(folder / "ports.json", port)
         starting_tables = _begin(parts, _start_tables(folder / "tables", chosen[ports.TABLES], say))
         starting_vault = _begin(parts, _start_vault(folder / "vault", chosen[ports.VAULT], say))
@@ -243,7 +243,7 @@ def _tenants(base_url: str) -> tuple[DemoTenant, ...]:
 
 
 @contextmanager
-def _own(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Makes the folder, and keeps others from it: other people, and other stacks until this process ends."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)

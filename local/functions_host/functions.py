@@ -78,7 +78,10 @@ def find(root: Path, only: Collection[str] = (), without: Collection[str] = ()) 
     `only` and `without` select by name. A function whose `AzureWebJobs.<name>.Disabled` is set in the environment is
     left out. Raises LoadError, also for what the host would refuse or serve differently.
     """
-    prefix = _route_prefix(read_object(root / "host.json"))
+    prefix = read_object(root / "host.json").get("extensions", {}).get("http", {}).get("routePrefix", "api")
+    if not isinstance(prefix, str):
+        raise LoadError("host.json: extensions.http.routePrefix must be a string")
+    prefix = prefix.strip("/")
     # The host compares names in upper case, where "_" comes after the letters.
     folders = sorted((path.parent for path in root.glob("*/function.json")), key=lambda folder: folder.name.upper())
     unknown = {*only, *without} - {folder.name for folder in folders}
@@ -108,21 +111,17 @@ def _read_function(folder: Path, prefix: str) -> Function | None:
         raise LoadError(f"{name}: a binding of type http named $return is missing")
     if not trigger.get("methods"):
         raise LoadError(f"{name}: methods are missing")
+    script = folder / config.get("scriptFile", "__init__.py")
+    if script.parent != folder or not script.is_file():
+        raise LoadError(f"{name}: scriptFile is not in the function's folder: {script.name}")
     return Function(
         name=name,
         methods=tuple(method.upper() for method in trigger["methods"]),
         route=_parse_route(name, prefix, trigger.get("route") or name),
         trigger=trigger["name"],
-        script=_script(folder, config.get("scriptFile", "__init__.py")),
+        script=script,
         entry_point=config.get("entryPoint", "main"),
     )
-
-
-def _script(folder: Path, name: str) -> Path:
-    path = folder / name
-    if path.parent != folder or not path.is_file():
-        raise LoadError(f"{folder.name}: scriptFile is not in the function's folder: {name}")
-    return path
 
 
 def _load(function: Function) -> LoadedFunction:
@@ -164,10 +163,3 @@ def _is_disabled(name: str) -> bool:
     # Linux has the second form, as a variable's name can't hold a dot there.
     names = (f"AzureWebJobs.{name}.Disabled", f"AzureWebJobs_{name}_Disabled")
     return any(os.environ.get(variable, "").lower() in ("true", "1") for variable in names)
-
-
-def _route_prefix(host: dict[str, Any]) -> str:
-    prefix = host.get("extensions", {}).get("http", {}).get("routePrefix", "api")
-    if not isinstance(prefix, str):
-        raise LoadError("host.json: extensions.http.routePrefix must be a string")
-    return prefix.strip("/")

@@ -1,17 +1,23 @@
+import importlib
 import json
+import pkgutil
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fhir.resources.R4B
+import fhir.resources.STU3
 import pytest
 from fhir.resources.R4B import get_fhir_model_class as r4b_model
 from fhir.resources.STU3 import get_fhir_model_class as stu3_model
 
 from shared.fhir.interface import INTERFACE, types
+from shared.fhir.resource_types import RESOURCE_TYPES
 from shared.fhir.versions import FhirVersion
 from tests.conformance.servers import Unavailable, fhirstarter
+from tests.faults.conftest import FULL
 
 # DSTU2 has no library that knows its search parameters or models.
 PUBLISHED = {FhirVersion.STU3: ("STU3", stu3_model), FhirVersion.R4: ("R4B", r4b_model)}
@@ -87,3 +93,35 @@ def test_result_parameters_are_not_declared_as_search_parameters(version: FhirVe
     names = {search.name for resource in INTERFACE[version] for search in resource.search_parameters}
 
     assert {name for name in names if name.startswith("_") or ":" in name} == {"_id"}
+
+
+ABSTRACT = {"DomainResource", "MetadataResource", "Resource"}
+
+
+def of_library(package: object) -> set[str]:
+    """The types that another implementation has a class for."""
+    name, path = package.__name__, package.__path__  # type: ignore[attr-defined]
+    modules = [importlib.import_module(f"{name}.{module.name}") for module in pkgutil.iter_modules(path)]
+    found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    resource = importlib.import_module(f"{name}.resource").Resource
+    return {each.__name__ for each in found if issubclass(each, resource)} - ABSTRACT
+
+
+@pytest.mark.skipif(not FULL, reason="it imports all models of both libraries")
+@pytest.mark.parametrize(
+    ("version", "package"), [(FhirVersion.STU3, fhir.resources.STU3), (FhirVersion.R4, fhir.resources.R4B)]
+)
+def test_the_resource_types_are_another_implementations(version: FhirVersion, package: object) -> None:
+    theirs = of_library(package)
+    assert len(theirs) > 100
+    assert theirs <= RESOURCE_TYPES[version]
+    if version is FhirVersion.STU3:
+        assert theirs == RESOURCE_TYPES[version]
+
+
+@pytest.mark.parametrize(
+    ("version", "count"), [(FhirVersion.DSTU2, 94), (FhirVersion.STU3, 117), (FhirVersion.R4, 159)]
+)
+def test_each_version_has_its_number_of_types_the_interfaces_among_them(version: FhirVersion, count: int) -> None:
+    assert len(RESOURCE_TYPES[version]) == count
+    assert types(version) <= RESOURCE_TYPES[version]

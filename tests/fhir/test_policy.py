@@ -114,6 +114,9 @@ def test_a_condition_takes_the_scope_to_search() -> None:
     assert "conditional delete" in refused("DELETE", "Patient", "identifier=1", writer).diagnostics
     ask("POST", "Patient", permissions=writer)
     assert "scopes" in refused("POST", "Patient", "", writer, {"if-none-exist": "identifier=1"}).diagnostics
+    authorize_reference("Patient/1", writer)
+    with pytest.raises(FhirError, match="search-type of Patient"):
+        authorize_reference("Patient?identifier=1", writer)
 
 
 def test_the_condition_of_a_create_is_judged_like_a_query() -> None:
@@ -153,7 +156,7 @@ def test_a_batch_passes_and_its_entries_are_judged_one_by_one() -> None:
         "_include:iterate=Encounter:location:Location&_include=Encounter:patient,Encounter:subject:Patient",
         "_revinclude=Observation%3Aencounter", "patient:Patient.name=x", "subject:Patient.link:Patient.name:exact=x",
         "_has:Observation:encounter:code=x", "_has:Observation:encounter:_has:MedicationRequest:context:status=x",
-        "patient:Patient._has:Observation:patient:code=x",
+        "patient:Patient._has:Observation:patient:code=x", f"{'a:Patient.' * 40}name=x",
     ],
 )  # fmt: skip
 def test_parameters_that_stay_within_the_types_pass(query: str) -> None:
@@ -172,7 +175,8 @@ def test_parameters_that_stay_within_the_types_pass(query: str) -> None:
         "_revinclude=Provenance:target:Encounter", "patient=1&_include=Encounter:location&_include=Procedure:location",
         "patient.name=x", "general-practitioner.name=x", "participant:Practitioner.name=x",
         "subject:Patient.general-practitioner.name=x", "subject:Patient.general-practitioner:Practitioner.name=x",
-        "subject:patient.name=x", "subject:Patient:x.name=x", ".name=x", "subject:Patient.=x",
+        f"{'a:Patient.' * 40}b:Practitioner.name=x", "subject:patient.name=x", "subject:Patient:x.name=x", ".name=x",
+        "subject:Patient.=x",
         "_has:Procedure:encounter:code=x", "_has:Observation:encounter:_has:Procedure:x:code=x",
         "_has:Observation:encounter:performer.name=x", "_has:Observation:encounter:performer:Practitioner.name=x",
         "_has:Observation.encounter:code=x", "_has:Observation:encounter=x", "_has=x", "_has", "_has.x:Patient.name=x",
@@ -186,6 +190,8 @@ def test_parameters_that_stay_within_the_types_pass(query: str) -> None:
 def test_parameters_that_reach_other_types_are_forbidden(query: str) -> None:
     error = refused("GET", "Encounter", query)
     assert (error.status, error.code) == (403, "forbidden")
+    for method, path in (("GET", "Patient/1"), ("GET", "Patient/1/_history"), ("DELETE", "Patient/1"), ("POST", "")):
+        assert refused(method, path, query, WRITER).status == 403
 
 
 @pytest.mark.parametrize(
@@ -211,12 +217,6 @@ def test_a_name_that_can_not_be_read_is_a_bad_request(name: str) -> None:
     assert refused("GET", "Encounter", f"{name}=Encounter:participant").status == 400
 
 
-def test_a_long_chain_is_judged_to_its_end() -> None:
-    links = "a:Patient." * 40
-    assert passes(f"{links}name=x")
-    assert not passes(f"{links}b:Practitioner.name=x")
-
-
 def test_named_types_must_be_in_the_scopes_too() -> None:
     narrow = scoped("system/Encounter.rs", "system/Location.rs", "system/Patient.r")
     for query in ("_include=Encounter:location:Location", "_revinclude=Encounter:part-of", "x:Location.name=x"):
@@ -229,11 +229,6 @@ def test_named_types_must_be_in_the_scopes_too() -> None:
     ):
         assert passes(query)
         assert not passes(query, narrow)
-
-
-def test_parameters_of_every_interaction_are_judged() -> None:
-    for method, path in (("GET", "Patient/1"), ("GET", "Patient/1/_history"), ("DELETE", "Patient/1"), ("POST", "")):
-        assert refused(method, path, "_include=*", WRITER).status == 403
 
 
 @pytest.mark.parametrize("base", ["", "/", "https://gateway.example/stu3/", "https://elsewhere.example/x/y/", " "])
@@ -254,13 +249,6 @@ def test_a_reference_with_criteria_is_judged_as_its_search(base: str, criteria: 
         with pytest.raises(FhirError) as caught:
             authorize_reference(base + criteria, WRITER)
         assert caught.value.status == (404 if criteria.startswith("practitioner") else 403)  # there is no such type
-
-
-def test_a_reference_with_criteria_takes_the_scope_to_search() -> None:
-    writer = scoped("system/Patient.r", "system/Observation.cud", write=True)
-    authorize_reference("Patient/1", writer)
-    with pytest.raises(FhirError, match="search-type of Patient"):
-        authorize_reference("Patient?identifier=1", writer)
 
 
 def test_errors_repeat_no_value() -> None:
@@ -395,11 +383,8 @@ def test_an_answer_that_holds_anything_else_is_forbidden(document: dict[str, obj
         check(document, READER)
     assert (caught.value.status, caught.value.code) == (403, "forbidden")
     assert "ruth" not in caught.value.diagnostics
-
-
-def test_the_type_that_should_not_be_there_is_named() -> None:
-    with pytest.raises(FhirError, match="The response holds Practitioner resources"):
-        check(searchset({"resourceType": "Practitioner"}), READER)
+    if document["resourceType"] == "Practitioner":
+        assert caught.value.diagnostics.startswith("The response holds Practitioner resources")
 
 
 def test_a_listed_resource_must_be_readable_by_the_scopes() -> None:

@@ -33,21 +33,6 @@ class Generated:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
-    def curl(self, url: str) -> str:
-        """The command that sends it."""
-        parts = ["curl", "--path-as-is", "-i", "-X", self.method]
-        for name, value in self.headers:
-            parts += ["-H", _quoted(f"{name}: {value}" if value else f"{name};")]
-        if self.body:
-            parts += ["--data-binary", _quoted(self.body)]
-        return " ".join([*parts, _quoted(url + self.target)])
-
-
-def _quoted(text: str | bytes) -> str:
-    """In the shell's `$'...'`, which takes every byte but zero."""
-    raw = text if isinstance(text, bytes) else text.encode("latin-1", "replace")
-    return "$'" + "".join(chr(c) if 32 <= c < 127 and chr(c) not in "\\'" else f"\\x{c:02x}" for c in raw) + "'"
-
 
 _MEDIA = ("*/*", "application/fhir+json", "application/fhir+xml;q=0.5, text/html", "application/json+fhir", "image/png")
 _HEADERS: dict[str, tuple[str, ...]] = {

@@ -9,6 +9,7 @@ CHECKOV := .checkov/.installed
 SUPPLY := .supply/.installed
 FHIRSTARTER := .fhirstarter/.installed
 WORKER := .functions-worker/.installed
+FLOORS := .floors/.installed
 PYTEST := $(BIN)/python -m pytest
 # Workers steal files that others have not reached; each has its own Azurite and vault.
 PARALLEL := --numprocesses logical --dist worksteal
@@ -16,7 +17,7 @@ LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --u
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run services demo quick test slow clients bench faults soak check format lock snapshots sbom clean
+.PHONY: help install run services demo quick test floors slow clients bench faults soak check format lock snapshots sbom clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ quick: $(INSTALLED) ## run the tests that need no other process, in half a minut
 
 test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests but the slow ones, six minutes on two cores
 	$(PYTEST) $(PARALLEL) -m 'not slow'
+
+floors: $(FLOORS) ## run the pure tests on the lowest versions that the requirements allow
+	.floors/bin/python -m pytest $(PARALLEL) --quiet -p no:cacheprovider -m 'not services and not slow'
 
 slow: $(INSTALLED) ## run the slow tests, one after another: faults, shapes, fuzzing, a second reader; needs Java, Maven
 	$(PYTEST) -m slow
@@ -76,7 +80,7 @@ sbom: $(INSTALLED) $(SUPPLY) ## write the bill of materials and the table of lic
 	$(BIN)/python -m tests.supply.bill_of_materials
 
 clean: ## remove what make installed; the state of the local stack stays
-	rm -rf $(VENV) .checkov .supply .fhirstarter .functions-worker local/azurite/node_modules tests/clients/*/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .checkov .supply .fhirstarter .functions-worker .floors local/azurite/node_modules tests/clients/*/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements.lock requirements-dev.txt requirements-dev.lock
 	@echo "Installing the requirements into $(VENV)"
@@ -97,6 +101,14 @@ $(SUPPLY):
 	@echo "Installing uv, pip-audit and cyclonedx-bom into .supply"
 	@$(PYTHON) -m venv .supply
 	@.supply/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' 'pip-audit>=2.9,<3' 'cyclonedx-bom>=7,<8'
+	@touch $@
+
+# A range's floor is a promise: of what is asked for by name the lowest version, of what that needs the newest.
+$(FLOORS): requirements.txt requirements-dev.txt $(SUPPLY)
+	@echo "Installing the lowest versions that are allowed into .floors"
+	@$(PYTHON) -m venv .floors
+	@grep -hv '^-r' requirements.txt requirements-dev.txt | .supply/bin/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --output-file .floors/requirements.txt -
+	@.supply/bin/uv pip install --quiet --python .floors --requirements .floors/requirements.txt
 	@touch $@
 
 $(FHIRSTARTER): tests/conformance/requirements.txt

@@ -19,17 +19,7 @@ _STATEMENT, _SMART_CONFIGURATION = "metadata", ".well-known/smart-configuration"
 _ALLOW = "GET, HEAD, OPTIONS"
 # Anonymous and the same for everyone, so any site's script may read them.
 _SHARED = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
-_OPTIONS = Response(
-    204,
-    MappingProxyType(
-        {
-            "Allow": _ALLOW,
-            "Access-Control-Allow-Origin": "*",
-            "Access-Control-Allow-Methods": "GET, HEAD",
-            "Access-Control-Allow-Headers": "*",
-        }
-    ),
-)
+_OPTIONS = Response(204, MappingProxyType({"Allow": _ALLOW}))
 
 
 @dataclass(frozen=True, slots=True)

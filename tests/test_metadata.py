@@ -105,7 +105,7 @@ async def test_a_document_can_only_be_read(method: str) -> None:
     response = await ask(METADATA, method=method)
     assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
     if method == "OPTIONS":
-        assert (response.status, response.body, response.headers["Access-Control-Allow-Origin"]) == (204, b"", "*")
+        assert (response.status, response.body, len(response.headers)) == (204, b"", 1)
     else:
         assert_outcome(response, 405, "not-supported")
 

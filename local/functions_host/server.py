@@ -20,7 +20,10 @@ from local.functions_host.logs import running_function
 from local.functions_host.target import decode_path, encode_path, query_params
 
 MAX_URL = 4096
+MAX_HEADERS = 100
 MAX_BODY = 104_857_600  # lowered by FUNCTIONS_REQUEST_BODY_SIZE_LIMIT
+KEY_STORE = "LOCAL_KEY_STORE"
+"""The variable that has this host play an app whose storage account, where function keys are, is `unavailable`."""
 
 _HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+;=%\[\]]+(?::[0-9]*)?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
@@ -39,11 +42,14 @@ def create_runner(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awa
     `invoke` calls a function; any error that it raises is a 500 without a body. A stop waits 5 s for open requests.
     """
     max_body = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", MAX_BODY))
+    keys_unavailable = os.environ.get(KEY_STORE) == "unavailable"
 
     async def handle(request: web.Request) -> web.Response:
         target = request.raw_path
         if len(target) > MAX_URL:
             return web.Response(status=414)
+        if len(request.headers) > MAX_HEADERS:
+            return web.Response(status=431)
         raw_path, mark, query = target.partition("?")
         try:
             path = decode_path(raw_path)
@@ -53,6 +59,10 @@ def create_runner(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awa
         host = headers.get("host", "")
         if not raw_path.startswith("/") or not _HOST.fullmatch(host):
             return web.Response(status=400)
+        if re.match(r"/(admin|runtime)(/|\Z)", path, re.IGNORECASE):
+            return web.Response(status=401)  # the host's own paths, whatever a catch-all says
+        if request.method == "OPTIONS" and {"origin", "access-control-request-method"} <= headers.keys():
+            return web.Response(status=204)  # on Flex Consumption no preflight reaches a function
         found = _find(functions, request.method, path)
         if found is None:
             return web.Response(status=404)
@@ -60,12 +70,15 @@ def create_runner(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awa
         length = request.content_length or 0
         if length > max_body:
             return web.Response(status=500)  # azure-functions-host#10519
+        params = query_params(query) if query else {}
+        if keys_unavailable and ("x-functions-key" in headers or "code" in map(str.lower, params)):
+            return web.Response(status=500)  # the host looks for a key, for an anonymous function too
         function, route_params = found
         forwarded = HttpRequest(
             method=request.method,
             url=f"http://{host}{encode_path(path)}{mark}{query.replace('#', '%23')}",
             headers=headers,
-            params=query_params(query) if query else {},
+            params=params,
             route_params=route_params,
             body=await request.read() if length else b"",
         )
@@ -121,11 +134,16 @@ def checked_response(method: str, status: int, headers: CIMultiDict[str], body: 
 
 
 def _set_cookies(cookies: SimpleCookie) -> Iterable[str]:
-    """The host writes each cookie anew: the value percent-encoded, for the path "/" unless another one is named."""
+    """The host writes each cookie anew, such as `id=a%20b; domain=; path=/; samesite=lax; httponly`.
+
+    The value is percent-encoded; the domain, which the worker sends empty where there is none, is always there.
+    """
     for cookie in cookies.values():
-        cookie.set(cookie.key, cookie.value, quote(cookie.value, safe=""))
-        cookie["path"] = cookie["path"] or "/"
-        yield cookie.OutputString()
+        attributes = {name: str(cookie[name]) for name in ("expires", "max-age", "domain", "path", "samesite")}
+        attributes["path"] = attributes["path"] or "/"
+        named = [f"{name}={value.lower()}" for name, value in attributes.items() if value or name == "domain"]
+        flags = [name for name in ("secure", "httponly") if cookie[name]]
+        yield "; ".join([f"{cookie.key}={quote(cookie.value, safe='')}", *named, *flags])
 
 
 async def _drop_empty_content_type(request: web.Request, response: web.StreamResponse) -> None:
@@ -135,9 +153,6 @@ async def _drop_empty_content_type(request: web.Request, response: web.StreamRes
 
 
 def _find(functions: Iterable[F], method: str, path: str) -> tuple[F, dict[str, str]] | None:
-    # The host keeps /admin for itself, whatever a catch-all says.
-    if path.lower().startswith("/admin") and path[6:7] in ("", "/"):
-        return None
     for function in functions:
         if method not in function.methods:
             continue

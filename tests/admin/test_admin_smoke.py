@@ -8,10 +8,12 @@ import pytest
 from aiohttp import web
 
 from local.demo_file import Demo
+from local.functions_host.server import KEY_STORE
 from local.stack import Host, running
 from tests.admin.command_line import CommandLine, Result
 
-STEPS = ["statement", "no token", "token", "wrong secret", "search", "read", "batch", "next page", "addresses"]
+STEPS = ["statement", "no token", "token", "wrong secret", "search", "read", "search by code", "batch", "next page"]
+STEPS += ["addresses", "Server-Timing"]
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -42,8 +44,18 @@ def states(result: Result) -> dict[str, str]:
 async def test_a_gateway_that_is_well_passes_every_step(demo: Demo, smoke: CommandLine, version: str) -> None:
     answer = await smoke(*arguments(demo, version), stdin=f"{demo.client_secret}\n".encode())
     assert answer.code == 0, answer.stdout
-    assert states(answer) == dict.fromkeys([*STEPS, "Server-Timing"], "ok")
+    assert states(answer) == dict.fromkeys(STEPS, "ok")
     assert (answer.stderr, answer.audit) == ("", [])
+
+
+async def test_a_lost_key_store_is_told_apart(
+    smoke: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_STORE, "unavailable")
+    async with running(tmp_path / "stack", 0, Host.LOCAL, lambda line: None) as stack:
+        result = await smoke(*arguments(stack.demo, "r4"), stdin=stack.demo.client_secret.encode())
+    assert result.code == 1
+    assert [name for name, state in states(result).items() if state != "ok"] == ["search by code"]
 
 
 async def test_neither_secret_nor_patient_is_printed(demo: Demo, smoke: CommandLine) -> None:
@@ -124,7 +136,7 @@ async def test_a_careless_gateway_fails_every_step_that_it_should(smoke: Command
         options = ("--base-url", url, "--client-id", "c", "--tenant", "t", "--base", "r4")
         answer = await smoke("--json", "smoke", *options, stdin=b"secret")
     assert answer.code == 1
-    failed = ["no token", "wrong secret", "read", "batch", "addresses", "Server-Timing"]
+    failed = ["no token", "wrong secret", "read", "search by code", "batch", "addresses", "Server-Timing"]
     assert [subject for subject, state in states(answer).items() if state == "fail"] == failed
     texts = {finding["subject"]: finding["text"] for finding in answer.json}
     assert texts["read"] == "is answered 423"

@@ -140,7 +140,7 @@ async def test_a_careless_gateway_fails_every_step_that_it_should(smoke: Command
     assert [subject for subject, state in states(answer).items() if state == "fail"] == failed
     texts = {finding["subject"]: finding["text"] for finding in answer.json}
     assert texts["read"] == "is answered 423"
-    assert texts["addresses"] == "links lead elsewhere: provider.example (1)"
+    assert texts["addresses"] == "links lead elsewhere: provider.example (2)"
 
 
 async def test_the_secret_is_not_sent_to_a_token_url_of_someone_else(smoke: CommandLine) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from local.vault import secret_file
+from local import secret_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.vault import secret_file
+from local import secret_file
 
 
 class LocalSettingsError(Exception):

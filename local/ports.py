@@ -5,7 +5,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from local.vault import secret_file
+from local import secret_file
 
 FUNCTIONS = "functions"
 PORTAL = "portal"

@@ -11,7 +11,7 @@ from pathlib import Path
 from local.azurite.installation import AZURITE_TABLE, install
 from local.child_process import ChildProcess
 from local.ports import free_port
-from local.vault.secret_file import read_or_create
+from local.secret_file import read_or_create
 
 _ACCOUNT = "devstoreaccount1"
 _START_SECONDS = 20.0

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from local.vault import secret_file
+from local import secret_file
 
 _HOSTS = ("127.0.0.1", "localhost")
 _LIFETIME = timedelta(days=365)

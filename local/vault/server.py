@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from local.vault import secret_file
+from local import secret_file
 from local.vault.certificates import server_context
 from local.vault.store import RECOVERABLE_DAYS, Properties, Secret, SecretVersion, Store, VaultError
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import msgspec
 
-from local.vault import secret_file
+from local import secret_file
 
 RECOVERABLE_DAYS = 90
 

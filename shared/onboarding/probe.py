@@ -145,7 +145,7 @@ class Probe:
         if body.format is not FhirFormat.JSON:
             return ProblemKind.NOT_JSON, "", {}
         if body.resource.type not in call.expected:
-            return ProblemKind.UNEXPECTED, "", {}
+            return ProblemKind.UNEXPECTED_RESOURCE, "", {}
         if call.interaction.kind is not InteractionKind.CAPABILITIES:
             try:
                 check_response(body.resource, call.interaction.kind, self._permissions)

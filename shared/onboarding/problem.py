@@ -5,152 +5,114 @@ from enum import Enum
 
 
 class ProblemKind(Enum):
-    """Every problem the check can find: the code of the machine-readable report, what is wrong, and what to do."""
+    """Every problem the check can find: what is wrong, and what to do about it."""
 
     NO_CREDENTIAL = (
-        "no-credential",
         "the gateway could not authenticate",
         "check the row's Auth columns and the credential in Key Vault ({detail})",
     )
     CREDENTIAL_REFUSED = (
-        "credential-refused",
         "the server refuses the gateway's credential ({detail})",
         "check the account, its secret, AuthScope and the audience",
     )
     FORBIDDEN = (
-        "forbidden",
         "the server forbids the gateway's account this call ({detail})",
         "have the account allowed to read and search this type; check AuthScope",
     )
     NOT_FOUND = (
-        "not-found",
         "there is nothing at this address ({detail})",
         "check BaseUrl; when other types are found, the server does not have this one",
     )
     THROTTLED = (
-        "throttled",
         "the server is throttling ({detail})",
         "ask how many requests it can bear and set MaxConcurrent; check again later",
     )
     REFUSED = (
-        "refused",
         "the server refuses this call ({detail})",
         "ask the server's owner to support the call as the app makes it",
     )
-    SERVER_ERROR = ("server-error", "the server failed ({detail})", "ask the server's owner what its log says")
+    SERVER_ERROR = "the server failed ({detail})", "ask the server's owner what its log says"
     TIMEOUT = (
-        "timeout",
         "the server did not answer in time",
         "ask the server's owner why; TimeoutSeconds is how long the gateway waits",
     )
     UNREACHABLE = (
-        "unreachable",
         "the server could not be reached",
         "check BaseUrl's name and port, the server's TLS certificate, and firewalls",
     )
-    REDIRECT = (
-        "redirect",
-        "the server redirects ({detail}), which the gateway does not follow",
-        "set BaseUrl to where it leads",
-    )
+    REDIRECT = "the server redirects ({detail}), which the gateway does not follow", "set BaseUrl to where it leads"
     NOT_FHIR = (
-        "not-fhir",
         "the answer is {detail}, not FHIR",
         "BaseUrl may lead to a web page, a sign-in or a firewall: open <BaseUrl>/metadata",
     )
-    NOT_JSON = (
-        "not-json",
-        "the answer is XML although JSON was asked for",
-        "ask the server's owner to honour the header Accept",
-    )
+    NOT_JSON = "the answer is XML although JSON was asked for", "ask the server's owner to honour the header Accept"
     MALFORMED = (
-        "malformed",
         "the answer is cut off, empty or malformed",
         "ask the server's owner; something between may shorten answers",
     )
-    UNEXPECTED = (
-        "unexpected-resource",
+    UNEXPECTED_RESOURCE = (
         "the answer is not the resource that was asked for",
         "check BaseUrl, and ask the server's owner what the call answers",
     )
-    NOT_LET_THROUGH = (
-        "not-let-through",
-        "the gateway does not let {detail} through",
-        "add the type to the row's Types",
-    )
+    NOT_LET_THROUGH = "the gateway does not let {detail} through", "add the type to the row's Types"
     OTHER_TYPES = (
-        "other-types",
         "the gateway would refuse the answer ({detail})",
         "have the server leave out what was not asked for, or add the type to the row's Types",
     )
-    WRONG_VERSION = (
-        "wrong-version",
-        "the server speaks FHIR {detail}",
-        "check BaseUrl, or make a row for that version",
-    )
-    JSON_NOT_DECLARED = (
-        "json-not-declared",
-        "the statement's formats lack JSON",
-        "ask the server's owner whether JSON is supported",
-    )
-    NO_PATIENT = ("no-patient", "no patient to test with was found", "name a test patient the account may read")
+    WRONG_VERSION = "the server speaks FHIR {detail}", "check BaseUrl, or make a row for that version"
+    JSON_NOT_DECLARED = "the statement's formats lack JSON", "ask the server's owner whether JSON is supported"
+    NO_PATIENT = "no patient to test with was found", "name a test patient the account may read"
     NOT_AMONG_RESULTS = (
-        "not-among-results",
         "a search for the test patient's own values does not find it",
         "ask the server's owner whether POST Patient/_search reads its form, and which parameters it knows",
     )
     SORT_REFUSED = (
-        "sort-refused",
         "the search fails with the app's _sort and works without",
         "ask the server's owner to accept or ignore _sort as the app spells it",
     )
-    NO_TOTAL = ("no-total", "the search's answer has no total", "ask the server's owner to send Bundle.total")
+    NO_TOTAL = "the search's answer has no total", "ask the server's owner to send Bundle.total"
     NO_ENTRIES = (
-        "no-entries",
         "there is nothing for the test patient, so its fields were not seen",
         "check the account's rights on this type, or name another patient",
     )
     NO_LOCATION = (
-        "no-location",
         "no encounter of the test patient refers to one",
         "name another patient, or ask whether encounters have locations",
     )
     REFERENCE_ELSEWHERE = (
-        "reference-elsewhere",
         "references lead to another server",
         "ask for relative references, or set BaseUrl to the base the server calls its own",
     )
     BASE_ELSEWHERE = (
-        "base-elsewhere",
         "links in the answer name another base than BaseUrl",
         "set BaseUrl to the base the server calls its own, or have the server told its public address",
     )
     PAGE_ELSEWHERE = (
-        "page-elsewhere",
         "the link to the next page leads to another server",
         "have the server told its public address, so that its links stay on BaseUrl's host",
     )
-    COUNT_IGNORED = ("count-ignored", "_count does not limit the entries", "ask the server's owner to honour _count")
+    COUNT_IGNORED = "_count does not limit the entries", "ask the server's owner to honour _count"
     PAGES_END_EARLY = (
-        "pages-end-early",
         "the pages end before all entries came",
         "ask the server's owner why a page lacks its link to the next",
     )
     NO_PAGES = (
-        "no-pages",
         "no search of the test patient has two entries, so no further page was seen",
         "name a patient with a longer chart",
     )
     BATCH_UNSUPPORTED = (
-        "batch-unsupported",
         "the app asks by batch, and that fails: {detail}",
         "set Batch=split in the row: the gateway then takes batches apart",
     )
 
-    def __init__(self, code: str, text: str, hint: str) -> None:
-        self.code = code
+    def __init__(self, text: str, hint: str) -> None:
         self.text = text
         self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """The kind in the machine-readable report, such as `no-credential`."""
+        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)

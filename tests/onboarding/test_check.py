@@ -187,7 +187,7 @@ CASES = {
     ),
     "cut off": Case([("Condition", K.MALFORMED)], respond("/Condition", 200, '{"resourceType": "Bun')),
     "xml": Case([("Coverage", K.NOT_JSON)], respond("/Coverage", 200, XML, "application/fhir+xml")),
-    "another resource": Case([("AllergyIntolerance", K.UNEXPECTED)], respond("/AllergyIntolerance", 200)),
+    "another resource": Case([("AllergyIntolerance", K.UNEXPECTED_RESOURCE)], respond("/AllergyIntolerance", 200)),
     "another type": Case(
         [("Condition", K.OTHER_TYPES)],
         edit(

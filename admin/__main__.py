@@ -10,7 +10,7 @@ from admin.completion import VARIABLE
 
 
 class _StandardError(logging.Handler):
-    """Writes to what is standard error at the time: a progress bar puts itself in between."""
+    """Writes to sys.stderr as it is at the time: a progress bar replaces it for a while."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"{self.format(record)}\n")
@@ -19,7 +19,7 @@ class _StandardError(logging.Handler):
 def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_StandardError()])
     logging.getLogger("gateway.audit").setLevel(logging.INFO)
-    # What the SDKs log is in the one line of the error already.
+    # The one line of the error holds already what the SDKs log.
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -85,12 +85,12 @@ def _advice(error: Exception, *, local: bool) -> str:
     """The fix, where the error itself does not name it."""
     if isinstance(error, SettingError):
         return "" if local else " (for the stack on this machine add --local)"
-    if isinstance(error, StoreUnavailable) and not _says_what_to_do(error):
+    if isinstance(error, StoreUnavailable) and not _names_the_fix(error):
         return f": {_LOCAL_ADVICE if local else _AZURE_ADVICE}"
     return ""
 
 
-def _says_what_to_do(error: StoreUnavailable) -> bool:
+def _names_the_fix(error: StoreUnavailable) -> bool:
     """Whether the message names the fix: the store responded, and lacks a table or a key."""
     from azure.core.exceptions import ResourceNotFoundError
 

@@ -21,7 +21,7 @@ _REQUIRED: Mapping[str, str] = {
 @click.command(epilog=examples("doctor", "doctor --local", "doctor --json"))
 @global_options
 def doctor() -> None:
-    """Checks settings, permissions, clock, keys, rows and secrets, and says how to mend what is wrong.
+    """Checks settings, permissions, clock, keys, rows and secrets, and names the fix for each fault.
 
     Changes nothing. Ends with 1 if something fails: the gateway, or you, can't do without it.
     """
@@ -50,7 +50,7 @@ async def _examine(findings: Findings, *, local: bool) -> None:
 
 
 def _setting_findings(environment: Mapping[str, str]) -> list[Finding]:
-    """A failure for every setting that is missing or malformed: the settings themselves name only the first."""
+    """A failure for every setting that is missing or malformed. (Settings raises only the first.)"""
     findings: dict[str, Finding] = {}
     while True:
         try:

@@ -70,7 +70,7 @@ async def examine_stores(session: Session) -> AsyncIterator[Finding]:
 
 
 async def _clock(session: Session) -> AsyncIterator[Finding]:
-    """How far this machine's clock is from the services', by the Date of a response (RFC 9110 section 6.6.1)."""
+    """Compares this machine's clock with the services', by the Date of a response (RFC 9110 section 6.6.1)."""
     for store, url in (("Key Vault", session.settings.key_vault_url), ("Table Storage", session.tables_url)):
         date = await asyncio.to_thread(_date_of, url, session.settings)
         if date is None:
@@ -232,16 +232,16 @@ async def _provider_secrets(session: Session, held: Mapping[str, SecretVersion])
         first = providers[0]
         row = f"{first.tenant} {first.version.value}"
         others = f" and of {len(providers) - 1} more" if len(providers) > 1 else ""
-        who = f"secret {name} of the row {row}{others}"
+        label = f"secret {name} of the row {row}{others}"
         command = f"./gateway tenant set {row} --secret-value-from FILE"
         fix = command if name == (first.auth.secret or first.auth.certificate) else "store it in Key Vault by this name"
         secret = held.get(name.lower())
         if secret is None:
-            yield Finding(State.FAIL, "secrets", f"{who} is not in the vault", await session.vault.held(name) or fix)
+            yield Finding(State.FAIL, "secrets", f"{label} is not in the vault", await session.vault.held(name) or fix)
         elif not secret.usable(now):
-            yield Finding(State.FAIL, "secrets", f"{who} is disabled or expired", fix)
+            yield Finding(State.FAIL, "secrets", f"{label} is disabled or expired", fix)
         elif secret.expires is not None and secret.expires - now < _SOON:
-            yield Finding(State.WARN, "secrets", f"{who} expires in {_days(secret.expires - now)}", fix)
+            yield Finding(State.WARN, "secrets", f"{label} expires in {_days(secret.expires - now)}", fix)
 
 
 async def _client_secrets(session: Session, held: Mapping[str, SecretVersion]) -> AsyncIterator[Finding]:
@@ -255,17 +255,17 @@ async def _client_secrets(session: Session, held: Mapping[str, SecretVersion]) -
         for secret in client.secrets:
             name = vault_name(client_id, secret.id)
             known.add(name)
-            who = f"secret {secret.id} of client {client_id}"
+            label = f"secret {secret.id} of client {client_id}"
             delete = f"./gateway client delete-secret {client_id} {secret.id}"
             stored = held.get(name)
             if stored is None or not stored.enabled:
                 problem = "has no hash in the vault" if stored is None else "is disabled in the vault"
-                yield Finding(State.WARN, "secrets", f"{who} {problem}: it does not work", delete)
+                yield Finding(State.WARN, "secrets", f"{label} {problem}: it does not work", delete)
                 continue
             expires = secret.expires_with(stored)
             if expires is not None and now < expires < now + _SOON:
                 fix = f"./gateway client add-secret {client_id}, move the app to it, {delete}"
-                yield Finding(State.WARN, "secrets", f"{who} expires in {_days(expires - now)}", fix)
+                yield Finding(State.WARN, "secrets", f"{label} expires in {_days(expires - now)}", fix)
     for name in sorted(held.keys() - known):
         found = _HASH_NAME.fullmatch(name)
         if found is not None:

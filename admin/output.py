@@ -71,7 +71,7 @@ class Output:
 
 
 class State(StrEnum):
-    """How a check ended; `SKIPPED` when there was nothing to check."""
+    """The result of a check; `SKIPPED` when there was nothing to check."""
 
     OK = "ok"
     WARN = "warn"
@@ -81,7 +81,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check of a `subject`; `fix` is what a person can do, "" for nothing."""
+    """One result of the check of a `subject`; `fix` is what a person can do, "" for nothing."""
 
     state: State
     subject: str

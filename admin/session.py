@@ -1,6 +1,6 @@
-"""What one command works with: the stores, opened for it and closed after it.
+"""The session of one command: settings, stores and output.
 
-Everything that needs the Azure SDKs is imported when it is first used, so that `--help` answers at once.
+The Azure SDKs are imported when they are first used, so that `--help` needs no second.
 """
 
 import getpass
@@ -32,7 +32,7 @@ _PROJECT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Session:
-    """The stores, for one command, and where its answer goes."""
+    """The stores, open for one command, and its output."""
 
     settings: Settings
     output: Output
@@ -41,7 +41,7 @@ class Session:
 
     @property
     def tables_url(self) -> str:
-        """Where the tables are."""
+        """The URL of the table service."""
         return self._tables.url
 
     @cached_property
@@ -62,7 +62,7 @@ class Session:
 
     @cached_property
     def usage(self) -> "Usage":
-        """When secrets were last used."""
+        """The hours at which secrets were last used."""
         from shared.directory.usage import Usage
         from shared.stores.tables import USAGE
 

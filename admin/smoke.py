@@ -42,7 +42,7 @@ def _origin(context: click.Context, parameter: click.Parameter, value: str) -> s
 @click.option("--family", metavar="NAME", help="The family name of a patient to search for; any patient without it.")
 @global_options
 def smoke(base_url: str, client_id: str, tenant: str, base: str, family: str | None) -> None:
-    """Plays the app against a gateway, and says how each step went.
+    """Plays the app against a gateway, and reports each step.
 
     The client's secret comes from the environment (GATEWAY_CLIENT_SECRET), or is asked for, or read from standard
     input. Nothing of a patient is printed. Needs no settings and no rights but the client's. Ends with 1 if a step

@@ -69,7 +69,7 @@ class _Steps:
             (False, "batch", self._batch),
             (False, "next page", self._next_page),
         ):
-            finding = self._attempt(name, step, says_why=needed)
+            finding = self._attempt(name, step, detailed=needed)
             yield finding
             if needed and finding.state is not State.OK:
                 break
@@ -77,15 +77,15 @@ class _Steps:
             yield self._addresses()
             yield self._server_timing()
 
-    def _attempt(self, name: str, step: Callable[[], Finding], *, says_why: bool) -> Finding:
-        """Runs a step. Without `says_why` an error is reported by its status: its text may hold data of the patient."""
+    def _attempt(self, name: str, step: Callable[[], Finding], *, detailed: bool) -> Finding:
+        """Runs a step. Unless `detailed`, an error is reported by its status: its text may be about the patient."""
         try:
             return step()
         except AppError as error:
-            text = str(error) if says_why or error.status == _OK else f"is answered {error.status}"
+            text = str(error) if detailed or error.status == _OK else f"response {error.status}"
             return Finding(State.FAIL, name, text)
         except RequestException as error:
-            return Finding(State.FAIL, name, f"no answer ({type(error).__name__})")
+            return Finding(State.FAIL, name, f"no response ({type(error).__name__})")
 
     def _read_statement(self) -> Finding:
         self._statement = read_statement(self._session, self._base)
@@ -98,7 +98,7 @@ class _Steps:
     def _ask_without_token(self) -> Finding:
         response = self._session.get(f"{self._base}/Patient?_count=1", timeout=_TIMEOUT_SECONDS, allow_redirects=False)
         state = State.OK if response.status_code == _UNAUTHORIZED else State.FAIL
-        return Finding(state, "no token", f"is answered {response.status_code}")
+        return Finding(state, "no token", f"response {response.status_code}")
 
     def _get_token(self) -> Finding:
         token = request_token(self._session, self._statement.token_url, self._client, self._tenant)
@@ -112,7 +112,7 @@ class _Steps:
             request_token(self._session, self._statement.token_url, wrong, self._tenant)
         except AppError as error:
             state = State.OK if (error.status, error.error) == (_UNAUTHORIZED, "invalid_client") else State.FAIL
-            return Finding(state, "wrong secret", f"is answered {error.status} {error.error}")
+            return Finding(state, "wrong secret", f"response {error.status} {error.error}")
         return Finding(State.FAIL, "wrong secret", "gets a token")
 
     def _search(self, criteria: Mapping[str, str]) -> Finding:
@@ -150,7 +150,7 @@ class _Steps:
             except AppError as error:
                 failures.append(str(error))
         state = State.OK if not failures else State.WARN if len(failures) < len(searches) else State.FAIL
-        text = f"{len(searches) - len(failures)} of {len(searches)} searches were answered"
+        text = f"{len(searches) - len(failures)} of {len(searches)} searches succeeded"
         return Finding(state, "batch", "; ".join([text, *failures]))
 
     def _next_page(self) -> Finding:
@@ -185,7 +185,7 @@ class _Steps:
 
 
 def _urls(response: Response) -> Iterator[tuple[str, str]]:
-    """Where a response leads, with the name of the header or element that says so."""
+    """The URLs in a response, each with the name of its header or element."""
     for name in ("Location", "Content-Location"):
         if name in response.headers:
             yield name, response.headers[name]

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 )
 @click.argument("file", type=click.File("rb"))
 @click.option("--dry-run", is_flag=True, help="Check the file, say what it would do, and write nothing.")
-@click.option("--replace", is_flag=True, help="Change rows that are there already; without it they are left and told.")
+@click.option(
+    "--replace", is_flag=True, help="Change rows that are there already, which are left and listed without it."
+)
 @with_session
 async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replace: bool) -> None:
     """Makes and changes many rows from a CSV file (- is standard input).
@@ -70,8 +72,8 @@ async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replac
 async def export_tenants(session: Session, file: BinaryIO | None) -> None:
     """Writes all rows to a CSV file, or to standard output.
 
-    Rows that can't be used are written as well, and told. A cell that a spreadsheet would take for a formula has an
-    apostrophe before it, which ./gateway tenant import takes off again.
+    Rows that can't be used are written as well, and named on standard error. A cell that a spreadsheet would take for
+    a formula has an apostrophe before it, which ./gateway tenant import takes off again.
     """
     from shared.directory.tenant_csv import write_csv
 

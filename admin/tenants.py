@@ -1,4 +1,4 @@
-"""`tenant ...`: which FHIR server belongs to a hospital: a row of the table `Tenants` for each FHIR version."""
+"""`tenant ...`: the table `Tenants`, with the FHIR server of a hospital for each FHIR version."""
 
 import re
 import shlex

@@ -209,7 +209,7 @@ def _slowest(resources: Sequence["ResourceReport"]) -> float | None:
 
 
 def _shares(fields: Sequence["FieldReport"]) -> str:
-    """Which fields are not always there, and in how many of the entries they are."""
+    """The fields that some entries lack, with the number of entries that have them."""
     if not any(field.entries for field in fields):
         return ""
     partly = [f"{field.path} {field.present}/{field.entries}" for field in fields if field.present < field.entries]

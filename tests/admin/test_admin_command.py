@@ -85,7 +85,7 @@ async def test_local_and_json_stand_before_or_after_any_part_of_the_command(admi
 
 
 async def test_a_name_that_the_terminal_lacks_ends_no_command(admin: CommandLine) -> None:
-    """Neither halfway through a change nor while it is told."""
+    """Neither halfway through a change nor while it is found."""
     tenant, narrow = str(uuid4()), {"PYTHONIOENCODING": "cp1252"}
     row = f"{tenant} r4 --base-url https://fhir.example.com/r4 --name"
     changed = await admin(f"tenant set --local {row}", "Zoë 病院 ☃", environment=narrow)

@@ -45,34 +45,34 @@ async def serving(app: web.Application, folder: Path | None = None) -> AsyncIter
     await runner.cleanup()
 
 
-Told = tuple[str, str, str, str]
+Found = tuple[str, str, str, str]
 """Its state, subject, text and fix."""
 
 
-async def examined(admin: CommandLine, subject: str = "", code: int = 1) -> list[Told]:
+async def examined(admin: CommandLine, subject: str = "", code: int = 1) -> list[Found]:
     """What doctor tells, of one subject if it is named."""
     result = await admin("doctor --local --json")
     assert (result.code, result.stderr) == (code, "")
-    told = [(found["state"], found["subject"], found["text"], found["fix"]) for found in result.json]
-    return [found for found in told if subject in ("", found[1])]
+    findings = [(found["state"], found["subject"], found["text"], found["fix"]) for found in result.json]
+    return [found for found in findings if subject in ("", found[1])]
 
 
-async def test_a_new_stack_is_told_to_run_init_and_is_well_then(new_stack: CommandLine) -> None:
-    assert [told[1:] for told in await examined(new_stack) if told[0] == "fail"] == [
+async def test_a_new_stack_needs_init_and_is_well_then(new_stack: CommandLine) -> None:
+    assert [findings[1:] for findings in await examined(new_stack) if findings[0] == "fail"] == [
         ("Table Storage", "missing tables: Tenants, Clients, Pages, Usage", "./gateway init"),
         ("signing key", "there is none: no token can be issued", "./gateway init"),
     ]
     await new_stack.json("init")
-    told = await examined(new_stack, code=0)
-    assert {state for state, *_ in told} == {"ok"}
+    findings = await examined(new_stack, code=0)
+    assert {state for state, *_ in findings} == {"ok"}
     stores = ("clock", "clock", "Key Vault", "Key Vault", "Table Storage", "Table Storage")
-    assert [found[1] for found in told] == ["settings", *stores, "signing key", "Tenants", "Pages", "secrets"]
+    assert [found[1] for found in findings] == ["settings", *stores, "signing key", "Tenants", "Pages", "secrets"]
     for_people = await new_stack("--local doctor")
     assert "ok    Key Vault      you may write secrets\n" in for_people.stdout
     assert for_people.audit == []
 
 
-async def test_rows_that_cannot_be_used_are_told_with_their_column(
+async def test_rows_that_cannot_be_used_are_reported_with_their_column(
     new_stack: CommandLine, tables: dict[str, Table]
 ) -> None:
     good, odd, wrong, unknown = (str(uuid4()) for _ in range(4))
@@ -85,9 +85,9 @@ async def test_rows_that_cannot_be_used_are_told_with_their_column(
         (good.upper(), "STU3", {}),
     ):
         await tables[TENANTS].insert({"PartitionKey": tenant, "RowKey": version, "BaseUrl": BASE_URL, **columns})
-    told = await examined(new_stack, "Tenants")
-    assert [state for state, *_ in told] == ["fail"] * 3 + ["warn"] * 2
-    assert sorted(fix for *_, fix in told) == sorted(
+    findings = await examined(new_stack, "Tenants")
+    assert [state for state, *_ in findings] == ["fail"] * 3 + ["warn"] * 2
+    assert sorted(fix for *_, fix in findings) == sorted(
         [
             f"./gateway tenant set {wrong} r4 --timeout-seconds ...",
             "correct or remove it in Storage Explorer",
@@ -96,17 +96,17 @@ async def test_rows_that_cannot_be_used_are_told_with_their_column(
             f"./gateway tenant set {good} stu3 (writes them as they should be)",
         ]
     )
-    assert any("column Acess: is not a column of this table" in text for _, _, text, _ in told)
+    assert any("column Acess: is not a column of this table" in text for _, _, text, _ in findings)
 
     await new_stack.json("tenant set", odd, "stu3")
     assert not any(odd.upper() in text for _, _, text, _ in await examined(new_stack))
     for number in range(20):
         await tables[TENANTS].insert({"PartitionKey": str(number), "RowKey": "r4"})
-    told = await examined(new_stack, "Tenants")
-    assert (len(told), told[-1]) == (21, ("warn", "Tenants", "4 more findings", "./gateway tenant list"))
+    findings = await examined(new_stack, "Tenants")
+    assert (len(findings), findings[-1]) == (21, ("warn", "Tenants", "4 more findings", "./gateway tenant list"))
 
 
-async def test_secrets_that_are_missing_or_end_soon_are_told(new_stack: CommandLine, vault: Vault) -> None:
+async def test_secrets_that_are_missing_or_end_soon_are_reported(new_stack: CommandLine, vault: Vault) -> None:
     await new_stack.json("init")
     tenants = {name: str(uuid4()) for name in ("gone", "late", "soon", "Fine")}
     await vault.set("late", "x", expires=NOW - timedelta(days=1))
@@ -129,7 +129,7 @@ async def test_secrets_that_are_missing_or_end_soon_are_told(new_stack: CommandL
     }
 
 
-async def test_clients_secrets_that_end_soon_or_lack_a_half_are_told(
+async def test_clients_secrets_that_end_soon_or_lack_a_half_are_reported(
     new_stack: CommandLine, tables: dict[str, Table], vault: Vault
 ) -> None:
     await new_stack.json("init")
@@ -139,11 +139,11 @@ async def test_clients_secrets_that_end_soon_or_lack_a_half_are_told(
     for row in await tables[CLIENTS].partition(left["client_id"]):
         await tables[CLIENTS].delete(left["client_id"], str(row["RowKey"]))
     await tables[CLIENTS].insert({"PartitionKey": "typed", "RowKey": "client", "Tenants": "contoso"})
-    told = {text: (state, fix) for state, _, text, fix in await examined(new_stack) if state != "ok"}
+    findings = {text: (state, fix) for state, _, text, fix in await examined(new_stack) if state != "ok"}
     delete = "./gateway client delete-secret"
     soon_text = f"secret {soon['secret_id']} of client {soon['client_id']} expires in 8 days"
-    assert told.pop(soon_text)[1].endswith(f"{delete} {soon['client_id']} {soon['secret_id']}")
-    assert told == {
+    assert findings.pop(soon_text)[1].endswith(f"{delete} {soon['client_id']} {soon['secret_id']}")
+    assert findings == {
         f"secret {gone['secret_id']} of client {gone['client_id']} has no hash in the vault: it does not work": (
             "warn",
             f"{delete} {gone['client_id']} {gone['secret_id']}",
@@ -157,13 +157,15 @@ async def test_clients_secrets_that_end_soon_or_lack_a_half_are_told(
             "correct or remove it in Storage Explorer",
         ),
     }
-    assert fine["client_id"] not in str(told)
+    assert fine["client_id"] not in str(findings)
     for client in (gone, left):
         await new_stack.json("client delete-secret --yes", client["client_id"], client["secret_id"])
     assert not any(fix.startswith(delete) for *_, fix in await examined(new_stack))
 
 
-async def test_a_signing_keys_age_is_told_and_an_old_one_is_to_be_rotated(new_stack: CommandLine, vault: Vault) -> None:
+async def test_a_signing_keys_age_is_reported_and_an_old_one_is_to_be_rotated(
+    new_stack: CommandLine, vault: Vault
+) -> None:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     old = await vault.set(SECRET_NAME, pem.decode(), active_from=NOW - timedelta(days=200))
     await new_stack.json("init")
@@ -175,7 +177,7 @@ async def test_a_signing_keys_age_is_told_and_an_old_one_is_to_be_rotated(new_st
     assert published[2].startswith(f"{young} is young: it signs from")
 
 
-async def test_page_handles_that_nobody_sweeps_are_told(new_stack: CommandLine, tables: dict[str, Table]) -> None:
+async def test_page_handles_that_nobody_sweeps_are_reported(new_stack: CommandLine, tables: dict[str, Table]) -> None:
     await new_stack.json("init")
     for days, state, text in (
         (1, "ok", "1 page handles, 0 of them expired"),
@@ -187,7 +189,7 @@ async def test_page_handles_that_nobody_sweeps_are_told(new_stack: CommandLine, 
         assert [found[:3] for found in await examined(new_stack, "Pages", code=0)] == [(state, "Pages", text)]
 
 
-async def test_who_may_only_read_the_vault_is_told(new_stack: CommandLine, environment: dict[str, str]) -> None:
+async def test_who_may_only_read_the_vault_is_reported(new_stack: CommandLine, environment: dict[str, str]) -> None:
     @web.middleware
     async def read_only(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method != "GET":
@@ -199,14 +201,14 @@ async def test_who_may_only_read_the_vault_is_told(new_stack: CommandLine, envir
     app.middlewares.append(read_only)
     async with serving(app, folder) as url:
         new_stack.configure(environment | {"KEY_VAULT_URL": url})
-        told = await examined(new_stack, "Key Vault")
-    assert [(state, text) for state, _, text, _ in told] == [
+        findings = await examined(new_stack, "Key Vault")
+    assert [(state, text) for state, _, text, _ in findings] == [
         ("ok", "you may read and list secrets"),
         ("warn", "you may not write secrets: no keys, no clients"),
     ]
 
 
-async def test_who_may_nothing_and_whose_clock_is_wrong_is_told(
+async def test_who_may_nothing_and_whose_clock_is_wrong_is_reported(
     new_stack: CommandLine, environment: dict[str, str]
 ) -> None:
     async def refuse(request: web.Request) -> web.Response:
@@ -218,13 +220,13 @@ async def test_who_may_nothing_and_whose_clock_is_wrong_is_told(
     async with serving(app) as url:
         connection_string = f"AccountName=a;AccountKey=eA==;TableEndpoint={url}/a;"
         new_stack.configure(environment | {"TABLES_CONNECTION_STRING": connection_string})
-        told = [found for found in await examined(new_stack) if found[0] == "fail"]
-    texts = {subject: text for _, subject, text, _ in told}
+        findings = [found for found in await examined(new_stack) if found[0] == "fail"]
+    texts = {subject: text for _, subject, text, _ in findings}
     assert texts["Table Storage"] == "Table Storage (Tenants) answered 403"
     assert texts["clock"] in {f"within {seconds} s of Table Storage's" for seconds in range(600, 660)}
 
 
-async def test_stores_that_do_not_answer_are_told_once_each(
+async def test_stores_that_do_not_answer_are_reported_once_each(
     new_stack: CommandLine, environment: dict[str, str]
 ) -> None:
     nowhere = "AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;"
@@ -234,7 +236,7 @@ async def test_stores_that_do_not_answer_are_told_once_each(
     assert failures == [("Key Vault", start), ("Table Storage", start)]
 
 
-async def test_every_setting_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+async def test_every_setting_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     """And there is nothing more to check."""
     wrong = {"PUBLIC_BASE_URL": "http://a", "KEY_VAULT_URL": "https://v.example", "CACHE_SECONDS": "x"}
     result = await CommandLine(tmp_path)("doctor --json", environment=wrong)

@@ -42,13 +42,13 @@ def states(result: Result) -> dict[str, str]:
 
 @pytest.mark.parametrize("version", ["dstu2", "stu3", "r4"])
 async def test_a_gateway_that_is_well_passes_every_step(demo: Demo, smoke: CommandLine, version: str) -> None:
-    answer = await smoke(*arguments(demo, version), stdin=f"{demo.client_secret}\n".encode())
-    assert answer.code == 0, answer.stdout
-    assert states(answer) == dict.fromkeys(STEPS, "ok")
-    assert (answer.stderr, answer.audit) == ("", [])
+    result = await smoke(*arguments(demo, version), stdin=f"{demo.client_secret}\n".encode())
+    assert result.code == 0, result.stdout
+    assert states(result) == dict.fromkeys(STEPS, "ok")
+    assert (result.stderr, result.audit) == ("", [])
 
 
-async def test_a_lost_key_store_is_told_apart(
+async def test_a_lost_key_store_is_reported(
     smoke: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY_STORE, "unavailable")
@@ -60,14 +60,14 @@ async def test_a_lost_key_store_is_told_apart(
 
 async def test_neither_secret_nor_patient_is_printed(demo: Demo, smoke: CommandLine) -> None:
     base = ("--family", "Black")
-    answer = await smoke(*arguments(demo, "r4", *base)[1:], environment={"GATEWAY_CLIENT_SECRET": demo.client_secret})
-    assert answer.code == 0, answer.stdout
-    assert "\nok    batch          6 of 6 searches were answered\n" in answer.stdout
+    result = await smoke(*arguments(demo, "r4", *base)[1:], environment={"GATEWAY_CLIENT_SECRET": demo.client_secret})
+    assert result.code == 0, result.stdout
+    assert "\nok    batch          6 of 6 searches succeeded\n" in result.stdout
     for text in ("Black", "Ruth", "1001", demo.client_secret.partition(".")[2]):
-        assert text not in answer.stdout + answer.stderr
+        assert text not in result.stdout + result.stderr
 
 
-async def test_what_is_not_there_or_refused_is_told(demo: Demo, smoke: CommandLine) -> None:
+async def test_what_is_not_there_or_refused_is_reported(demo: Demo, smoke: CommandLine) -> None:
     secret = demo.client_secret.encode()
     nobody = await smoke(*arguments(demo, "r4", "--family", "Nobody"), stdin=secret)
     assert (nobody.code, states(nobody)["search"]) == (0, "warn")
@@ -92,8 +92,8 @@ async def test_a_secret_goes_only_to_an_https_origin_that_answers(smoke: Command
     without = await smoke(command, "https://127.0.0.1:1")
     assert (without.code, "GATEWAY_CLIENT_SECRET" in without.stderr) == (2, True)
     nowhere = await smoke(command, "https://127.0.0.1:1", stdin=b"secret")
-    told = [(finding["state"], finding["text"]) for finding in nowhere.json]
-    assert (nowhere.code, told) == (1, [("fail", "no answer (ConnectionError)")])
+    found = [(finding["state"], finding["text"]) for finding in nowhere.json]
+    assert (nowhere.code, found) == (1, [("fail", "no result (ConnectionError)")])
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ async def careless(token_url: str = "") -> AsyncIterator[tuple[str, list[str]]]:
     """A gateway that lets everyone in, lets addresses out and times nothing; and what it was asked."""
     asked: list[str] = []
 
-    async def answer(request: web.Request) -> web.Response:
+    async def respond(request: web.Request) -> web.Response:
         asked.append(request.path)
         origin = f"http://{request.host}"
         if request.path == "/r4/metadata":
@@ -123,7 +123,7 @@ async def careless(token_url: str = "") -> AsyncIterator[tuple[str, list[str]]]:
         return web.json_response({"resourceType": "Bundle", "entry": [entry]})
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", respond)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -134,17 +134,17 @@ async def careless(token_url: str = "") -> AsyncIterator[tuple[str, list[str]]]:
 async def test_a_careless_gateway_fails_every_step_that_it_should(smoke: CommandLine) -> None:
     async with careless() as (url, _):
         options = ("--base-url", url, "--client-id", "c", "--tenant", "t", "--base", "r4")
-        answer = await smoke("--json", "smoke", *options, stdin=b"secret")
-    assert answer.code == 1
+        result = await smoke("--json", "smoke", *options, stdin=b"secret")
+    assert result.code == 1
     failed = ["no token", "wrong secret", "read", "batch", "addresses", "Server-Timing"]
-    assert [subject for subject, state in states(answer).items() if state == "fail"] == failed
-    texts = {finding["subject"]: finding["text"] for finding in answer.json}
-    assert texts["read"] == "is answered 423"
+    assert [subject for subject, state in states(result).items() if state == "fail"] == failed
+    texts = {finding["subject"]: finding["text"] for finding in result.json}
+    assert texts["read"] == "response 423"
     assert texts["addresses"] == "links lead elsewhere: provider.example (2)"
 
 
 async def test_the_secret_is_not_sent_to_a_token_url_of_someone_else(smoke: CommandLine) -> None:
     async with careless() as (other, asked), careless(f"{other}/token") as (url, _):
         options = ("--base-url", url, "--client-id", "c", "--tenant", "t", "--base", "r4")
-        answer = await smoke("--json", "smoke", *options, stdin=b"secret")
-    assert (answer.code, states(answer), asked) == (1, {"statement": "fail"}, [])
+        result = await smoke("--json", "smoke", *options, stdin=b"secret")
+    assert (result.code, states(result), asked) == (1, {"statement": "fail"}, [])

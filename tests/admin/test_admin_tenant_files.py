@@ -33,8 +33,8 @@ async def test_an_import_adds_rows_and_leaves_those_that_are_there_unless_they_m
 
     added = await admin(command, stdin=file(first))
     assert added.json == {"added": 1, "changed": 0, "unchanged": 0, "dry_run": False, "left": []}
-    told = [(line["actor"], line["action"], line["subject"], line["detail"]) for line in added.audit]
-    assert told == [("ada", "tenant.import", f"{first}/stu3", "BaseUrl, Name")]
+    found = [(line["actor"], line["action"], line["subject"], line["detail"]) for line in added.audit]
+    assert found == [("ada", "tenant.import", f"{first}/stu3", "BaseUrl, Name")]
     again = await admin(command, stdin=file(first))
     assert (again.json["added"], again.json["unchanged"], again.audit) == (0, 1, [])
 

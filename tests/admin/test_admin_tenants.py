@@ -134,7 +134,7 @@ async def test_a_credential_is_stored_under_the_rows_name(
     assert (changed["auth"], changed["auth_secret"], held(vault_server)[name]) == ("mtls", name, "k")
 
 
-async def test_a_deleted_secret_in_the_way_is_told_with_the_way_out_and_nothing_is_changed(
+async def test_a_deleted_secret_in_the_way_is_reported_with_the_way_out_and_nothing_is_changed(
     admin: CommandLine, deployment: Deployment, tenant: str
 ) -> None:
     name = f"riverside-{tenant}"

@@ -93,7 +93,7 @@ async def test_a_secret_goes_only_to_an_https_origin_that_answers(smoke: Command
     assert (without.code, "GATEWAY_CLIENT_SECRET" in without.stderr) == (2, True)
     nowhere = await smoke(command, "https://127.0.0.1:1", stdin=b"secret")
     found = [(finding["state"], finding["text"]) for finding in nowhere.json]
-    assert (nowhere.code, found) == (1, [("fail", "no result (ConnectionError)")])
+    assert (nowhere.code, found) == (1, [("fail", "no response (ConnectionError)")])
 
 
 @asynccontextmanager

@@ -15,35 +15,36 @@ from shared.directory.client import ALGORITHM_TAG, hash_of, new_client_secret, v
 from shared.message import Response
 from shared.oauth.signing_keys import rotate
 from shared.stores.tables import CLIENTS
-from tests.oauth.conftest import Credentials, Instance, Start, WatchedVault, granted, refused, until
+from tests.deployment import Credentials, Deployment, SwitchedVault
+from tests.oauth.conftest import Start, granted, refused, until
 
 PAST = datetime.now(UTC) - timedelta(minutes=1)
 FUTURE = datetime.now(UTC) + timedelta(hours=1)
 
 
-async def is_granted(server: Instance, client: Credentials, tenant: str) -> Response | None:
-    answer = await server.ask(client, tenant)
-    return answer if answer.status == 200 else None
+async def is_granted(server: Deployment, client: Credentials, tenant: str) -> Response | None:
+    response = await server.request_token(client, tenant)
+    return response if response.status == 200 else None
 
 
-async def is_refused(server: Instance, client: Credentials, tenant: str) -> Response | None:
-    answer = await server.ask(client, tenant)
-    return answer if answer.status == 401 else None
+async def is_refused(server: Deployment, client: Credentials, tenant: str) -> Response | None:
+    response = await server.request_token(client, tenant)
+    return response if response.status == 401 else None
 
 
-async def secret_is_gone(server: Instance, client: Credentials) -> bool:
+async def secret_is_gone(server: Deployment, client: Credentials) -> bool:
     return await server.application.clients.secret(client.client_id, client.secret_id) is None
 
 
-async def delete_row(server: Instance, client: Credentials) -> None:
+async def delete_row(server: Deployment, client: Credentials) -> None:
     await server.table(CLIENTS).delete(client.client_id, f"secret-{client.secret_id}")
 
 
-async def delete_hash(server: Instance, client: Credentials) -> None:
+async def delete_hash(server: Deployment, client: Credentials) -> None:
     assert await server.vault.delete(vault_name(client.client_id, client.secret_id))
 
 
-async def bad_clients(server: Instance) -> dict[str, Credentials]:
+async def bad_clients(server: Deployment) -> dict[str, Credentials]:
     """Credentials that must fail, by what is wrong with them."""
     good = await server.client()
     client_id, secret = good.client_id, good.client_secret
@@ -85,68 +86,68 @@ async def bad_clients(server: Instance) -> dict[str, Credentials]:
     return bad
 
 
-async def test_every_failure_is_one_and_the_same_answer(server: Instance) -> None:
+async def test_every_failure_is_one_and_the_same_response(server: Deployment) -> None:
     tenant = await server.tenant()
-    expected = await server.send("grant_type=client_credentials&client_id=nobody&client_secret=none")
+    expected = await server.oauth("grant_type=client_credentials&client_id=nobody&client_secret=none")
     assert refused(expected) == (401, "invalid_client")
     for problem, credentials in (await bad_clients(server)).items():
-        assert await server.ask(credentials, tenant) == expected, problem
+        assert await server.request_token(credentials, tenant) == expected, problem
         body = urlencode({"grant_type": "client_credentials", "scope": tenant})
-        assert await server.send(body, authorization=credentials.basic()) == expected, problem
+        assert await server.oauth(body, authorization=credentials.basic()) == expected, problem
 
 
-async def test_a_bad_scope_is_not_looked_at_before_the_client_is_known(server: Instance) -> None:
+async def test_a_bad_scope_is_not_looked_at_before_the_client_is_known(server: Deployment) -> None:
     client = await server.client()
     wrong = dataclasses.replace(client, client_secret=f"{client.secret_id}.{'A' * 43}")
-    assert refused(await server.ask(wrong, "nonsense")) == (401, "invalid_client")
+    assert refused(await server.request_token(wrong, "nonsense")) == (401, "invalid_client")
 
 
-async def test_a_failure_is_answered_only_at_whole_steps_of_time(server: Instance) -> None:
+async def test_a_failure_is_responseed_only_at_whole_steps_of_time(server: Deployment) -> None:
     client = await server.client()
     for credentials in (Credentials("nobody", "a.b"), Credentials(client.client_id, f"{client.secret_id}.wrong")):
         began = time.monotonic()
-        await server.ask(credentials, "")
+        await server.request_token(credentials, "")
         assert time.monotonic() - began > 0.19
 
 
-async def test_the_vault_is_not_asked_about_made_up_ids(start: Start, watched_vault: WatchedVault) -> None:
+async def test_the_vault_is_not_asked_about_made_up_ids(start: Start, own_vault: SwitchedVault) -> None:
     server = start()
     await rotate(server.vault, server.settings)
     client, tenant = await server.client(), await server.tenant()
-    watched_vault.asked.clear()
+    own_vault.asked.clear()
 
     for made_up in ("nobody", client.client_id):
         for _ in range(3):
             assert await is_refused(server, Credentials(made_up, new_client_secret()), tenant)
-    assert watched_vault.asked == []
+    assert own_vault.asked == []
 
     for _ in range(3):
-        granted(await server.ask(client, tenant))
+        granted(await server.request_token(client, tenant))
         assert await is_refused(server, Credentials(client.client_id, f"{client.secret_id}.wrong"), tenant)
     name = vault_name(client.client_id, client.secret_id)
-    assert watched_vault.asked.count(f"/secrets/{name}/") == 1
+    assert own_vault.asked.count(f"/secrets/{name}/") == 1
 
 
 async def test_a_secret_works_at_once_though_its_client_was_remembered(start: Start) -> None:
     server = start(CACHE_SECONDS="3600")
     await rotate(server.vault, server.settings)
     client, tenant = await server.client(), await server.tenant()
-    granted(await server.ask(client, tenant))
+    granted(await server.request_token(client, tenant))
 
     new = Credentials(client.client_id, await server.add_secret(client.client_id))
 
     await until(lambda: is_granted(server, new, tenant), "the new secret works")
-    granted(await server.ask(client, tenant))
+    granted(await server.request_token(client, tenant))
 
 
 @pytest.mark.parametrize("delete", [delete_row, delete_hash])
 async def test_a_deleted_secret_ends_and_the_other_works_on(
-    server: Instance, delete: Callable[[Instance, Credentials], Awaitable[None]]
+    server: Deployment, delete: Callable[[Deployment, Credentials], Awaitable[None]]
 ) -> None:
     old, tenant = await server.client(), await server.tenant()
     new = Credentials(old.client_id, await server.add_secret(old.client_id))
-    granted(await server.ask(old, tenant))
-    granted(await server.ask(new, tenant))
+    granted(await server.request_token(old, tenant))
+    granted(await server.request_token(new, tenant))
     assert not await secret_is_gone(server, old)
 
     await delete(server, old)
@@ -154,7 +155,7 @@ async def test_a_deleted_secret_ends_and_the_other_works_on(
     # Tokens obtained with it end, too: the gateway asks for the secret with every token.
     await until(lambda: secret_is_gone(server, old), "the directory does not know the secret any more")
     await until(lambda: is_refused(server, old, tenant), "the secret is refused")
-    granted(await server.ask(new, tenant))
+    granted(await server.request_token(new, tenant))
     assert not await secret_is_gone(server, new)
 
 
@@ -167,15 +168,15 @@ async def test_a_secret_ends_when_it_expires_though_it_is_remembered(start: Star
     await server.add_secret(by_row.client_id, by_row.client_secret, expires=soon)
     await server.add_secret(by_vault.client_id, by_vault.client_secret, vault_expires=soon)
     for client in (by_row, by_vault):
-        granted(await server.ask(client, tenant))
+        granted(await server.request_token(client, tenant))
     for client in (by_row, by_vault):
         await until(partial(is_refused, server, client, tenant), "it has expired")
         assert await secret_is_gone(server, client)
 
 
-async def test_a_client_that_is_switched_off_ends_and_comes_back(server: Instance) -> None:
+async def test_a_client_that_is_switched_off_ends_and_comes_back(server: Deployment) -> None:
     client, tenant = await server.client(), await server.tenant()
-    granted(await server.ask(client, tenant))
+    granted(await server.request_token(client, tenant))
     row = await server.table(CLIENTS).get(client.client_id, "client")
     assert row is not None
 
@@ -188,19 +189,19 @@ async def test_a_client_that_is_switched_off_ends_and_comes_back(server: Instanc
 
 
 async def test_what_is_audited_names_a_client_that_is_known_and_a_secret_that_is_right(
-    server: Instance, caplog: pytest.LogCaptureFixture
+    server: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
     client, off, tenant = await server.client(), await server.client(Enabled=False), await server.tenant()
     wrong = dataclasses.replace(client, client_secret=f"{client.secret_id}.{'A' * 43}")
     with caplog.at_level(logging.INFO, "gateway.audit"):
-        await server.ask(client, tenant)
-        await server.ask(client, "nonsense")
-        await server.ask(wrong, tenant)
-        await server.send("grant_type=client_credentials", authorization=wrong.basic())
-        await server.send(f"client_id={off.client_id}")
-        await server.ask(Credentials("client-that-is-unknown", "secret"), tenant)
-        await server.ask(Credentials(wrong.client_secret, ""), tenant)
-        await server.send("\0", x_request_id="its-own")
+        await server.request_token(client, tenant)
+        await server.request_token(client, "nonsense")
+        await server.request_token(wrong, tenant)
+        await server.oauth("grant_type=client_credentials", authorization=wrong.basic())
+        await server.oauth(f"client_id={off.client_id}")
+        await server.request_token(Credentials("client-that-is-unknown", "secret"), tenant)
+        await server.request_token(Credentials(wrong.client_secret, ""), tenant)
+        await server.oauth("\0", x_request_id="its-own")
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.audit"]
     told = [(line["client"], line["secret"], line["tenant"], line["status"], line["error"]) for line in lines]
     assert told == [
@@ -217,10 +218,10 @@ async def test_what_is_audited_names_a_client_that_is_known_and_a_secret_that_is
         assert sent not in caplog.text
 
 
-async def test_a_hash_is_replaced_by_a_new_version(server: Instance) -> None:
+async def test_a_hash_is_replaced_by_a_new_version(server: Deployment) -> None:
     client, tenant = await server.client(), await server.tenant()
     replaced = Credentials(client.client_id, f"{client.secret_id}.{'B' * 43}")
     name = vault_name(client.client_id, client.secret_id)
     await server.vault.set(name, hash_of(replaced.client_secret), tags=ALGORITHM_TAG)
     await until(lambda: is_granted(server, replaced, tenant), "the new value works")
-    assert refused(await server.ask(client, tenant)) == (401, "invalid_client")
+    assert refused(await server.request_token(client, tenant)) == (401, "invalid_client")

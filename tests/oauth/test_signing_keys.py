@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 from shared.message import Request, Response
 from shared.oauth.access_token import Grant, InvalidToken
 from shared.oauth.signing_keys import SECRET_NAME, KeyRing, SigningKey, rotate
-from tests.oauth.conftest import GATEWAY, Instance, Start, WatchedVault, granted, refused, until
+from tests.deployment import GATEWAY, Deployment, SwitchedVault
+from tests.oauth.conftest import Start, granted, refused, until
 
 GRANT = Grant("client-1", "secret1", "72f988bf-86f1-41af-91ab-2d7cd011db47", ())
 
@@ -27,38 +28,38 @@ def pem(key: PrivateKeyTypes, encryption: KeySerializationEncryption | None = No
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
 
 
-async def signer(instance: Instance) -> str:
+async def signer(instance: Deployment) -> str:
     token, _ = await instance.application.tokens.issue(GRANT)
     return str(jwt.get_unverified_header(token)["kid"])
 
 
-async def published(instance: Instance) -> list[str]:
-    answer = await instance.send(method="GET", path="/oauth2/keys")
-    return [key["kid"] for key in json.loads(answer.body)["keys"]]
+async def published(instance: Deployment) -> list[str]:
+    response = await instance.oauth(method="GET", path="/oauth2/keys")
+    return [key["kid"] for key in json.loads(response.body)["keys"]]
 
 
-async def test_the_public_keys_verify_a_token_and_hold_nothing_private(server: Instance) -> None:
+async def test_the_public_keys_verify_a_token_and_hold_nothing_private(server: Deployment) -> None:
     client, tenant = await server.client(), await server.tenant()
-    token = await server.token(client, tenant)
+    token = await server.token(tenant, client=client)
 
-    answer = await server.send(method="GET", path="/oauth2/keys", content_type=None)
+    response = await server.oauth(method="GET", path="/oauth2/keys", content_type=None)
 
-    assert answer.status == 200
-    assert answer.headers == {"Content-Type": "application/json", "Cache-Control": "public, max-age=60"}
-    keys = json.loads(answer.body)["keys"]
+    assert response.status == 200
+    assert response.headers == {"Content-Type": "application/json", "Cache-Control": "public, max-age=60"}
+    keys = json.loads(response.body)["keys"]
     assert [set(key) for key in keys] == [{"kty", "crv", "x", "y", "kid", "alg", "use"}] * len(keys)
     found = jwt.PyJWKSet.from_dict({"keys": keys})[jwt.get_unverified_header(token)["kid"]]
     assert jwt.decode(token, found, algorithms=["ES256"], audience=GATEWAY)["scope"] == tenant
-    head = await server.send(method="HEAD", path="/oauth2/keys", content_type=None)
-    assert head == Response(200, answer.headers, b"")
+    head = await server.oauth(method="HEAD", path="/oauth2/keys", content_type=None)
+    assert head == Response(200, response.headers, b"")
 
 
 @pytest.mark.parametrize("path", ["/oauth2/keys", "/oauth2/keys/", "/OAuth2/Keys"])
-async def test_the_keys_take_no_other_method(server: Instance, path: str) -> None:
-    answer = await server.send(method="POST", path=path)
-    assert refused(answer) == (405, "invalid_request")
-    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
-    options = await server.send(method="OPTIONS", path=path)
+async def test_the_keys_take_no_other_method(server: Deployment, path: str) -> None:
+    response = await server.oauth(method="POST", path=path)
+    assert refused(response) == (405, "invalid_request")
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+    options = await server.oauth(method="OPTIONS", path=path)
     assert (options.status, options.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
 
 
@@ -68,7 +69,7 @@ async def test_the_first_key_signs_at_once_and_the_next_is_published_before_it_s
     assert await signer(instance) == first.version
 
     second = await rotate(instance.vault, instance.settings)
-    assert second.active_from > second.created
+    assert second.active_from >= second.created + timedelta(seconds=1)  # twice the cache time, in whole seconds
 
     async def both() -> bool:
         return len(await published(instance)) == 2
@@ -83,14 +84,6 @@ async def test_the_first_key_signs_at_once_and_the_next_is_published_before_it_s
     await until(signs, "the new key signs")
     assert datetime.now(UTC) >= second.active_from
     assert set(await published(instance)) == {first.version, second.version}
-
-
-async def test_a_new_key_waits_until_every_instance_has_it(start: Start) -> None:
-    instance = start(CACHE_SECONDS="60")
-    await rotate(instance.vault, instance.settings)
-    before = datetime.now(UTC).replace(microsecond=0)
-    version = await rotate(instance.vault, instance.settings)
-    assert version.active_from >= before + timedelta(seconds=120)
 
 
 async def test_a_token_of_a_new_key_is_good_on_an_instance_that_has_not_seen_it(start: Start) -> None:
@@ -114,24 +107,27 @@ async def test_a_token_of_a_new_key_is_good_on_an_instance_that_has_not_seen_it(
 
 
 async def test_unknown_keys_make_an_instance_look_again_at_most_every_other_second(
-    start: Start, watched_vault: WatchedVault
+    start: Start, own_vault: SwitchedVault
 ) -> None:
     instance = start(CACHE_SECONDS="3600")
     await rotate(instance.vault, instance.settings)
     key = ec.generate_private_key(ec.SECP256R1())
     await instance.application.signing_keys.ring()
-    watched_vault.asked.clear()
+    own_vault.asked.clear()
     for number in range(200):
         token = jwt.encode({}, key, algorithm="ES256", headers={"typ": "at+jwt", "kid": str(number)})
         with pytest.raises(InvalidToken):
             await instance.application.tokens.verify(token)
-    assert len(watched_vault.asked) <= 1
+    assert len(own_vault.asked) <= 1
 
 
 async def test_a_retired_key_is_not_published_and_a_token_of_it_refused_within_the_cache_time(start: Start) -> None:
-    instance = start(CACHE_SECONDS="1")
+    instance = start(CACHE_SECONDS="1", TOKEN_LIFETIME_SECONDS="60")
     old = await rotate(instance.vault, instance.settings)
-    token, _ = await instance.application.tokens.issue(GRANT)
+    token, lifetime = await instance.application.tokens.issue(GRANT)
+    body = jwt.decode(token, options={"verify_signature": False})
+    assert lifetime == body["exp"] - body["iat"] == 60
+    assert await instance.application.tokens.verify(token) == GRANT  # and is remembered
     new = await rotate(instance.vault, instance.settings)
 
     await instance.vault.disable(SECRET_NAME, old.version)
@@ -151,13 +147,12 @@ async def test_a_retired_key_is_not_published_and_a_token_of_it_refused_within_t
     [
         "",
         "-----BEGIN PRIVATE KEY-----",
-        "\ud800",
         pem(ec.generate_private_key(ec.SECP256R1()))[:-60],
         pem(ec.generate_private_key(ec.SECP384R1())),
         pem(rsa.generate_private_key(65537, 2048)),
         pem(ec.generate_private_key(ec.SECP256R1()), BestAvailableEncryption(b"x")),
     ],
-    ids=["empty", "cut to a line", "surrogate", "cut", "P-384", "RSA", "encrypted"],
+    ids=["empty", "cut to a line", "cut", "P-384", "RSA", "encrypted"],
 )
 async def test_a_version_that_is_no_key_is_passed_over_and_named_in_the_log(
     start: Start, value: str, caplog: pytest.LogCaptureFixture
@@ -166,42 +161,35 @@ async def test_a_version_that_is_no_key_is_passed_over_and_named_in_the_log(
     good = await rotate(instance.vault, instance.settings)
     bad = await instance.vault.set(SECRET_NAME, value)
 
+    expired = pem(ec.generate_private_key(ec.SECP256R1()))
+    await instance.vault.set(SECRET_NAME, expired, expires=datetime.now(UTC) - timedelta(minutes=1))
+
     assert await published(instance) == [good.version]
     assert await signer(instance) == good.version
     assert bad.version in caplog.text
     assert not value or value not in caplog.text
 
 
-async def test_an_expired_version_is_passed_over(start: Start) -> None:
-    instance = start()
-    good = await rotate(instance.vault, instance.settings)
-    key = pem(ec.generate_private_key(ec.SECP256R1()))
-    await instance.vault.set(SECRET_NAME, key, expires=datetime.now(UTC) - timedelta(minutes=1))
-    assert await published(instance) == [good.version]
-
-
 @pytest.mark.parametrize("value", [None, "no key"])
-async def test_without_a_key_the_answer_is_503(start: Start, value: str | None) -> None:
-    instance = start()
+async def test_without_a_key_the_response_is_503_until_one_is_made(start: Start, value: str | None) -> None:
+    instance = start(CACHE_SECONDS="1")
     if value is not None:
         await instance.vault.set(SECRET_NAME, value)
     client, tenant = await instance.client(), await instance.tenant()
-    for answer in (await instance.ask(client, tenant), await instance.send(method="GET", path="/oauth2/keys")):
-        assert refused(answer) == (503, "temporarily_unavailable")
-        assert answer.headers["Retry-After"] == "5"
-    refusal = await instance.send("grant_type=client_credentials")
-    assert refused(refusal) == (401, "invalid_client")
+    keys = await instance.oauth(method="GET", path="/oauth2/keys")
+    for response in (await instance.request_token(client, tenant), keys):
+        assert refused(response) == (503, "temporarily_unavailable")
+        assert response.headers["Retry-After"] == "5"
+    assert refused(await instance.oauth("grant_type=client_credentials")) == (401, "invalid_client")
+    health = Request("GET", "/health")
+    assert json.loads((await instance.application.health(health)).body)["checks"]["key_vault"] == "unavailable"
 
-
-async def test_a_key_made_later_is_seen_within_the_cache_time(start: Start) -> None:
-    instance = start(CACHE_SECONDS="1")
-    client, tenant = await instance.client(), await instance.tenant()
-    assert (await instance.ask(client, tenant)).status == 503
     await rotate(instance.vault, instance.settings)
 
     async def served() -> Response | None:
-        answer = await instance.ask(client, tenant)
-        return answer if answer.status == 200 else None
+        response = await instance.request_token(client, tenant)
+        healthy = (await instance.application.health(health)).status == 200
+        return response if response.status == 200 and healthy else None
 
     granted(await until(served, "the key is seen"))
 
@@ -229,15 +217,3 @@ async def test_the_key_that_signs_stays_however_often_it_is_rotated(start: Start
     for _ in range(8):
         await rotate(instance.vault, instance.settings)
     assert await signer(instance) == first.version
-
-
-async def test_a_deployment_without_a_signing_key_is_not_healthy(start: Start) -> None:
-    instance = start()
-    health = Request("GET", "/health")
-    assert json.loads((await instance.application.health(health)).body)["checks"]["key_vault"] == "unavailable"
-    await rotate(instance.vault, instance.settings)
-
-    async def healthy() -> bool:
-        return (await instance.application.health(health)).status == 200
-
-    await until(healthy, "the new key is found")

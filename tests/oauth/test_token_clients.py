@@ -16,7 +16,7 @@ from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
 from local.vault.certificates import server_context
 from shared.message import Request
-from tests.oauth.conftest import GATEWAY, Credentials, Instance
+from tests.deployment import GATEWAY, Credentials, Deployment
 from tests.upstream.credentials.conftest import CLIENTS
 from tests.upstream.credentials.conftest import node as node
 
@@ -28,13 +28,13 @@ class Endpoint:
 
 
 @pytest.fixture(scope="module")
-async def endpoint(server: Instance, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoint]:
+async def endpoint(server: Deployment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoint]:
     async def serve(request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         path, _, query = request.raw_path.partition("?")
         sent = Request(request.method, path, query, headers, await request.read())
-        answer = await server.application.oauth(sent)
-        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        response = await server.application.oauth(sent)
+        return web.Response(status=response.status, headers=response.headers, body=response.body)
 
     folder: Path = tmp_path_factory.mktemp("tls")
     app = web.Application()
@@ -46,29 +46,19 @@ async def endpoint(server: Instance, tmp_path_factory: pytest.TempPathFactory) -
     await runner.cleanup()
 
 
-@pytest.fixture(scope="module")
-async def client(server: Instance) -> Credentials:
-    return await server.client()
-
-
-@pytest.fixture(scope="module")
-async def tenant(server: Instance) -> str:
-    return await server.tenant()
-
-
 @pytest.fixture
 def wrong(client: Credentials) -> Credentials:
     return replace(client, client_secret=f"{client.secret_id}.{'A' * 43}")
 
 
-async def is_for(server: Instance, token: object, client: Credentials, tenant: str) -> bool:
+async def is_for(server: Deployment, token: object, client: Credentials, tenant: str) -> bool:
     grant = await server.application.tokens.verify(str(token))
     return (grant.client_id, grant.tenant) == (client.client_id, tenant)
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 async def test_authlib(
-    server: Instance, endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, method: str
+    server: Deployment, endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, method: str
 ) -> None:
     def fetch(who: Credentials) -> dict[str, Any]:
         with AuthlibSession(
@@ -78,9 +68,9 @@ async def test_authlib(
                 session.fetch_token(f"{endpoint.url}/token", grant_type="client_credentials", verify=endpoint.ca)
             )
 
-    answer = await asyncio.to_thread(fetch, client)
-    assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 3600)
-    assert await is_for(server, answer["access_token"], client, tenant)
+    response = await asyncio.to_thread(fetch, client)
+    assert (response["token_type"], response["expires_in"]) == ("Bearer", 3600)
+    assert await is_for(server, response["access_token"], client, tenant)
     with pytest.raises(OAuthError, match="invalid_client"):
         await asyncio.to_thread(fetch, wrong)
 
@@ -88,7 +78,7 @@ async def test_authlib(
 @pytest.mark.parametrize("in_body", [False, True])
 @pytest.mark.parametrize("spelling", ["{}", "{{{}}}"])
 async def test_requests_oauthlib_which_fails_when_it_gets_another_scope_than_it_asked_for(
-    server: Instance,
+    server: Deployment,
     endpoint: Endpoint,
     client: Credentials,
     wrong: Credentials,
@@ -111,9 +101,9 @@ async def test_requests_oauthlib_which_fails_when_it_gets_another_scope_than_it_
                 )
             )
 
-    answer = await asyncio.to_thread(fetch, client)
-    assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 3600)
-    assert await is_for(server, answer["access_token"], client, tenant)
+    response = await asyncio.to_thread(fetch, client)
+    assert (response["token_type"], response["expires_in"]) == ("Bearer", 3600)
+    assert await is_for(server, response["access_token"], client, tenant)
     with pytest.raises(InvalidClientError):
         await asyncio.to_thread(fetch, wrong)
 

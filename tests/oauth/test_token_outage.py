@@ -1,4 +1,4 @@
-"""What the token endpoint does while a store does not answer."""
+"""What the token endpoint does while a store does not response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,8 @@ import pytest
 
 from local.azurite.table_service import TableService
 from shared.oauth.signing_keys import rotate
-from tests.oauth.conftest import Start, WatchedVault, granted, refused
+from tests.deployment import Deployment, SwitchedVault
+from tests.oauth.conftest import Start, granted, refused
 
 NOWHERE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;"
 
@@ -19,6 +20,8 @@ class Line:
     def __init__(self, port: int) -> None:
         self._to = port
         self.dead = False
+        self.tables = ""
+        """A connection string that leads over it."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -46,80 +49,80 @@ class Line:
             sink.close()
 
 
-async def test_with_remembered_stores_it_goes_on_through_an_outage(
-    start: Start, watched_vault: WatchedVault, table_service: TableService
-) -> None:
+@pytest.fixture
+async def line(table_service: TableService) -> AsyncIterator[Line]:
     line = Line(table_service.port)
     async with line.running() as port:
-        through_line = table_service.connection_string.replace(f":{table_service.port}/", f":{port}/")
-        server = start(through_line, CACHE_SECONDS="1", STALE_SECONDS="900")
-        await rotate(server.vault, server.settings)
-        client, tenant = await server.client(), await server.tenant()
-        token = await server.token(client, tenant)
-
-        line.dead, watched_vault.status = True, 503
-        await asyncio.sleep(1.1)
-
-        for _ in range(3):
-            granted(await server.ask(client, tenant))
-        assert (await server.application.tokens.verify(token)).tenant == tenant
-        assert await server.application.clients.secret(client.client_id, client.secret_id) is not None
-        assert (await server.send(method="GET", path="/oauth2/keys")).status == 200
-
-        line.dead, watched_vault.status = False, 200
-        granted(await server.ask(client, tenant))
+        line.tables = table_service.connection_string.replace(f":{table_service.port}/", f":{port}/")
+        yield line
 
 
-@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_a_vault_that_refuses_makes_it_503(start: Start, watched_vault: WatchedVault, status: int) -> None:
-    server = start()
-    await rotate(server.vault, server.settings)
-    client, tenant = await server.client(), await server.tenant()
-    watched_vault.status = status
-    answer = await server.ask(client, tenant)
-    assert refused(answer) == (503, "temporarily_unavailable")
-    assert answer.headers["Retry-After"] == "5"
-    watched_vault.status = 200
-    granted(await server.ask(client, tenant))
+@pytest.fixture
+async def home(start: Start) -> Deployment:
+    """An instance whose stores answer, with a signing key."""
+    home = start()
+    await rotate(home.vault, home.settings)
+    return home
 
 
-async def test_a_vault_that_asks_for_a_long_wait_is_not_waited_for(start: Start, watched_vault: WatchedVault) -> None:
-    server = start()
-    await rotate(server.vault, server.settings)
-    client, tenant = await server.client(), await server.tenant()
-    watched_vault.status, watched_vault.headers = 429, {"Retry-After": "600"}
+async def test_with_remembered_stores_it_goes_on_through_an_outage(
+    home: Deployment, own_vault: SwitchedVault, line: Line
+) -> None:
+    server = home.instance(TABLES_CONNECTION_STRING=line.tables, CACHE_SECONDS="1", STALE_SECONDS="900")
+    client, tenant = await home.client(), await home.tenant()
+    token = await server.token(tenant, client=client)
+
+    line.dead, own_vault.mode = True, 503
+    await asyncio.sleep(1.1)
+
+    for _ in range(3):
+        granted(await server.request_token(client, tenant))
+    assert (await server.application.tokens.verify(token)).tenant == tenant
+    assert await server.application.clients.secret(client.client_id, client.secret_id) is not None
+    assert (await server.oauth(method="GET", path="/oauth2/keys")).status == 200
+
+    line.dead, own_vault.mode = False, "pass"
+    granted(await server.request_token(client, tenant))
+
+
+@pytest.mark.parametrize(
+    ("mode", "headers"), [(401, {}), (403, {}), (429, {"Retry-After": "600"}), (500, {}), (503, {}), ("refuse", {})]
+)
+async def test_a_vault_that_refuses_makes_it_503_whatever_wait_it_asks_for(
+    home: Deployment, own_vault: SwitchedVault, mode: int | str, headers: dict[str, str]
+) -> None:
+    client, tenant = await home.client(), await home.tenant()
+    server = home.instance()
+    own_vault.mode, own_vault.headers = mode, headers
     async with asyncio.timeout(60):
-        assert refused(await server.ask(client, tenant)) == (503, "temporarily_unavailable")
+        response = await server.request_token(client, tenant)
+    assert refused(response) == (503, "temporarily_unavailable")
+    assert response.headers["Retry-After"] == "5"
+    own_vault.mode = "pass"
+    granted(await server.request_token(client, tenant))
 
 
-async def test_tables_that_refuse_connections_make_it_503(start: Start) -> None:
-    server = start(NOWHERE)
-    await rotate(server.vault, server.settings)
-    assert refused(await server.ask(await server.client(), await server.tenant())) == (503, "temporarily_unavailable")
-
-
-async def test_tables_that_hang_make_it_503(start: Start, table_service: TableService) -> None:
-    line = Line(table_service.port)
+@pytest.mark.parametrize("hang", [False, True])
+async def test_tables_that_refuse_connections_or_hang_make_it_503(home: Deployment, line: Line, hang: bool) -> None:
     line.dead = True
-    async with line.running() as port, asyncio.timeout(60):
-        server = start(table_service.connection_string.replace(f":{table_service.port}/", f":{port}/"))
-        answer = await server.ask(await server.client(), await server.tenant())
-        assert refused(answer) == (503, "temporarily_unavailable")
+    server = home.instance(TABLES_CONNECTION_STRING=line.tables if hang else NOWHERE)
+    client, tenant = await home.client(), await home.tenant()
+    async with asyncio.timeout(60):
+        assert refused(await server.request_token(client, tenant)) == (503, "temporarily_unavailable")
 
 
 async def test_a_request_that_is_given_up_is_not_audited_as_a_success(
-    start: Start, table_service: TableService, caplog: pytest.LogCaptureFixture
+    home: Deployment, line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "gateway.audit")
-    line = Line(table_service.port)
+    client, tenant = await home.client(), await home.tenant()
     line.dead = True
-    async with line.running() as port:
-        server = start(table_service.connection_string.replace(f":{table_service.port}/", f":{port}/"))
-        asked = asyncio.create_task(server.ask(await server.client(), await server.tenant()))
-        await asyncio.sleep(0.1)
-        asked.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asked
+    server = home.instance(TABLES_CONNECTION_STRING=line.tables)
+    request = asyncio.create_task(server.request_token(client, tenant))
+    await asyncio.sleep(0.1)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
     (audited,) = (record.getMessage() for record in caplog.records if record.name == "gateway.audit")
     assert '"status":500' in audited
     assert '"client":""' in audited

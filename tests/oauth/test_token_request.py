@@ -9,20 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.oauth import endpoint
-from tests.oauth.conftest import FORM, Credentials, Instance, granted, refused
+from tests.deployment import FORM, Credentials, Deployment
+from tests.oauth.conftest import granted, refused
 
 FORM_BODY = "grant_type=client_credentials&client_id=a&client_secret=b.c&scope=d"
 AWKWARD = "s3cr3t.a:b::%41+c d/=&?ü€"
-
-
-@pytest.fixture(scope="module")
-async def client(server: Instance) -> Credentials:
-    return await server.client()
-
-
-@pytest.fixture(scope="module")
-async def tenant(server: Instance) -> str:
-    return await server.tenant()
 
 
 def basic(text: str | bytes) -> str:
@@ -36,102 +27,89 @@ def basic(text: str | bytes) -> str:
         f"{FORM};charset=UTF-8",
         f'{FORM.upper()} ; charset="utf-8"',
         *(f"{FORM}; charset={charset}" for charset in ("us-ascii", "ascii", "ISO-8859-1", "windows-1252", "utf-16")),
+        *(f"application/json{charset}" for charset in ("", ";charset=utf8", ";charset=latin1")),
     ],
 )
-async def test_a_form_is_taken(server: Instance, client: Credentials, tenant: str, content_type: str) -> None:
-    answer = await server.send(urlencode(client.form(tenant)), content_type=content_type)
-    assert granted(answer)["expires_in"] == 3600
-
-
-@pytest.mark.parametrize(
-    "content_type", ["application/json", *(f"application/json;charset={c}" for c in ("utf8", "latin1"))]
-)
-async def test_a_json_object_is_taken(server: Instance, client: Credentials, tenant: str, content_type: str) -> None:
-    granted(await server.send(json.dumps(client.form(tenant)), content_type=content_type))
-
-
-async def test_grant_type_with_a_hyphen_is_taken(server: Instance, client: Credentials, tenant: str) -> None:
-    parameters = client.form(tenant)
-    parameters["grant-type"] = parameters.pop("grant_type")
-    granted(await server.send(urlencode(parameters)))
-    granted(await server.send(json.dumps(parameters), content_type="application/json"))
+@pytest.mark.parametrize("grant_type", ["grant_type", "grant-type"])
+async def test_a_form_and_a_json_object_are_taken(
+    server: Deployment, client: Credentials, tenant: str, content_type: str, grant_type: str
+) -> None:
+    form = client.form(tenant)
+    parameters = {grant_type: form.pop("grant_type"), **form}
+    body = json.dumps(parameters) if "json" in content_type else urlencode(parameters)
+    assert granted(await server.oauth(body, content_type=content_type))["expires_in"] == 3600
 
 
 @pytest.mark.parametrize("scheme", ["Basic ", "basic ", "BASIC   ", " Basic "])
-async def test_basic_is_taken(server: Instance, client: Credentials, tenant: str, scheme: str) -> None:
+async def test_basic_is_taken(server: Deployment, client: Credentials, tenant: str, scheme: str) -> None:
     body = urlencode({"grant_type": "client_credentials", "scope": tenant})
-    granted(await server.send(body, authorization=scheme + client.basic().removeprefix("Basic ")))
+    granted(await server.oauth(body, authorization=scheme + client.basic().removeprefix("Basic ")))
 
 
 async def test_basic_goes_with_json_and_with_the_same_client_id_in_the_body(
-    server: Instance, client: Credentials, tenant: str
+    server: Deployment, client: Credentials, tenant: str
 ) -> None:
     parameters = {"grant_type": "client_credentials", "scope": tenant, "client_id": client.client_id}
     body = json.dumps(parameters)
-    granted(await server.send(body, content_type="application/json", authorization=client.basic()))
+    granted(await server.oauth(body, content_type="application/json", authorization=client.basic()))
 
 
-async def test_both_parts_of_basic_are_form_decoded_and_split_at_the_first_colon(server: Instance, tenant: str) -> None:
+async def test_both_parts_of_basic_are_form_decoded_and_split_at_the_first_colon(
+    server: Deployment, tenant: str
+) -> None:
     client = await server.client()
     secret = await server.add_secret(client.client_id, AWKWARD)
     body = urlencode({"grant_type": "client_credentials", "scope": tenant})
 
-    granted(await server.send(body, authorization=Credentials(client.client_id, secret).basic()))
+    granted(await server.oauth(body, authorization=Credentials(client.client_id, secret).basic()))
 
     plus_for_space = AWKWARD.replace("%", "%25").replace("+", "%2B").replace(" ", "+")
     assert ":b::" in plus_for_space
-    granted(await server.send(body, authorization=basic(f"{client.client_id}:{plus_for_space}")))
+    granted(await server.oauth(body, authorization=basic(f"{client.client_id}:{plus_for_space}")))
     all_encoded = "".join(f"%{byte:02x}" for byte in client.client_id.encode())
-    granted(await server.send(body, authorization=basic(f"{all_encoded}:{quote(AWKWARD, safe='')}")))
-    undecoded = await server.send(body, authorization=basic(f"{client.client_id}:{AWKWARD}"))
+    granted(await server.oauth(body, authorization=basic(f"{all_encoded}:{quote(AWKWARD, safe='')}")))
+    in_form = "s3cr3t.a:b::%41+c d/=&?"
+    other = await server.client()
+    await server.add_secret(other.client_id, in_form)
+    granted(await server.request_token(Credentials(other.client_id, in_form), tenant))
+    undecoded = await server.oauth(body, authorization=basic(f"{client.client_id}:{AWKWARD}"))
     assert refused(undecoded) == (401, "invalid_client")
-
-
-async def test_a_secret_in_a_form_may_hold_colons_percents_and_pluses(server: Instance, tenant: str) -> None:
-    client = await server.client()
-    secret = await server.add_secret(client.client_id, "s3cr3t.a:b::%41+c d/=&?")
-    granted(await server.ask(Credentials(client.client_id, secret), tenant))
 
 
 @pytest.mark.parametrize("authorization", ["", " "])
 async def test_an_empty_authorization_header_counts_as_absent(
-    server: Instance, client: Credentials, tenant: str, authorization: str
+    server: Deployment, client: Credentials, tenant: str, authorization: str
 ) -> None:
-    granted(await server.send(urlencode(client.form(tenant)), authorization=authorization))
+    granted(await server.oauth(urlencode(client.form(tenant)), authorization=authorization))
 
 
-async def test_an_empty_parameter_counts_as_absent(server: Instance, client: Credentials, tenant: str) -> None:
+async def test_an_empty_parameter_counts_as_absent(server: Deployment, client: Credentials, tenant: str) -> None:
     empty = "&client_assertion=&client_secret=&scope=&grant_type=&grant-type="
-    granted(await server.send(urlencode(client.form(tenant)) + empty))
-    granted(await server.send(f"grant_type=client_credentials&scope={tenant}{empty}", authorization=client.basic()))
+    granted(await server.oauth(urlencode(client.form(tenant)) + empty))
+    granted(await server.oauth(f"grant_type=client_credentials&scope={tenant}{empty}", authorization=client.basic()))
     parameters = {**client.form(tenant), "grant-type": "", "client_assertion": None}
-    granted(await server.send(json.dumps(parameters), content_type="application/json"))
+    granted(await server.oauth(json.dumps(parameters), content_type="application/json"))
 
-    assert refused(await server.send(urlencode(client.form(tenant) | {"grant_type": ""}))) == (400, "invalid_request")
-    assert refused(await server.send(urlencode(client.form("")))) == (400, "invalid_scope")
-    assert refused(await server.send(urlencode(client.form(tenant) | {"client_id": ""}))) == (401, "invalid_client")
+    assert refused(await server.oauth(urlencode(client.form(tenant) | {"grant_type": ""}))) == (400, "invalid_request")
+    assert refused(await server.oauth(urlencode(client.form("")))) == (400, "invalid_scope")
+    assert refused(await server.oauth(urlencode(client.form(tenant) | {"client_id": ""}))) == (401, "invalid_client")
 
 
 async def test_an_unknown_parameter_is_ignored_even_when_repeated(
-    server: Instance, client: Credentials, tenant: str
+    server: Deployment, client: Credentials, tenant: str
 ) -> None:
     body = urlencode(client.form(tenant)) + "&resource=x&resource=y&audience=%C3%BC&&=&Client_Secret=z"
-    granted(await server.send(body))
+    granted(await server.oauth(body))
     parameters = {**client.form(tenant), "resource": ["x", {"y": 1}], "n": 1, "\ud800": "z"}
-    granted(await server.send(json.dumps(parameters), content_type="application/json"))
+    granted(await server.oauth(json.dumps(parameters), content_type="application/json"))
 
 
 @pytest.mark.parametrize(
     "more",
     ["client_id=a", "client_secret=b.c", "scope=e", "grant_type=client_credentials", "grant-type=x", "%73cope=f"],
 )
-async def test_a_repeated_parameter_is_refused(server: Instance, more: str) -> None:
-    assert refused(await server.send(f"{FORM_BODY}&{more}")) == (400, "invalid_request")
-
-
-async def test_a_repeated_member_of_json_is_refused(server: Instance) -> None:
-    body = '{"grant_type":"client_credentials","client_id":"a","client_secret":"b.c","scope":"d","scope":"d"}'
-    assert refused(await server.send(body, content_type="application/json")) == (400, "invalid_request")
+async def test_a_repeated_parameter_is_refused(server: Deployment, more: str) -> None:
+    assert refused(await server.oauth(f"{FORM_BODY}&{more}")) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -143,13 +121,14 @@ async def test_a_repeated_member_of_json_is_refused(server: Instance) -> None:
         (f"{FORM_BODY}&client_assertion_type=x", None),
         ("grant_type=client_credentials&client_assertion=x", basic("a:b.c")),
         ("grant_type=client_credentials&client_id=other", basic("a:b.c")),
+        ("grant_type=client_credentials", basic("a:%ff")),
     ],
 )
-async def test_two_ways_of_authentication_at_once_are_refused(
-    server: Instance, body: str, authorization: str | None
+async def test_two_ways_of_authentication_at_once_and_what_is_no_utf_8_are_refused(
+    server: Deployment, body: str, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"authorization": authorization}
-    assert refused(await server.send(body, **headers)) == (400, "invalid_request")
+    assert refused(await server.oauth(body, **headers)) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -167,27 +146,23 @@ async def test_two_ways_of_authentication_at_once_are_refused(
     ],
 )
 async def test_parameters_in_the_url_are_refused(
-    server: Instance, client: Credentials, tenant: str, query: str
+    server: Deployment, client: Credentials, tenant: str, query: str
 ) -> None:
-    answer = await server.send(urlencode(client.form(tenant)), query=query)
-    assert refused(answer) == (400, "invalid_request")
+    response = await server.oauth(urlencode(client.form(tenant)), query=query)
+    assert refused(response) == (400, "invalid_request")
 
 
-async def test_other_parameters_in_the_url_are_ignored(server: Instance, client: Credentials, tenant: str) -> None:
-    granted(await server.send(urlencode(client.form(tenant)), query="code=x&a=%ff&&b=%zz"))
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    [None, "", "text/plain", "multipart/form-data; boundary=x", f"{FORM},application/json"],
-)
-async def test_another_content_type_or_charset_is_refused(server: Instance, content_type: str | None) -> None:
-    assert refused(await server.send(FORM_BODY, content_type=content_type)) == (400, "invalid_request")
+async def test_other_parameters_in_the_url_are_ignored(server: Deployment, client: Credentials, tenant: str) -> None:
+    granted(await server.oauth(urlencode(client.form(tenant)), query="code=x&a=%ff&&b=%zz"))
 
 
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
+        *(
+            (other, FORM_BODY)
+            for other in (None, "", "text/plain", "multipart/form-data; x=y", f"{FORM},application/json")
+        ),
         (FORM, FORM_BODY.encode() + b"\xff"),
         (FORM, FORM_BODY.encode("utf-16")),
         (f"{FORM};charset=utf-16", FORM_BODY.encode("utf-16")),
@@ -201,6 +176,7 @@ async def test_another_content_type_or_charset_is_refused(server: Instance, cont
         ("application/json", b'{"grant_type":"\xff"}'),
         ("application/json", '\ufeff{"grant_type":"client_credentials"}'),
         ("application/json", '{"grant_type":"client_credentials","scope":"\\ud800"}'),
+        ("application/json", '{"client_id":"a","client_secret":"b.c","scope":"d","scope":"d"}'),
         ("application/json", '{"grant_type":["client_credentials"]}'),
         ("application/json", '{"grant_type":{"client_credentials":1}}'),
         ("application/json", '{"grant_type":true}'),
@@ -215,8 +191,8 @@ async def test_another_content_type_or_charset_is_refused(server: Instance, cont
         (FORM, f"{FORM_BODY}&padding={'x' * 16_384}"),
     ],
 )
-async def test_a_malformed_body_is_refused(server: Instance, content_type: str, body: bytes | str) -> None:
-    assert refused(await server.send(body, content_type=content_type)) == (400, "invalid_request")
+async def test_a_malformed_body_is_refused(server: Deployment, content_type: str | None, body: bytes | str) -> None:
+    assert refused(await server.oauth(body, content_type=content_type)) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -240,41 +216,38 @@ async def test_a_malformed_body_is_refused(server: Instance, content_type: str, 
     ],
 )
 async def test_a_malformed_authorization_header_fails_as_wrong_credentials_do(
-    server: Instance, authorization: str
+    server: Deployment, authorization: str
 ) -> None:
-    answer = await server.send("grant_type=client_credentials", authorization=authorization)
-    assert refused(answer) == (401, "invalid_client")
-    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
-
-
-async def test_basic_that_decodes_to_no_utf_8_is_refused(server: Instance) -> None:
-    answer = await server.send("grant_type=client_credentials", authorization=basic("a:%ff"))
-    assert refused(answer) == (400, "invalid_request")
+    response = await server.oauth("grant_type=client_credentials", authorization=authorization)
+    assert refused(response) == (401, "invalid_client")
+    assert response.headers["WWW-Authenticate"].startswith("Basic ")
 
 
 @pytest.mark.parametrize("grant_type", ["password", "authorization_code", "CLIENT_CREDENTIALS", "client_credentials "])
 async def test_another_grant_is_unsupported(
-    server: Instance, client: Credentials, tenant: str, grant_type: str
+    server: Deployment, client: Credentials, tenant: str, grant_type: str
 ) -> None:
     body = urlencode(client.form(tenant) | {"grant_type": grant_type})
-    assert refused(await server.send(body)) == (400, "unsupported_grant_type")
+    assert refused(await server.oauth(body)) == (400, "unsupported_grant_type")
 
 
 async def test_a_body_that_the_host_lost_because_it_came_in_chunks_is_told_so(
-    server: Instance, client: Credentials, tenant: str
+    server: Deployment, client: Credentials, tenant: str
 ) -> None:
-    assert refused(await server.send(b"", transfer_encoding="chunked")) == (411, "invalid_request")
-    granted(await server.send(urlencode(client.form(tenant)), transfer_encoding="chunked"))
+    assert refused(await server.oauth(b"", transfer_encoding="chunked")) == (411, "invalid_request")
+    granted(await server.oauth(urlencode(client.form(tenant)), transfer_encoding="chunked"))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "post"])
-async def test_another_method_is_refused_with_allow(server: Instance, method: str) -> None:
-    answer = await server.send(FORM_BODY, method=method)
-    assert answer.headers["Allow"] == "POST, OPTIONS"
+async def test_another_method_is_refused_with_allow(server: Deployment, method: str) -> None:
+    options = await server.oauth(method="OPTIONS", content_type=None)
+    assert (options.status, options.headers["Allow"], options.body) == (204, "POST, OPTIONS", b"")
+    response = await server.oauth(FORM_BODY, method=method)
+    assert response.headers["Allow"] == "POST, OPTIONS"
     if method == "HEAD":
-        assert (answer.status, answer.body) == (405, b"")
+        assert (response.status, response.body) == (405, b"")
     else:
-        assert refused(answer) == (405, "invalid_request")
+        assert refused(response) == (405, "invalid_request")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -282,23 +255,18 @@ async def test_another_method_is_refused_with_allow(server: Instance, method: st
     "parameters", [{}, {"response_type": "code"}, {"response_type": "token", "redirect_uri": "https://evil.example"}]
 )
 async def test_the_authorization_endpoint_offers_no_response_type_and_redirects_nobody(
-    server: Instance, method: str, parameters: dict[str, str]
+    server: Deployment, method: str, parameters: dict[str, str]
 ) -> None:
     text = urlencode(parameters)
     sent = {"query": text} if method == "GET" else {"body": text}
-    answer = await server.send(**sent, method=method, path="/oauth2/Authorize/")
-    assert refused(answer) == (400, "unsupported_response_type")
-    assert "Location" not in answer.headers
+    response = await server.oauth(**sent, method=method, path="/oauth2/Authorize/")
+    assert refused(response) == (400, "unsupported_response_type")
+    assert "Location" not in response.headers
 
 
 @pytest.mark.parametrize("path", ["/oauth2/tokens", "/oauth2/token%0A", "/oauth2", "/oauth2/x/token"])
-async def test_there_is_nothing_else(server: Instance, path: str) -> None:
-    assert refused(await server.send(FORM_BODY, path=path)) == (404, "invalid_request")
-
-
-async def test_options_tells_the_methods(server: Instance) -> None:
-    answer = await server.send(method="OPTIONS", content_type=None)
-    assert (answer.status, answer.headers["Allow"], answer.body) == (204, "POST, OPTIONS", b"")
+async def test_there_is_nothing_else(server: Deployment, path: str) -> None:
+    assert refused(await server.oauth(FORM_BODY, path=path)) == (404, "invalid_request")
 
 
 parts = st.one_of(
@@ -308,7 +276,7 @@ parts = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 @given(
     body=st.lists(parts, max_size=12).map(b"".join),
     content_type=st.sampled_from([FORM, "application/json", f"{FORM}; charset=", "application/json; charset=é"])
@@ -318,8 +286,8 @@ parts = st.one_of(
     query=st.text(max_size=20) | st.just(""),
     method=st.sampled_from(["POST"] * 5 + ["GET", "OPTIONS"]) | st.text(max_size=5),
 )
-async def test_whatever_comes_the_answer_is_an_oauth_answer(
-    server: Instance,
+async def test_whatever_comes_the_response_is_an_oauth_response(
+    server: Deployment,
     monkeypatch: pytest.MonkeyPatch,
     body: bytes,
     content_type: str | None,
@@ -329,10 +297,10 @@ async def test_whatever_comes_the_answer_is_an_oauth_answer(
 ) -> None:
     monkeypatch.setattr(endpoint, "_REFUSAL_SECONDS", 0.001)
     headers = {} if authorization is None else {"authorization": authorization}
-    answer = await server.send(body, content_type=content_type, query=query, method=method, **headers)
+    response = await server.oauth(body, content_type=content_type, query=query, method=method, **headers)
     if method == "OPTIONS":
-        assert answer.status == 204
+        assert response.status == 204
     elif method == "HEAD":
-        assert answer.body == b""
+        assert response.body == b""
     else:
-        assert refused(answer)[0] in (400, 401, 405)
+        assert refused(response)[0] in (400, 401, 405)

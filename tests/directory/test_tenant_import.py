@@ -1,13 +1,12 @@
 """Files of tenants' rows, imported into real tables."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from uuid import UUID, uuid4
+from collections.abc import Iterable, Mapping
+from uuid import UUID
 
 import pytest
 from azure.data.tables.aio import TableServiceClient
 
-from local.azurite.table_service import TableService
 from shared.directory.tenant_csv import ImportPlan, PlannedRow, TenantImport, write_csv
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
@@ -16,29 +15,6 @@ from shared.stores.tables import Row, Table
 
 STU3 = FhirVersion.STU3
 BASE_URL = "https://fhir.riverside.example/stu3"
-
-
-@pytest.fixture
-async def service(table_service: TableService) -> AsyncIterator[TableServiceClient]:
-    async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
-        yield service
-
-
-@pytest.fixture
-async def table_name(service: TableServiceClient) -> str:
-    name = f"Tenants{uuid4().hex}"
-    await service.create_table(name)
-    return name
-
-
-@pytest.fixture
-def table(service: TableServiceClient, table_name: str) -> Table:
-    return Table(service, table_name)
-
-
-@pytest.fixture
-def registry(table: Table) -> TenantRegistry:
-    return TenantRegistry(table, local=False)
 
 
 @pytest.fixture
@@ -78,13 +54,6 @@ async def test_new_rows_are_added_with_the_types_of_the_table(importing: TenantI
     assert numbers(await carry_out(importing, plan)) == [0]
     row = {"PartitionKey": tenant(0), "RowKey": "stu3", "BaseUrl": BASE_URL, "Enabled": False, "MaxConcurrent": 8}
     assert await table.get(tenant(0), "stu3") == row
-
-
-async def test_doing_it_again_has_nothing_left_to_do(importing: TenantImport) -> None:
-    content = file({"BaseUrl": BASE_URL, "TimeoutSeconds": 2}, {"BaseUrl": BASE_URL, "TimeoutSeconds": ""})
-    await carry_out(importing, await importing.plan(content))
-    again = await importing.plan(content)
-    assert (again.additions, again.replacements, again.unchanged) == ([], [], 2)
 
 
 async def test_what_was_exported_changes_nothing(importing: TenantImport, registry: TenantRegistry) -> None:
@@ -175,7 +144,8 @@ async def test_an_import_that_a_store_stopped_is_finished_by_the_next(
     plan = await importing.plan(content)
     assert (plan.unchanged, len(plan.additions)) == (40, 60)
     assert len(await carry_out(importing, plan)) == 60
-    assert (await importing.plan(content)).unchanged == 100
+    again = await importing.plan(content)
+    assert (again.unchanged, again.rows) == (100, [])
 
 
 async def test_two_imports_at_once_write_every_row_once(importing: TenantImport, registry: TenantRegistry) -> None:

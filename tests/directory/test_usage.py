@@ -1,20 +1,16 @@
-import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.data.tables.aio import TableServiceClient
 
-from local.azurite.table_service import TableService
 from shared.directory.usage import Usage
 from shared.stores.tables import Table
 
 
 @pytest.fixture
-async def table(table_service: TableService) -> AsyncIterator[Table]:
+def table(service: TableServiceClient, table_name: str) -> Table:
     """A table that is not there yet."""
-    async with TableServiceClient.from_connection_string(table_service.connection_string) as service:
-        yield Table(service, f"T{uuid.uuid4().hex}")
+    return Table(service, table_name)
 
 
 def this_hour() -> datetime:

@@ -1,10 +1,12 @@
+"""Tenant IDs, files and credentials as people, editors and shells leave them."""
+
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.directory.typed_text import parse_tenant_id
+from shared.directory.typed_text import credential, decoded, parse_tenant_id
 
 GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 
@@ -45,3 +47,22 @@ def test_what_is_parsed_is_canonical_and_parses_to_itself(text: str) -> None:
     found = parse_tenant_id(text)
     assert found is None or (re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", found, re.ASCII) is not None)
     assert found is None or parse_tenant_id(found) == found
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff")))
+def test_a_file_is_text_by_its_mark(encoding: str, text: str) -> None:
+    assert decoded(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"\xe4", b"\xff\xfex", "ü".encode("cp1252")])
+def test_what_is_no_text_is_no_file(content: bytes) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        decoded(content)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", "\r"])
+@pytest.mark.parametrize("value", ["gateway:p4ss", " p4ss ", "-----BEGIN\nx\n-----END-----", "ü"])
+def test_a_credential_comes_without_mark_and_last_line_end(mark: str, value: str, end: str) -> None:
+    assert credential(mark + value + end) == value

@@ -102,7 +102,7 @@ async def test_a_bad_scope_is_not_looked_at_before_the_client_is_known(server: D
     assert refused(await server.request_token(wrong, "nonsense")) == (401, "invalid_client")
 
 
-async def test_a_failure_is_responseed_only_at_whole_steps_of_time(server: Deployment) -> None:
+async def test_a_failure_is_told_only_at_whole_steps_of_time(server: Deployment) -> None:
     client = await server.client()
     for credentials in (Credentials("nobody", "a.b"), Credentials(client.client_id, f"{client.secret_id}.wrong")):
         began = time.monotonic()

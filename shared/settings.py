@@ -119,12 +119,12 @@ def _tables(environment: Mapping[str, str], *, local: bool) -> str:
     return _origin(environment, "TABLES_ENDPOINT", allow_http=local)
 
 
-def _whole(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+def _whole(environment: Mapping[str, str], name: str, default: int, minimum: int, maximum: int) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
-    if not (re.fullmatch("[0-9]{1,9}", text) and least <= int(text) <= most):
-        raise SettingError(f"{name} must be a whole number from {least} to {most}")
+    if not (re.fullmatch("[0-9]{1,9}", text) and minimum <= int(text) <= maximum):
+        raise SettingError(f"{name} must be a whole number from {minimum} to {maximum}")
     return int(text)
 
 

@@ -176,7 +176,7 @@ class ClientRegistry:
             )
             await self._table.insert_together(*rows, unchanged=unchanged)
         except BaseException:
-            # Also when it was interrupted, or an answer got lost and the rows are there.
+            # Also when it was interrupted, or a response got lost and the rows are there.
             with suppress(StoreUnavailable, StoreConflict):
                 await self._vault.delete(vault_name(client_id, secret_id))
                 for made in rows:

@@ -10,7 +10,7 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class OAuthError(Exception):
-    """Answered as `{"error": ..., "error_description": ...}`; the description is ASCII without `"` and `\\`."""
+    """On the wire `{"error": ..., "error_description": ...}`; the description is ASCII without `"` and `\\`."""
 
     error: str
     status = 400
@@ -51,7 +51,7 @@ class LengthRequired(InvalidRequest):
 
 
 class InvalidClient(OAuthError):
-    """Client authentication failed: the answer tells nobody why."""
+    """Client authentication failed; the response does not say why."""
 
     error = "invalid_client"
     status = 401

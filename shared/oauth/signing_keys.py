@@ -22,7 +22,9 @@ from shared.stores.vault import SecretVersion, Vault
 
 SECRET_NAME = "token-signing-key"  # noqa: S105 (the name, not the secret)
 ALGORITHM = "ES256"
-_KEPT = 6  # a rotation a day leaves every token's key in the ring, at the longest token lifetime of a day
+# Of keys that sign or signed, and of keys to come: with a rotation a day each token's key stays for the longest token
+# lifetime, a day.
+_MAX_KEYS = 6
 _RENEW_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -96,11 +98,14 @@ class SigningKeys:
     async def _load(self, name: str) -> KeyRing | None:
         now = datetime.now(UTC)
         usable = [version for version in await self._vault.versions(name) if version.usable(now)]
-        # Cut apart, so that however often the key is rotated, the one that signs now stays.
-        versions = [v for v in usable if v.active_from > now][:_KEPT] + [v for v in usable if v.active_from <= now][
-            :_KEPT
+        active = [version for version in usable if version.active_from <= now]
+        published = [version for version in usable if version.active_from > now]
+        # Each list is cut by itself: however often the key is rotated, the one that signs now stays in the ring.
+        keys = [
+            key
+            for version in published[:_MAX_KEYS] + active[:_MAX_KEYS]
+            if (key := await self._key(version)) is not None
         ]
-        keys = [key for version in versions if (key := await self._key(version)) is not None]
         self._parsed = {key.kid: key for key in keys}
         return KeyRing(tuple(keys)) if keys else None
 

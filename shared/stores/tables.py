@@ -110,9 +110,8 @@ class Table:
             except TableTransactionError as error:
                 if error.status_code != _NOT_FOUND:
                     raise
-                if (
-                    getattr(error, "error_code", None) == TableErrorCode.TABLE_NOT_FOUND
-                ):  # not among its declared fields
+                code = getattr(error, "error_code", None)  # not among its declared fields
+                if code == TableErrorCode.TABLE_NOT_FOUND:
                     raise self._missing() from None
                 raise StoreConflict(self._store) from error
 

@@ -75,13 +75,7 @@ class Application:
 
         provider_client = ProviderClient(self._transport, self._credentials, self._page_handles)
         return Gateway(
-            self.settings,
-            self.tokens,
-            self.clients,
-            self.tenants,
-            provider_client,
-            self._page_handles,
-            self._audit,
+            self.settings, self.tokens, self.clients, self.tenants, provider_client, self._page_handles, self._audit
         )
 
     @cached_property

@@ -157,11 +157,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("says gzip and is not", encodes(PATIENT, "gzip"), _BAD),
     Fault("cuts gzip short", encodes(gzip.compress(PATIENT)[:-12], "gzip"), _BAD),
     Fault("unpacks to a gigabyte", encodes(_zeros(), "gzip"), _BAD),
-    Fault(
-        "uses an encoding nobody asked for",
-        encodes(PATIENT, "compress"),
-        _BAD | _OK,
-    ),
+    Fault("uses an encoding nobody asked for", encodes(PATIENT, "compress"), _BAD | _OK),
     Fault(
         "sends without end", repeats(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" " * 65_536), _BAD
     ),
@@ -214,18 +210,12 @@ FAULTS: tuple[Fault, ...] = (
         ),
         _BAD,
     ),
-    Fault(
-        "nests XML a million deep",
-        answers(_XML_HEAD + b"<a>" * 1_000_000, "200 OK", _XML),
-        _BAD,
-    ),
+    Fault("nests XML a million deep", answers(_XML_HEAD + b"<a>" * 1_000_000, "200 OK", _XML), _BAD),
     Fault("redirects within itself", redirects("307 Temporary Redirect", "/fhir/Patient/2"), _BAD),
     Fault("redirects to another server", redirects("302 Found", "https://evil.example/"), _BAD),
     Fault("redirects to the cloud's metadata", redirects("303 See Other", _METADATA), _BAD),
     Fault(
-        "redirects to the gateway's own machine",
-        redirects("308 Permanent Redirect", "http://127.0.0.1:{trap}/"),
-        _BAD,
+        "redirects to the gateway's own machine", redirects("308 Permanent Redirect", "http://127.0.0.1:{trap}/"), _BAD
     ),
     Fault(
         "links the next page to the gateway's own machine",
@@ -236,16 +226,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("answers 401", answers(OUTCOME, "401 Unauthorized", FHIR, "WWW-Authenticate: Basic"), _BAD),
     Fault("answers 403", answers(OUTCOME, "403 Forbidden"), frozenset({403})),
     Fault("answers 407", answers(b"", "407 Proxy Authentication Required"), _BAD),
-    Fault(
-        "answers 429 for ten minutes",
-        throttles("600", b"slow down"),
-        frozenset({429}),
-    ),
-    Fault(
-        "answers 429 without end",
-        throttles("9" * 400),
-        frozenset({429}),
-    ),
+    Fault("answers 429 for ten minutes", throttles("600", b"slow down"), frozenset({429})),
+    Fault("answers 429 without end", throttles("9" * 400), frozenset({429})),
     Fault("answers 429 with a Retry-After that is no number", throttles("²"), frozenset({429})),
     Fault(
         "answers 429 with a Retry-After in a time zone there is not",

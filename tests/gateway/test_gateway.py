@@ -487,10 +487,7 @@ async def test_a_slow_provider_is_a_504_within_its_timeout(deployment: Deploymen
         (b"HTTP/1.1 504 Gateway Timeout\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 504),
         (b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", 502),
         (b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /fhir/Patient/2\r\nContent-Length: 0\r\n\r\n", 502),
-        (
-            b'HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 900\r\n\r\n{"resourceType":',
-            502,
-        ),
+        (b'HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 900\r\n\r\n{"resourceType":', 502),
         (b'HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n\r\n{"resourceType":"Patient","na', 502),
         (b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 0\r\n\r\n", 502),
         (b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"a":"token"', 502),

@@ -142,11 +142,7 @@ async def test_a_next_link_to_another_server_is_refused(deployment: Deployment, 
 
 
 async def test_the_searches_of_a_batch_page_too(deployment: Deployment, provider: Provider) -> None:
-    search = {
-        "resourceType": "Bundle",
-        "type": "searchset",
-        "link": [{"relation": "next", "url": "BASE?_getpages=1"}],
-    }
+    search = {"resourceType": "Bundle", "type": "searchset", "link": [{"relation": "next", "url": "BASE?_getpages=1"}]}
     answered = {"resourceType": "Bundle", "type": "batch-response", "entry": [{"resource": search}]}
     provider.answers(json.dumps(answered).replace("BASE", provider.base_url))
     token = await deployment.token(await deployment.tenant(provider.base_url))

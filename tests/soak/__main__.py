@@ -180,13 +180,7 @@ async def _busy_milliseconds(process: psutil.Process) -> int:
 
 
 def _judge(
-    figures: dict[str, object],
-    found: Bystanders,
-    samples: list[int],
-    host: Host,
-    failed: list[str],
-    *,
-    write: bool,
+    figures: dict[str, object], found: Bystanders, samples: list[int], host: Host, failed: list[str], *, write: bool
 ) -> int:
     for name, figure in figures.items():
         print(f"{name}: {figure}")

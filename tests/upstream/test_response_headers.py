@@ -26,14 +26,7 @@ NAMES = ["ETag", "Location", "Content-Location", "Content-Type", "Allow", "Retry
 VALUES = ["//[", "https://[x]/", "\udcff", "\u00fc", f"{PROVIDER}/Patient/\u00fc", f"{PROVIDER}/a", "a b"]
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(NAMES),
-            st.text() | st.sampled_from(VALUES),
-        )
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.text() | st.sampled_from(VALUES))))
 @example([("Location", "//["), ("Content-Location", "https://[x]/"), ("ETag", "\udcff")])
 def test_any_header_comes_down_as_one_that_can_be_sent_or_not_at_all(headers: list[tuple[str, str]]) -> None:
     for name, value in down(headers).items():

@@ -31,11 +31,7 @@ async def entra(serve, vault):
             description = "AADSTS7000215: Invalid client secret provided for app 'app'. Trace ID: 1"
             return web.json_response({"error": "invalid_client", "error_description": description}, status=401)
         scopes.append(str(form["scope"]))
-        token = {
-            "access_token": f"entra-{len(scopes)}",
-            "token_type": "Bearer",
-            "expires_in": 3599,
-        }
+        token = {"access_token": f"entra-{len(scopes)}", "token_type": "Bearer", "expires_in": 3599}
         return web.json_response(token)
 
     url = await serve(handler, server)

@@ -57,11 +57,7 @@ async def issuer(run_node) -> str:
 
 
 async def introspect(session: aiohttp.ClientSession, issuer: str, headers) -> dict[str, object]:
-    form = {
-        "client_id": "checks",
-        "client_secret": SECRET,
-        "token": headers["Authorization"].removeprefix("Bearer "),
-    }
+    form = {"client_id": "checks", "client_secret": SECRET, "token": headers["Authorization"].removeprefix("Bearer ")}
     async with session.post(f"{issuer}/token/introspection", data=form) as response:
         return await response.json()
 

@@ -1,22 +1,26 @@
-"""Providers that a test scripts."""
+"""Hospitals that a test scripts, and the app's requests to them through the gateway."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-GATEWAY = "https://gateway.example"
+from shared.message import Response
+from tests.deployment import Deployment
 
 
 @dataclass
-class Provider:
-    """A scripted FHIR server: it answers as `answer` says and keeps what it was asked."""
+class Hospital:
+    """A scripted FHIR server at /fhir of a port of its own, which keeps its requests, and one tenant's way to it."""
 
+    deployment: Deployment
     base_url: str = ""
+    token: str = ""
     requests: list[web.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
@@ -32,6 +36,18 @@ class Provider:
 
         self.answer = answer
 
+    async def row(self, version: str = "stu3", **columns: object) -> None:
+        """A new tenant's row for this hospital: what is sent from now on is that tenant's."""
+        self.token = await self.deployment.token(await self.deployment.tenant(self.base_url, version, **columns))
+
+    async def send(
+        self, method: str, target: str, body: bytes | str | dict[str, Any] = b"", **headers: str
+    ) -> Response:
+        """The app's request, with a token for this hospital's tenant."""
+        if not self.token:
+            await self.row()
+        return await self.deployment.send(method, target, self.token, body, **headers)
+
     @property
     def targets(self) -> list[str]:
         """The raw request targets, as they came over the wire."""
@@ -39,41 +55,35 @@ class Provider:
 
 
 @asynccontextmanager
-async def served(provider: Provider) -> AsyncIterator[str]:
-    """The base URL of a provider, at /fhir of a port of its own."""
+async def served(hospital: Hospital) -> AsyncIterator[Hospital]:
+    """Serves a hospital, and sets its base URL."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        provider.requests.append(request)
-        provider.bodies.append(await request.read())
-        assert provider.answer is not None
-        return await provider.answer(request)
+        hospital.requests.append(request)
+        hospital.bodies.append(await request.read())
+        assert hospital.answer is not None
+        return await hospital.answer(request)
 
-    server = web.Server(handle, access_log=None)
-    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    provider.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/fhir"
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    hospital.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/fhir"
     try:
-        yield provider.base_url
+        yield hospital
     finally:
         await runner.cleanup()
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    """A provider at /fhir of its own port."""
-    provider = Provider()
-    async with served(provider):
-        yield provider
+async def hospital(deployment: Deployment) -> AsyncIterator[Hospital]:
+    async with served(Hospital(deployment)) as hospital:
+        yield hospital
 
 
 @pytest.fixture
-async def second_provider() -> AsyncIterator[Provider]:
-    """Another one, on another port."""
-    provider = Provider()
-    async with served(provider):
-        yield provider
+async def second_hospital(deployment: Deployment) -> AsyncIterator[Hospital]:
+    async with served(Hospital(deployment)) as hospital:
+        yield hospital
 
 
 RawServer = Callable[[bytes], Awaitable[str]]

@@ -7,8 +7,8 @@ from html import escape
 
 import pytest
 
-from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Provider
+from tests.deployment import GATEWAY
+from tests.gateway.conftest import Hospital
 
 # A search that policy refuses, in every spelling that a server resolves.
 REFUSED = "_has:AuditEvent:agent:outcome=0"
@@ -77,27 +77,23 @@ def entry(content_type: str, patch: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("batch", ["native", "split"])
 @pytest.mark.parametrize("criteria", CRITERIA, ids=lambda criteria: criteria[:40])
-async def test_criteria_in_a_patch_are_judged(
-    deployment: Deployment, provider: Provider, criteria: str, batch: str
-) -> None:
-    provider.answers({"resourceType": "Patient"})
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write", Batch=batch))
+async def test_criteria_in_a_patch_are_judged(hospital: Hospital, criteria: str, batch: str) -> None:
+    hospital.answers({"resourceType": "Patient"})
+    await hospital.row(Access="write", Batch=batch)
     for content_type, patch in patches(criteria):
-        answer = await deployment.send("PATCH", "/stu3/Patient/1", token, patch, content_type=content_type)
+        answer = await hospital.send("PATCH", "/stu3/Patient/1", patch, content_type=content_type)
         assert answer.status in (400, 403, 404), patch[:200]
         batch_type, body = entry(content_type, patch)
-        answer = await deployment.send("POST", "/stu3", token, body, content_type=batch_type)
+        answer = await hospital.send("POST", "/stu3", body, content_type=batch_type)
         assert answer.status == 200
         assert b'"status":"40' in answer.body, body[:200]
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
 @pytest.mark.parametrize("criteria", CRITERIA, ids=lambda criteria: criteria[:40])
-async def test_criteria_in_a_written_resource_are_judged(
-    deployment: Deployment, provider: Provider, criteria: str
-) -> None:
-    provider.answers({"resourceType": "Patient"})
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+async def test_criteria_in_a_written_resource_are_judged(hospital: Hospital, criteria: str) -> None:
+    hospital.answers({"resourceType": "Patient"})
+    await hospital.row(Access="write")
     bodies = [
         ("application/fhir+json", f'{{"resourceType":"Patient","x":"{"x" * before}","a":{{"reference":{text}}}}}')
         for text in references_in_json(criteria)
@@ -108,29 +104,27 @@ async def test_criteria_in_a_written_resource_are_judged(
         for text in in_xml(criteria)
     ]
     for content_type, body in bodies:
-        answer = await deployment.send("POST", "/stu3/Patient", token, body, content_type=content_type)
+        answer = await hospital.send("POST", "/stu3/Patient", body, content_type=content_type)
         assert answer.status in (400, 403, 404), body[:200]
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
 @pytest.mark.parametrize("batch", ["native", "split"])
-async def test_a_json_patch_in_a_batch_goes_up_with_its_links_mapped(
-    deployment: Deployment, provider: Provider, batch: str
-) -> None:
+async def test_a_json_patch_in_a_batch_goes_up_with_its_links_mapped(hospital: Hospital, batch: str) -> None:
     answers = {"resourceType": "Bundle", "type": "batch-response", "entry": [{"response": {"status": "200"}}]}
-    provider.answers(answers if batch == "native" else {"resourceType": "Patient"})
-    token = await deployment.token(await deployment.tenant(provider.base_url, "r4", Access="write", Batch=batch))
+    hospital.answers(answers if batch == "native" else {"resourceType": "Patient"})
+    await hospital.row("r4", Access="write", Batch=batch)
     link = f"{GATEWAY}/r4/Practitioner/1"
     patch = json.dumps([{"op": "add", "path": "/a/reference", "value": link}])
     content_type, body = entry("application/json-patch+json", patch)
-    answer = await deployment.send("POST", "/r4", token, body, content_type=content_type)
+    answer = await hospital.send("POST", "/r4", body, content_type=content_type)
     assert answer.status == 200
-    mapped = patch.replace(link, f"{provider.base_url}/Practitioner/1").replace(" ", "").encode()
+    mapped = patch.replace(link, f"{hospital.base_url}/Practitioner/1").replace(" ", "").encode()
     if batch == "split":
-        assert provider.requests[0].headers["Content-Type"] == "application/json-patch+json"
-        assert provider.bodies == [mapped]
+        assert hospital.requests[0].headers["Content-Type"] == "application/json-patch+json"
+        assert hospital.bodies == [mapped]
     else:
-        resource = json.loads(provider.bodies[0])["entry"][0]["resource"]
+        resource = json.loads(hospital.bodies[0])["entry"][0]["resource"]
         assert resource == {
             "resourceType": "Binary",
             "contentType": "application/json-patch+json",
@@ -139,15 +133,12 @@ async def test_a_json_patch_in_a_batch_goes_up_with_its_links_mapped(
 
 
 @pytest.mark.parametrize("criteria", [each for each in CRITERIA if len(each) < 1_000])
-async def test_criteria_in_a_provenance_header_are_judged(
-    deployment: Deployment, provider: Provider, criteria: str
-) -> None:
-    provider.answers({"resourceType": "Patient"})
-    tenant = await deployment.tenant(provider.base_url, Access="write", Types="Patient,Provenance,Practitioner")
-    token = await deployment.token(tenant)
+async def test_criteria_in_a_provenance_header_are_judged(hospital: Hospital, criteria: str) -> None:
+    hospital.answers({"resourceType": "Patient"})
+    await hospital.row(Access="write", Types="Patient,Provenance,Practitioner")
     for text in references_in_json(criteria):
         value = f'{{"resourceType":"Provenance","target":[{{"reference":{text}}}]}}'
         patient = {"resourceType": "Patient"}
-        answer = await deployment.send("POST", "/stu3/Patient", token, patient, x_provenance=value)
+        answer = await hospital.send("POST", "/stu3/Patient", patient, x_provenance=value)
         assert answer.status in (400, 403, 404), value
-    assert provider.requests == []
+    assert hospital.requests == []

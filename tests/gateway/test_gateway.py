@@ -11,7 +11,7 @@ from aiohttp import web
 
 from shared.message import Request
 from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Provider, RawServer
+from tests.gateway.conftest import Hospital, RawServer
 
 PATIENT = {"resourceType": "Patient", "id": "1", "name": [{"family": "Black"}]}
 
@@ -26,11 +26,10 @@ def outcome(body: bytes) -> dict[str, Any]:
     return dict(issue)
 
 
-async def test_a_read_reaches_the_tenants_provider(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT, ETag='W/"3"', Last_Modified="Tue, 03 Nov 2026 08:00:00 GMT", X_Powered_By="secret")
-    tenant = await deployment.tenant(provider.base_url)
+async def test_a_read_reaches_the_tenants_provider(hospital: Hospital) -> None:
+    hospital.answers(PATIENT, ETag='W/"3"', Last_Modified="Tue, 03 Nov 2026 08:00:00 GMT", X_Powered_By="secret")
 
-    answer = await deployment.send("GET", "/stu3/Patient/1", await deployment.token(tenant))
+    answer = await hospital.send("GET", "/stu3/Patient/1")
 
     assert answer.status == 200
     assert json.loads(answer.body) == PATIENT
@@ -38,18 +37,15 @@ async def test_a_read_reaches_the_tenants_provider(deployment: Deployment, provi
     assert answer.headers["ETag"] == 'W/"3"'
     assert answer.headers["Last-Modified"] == "Tue, 03 Nov 2026 08:00:00 GMT"
     assert "X-Powered-By" not in answer.headers
-    assert provider.targets == ["/fhir/Patient/1"]
+    assert hospital.targets == ["/fhir/Patient/1"]
 
 
-async def test_an_answer_is_compressed_anew_for_a_client_that_takes_gzip(
-    deployment: Deployment, provider: Provider
-) -> None:
-    record = {**PATIENT, "managingOrganization": {"reference": f"{provider.base_url}/Organization/1"}, "x": "y" * 3_000}
-    provider.answers(gzip.compress(json.dumps(record).encode()), Content_Encoding="gzip")
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_an_answer_is_compressed_anew_for_a_client_that_takes_gzip(hospital: Hospital) -> None:
+    record = {**PATIENT, "managingOrganization": {"reference": f"{hospital.base_url}/Organization/1"}, "x": "y" * 3_000}
+    hospital.answers(gzip.compress(json.dumps(record).encode()), Content_Encoding="gzip")
 
-    plain = await deployment.send("GET", "/stu3/Patient/1", token)
-    compressed = await deployment.send("GET", "/stu3/Patient/1", token, Accept_Encoding="gzip")
+    plain = await hospital.send("GET", "/stu3/Patient/1")
+    compressed = await hospital.send("GET", "/stu3/Patient/1", Accept_Encoding="gzip")
 
     assert "Content-Encoding" not in plain.headers
     assert compressed.headers["Content-Encoding"] == "gzip"
@@ -58,31 +54,28 @@ async def test_an_answer_is_compressed_anew_for_a_client_that_takes_gzip(
 
 
 @pytest.mark.parametrize("coding", ["x-gzip", "gzip, gzip", "GZIP"])
-async def test_a_coded_answer_is_read(deployment: Deployment, provider: Provider, coding: str) -> None:
+async def test_a_coded_answer_is_read(hospital: Hospital, coding: str) -> None:
     body = json.dumps(PATIENT).encode()
     for _ in coding.split(","):
         body = gzip.compress(body)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    provider.answers(body, Content_Encoding=coding)
-    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    hospital.answers(body, Content_Encoding=coding)
+    answer = await hospital.send("GET", "/stu3/Patient/1")
     assert (answer.status, json.loads(answer.body)) == (200, PATIENT)
 
 
-async def test_every_hop_has_its_time(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT)
-    tenant = await deployment.tenant(provider.base_url)
-    answer = await deployment.send("GET", "/stu3/Patient/1", await deployment.token(tenant))
+async def test_every_hop_has_its_time(hospital: Hospital) -> None:
+    hospital.answers(PATIENT)
+    answer = await hospital.send("GET", "/stu3/Patient/1")
     hops = [hop.split(";")[0] for hop in answer.headers["Server-Timing"].split(", ")]
     assert hops == ["auth", "directory", "credential", "upstream", "gateway"]
 
 
-async def test_the_request_id_is_echoed_and_passed_up(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Request_Id="abc-123")
+async def test_the_request_id_is_echoed_and_passed_up(hospital: Hospital) -> None:
+    hospital.answers(PATIENT)
+    answer = await hospital.send("GET", "/stu3/Patient/1", X_Request_Id="abc-123")
     assert answer.headers["X-Request-Id"] == "abc-123"
-    assert provider.requests[0].headers["X-Request-Id"] == "abc-123"
-    answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Request_Id='"><script>')
+    assert hospital.requests[0].headers["X-Request-Id"] == "abc-123"
+    answer = await hospital.send("GET", "/stu3/Patient/1", X_Request_Id='"><script>')
     assert answer.headers["X-Request-Id"].isalnum()
 
 
@@ -96,30 +89,25 @@ async def test_the_request_id_is_echoed_and_passed_up(deployment: Deployment, pr
         "ct=W3sidG9rZW4iOiIrUklEOn4%2FIn1d%2B/=",
     ],
 )
-async def test_a_query_reaches_the_provider_byte_for_byte(
-    deployment: Deployment, provider: Provider, query: str
-) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
-    tenant = await deployment.tenant(provider.base_url)
-    answer = await deployment.send("GET", f"/stu3/Observation?{query}", await deployment.token(tenant))
+async def test_a_query_reaches_the_provider_byte_for_byte(hospital: Hospital, query: str) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    answer = await hospital.send("GET", f"/stu3/Observation?{query}")
     assert answer.status == 200
-    assert provider.targets == [f"/fhir/Observation?{query}"]
+    assert hospital.targets == [f"/fhir/Observation?{query}"]
 
 
-async def test_a_post_search_keeps_query_and_body(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
-    tenant = await deployment.tenant(provider.base_url)
-    answer = await deployment.send(
+async def test_a_post_search_keeps_query_and_body(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    answer = await hospital.send(
         "POST",
         "/stu3/Patient/_search?_count=3&_format=json",
-        await deployment.token(tenant),
         "given=ruth&family=bl%61ck",
         content_type="application/x-www-form-urlencoded; charset=UTF-8",
     )
     assert answer.status == 200
-    assert provider.targets == ["/fhir/Patient/_search?_count=3&_format=json"]
-    assert provider.bodies == [b"given=ruth&family=bl%61ck"]
-    assert provider.requests[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert hospital.targets == ["/fhir/Patient/_search?_count=3&_format=json"]
+    assert hospital.bodies == [b"given=ruth&family=bl%61ck"]
+    assert hospital.requests[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize(
@@ -127,70 +115,66 @@ async def test_a_post_search_keeps_query_and_body(deployment: Deployment, provid
 )
 @pytest.mark.parametrize("asked", ["application/fhir%2Bjson;fhirVersion=4.0", "application/json;fhirVersion=4.3"])
 async def test_a_format_reaches_the_provider_in_its_versions_spelling_by_query_and_form(
-    deployment: Deployment, provider: Provider, version: str, spelled: str, asked: str
+    hospital: Hospital, version: str, spelled: str, asked: str
 ) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
     if version == "dstu2":
         asked = asked.partition(";")[0]
-    token = await deployment.token(await deployment.tenant(provider.base_url, version))
+    await hospital.row(version)
     text = f"x=%41%2b+&_format={asked}&a=ü"
     query = text.replace("ü", "%C3%BC")
-    by_query = await deployment.send("GET", f"/{version}/Patient?{query}", token)
-    by_form = await deployment.send(
-        "POST", f"/{version}/Patient/_search", token, text, content_type="application/x-www-form-urlencoded"
+    by_query = await hospital.send("GET", f"/{version}/Patient?{query}")
+    by_form = await hospital.send(
+        "POST", f"/{version}/Patient/_search", text, content_type="application/x-www-form-urlencoded"
     )
     assert (by_query.status, by_form.status) == (200, 200)
-    assert provider.targets[0] == f"/fhir/Patient?{query.replace(asked, spelled)}"
-    assert provider.bodies[1].decode() == text.replace(asked, spelled)
+    assert hospital.targets[0] == f"/fhir/Patient?{query.replace(asked, spelled)}"
+    assert hospital.bodies[1].decode() == text.replace(asked, spelled)
 
 
-async def test_a_form_s_format_is_the_answers_and_the_errors(deployment: Deployment, provider: Provider) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+async def test_a_form_s_format_is_the_answers_and_the_errors(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
     for target in ("Patient/_search", "Person/_search"):
         form = {"content_type": "application/x-www-form-urlencoded"}
-        await deployment.send("POST", f"/stu3/{target}", token, "_format=xml", **form)
-    refused = await deployment.send("POST", "/stu3/Person/_search", token, "_format=xml", **form)
-    assert [request.headers["Accept"] for request in provider.requests] == ["application/fhir+xml"]
+        await hospital.send("POST", f"/stu3/{target}", "_format=xml", **form)
+    refused = await hospital.send("POST", "/stu3/Person/_search", "_format=xml", **form)
+    assert [request.headers["Accept"] for request in hospital.requests] == ["application/fhir+xml"]
     assert refused.headers["Content-Type"] == "application/fhir+xml; charset=utf-8"
 
 
-async def test_a_providers_header_that_is_dropped_may_be_long(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT, Content_Security_Policy="default-src " + "x" * 60_000, Set_Cookie="a=" + "b" * 20_000)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Patient/1", token, cookie="a" * 30_000)
+async def test_a_providers_header_that_is_dropped_may_be_long(hospital: Hospital) -> None:
+    hospital.answers(PATIENT, Content_Security_Policy="default-src " + "x" * 60_000, Set_Cookie="a=" + "b" * 20_000)
+    answer = await hospital.send("GET", "/stu3/Patient/1", cookie="a" * 30_000)
     assert answer.status == 200
     assert not {"Content-Security-Policy", "Set-Cookie"} & set(answer.headers)
 
 
-async def test_the_apps_token_never_goes_up(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_the_apps_token_never_goes_up(deployment: Deployment, hospital: Hospital) -> None:
+    hospital.answers(PATIENT)
+    token = await deployment.token(await deployment.tenant(hospital.base_url))
     await deployment.send(
         "GET", "/stu3/Patient/1", token, Cookie="a=b", X_Forwarded_Host="evil.example", Host="evil.example"
     )
-    sent = provider.requests[0]
+    sent = hospital.requests[0]
     assert "Authorization" not in sent.headers
     assert "Cookie" not in sent.headers
     assert not [name for name in sent.headers if name.lower().startswith("x-forwarded")]
-    assert sent.headers["Host"] == provider.base_url.split("/")[2]
+    assert sent.headers["Host"] == hospital.base_url.split("/")[2]
     assert token not in str(sent.headers)
 
 
 @pytest.mark.parametrize(
     ("version", "media_type"), [("dstu2", "application/json+fhir"), ("stu3", "application/fhir+json")]
 )
-async def test_each_provider_gets_its_versions_media_type(
-    deployment: Deployment, provider: Provider, version: str, media_type: str
-) -> None:
-    provider.answers(PATIENT)
-    token = await deployment.token(await deployment.tenant(provider.base_url, version))
-    await deployment.send("GET", f"/{version}/Patient/1", token, Accept="application/json")
-    assert provider.requests[0].headers["Accept"] == media_type
+async def test_each_provider_gets_its_versions_media_type(hospital: Hospital, version: str, media_type: str) -> None:
+    hospital.answers(PATIENT)
+    await hospital.row(version)
+    await hospital.send("GET", f"/{version}/Patient/1", Accept="application/json")
+    assert hospital.requests[0].headers["Accept"] == media_type
 
 
-async def test_links_lead_to_the_gateway_and_nothing_else_changes(deployment: Deployment, provider: Provider) -> None:
-    base = provider.base_url
+async def test_links_lead_to_the_gateway_and_nothing_else_changes(deployment: Deployment, hospital: Hospital) -> None:
+    base = hospital.base_url
     bundle = (
         '{"resourceType":"Bundle","type":"searchset","total":1,'
         f'"link":[{{"relation":"self","url":"{base}/Observation?patient=1"}},'
@@ -199,7 +183,7 @@ async def test_links_lead_to_the_gateway_and_nothing_else_changes(deployment: De
         f'"identifier":[{{"system":"{base}/NamingSystem/1","value":"x"}}],'
         f'"subject":{{"reference":"{base}/Patient/1"}},"valueQuantity":{{"value":72.0,"code":"1.10"}}}}}}]}}'
     )
-    provider.answers(bundle)
+    hospital.answers(bundle)
     token = await deployment.token(await deployment.tenant(base))
 
     answer = await deployment.send("GET", "/fhir/Observation?patient=1", token)
@@ -209,21 +193,18 @@ async def test_links_lead_to_the_gateway_and_nothing_else_changes(deployment: De
     assert answer.body.decode() == expected
 
 
-async def test_gateway_links_are_mapped_back_on_the_way_up(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    await deployment.send("GET", f"/stu3/Observation?patient={GATEWAY}/stu3/Patient/1&code=8867-4", token)
-    assert provider.targets == [f"/fhir/Observation?patient={provider.base_url}/Patient/1&code=8867-4"]
+async def test_gateway_links_are_mapped_back_on_the_way_up(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    await hospital.send("GET", f"/stu3/Observation?patient={GATEWAY}/stu3/Patient/1&code=8867-4")
+    assert hospital.targets == [f"/fhir/Observation?patient={hospital.base_url}/Patient/1&code=8867-4"]
 
 
-async def test_a_batch_is_passed_on_with_its_links_mapped(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_a_batch_is_passed_on_with_its_links_mapped(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
     for target in ("/stu3", "/stu3/"):
-        answer = await deployment.send(
+        answer = await hospital.send(
             "POST",
             target,
-            token,
             {
                 "resourceType": "Bundle",
                 "type": "batch",
@@ -234,17 +215,16 @@ async def test_a_batch_is_passed_on_with_its_links_mapped(deployment: Deployment
             },
         )
         assert answer.status == 200
-    assert provider.targets == ["/fhir", "/fhir"]
-    urls = [entry["request"]["url"] for entry in json.loads(provider.bodies[0])["entry"]]
+    assert hospital.targets == ["/fhir", "/fhir"]
+    urls = [entry["request"]["url"] for entry in json.loads(hospital.bodies[0])["entry"]]
     assert urls == ["Condition?patient=1&_count=2", "Patient/1"]
 
 
-async def test_head_has_the_headers_and_no_body(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT, ETag='W/"1"')
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("HEAD", "/stu3/Patient/1", token)
+async def test_head_has_the_headers_and_no_body(hospital: Hospital) -> None:
+    hospital.answers(PATIENT, ETag='W/"1"')
+    answer = await hospital.send("HEAD", "/stu3/Patient/1")
     assert (answer.status, answer.body, answer.headers["ETag"]) == (200, b"", 'W/"1"')
-    assert provider.requests[0].method == "HEAD"
+    assert hospital.requests[0].method == "HEAD"
 
 
 async def test_options_needs_no_token(deployment: Deployment) -> None:
@@ -290,16 +270,15 @@ async def test_other_credentials_are_none(deployment: Deployment, authorization:
     assert "Bearer" in outcome(answer.body)["diagnostics"]
 
 
-async def test_a_token_opens_only_its_tenants_bases(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT)
-    tenant = await deployment.tenant(provider.base_url, "dstu2")
-    await deployment.tenant(provider.base_url, "stu3")
-    token = await deployment.token(tenant)
+async def test_a_token_opens_only_its_tenants_bases(deployment: Deployment, hospital: Hospital) -> None:
+    hospital.answers(PATIENT)
+    await hospital.row("dstu2")
+    await deployment.tenant(hospital.base_url, "stu3")
     for base in ("fhir", "stu3", "r4"):
-        answer = await deployment.send("GET", f"/{base}/Patient/1", token)
+        answer = await hospital.send("GET", f"/{base}/Patient/1")
         assert answer.status == 404
         assert "/dstu2" in outcome(answer.body)["diagnostics"]
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
 async def test_errors_are_xml_for_who_asks_for_xml(deployment: Deployment) -> None:
@@ -336,19 +315,18 @@ async def test_errors_are_xml_for_who_asks_for_xml(deployment: Deployment) -> No
     ],
 )
 async def test_what_is_not_let_through_never_reaches_the_provider(
-    deployment: Deployment, provider: Provider, method: str, path: str, status: int
+    hospital: Hospital, method: str, path: str, status: int
 ) -> None:
-    tenant = await deployment.tenant(provider.base_url)
     body = {"resourceType": "Patient"} if method in ("POST", "PUT") else b""
-    answer = await deployment.send(method, f"/stu3/{path}", await deployment.token(tenant), body)
+    answer = await hospital.send(method, f"/stu3/{path}", body)
     assert answer.status == status
     outcome(answer.body)
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
-async def test_scopes_narrow_what_the_row_allows(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT)
-    tenant = await deployment.tenant(provider.base_url)
+async def test_scopes_narrow_what_the_row_allows(deployment: Deployment, hospital: Hospital) -> None:
+    hospital.answers(PATIENT)
+    tenant = await deployment.tenant(hospital.base_url)
     token = await deployment.token(tenant, "system/Patient.r system/Practitioner.rs")
     assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
     for path in ("Observation/1", "Patient?name=x", "Practitioner/1"):
@@ -356,61 +334,57 @@ async def test_scopes_narrow_what_the_row_allows(deployment: Deployment, provide
         assert answer.status == 403, path
 
 
-async def test_a_row_may_allow_more(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(
+async def test_a_row_may_allow_more(hospital: Hospital) -> None:
+    hospital.answers(
         {"resourceType": "Procedure", "id": "9"},
         status=201,
-        Location=f"{provider.base_url}/Procedure/9/_history/1",
+        Location=f"{hospital.base_url}/Procedure/9/_history/1",
         ETag='W/"1"',
     )
-    tenant = await deployment.tenant(provider.base_url, Access="write", Types="Patient, Procedure")
-    token = await deployment.token(tenant)
+    await hospital.row(Access="write", Types="Patient, Procedure")
     procedure = '{"resourceType":"Procedure","subject":{"reference":"BASE/Patient/1"},"x":1.10}'
-    answer = await deployment.send(
+    answer = await hospital.send(
         "POST",
         "/stu3/Procedure",
-        token,
         procedure.replace("BASE", f"{GATEWAY}/stu3"),
         content_type="application/fhir+json",
         prefer="return=representation",
     )
     assert answer.status == 201
     assert answer.headers["Location"] == f"{GATEWAY}/stu3/Procedure/9/_history/1"
-    assert provider.bodies == [procedure.replace("BASE", provider.base_url).encode()]
-    assert provider.requests[0].headers["Prefer"] == "return=representation"
-    assert (await deployment.send("GET", "/stu3/Observation/1", token)).status == 403
+    assert hospital.bodies == [procedure.replace("BASE", hospital.base_url).encode()]
+    assert hospital.requests[0].headers["Prefer"] == "return=representation"
+    assert (await hospital.send("GET", "/stu3/Observation/1")).status == 403
 
 
-async def test_an_answer_with_other_types_is_refused(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(
+async def test_an_answer_with_other_types_is_refused(hospital: Hospital) -> None:
+    hospital.answers(
         {
             "resourceType": "Bundle",
             "type": "searchset",
             "entry": [{"resource": PATIENT}, {"resource": {"resourceType": "Practitioner", "id": "2"}}],
         }
     )
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Patient?_include=Patient:general-practitioner", token)
+    answer = await hospital.send("GET", "/stu3/Patient?_include=Patient:general-practitioner")
     assert answer.status == 403
     assert b'"2"' not in answer.body
 
 
-async def test_a_repeated_member_in_a_batch_is_refused(deployment: Deployment, provider: Provider) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_a_repeated_member_in_a_batch_is_refused(hospital: Hospital) -> None:
     body = (
         '{"resourceType":"Bundle","type":"batch","entry":[{"request":'
         '{"method":"GET","url":"Practitioner/1","url":"Patient/1"}}]}'
     )
-    answer = await deployment.send("POST", "/stu3", token, body, content_type="application/fhir+json")
+    answer = await hospital.send("POST", "/stu3", body, content_type="application/fhir+json")
     assert answer.status == 400
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
 async def test_a_body_without_length_is_refused_only_where_it_did_not_arrive(
-    deployment: Deployment, provider: Provider
+    deployment: Deployment, hospital: Hospital
 ) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    token = await deployment.token(await deployment.tenant(hospital.base_url))
     headers = {"content-type": "application/x-www-form-urlencoded", "authorization": f"Bearer {token}"}
     chunked = {**headers, "transfer-encoding": "chunked"}
     for sent, body, status in ((chunked, b"name=x", 200), (headers, b"", 200), (chunked, b"", 411)):
@@ -419,9 +393,8 @@ async def test_a_body_without_length_is_refused_only_where_it_did_not_arrive(
     assert "StringContent" in outcome(answer.body)["diagnostics"]
 
 
-async def test_a_coded_body_is_answered_with_what_is_taken(deployment: Deployment, provider: Provider) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("POST", "/stu3/Patient/_search", token, "name=x", content_encoding="gzip")
+async def test_a_coded_body_is_answered_with_what_is_taken(hospital: Hospital) -> None:
+    answer = await hospital.send("POST", "/stu3/Patient/_search", "name=x", content_encoding="gzip")
     assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "identity")
 
 
@@ -439,13 +412,12 @@ async def test_a_coded_body_is_answered_with_what_is_taken(deployment: Deploymen
     ],
 )
 async def test_a_body_that_is_no_batch_is_refused(
-    deployment: Deployment, provider: Provider, content_type: str, body: str, status: int
+    hospital: Hospital, content_type: str, body: str, status: int
 ) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("POST", "/stu3", token, body, content_type=content_type)
+    answer = await hospital.send("POST", "/stu3", body, content_type=content_type)
     assert answer.status == status
     outcome(answer.body)
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
 # The provider's side.
@@ -463,15 +435,15 @@ async def test_a_stopped_provider_is_a_502_without_its_address(deployment: Deplo
     assert b"secret-path" not in answer.body
 
 
-async def test_a_slow_provider_is_a_504_within_its_timeout(deployment: Deployment, provider: Provider) -> None:
+async def test_a_slow_provider_is_a_504_within_its_timeout(hospital: Hospital) -> None:
     async def hang(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(10)
         raise AssertionError("the gateway waited")
 
-    provider.answer = hang
-    token = await deployment.token(await deployment.tenant(provider.base_url, TimeoutSeconds="0.3"))
+    hospital.answer = hang
+    await hospital.row(TimeoutSeconds="0.3")
     began = asyncio.get_running_loop().time()
-    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    answer = await hospital.send("GET", "/stu3/Patient/1")
     assert asyncio.get_running_loop().time() - began < 5
     assert answer.status == 504
     assert outcome(answer.body)["code"] == "timeout"
@@ -510,80 +482,74 @@ async def test_what_is_not_fhir_becomes_an_outcome(
     assert "Basic" not in response.headers.get("WWW-Authenticate", "")
 
 
-async def test_no_content_and_not_modified_pass(deployment: Deployment, provider: Provider) -> None:
-    tenant = await deployment.tenant(provider.base_url, Access="write")
-    token = await deployment.token(tenant)
-    provider.answers(b"", status=304, ETag='W/"1"')
-    answer = await deployment.send("GET", "/stu3/Patient/1", token, If_None_Match='W/"1"')
+async def test_no_content_and_not_modified_pass(hospital: Hospital) -> None:
+    await hospital.row(Access="write")
+    hospital.answers(b"", status=304, ETag='W/"1"')
+    answer = await hospital.send("GET", "/stu3/Patient/1", If_None_Match='W/"1"')
     assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", 'W/"1"')
-    assert provider.requests[0].headers["If-None-Match"] == 'W/"1"'
-    provider.answers(b"", status=204)
-    answer = await deployment.send("DELETE", "/stu3/Patient/1", token)
+    assert hospital.requests[0].headers["If-None-Match"] == 'W/"1"'
+    hospital.answers(b"", status=204)
+    answer = await hospital.send("DELETE", "/stu3/Patient/1")
     assert (answer.status, answer.body) == (204, b"")
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 404, 409, 412])
-async def test_a_delete_comes_back_with_the_providers_status(
-    deployment: Deployment, provider: Provider, status: int
-) -> None:
+async def test_a_delete_comes_back_with_the_providers_status(hospital: Hospital, status: int) -> None:
     outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "conflict"}]}
-    provider.answers(b"" if status == 204 else outcome, status=status)
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
-    answer = await deployment.send("DELETE", "/stu3/Patient/1", token)
+    hospital.answers(b"" if status == 204 else outcome, status=status)
+    await hospital.row(Access="write")
+    answer = await hospital.send("DELETE", "/stu3/Patient/1")
     assert answer.status == status
     assert answer.body == b"" if status == 204 else json.loads(answer.body) == outcome
 
 
-async def test_a_compressed_answer_is_passed_on_readable(deployment: Deployment, provider: Provider) -> None:
+async def test_a_compressed_answer_is_passed_on_readable(hospital: Hospital) -> None:
     async def answer(request: web.Request) -> web.Response:
         response = web.json_response(PATIENT, content_type="application/fhir+json")
         response.enable_compression(web.ContentCoding.gzip)
         return response
 
-    provider.answer = answer
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    response = await deployment.send("GET", "/stu3/Patient/1", token)
+    hospital.answer = answer
+    response = await hospital.send("GET", "/stu3/Patient/1")
     assert json.loads(response.body) == PATIENT
     assert "Content-Encoding" not in response.headers
-    assert "gzip" in provider.requests[0].headers["Accept-Encoding"]
+    assert "gzip" in hospital.requests[0].headers["Accept-Encoding"]
 
 
-async def test_the_providers_own_errors_pass(deployment: Deployment, provider: Provider) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_the_providers_own_errors_pass(hospital: Hospital) -> None:
     body = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-found"}]}
     for status in (400, 403, 404, 410, 412, 422, 500):
-        provider.answers(body, status=status)
-        answer = await deployment.send("GET", "/stu3/Patient/1", token)
+        hospital.answers(body, status=status)
+        answer = await hospital.send("GET", "/stu3/Patient/1")
         assert answer.status == status
         assert json.loads(answer.body) == body
 
 
-async def test_a_read_is_tried_again_and_a_write_is_not(deployment: Deployment, provider: Provider) -> None:
+async def test_a_read_is_tried_again_and_a_write_is_not(hospital: Hospital) -> None:
     async def fail_once(request: web.Request) -> web.Response:
-        if len(provider.requests) == 1:
+        if len(hospital.requests) == 1:
             return web.Response(status=503, body=b"{}", content_type="application/fhir+json")
         return web.json_response(PATIENT, content_type="application/fhir+json")
 
-    provider.answer = fail_once
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
-    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
-    assert len(provider.requests) == 2
+    hospital.answer = fail_once
+    await hospital.row(Access="write")
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
+    assert len(hospital.requests) == 2
 
-    provider.requests.clear()
-    answer = await deployment.send("PUT", "/stu3/Patient/1", token, PATIENT)
+    hospital.requests.clear()
+    answer = await hospital.send("PUT", "/stu3/Patient/1", PATIENT)
     assert answer.status == 502
-    assert len(provider.requests) == 1
+    assert len(hospital.requests) == 1
 
 
-async def test_an_answer_that_is_too_large_is_refused(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(b'"' + b"x" * (deployment.application.settings.max_response_bytes + 1) + b'"')
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+async def test_an_answer_that_is_too_large_is_refused(deployment: Deployment, hospital: Hospital) -> None:
+    hospital.answers(b'"' + b"x" * (deployment.application.settings.max_response_bytes + 1) + b'"')
+    answer = await hospital.send("GET", "/stu3/Patient/1")
     assert answer.status == 502
     assert outcome(answer.body)["code"] == "too-costly"
 
 
-async def test_a_busy_provider_is_a_503_for_its_tenant_alone(deployment: Deployment, provider: Provider) -> None:
+async def test_a_busy_provider_is_a_503_for_its_tenant_alone(deployment: Deployment, hospital: Hospital) -> None:
     release = asyncio.Event()
 
     async def wait(request: web.Request) -> web.Response:
@@ -591,9 +557,9 @@ async def test_a_busy_provider_is_a_503_for_its_tenant_alone(deployment: Deploym
             await release.wait()
         return web.json_response(PATIENT, content_type="application/fhir+json")
 
-    provider.answer = wait
-    slow = await deployment.token(await deployment.tenant(provider.base_url, MaxConcurrent=1))
-    other = await deployment.token(await deployment.tenant(provider.base_url))
+    hospital.answer = wait
+    slow = await deployment.token(await deployment.tenant(hospital.base_url, MaxConcurrent=1))
+    other = await deployment.token(await deployment.tenant(hospital.base_url))
     first = asyncio.create_task(deployment.send("GET", "/stu3/Patient/slow", slow))
     refused = await asyncio.gather(*(deployment.send("GET", "/stu3/Patient/slow2", slow) for _ in range(3)))
     assert [answer.status for answer in refused].count(503) == 3
@@ -603,10 +569,10 @@ async def test_a_busy_provider_is_a_503_for_its_tenant_alone(deployment: Deploym
     assert (await first).status == 200
 
 
-async def test_a_broken_row_names_row_and_column_and_hurts_no_other(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT)
+async def test_a_broken_row_names_row_and_column_and_hurts_no_other(deployment: Deployment, hospital: Hospital) -> None:
+    hospital.answers(PATIENT)
     broken = await deployment.tenant("ftp://x", TimeoutSeconds="2")
-    fine = await deployment.tenant(provider.base_url)
+    fine = await deployment.tenant(hospital.base_url)
     answer = await deployment.send("GET", "/stu3/Patient/1", await deployment.token(broken))
     assert answer.status == 500
     diagnostics = outcome(answer.body)["diagnostics"]
@@ -616,14 +582,14 @@ async def test_a_broken_row_names_row_and_column_and_hurts_no_other(deployment: 
     assert (await deployment.send("GET", "/stu3/Patient/1", await deployment.token(fine))).status == 200
 
 
-async def test_extra_headers_of_the_row_go_up(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT)
-    tenant = await deployment.tenant(provider.base_url, ExtraHeaders='{"Redox-Source-Id": "abc"}')
-    await deployment.send("GET", "/stu3/Patient/1", await deployment.token(tenant))
-    assert provider.requests[0].headers["Redox-Source-Id"] == "abc"
+async def test_extra_headers_of_the_row_go_up(hospital: Hospital) -> None:
+    hospital.answers(PATIENT)
+    await hospital.row(ExtraHeaders='{"Redox-Source-Id": "abc"}')
+    await hospital.send("GET", "/stu3/Patient/1")
+    assert hospital.requests[0].headers["Redox-Source-Id"] == "abc"
 
 
-async def test_a_rotated_provider_secret_is_picked_up_on_401(deployment: Deployment, provider: Provider) -> None:
+async def test_a_rotated_provider_secret_is_picked_up_on_401(deployment: Deployment, hospital: Hospital) -> None:
     accepted = "Bearer new"
 
     async def demand(request: web.Request) -> web.Response:
@@ -631,15 +597,14 @@ async def test_a_rotated_provider_secret_is_picked_up_on_401(deployment: Deploym
             return web.Response(status=401)
         return web.json_response(PATIENT, content_type="application/fhir+json")
 
-    provider.answer = demand
+    hospital.answer = demand
     secret = await deployment.secret("Bearer old")
-    tenant = await deployment.tenant(provider.base_url, Auth="header", AuthHeader="Authorization", AuthSecret=secret)
-    token = await deployment.token(tenant)
-    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 502
+    await hospital.row(Auth="header", AuthHeader="Authorization", AuthSecret=secret)
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 502
     await deployment.application.vault.set(secret, accepted)
     # The vault is not asked about a secret more often than every five seconds, whatever a provider answers.
     for _ in range(40):
-        answer = await deployment.send("GET", "/stu3/Patient/1", token)
+        answer = await hospital.send("GET", "/stu3/Patient/1")
         if answer.status == 200:
             break
         await asyncio.sleep(0.25)
@@ -647,42 +612,39 @@ async def test_a_rotated_provider_secret_is_picked_up_on_401(deployment: Deploym
 
 
 async def test_a_token_for_the_provider_is_got_over_the_gateways_own_session(
-    deployment: Deployment, provider: Provider
+    deployment: Deployment, hospital: Hospital
 ) -> None:
     async def demand(request: web.Request) -> web.Response:
         if request.path == "/token":
             assert request.headers["Content-Type"].startswith("application/x-www-form-urlencoded")
-            assert provider.bodies[-1] == b"grant_type=client_credentials"
+            assert hospital.bodies[-1] == b"grant_type=client_credentials"
             return web.json_response({"access_token": "t", "token_type": "Bearer", "expires_in": 300})
         assert request.headers["Authorization"] == "Bearer t"
         return web.json_response(PATIENT, content_type="application/fhir+json")
 
-    provider.answer = demand
-    tenant = await deployment.tenant(
-        provider.base_url,
+    hospital.answer = demand
+    await hospital.row(
         Auth="client_secret_basic",
-        AuthTokenUrl=provider.base_url.replace("/fhir", "/token"),
+        AuthTokenUrl=hospital.base_url.replace("/fhir", "/token"),
         AuthClientId="gateway",
         AuthSecret=await deployment.secret("s3cret"),
     )
-    token = await deployment.token(tenant)
     for _ in range(2):
-        assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
-    assert provider.targets == ["/token", "/fhir/Patient/1", "/fhir/Patient/1"]
+        assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
+    assert hospital.targets == ["/token", "/fhir/Patient/1", "/fhir/Patient/1"]
 
 
 @pytest.mark.parametrize("body", ["", "{", "{}", "]}", '[{"op":"test"'])
-async def test_a_json_patch_must_be_one(deployment: Deployment, provider: Provider, body: str) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
-    answer = await deployment.send("PATCH", "/stu3/Patient/1", token, body, content_type="application/json-patch+json")
+async def test_a_json_patch_must_be_one(hospital: Hospital, body: str) -> None:
+    await hospital.row(Access="write")
+    answer = await hospital.send("PATCH", "/stu3/Patient/1", body, content_type="application/json-patch+json")
     assert answer.status == 400
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
-async def test_an_error_of_the_provider_can_not_carry_other_types(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Practitioner", "id": "2"}, status=409)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 403
+async def test_an_error_of_the_provider_can_not_carry_other_types(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Practitioner", "id": "2"}, status=409)
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 403
 
 
 CACHEABLE = ["public, max-age=3600", "private, immutable", "s-maxage=9, stale-while-revalidate=9", ""]
@@ -703,14 +665,13 @@ CACHEABLE = ["public, max-age=3600", "private, immutable", "s-maxage=9, stale-wh
     ],
 )
 async def test_no_cache_may_keep_an_answer(
-    deployment: Deployment, provider: Provider, cache_control: str, method: str, path: str, status: int
+    deployment: Deployment, hospital: Hospital, cache_control: str, method: str, path: str, status: int
 ) -> None:
     record = {**PATIENT, "x": "y" * 3_000}
-    provider.answers(
+    hospital.answers(
         record, status, Cache_Control=cache_control, Expires="Tue, 03 Nov 2099 08:00:00 GMT", Vary="X", ETag='W/"1"'
     )
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send(method, path, token, Accept_Encoding="gzip")
+    answer = await hospital.send(method, path, Accept_Encoding="gzip")
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Vary"].split(", ")[0] == "Authorization"
     assert "Expires" not in answer.headers
@@ -718,63 +679,58 @@ async def test_no_cache_may_keep_an_answer(
     assert (refused.headers["Cache-Control"], refused.headers["Vary"]) == ("no-store", "Authorization")
 
 
-async def test_what_is_dropped_may_be_long(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PATIENT, X_Long="x" * 30_000, Location="//[")
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Long="y" * 30_000)
+async def test_what_is_dropped_may_be_long(hospital: Hospital) -> None:
+    hospital.answers(PATIENT, X_Long="x" * 30_000, Location="//[")
+    answer = await hospital.send("GET", "/stu3/Patient/1", X_Long="y" * 30_000)
     assert answer.status == 200
     assert "Location" not in answer.headers
 
 
-async def test_a_body_less_answer_has_the_providers_content_type(deployment: Deployment, provider: Provider) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
-    provider.answers(PATIENT)
-    head = await deployment.send("HEAD", "/stu3/Patient/1", token)
+async def test_a_body_less_answer_has_the_providers_content_type(hospital: Hospital) -> None:
+    await hospital.row(Access="write")
+    hospital.answers(PATIENT)
+    head = await hospital.send("HEAD", "/stu3/Patient/1")
     assert head.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
 
     async def created(request: web.Request) -> web.StreamResponse:
-        response = web.Response(status=201, headers={"Location": f"{provider.base_url}/Patient/2", "Content-Type": "-"})
+        response = web.Response(status=201, headers={"Location": f"{hospital.base_url}/Patient/2", "Content-Type": "-"})
         response.headers.popall("Content-Type")
         return response
 
-    provider.answer = created
-    answer = await deployment.send("POST", "/stu3/Patient", token, PATIENT)
+    hospital.answer = created
+    answer = await hospital.send("POST", "/stu3/Patient", PATIENT)
     assert answer.status == 201
     assert answer.headers["Location"] == f"{GATEWAY}/stu3/Patient/2"
 
 
 @pytest.mark.parametrize(("content_type", "body"), [("text/html", "<html>"), ("application/fhir+json", "OUTCOME")])
 async def test_what_else_a_url_takes_is_told_as_far_as_it_is_let_through(
-    deployment: Deployment, provider: Provider, content_type: str, body: str
+    hospital: Hospital, content_type: str, body: str
 ) -> None:
     body = body.replace("OUTCOME", json.dumps({"resourceType": "OperationOutcome", "issue": [{}]}))
-    provider.answers(body, 405, Allow="GET, HEAD, PUT, DELETE", Content_Type=content_type)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Patient/1", token)
+    hospital.answers(body, 405, Allow="GET, HEAD, PUT, DELETE", Content_Type=content_type)
+    answer = await hospital.send("GET", "/stu3/Patient/1")
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 412, 413, 414, 415, 422])
-async def test_a_refusal_of_the_request_keeps_its_status(
-    deployment: Deployment, provider: Provider, status: int
-) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_a_refusal_of_the_request_keeps_its_status(hospital: Hospital, status: int) -> None:
     for content_type, body in (
         ("text/html", "<html>secret"),
         ("application/json", "{}"),
         ("application/fhir+xml", "<"),
     ):
-        provider.answers(body, status, Content_Type=content_type)
-        answer = await deployment.send("GET", "/stu3/Patient/1", token)
+        hospital.answers(body, status, Content_Type=content_type)
+        answer = await hospital.send("GET", "/stu3/Patient/1")
         assert answer.status == status
         assert outcome(answer.body)["diagnostics"] == f"The provider answered {status} without saying why."
 
 
-async def test_an_outcome_in_another_format_is_written_anew(deployment: Deployment, provider: Provider) -> None:
-    issue = {"severity": "error", "code": "not-supported", "diagnostics": f"see {provider.base_url}/Patient"}
-    provider.answers({"resourceType": "OperationOutcome", "issue": [issue]}, 406)
-    token = await deployment.token(await deployment.tenant(provider.base_url, "r4"))
-    answer = await deployment.send("GET", "/r4/Patient/1", token, Accept="application/fhir+xml")
+async def test_an_outcome_in_another_format_is_written_anew(hospital: Hospital) -> None:
+    issue = {"severity": "error", "code": "not-supported", "diagnostics": f"see {hospital.base_url}/Patient"}
+    hospital.answers({"resourceType": "OperationOutcome", "issue": [issue]}, 406)
+    await hospital.row("r4")
+    answer = await hospital.send("GET", "/r4/Patient/1", Accept="application/fhir+xml")
     assert (answer.status, answer.headers["Content-Type"]) == (406, "application/fhir+xml; charset=utf-8")
     assert f'<diagnostics value="see {GATEWAY}/r4/Patient"/>'.encode() in answer.body
 
@@ -789,13 +745,11 @@ async def test_an_outcome_in_another_format_is_written_anew(deployment: Deployme
         ("DELETE", "Patient?_format=json", {}),
     ],
 )
-async def test_no_condition_is_dropped(
-    deployment: Deployment, provider: Provider, method: str, path: str, headers: dict[str, str]
-) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
-    answer = await deployment.send(method, f"/stu3/{path}", token, PATIENT if method != "DELETE" else b"", **headers)
+async def test_no_condition_is_dropped(hospital: Hospital, method: str, path: str, headers: dict[str, str]) -> None:
+    await hospital.row(Access="write")
+    answer = await hospital.send(method, f"/stu3/{path}", PATIENT if method != "DELETE" else b"", **headers)
     assert answer.status == 400
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
 PDF = b"%PDF-1.7\0\xff"
@@ -817,44 +771,44 @@ CDA = b'<ClinicalDocument xmlns="urn:hl7-org:v3"><id/></ClinicalDocument>'
     ],
 )
 async def test_the_content_of_a_binary_comes_as_it_is(
-    deployment: Deployment, provider: Provider, accept: str, content_type: str, body: bytes, status: int
+    hospital: Hospital, accept: str, content_type: str, body: bytes, status: int
 ) -> None:
-    provider.answers(body, Content_Type=content_type, ETag='W/"1"')
-    token = await deployment.token(await deployment.tenant(provider.base_url, Types="Binary"))
+    hospital.answers(body, Content_Type=content_type, ETag='W/"1"')
+    await hospital.row(Types="Binary")
     for path in ("Binary/1", "Binary/1/_history/2"):
-        answer = await deployment.send("GET", f"/stu3/{path}", token, Accept=accept)
+        answer = await hospital.send("GET", f"/stu3/{path}", Accept=accept)
         assert answer.status == status
         if status == 200:
             assert (answer.body, answer.headers["Content-Type"]) == (body, content_type)
             assert answer.headers["ETag"] == 'W/"1"'
-            assert provider.requests[-1].headers["Accept"] == (accept or "*/*")
+            assert hospital.requests[-1].headers["Accept"] == (accept or "*/*")
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Content-Disposition"] == "attachment"
             assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
             assert answer.headers["Cache-Control"] == "no-store"
         else:
             outcome(answer.body)
-    head = await deployment.send("HEAD", "/stu3/Binary/1", token, Accept=accept)
+    head = await hospital.send("HEAD", "/stu3/Binary/1", Accept=accept)
     if status == 200:
         assert head.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_the_resource_of_a_binary_is_fhir_as_any(deployment: Deployment, provider: Provider) -> None:
-    base = provider.base_url
-    provider.answers({"resourceType": "Binary", "securityContext": {"reference": f"{base}/Patient/1"}})
+async def test_the_resource_of_a_binary_is_fhir_as_any(deployment: Deployment, hospital: Hospital) -> None:
+    base = hospital.base_url
+    hospital.answers({"resourceType": "Binary", "securityContext": {"reference": f"{base}/Patient/1"}})
     token = await deployment.token(await deployment.tenant(base, Types="Binary"))
     for accept in ("application/fhir+json", "application/pdf", "*/*", ""):
         answer = await deployment.send("GET", "/stu3/Binary/1", token, Accept=accept)
         assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
         assert json.loads(answer.body)["securityContext"]["reference"] == f"{GATEWAY}/stu3/Patient/1"
-    assert provider.requests[0].headers["Accept"] == "application/fhir+json"
-    provider.answers(PATIENT)
+    assert hospital.requests[0].headers["Accept"] == "application/fhir+json"
+    hospital.answers(PATIENT)
     assert (await deployment.send("GET", "/stu3/Binary/1", token, Accept="*/*")).status == 403
 
 
-async def test_only_a_binary_has_content(deployment: Deployment, provider: Provider) -> None:
-    provider.answers(PDF, Content_Type="application/pdf")
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_only_a_binary_has_content(deployment: Deployment, hospital: Hospital) -> None:
+    hospital.answers(PDF, Content_Type="application/pdf")
+    token = await deployment.token(await deployment.tenant(hospital.base_url))
     for path, accept, status in (
         ("Binary/1", "application/pdf", 403),
         ("Binary/1/_history", "application/pdf", 406),
@@ -863,9 +817,9 @@ async def test_only_a_binary_has_content(deployment: Deployment, provider: Provi
         ("Patient/1", "application/pdf", 406),
     ):
         assert (await deployment.send("GET", f"/stu3/{path}", token, Accept=accept)).status == status
-    assert provider.requests == []
+    assert hospital.requests == []
     assert (await deployment.send("GET", "/stu3/Patient/1", token, Accept="*/*")).status == 502
-    provider.answers("<html>", 404, Content_Type="text/html")
-    token = await deployment.token(await deployment.tenant(provider.base_url, Types="Binary"))
+    hospital.answers("<html>", 404, Content_Type="text/html")
+    token = await deployment.token(await deployment.tenant(hospital.base_url, Types="Binary"))
     answer = await deployment.send("GET", "/stu3/Binary/1", token, Accept="text/html")
     assert (answer.status, outcome(answer.body)["code"]) == (404, "not-found")

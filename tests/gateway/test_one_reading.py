@@ -6,8 +6,8 @@ import logging
 import pytest
 from aiohttp import web
 
-from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Provider
+from tests.deployment import GATEWAY
+from tests.gateway.conftest import Hospital
 
 FHIR = 'xmlns="http://hl7.org/fhir"'
 DELETE = '<{0}request><{0}method value="DELETE"/><{0}url value="Patient/1"/></{0}request>'
@@ -30,18 +30,14 @@ def content_type(body: str) -> str:
 
 
 @pytest.mark.parametrize("body", HIDDEN)
-async def test_a_batch_that_could_be_read_in_two_ways_is_refused(
-    deployment: Deployment, provider: Provider, body: str
-) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    response = await deployment.send("POST", "/stu3", token, body, content_type=content_type(body))
+async def test_a_batch_that_could_be_read_in_two_ways_is_refused(hospital: Hospital, body: str) -> None:
+    response = await hospital.send("POST", "/stu3", body, content_type=content_type(body))
     assert response.status == 400
-    assert provider.requests == []
+    assert hospital.requests == []
 
 
-async def test_nothing_but_what_was_judged_goes_up_in_a_batch(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_nothing_but_what_was_judged_goes_up_in_a_batch(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
     sent = {
         "resourceType": "Bundle",
         "id": "x",
@@ -61,43 +57,40 @@ async def test_nothing_but_what_was_judged_goes_up_in_a_batch(deployment: Deploy
             }
         ],
     }
-    assert (await deployment.send("POST", "/stu3", token, sent)).status == 200
-    base = provider.base_url
+    assert (await hospital.send("POST", "/stu3", sent)).status == 200
+    base = hospital.base_url
     request = {"method": "GET", "url": f"Patient?organization={base}/Organization/1"}
-    assert json.loads(provider.bodies[0]) == {
+    assert json.loads(hospital.bodies[0]) == {
         "resourceType": "Bundle",
         "type": "batch",
         "entry": [{"fullUrl": f"{base}/Patient/1", "request": request}],
     }
 
 
-async def test_an_entrys_format_is_asked_for_in_the_versions_spelling(
-    deployment: Deployment, provider: Provider
-) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "batch-response"}, Content_Type="application/json+fhir")
-    token = await deployment.token(await deployment.tenant(provider.base_url, "dstu2"))
+async def test_an_entrys_format_is_asked_for_in_the_versions_spelling(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response"}, Content_Type="application/json+fhir")
+    await hospital.row("dstu2")
     entry = {"request": {"method": "GET", "url": "Patient?_format=application/fhir%2Bjson&name=x"}}
     sent = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
-    assert (await deployment.send("POST", "/dstu2", token, sent)).status == 200
-    (entry,) = json.loads(provider.bodies[0])["entry"]
+    assert (await hospital.send("POST", "/dstu2", sent)).status == 200
+    (entry,) = json.loads(hospital.bodies[0])["entry"]
     assert entry["request"]["url"] == "Patient?_format=application/json%2Bfhir&name=x"
 
 
-async def test_an_entry_that_can_not_be_read_is_refused_by_itself(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Patient", "id": "1"})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_an_entry_that_can_not_be_read_is_refused_by_itself(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Patient", "id": "1"})
     urls = ["Patient/1", "Location/a b", "Patient/" + "x" * 300, "Patient/Müller", "no/such/path", "metadata?x=#"]
     sent = {
         "resourceType": "Bundle",
         "type": "batch",
         "entry": [{"request": {"method": "GET", "url": url}} for url in urls] + [{}],
     }
-    response = await deployment.send("POST", "/stu3", token, sent)
+    response = await hospital.send("POST", "/stu3", sent)
     assert response.status == 200
     statuses = [entry["response"]["status"][:3] for entry in json.loads(response.body)["entry"]]
     assert statuses[0] == "200"
     assert set(statuses[1:]) <= {"400", "404"}
-    assert provider.targets == ["/fhir/Patient/1"]
+    assert hospital.targets == ["/fhir/Patient/1"]
 
 
 SEARCHSET = '"resourceType":"Bundle","type":"searchset"'
@@ -114,19 +107,16 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("body", ANSWERS)
-async def test_an_answer_that_could_be_read_in_two_ways_is_refused(
-    deployment: Deployment, provider: Provider, body: str
-) -> None:
-    provider.answers(body, Content_Type=content_type(body))
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    response = await deployment.send("GET", "/stu3/Patient?name=x", token)
+async def test_an_answer_that_could_be_read_in_two_ways_is_refused(hospital: Hospital, body: str) -> None:
+    hospital.answers(body, Content_Type=content_type(body))
+    response = await hospital.send("GET", "/stu3/Patient?name=x")
     assert response.status == 502
     assert b"elsewhere" not in response.body
 
 
 @pytest.mark.parametrize("batch", ["native", "split"])
 async def test_each_entry_of_a_batch_is_in_the_audit_log(
-    deployment: Deployment, provider: Provider, caplog: pytest.LogCaptureFixture, batch: str
+    hospital: Hospital, caplog: pytest.LogCaptureFixture, batch: str
 ) -> None:
     responses = [{"response": {"status": "200 OK"}}, {"response": {"status": "404"}}, {"response": {"status": "404"}}]
 
@@ -138,15 +128,15 @@ async def test_each_entry_of_a_batch_is_in_the_audit_log(
             {"resourceType": "Patient" if found else "OperationOutcome"}, status=200 if found else 404
         )
 
-    provider.answer = answer
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch=batch))
+    hospital.answer = answer
+    await hospital.row(Batch=batch)
     sent = {
         "resourceType": "Bundle",
         "type": "batch",
         "entry": [{"request": {"method": "GET", "url": f"Patient/{id}"}} for id in (1, 2, 3)],
     }
     with caplog.at_level(logging.INFO, logger="gateway.audit"):
-        await deployment.send("POST", "/stu3", token, sent)
+        await hospital.send("POST", "/stu3", sent)
     line = json.loads(caplog.records[-1].message)
     assert line["entries"] == {"read Patient 200": 1, "read Patient 404": 2}
 
@@ -162,18 +152,18 @@ async def test_each_entry_of_a_batch_is_in_the_audit_log(
     ],
 )
 async def test_a_reference_with_criteria_is_judged_as_the_search_it_is(
-    deployment: Deployment, provider: Provider, body: str, status: int
+    hospital: Hospital, body: str, status: int
 ) -> None:
-    provider.answers({"resourceType": "Patient"}, status=201)
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    hospital.answers({"resourceType": "Patient"}, status=201)
+    await hospital.row(Access="write")
     body = body.replace("%s", GATEWAY)
-    response = await deployment.send("POST", "/stu3/Patient", token, body, content_type=content_type(body))
+    response = await hospital.send("POST", "/stu3/Patient", body, content_type=content_type(body))
     assert response.status == status
     if content_type(body) == "application/fhir+json":
         entry = '{"resourceType":"Bundle","type":"%s","entry":[{"resource":' + body + "}]}"
         entry = entry[:-3] + ',"request":{"method":"POST","url":"Patient"}}]}'
         sent = entry.replace("%s", "transaction", 1)
-        response = await deployment.send("POST", "/stu3", token, sent, content_type="application/fhir+json")
+        response = await hospital.send("POST", "/stu3", sent, content_type="application/fhir+json")
         assert (response.status == 403) == (status == 403)
 
 
@@ -191,23 +181,19 @@ async def test_a_reference_with_criteria_is_judged_as_the_search_it_is(
         ),
     ],
 )
-async def test_a_patch_is_judged_by_the_references_it_writes(
-    deployment: Deployment, provider: Provider, kind: str, patch: str
-) -> None:
-    provider.answers({"resourceType": "Patient"})
-    token = await deployment.token(await deployment.tenant(provider.base_url, "r4", Access="write"))
+async def test_a_patch_is_judged_by_the_references_it_writes(hospital: Hospital, kind: str, patch: str) -> None:
+    hospital.answers({"resourceType": "Patient"})
+    await hospital.row("r4", Access="write")
     for text, status in ((patch, 403), (patch.replace("Organization?name", "Patient?name"), 200)):
-        response = await deployment.send("PATCH", "/r4/Patient/1", token, text, content_type=kind)
+        response = await hospital.send("PATCH", "/r4/Patient/1", text, content_type=kind)
         assert response.status == status
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, 200), (201, 201), (412, 412), (500, 502)])
-async def test_no_bundle_answers_a_write(
-    deployment: Deployment, provider: Provider, status: int, expected: int
-) -> None:
+async def test_no_bundle_answers_a_write(hospital: Hospital, status: int, expected: int) -> None:
     link = {"relation": "next", "url": "https://elsewhere.example/"}
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]}, status, ETag='W/"2"')
-    token = await deployment.token(await deployment.tenant(provider.base_url, Access="write"))
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]}, status, ETag='W/"2"')
+    await hospital.row(Access="write")
     patch = {"resourceType": "Parameters"}
     for method, target, body in (
         ("POST", "/stu3/Patient", {"resourceType": "Patient"}),
@@ -215,7 +201,7 @@ async def test_no_bundle_answers_a_write(
         ("PATCH", "/stu3/Patient/1", patch),
         ("DELETE", "/stu3/Patient/1", b""),
     ):
-        response = await deployment.send(method, target, token, body)
+        response = await hospital.send(method, target, body)
         assert response.status == expected
         assert b"elsewhere" not in response.body
         assert status >= 400 or response.headers["ETag"] == 'W/"2"'

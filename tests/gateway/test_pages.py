@@ -10,7 +10,7 @@ from aiohttp import web
 
 from shared.stores.tables import PAGES, TENANTS
 from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Provider, served
+from tests.gateway.conftest import Hospital, served
 
 
 def next_link(body: bytes) -> str:
@@ -18,19 +18,19 @@ def next_link(body: bytes) -> str:
     return str(links["next"])
 
 
-async def pages(provider: Provider, url: str) -> None:
+async def pages(hospital: Hospital, url: str) -> None:
     """Makes the provider offer `url` (with its host and base filled in) as its second page."""
 
     async def answer(request: web.Request) -> web.Response:
         host = f"http://{request.host}"
         link = url.replace("HOST", host).replace("BASE", f"{host}/fhir")
         bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset", "total": 2}
-        bundle["entry"] = [{"resource": {"resourceType": "Observation", "id": str(len(provider.requests))}}]
-        if len(provider.requests) == 1:
+        bundle["entry"] = [{"resource": {"resourceType": "Observation", "id": str(len(hospital.requests))}}]
+        if len(hospital.requests) == 1:
             bundle["link"] = [{"relation": "next", "url": link}]
         return web.json_response(bundle, content_type="application/fhir+json")
 
-    provider.answer = answer
+    hospital.answer = answer
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,14 @@ async def pages(provider: Provider, url: str) -> None:
         "BASE/Observation/_search?ct=abc%2B%2F%3D",
     ],
 )
-async def test_a_link_below_the_base_becomes_a_plain_gateway_link(
-    deployment: Deployment, provider: Provider, url: str
-) -> None:
-    await pages(provider, url)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+async def test_a_link_below_the_base_becomes_a_plain_gateway_link(hospital: Hospital, url: str) -> None:
+    await pages(hospital, url)
+    first = await hospital.send("GET", "/stu3/Observation?patient=1")
     link = next_link(first.body)
     assert link.startswith(f"{GATEWAY}/stu3/Observation")
-    second = await deployment.send("GET", link.removeprefix(GATEWAY), token)
+    second = await hospital.send("GET", link.removeprefix(GATEWAY))
     assert json.loads(second.body)["entry"][0]["resource"]["id"] == "2"
-    assert provider.targets[1].removeprefix("/fhir/Observation").lstrip("/_search") == url.partition("Observation")[
+    assert hospital.targets[1].removeprefix("/fhir/Observation").lstrip("/_search") == url.partition("Observation")[
         2
     ].lstrip("/_search")
 
@@ -67,33 +64,30 @@ async def test_a_link_below_the_base_becomes_a_plain_gateway_link(
         "BASE/Observation/_search/deeper?x=1",
     ],
 )
-async def test_any_other_link_of_the_provider_becomes_a_short_handle(
-    deployment: Deployment, provider: Provider, url: str
-) -> None:
-    await pages(provider, url)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+async def test_any_other_link_of_the_provider_becomes_a_short_handle(hospital: Hospital, url: str) -> None:
+    await pages(hospital, url)
+    first = await hospital.send("GET", "/stu3/Observation?patient=1")
     link = next_link(first.body)
     assert link.startswith(f"{GATEWAY}/stu3/Observation?_page=")
     assert len(link) < 200
-    second = await deployment.send("GET", link.removeprefix(GATEWAY), token)
+    second = await hospital.send("GET", link.removeprefix(GATEWAY))
     assert json.loads(second.body)["entry"][0]["resource"]["id"] == "2"
-    host = provider.base_url.removesuffix("/fhir")
-    assert host + provider.targets[1] == url.replace("BASE", provider.base_url).replace("HOST", host) or (
-        provider.targets[1] == url
+    host = hospital.base_url.removesuffix("/fhir")
+    assert host + hospital.targets[1] == url.replace("BASE", hospital.base_url).replace("HOST", host) or (
+        hospital.targets[1] == url
     )
 
 
-async def test_a_handle_is_of_no_use_to_anyone_else(deployment: Deployment, provider: Provider) -> None:
-    await pages(provider, "BASE?_getpages=1")
+async def test_a_handle_is_of_no_use_to_anyone_else(deployment: Deployment, hospital: Hospital) -> None:
+    await pages(hospital, "BASE?_getpages=1")
     client = await deployment.client()
-    tenant = await deployment.tenant(provider.base_url)
-    await deployment.tenant(provider.base_url, "dstu2", tenant)
+    tenant = await deployment.tenant(hospital.base_url)
+    await deployment.tenant(hospital.base_url, "dstu2", tenant)
     token = await deployment.token(tenant, client=client)
     first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
     path = next_link(first.body).removeprefix(GATEWAY)
 
-    other_tenant = await deployment.token(await deployment.tenant(provider.base_url), client=client)
+    other_tenant = await deployment.token(await deployment.tenant(hospital.base_url), client=client)
     other_client = await deployment.token(tenant)
     assert (await deployment.send("GET", path, other_tenant)).status == 404
     assert (await deployment.send("GET", path, other_client)).status == 404
@@ -103,23 +97,23 @@ async def test_a_handle_is_of_no_use_to_anyone_else(deployment: Deployment, prov
     assert (await deployment.send("GET", path.replace("Observation", "Patient"), token)).status == 404
     for forged in ("A" * 32, "a/b", "../x", "%2e%2e", path.rpartition("=")[2][:-1], "'" * 32):
         assert (await deployment.send("GET", f"/stu3/Observation?_page={forged}", token)).status == 404
-    assert len(provider.requests) == 1
+    assert len(hospital.requests) == 1
     assert (await deployment.send("GET", path, token)).status == 200
 
 
-async def test_a_handle_is_narrowed_by_the_scopes_of_who_follows_it(deployment: Deployment, provider: Provider) -> None:
-    await pages(provider, "BASE?_getpages=1")
+async def test_a_handle_is_narrowed_by_the_scopes_of_who_follows_it(deployment: Deployment, hospital: Hospital) -> None:
+    await pages(hospital, "BASE?_getpages=1")
     client = await deployment.client()
-    tenant = await deployment.tenant(provider.base_url)
+    tenant = await deployment.tenant(hospital.base_url)
     token = await deployment.token(tenant, client=client)
     path = next_link((await deployment.send("GET", "/stu3/Observation", token)).body).removeprefix(GATEWAY)
     narrow = await deployment.token(tenant, "system/Patient.rs", client=client)
     assert (await deployment.send("GET", path, narrow)).status == 403
 
 
-async def test_an_expired_handle_says_so(deployment: Deployment, provider: Provider) -> None:
-    await pages(provider, "BASE?_getpages=1")
-    tenant = await deployment.tenant(provider.base_url)
+async def test_an_expired_handle_says_so(deployment: Deployment, hospital: Hospital) -> None:
+    await pages(hospital, "BASE?_getpages=1")
+    tenant = await deployment.tenant(hospital.base_url)
     token = await deployment.token(tenant)
     first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
     path = next_link(first.body).removeprefix(GATEWAY)
@@ -133,114 +127,104 @@ async def test_an_expired_handle_says_so(deployment: Deployment, provider: Provi
 @pytest.mark.parametrize(
     "url", ["https://evil.example/page/2", "http://169.254.169.254/latest", "http://[::1/x", "//evil.example/x"]
 )
-async def test_a_next_link_to_another_server_is_refused(deployment: Deployment, provider: Provider, url: str) -> None:
-    await pages(provider, url)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+async def test_a_next_link_to_another_server_is_refused(hospital: Hospital, url: str) -> None:
+    await pages(hospital, url)
+    answer = await hospital.send("GET", "/stu3/Observation?patient=1")
     assert answer.status == 502
     assert b"evil" not in answer.body
 
 
-async def test_the_searches_of_a_batch_page_too(deployment: Deployment, provider: Provider) -> None:
+async def test_the_searches_of_a_batch_page_too(hospital: Hospital) -> None:
     search = {"resourceType": "Bundle", "type": "searchset", "link": [{"relation": "next", "url": "BASE?_getpages=1"}]}
     answered = {"resourceType": "Bundle", "type": "batch-response", "entry": [{"resource": search}]}
-    provider.answers(json.dumps(answered).replace("BASE", provider.base_url))
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+    hospital.answers(json.dumps(answered).replace("BASE", hospital.base_url))
     batch = {
         "resourceType": "Bundle",
         "type": "batch",
         "entry": [{"request": {"method": "GET", "url": "Observation?patient=1"}}],
     }
-    answer = await deployment.send("POST", "/stu3", token, batch)
+    answer = await hospital.send("POST", "/stu3", batch)
     link = next_link(json.dumps(json.loads(answer.body)["entry"][0]["resource"]).encode())
     assert link.startswith(f"{GATEWAY}/stu3/Observation?_page=")
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
-    assert (await deployment.send("GET", link.removeprefix(GATEWAY), token)).status == 200
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    assert (await hospital.send("GET", link.removeprefix(GATEWAY))).status == 200
 
 
-async def test_a_plain_link_tells_nothing_of_the_provider_in_its_parameters(
-    deployment: Deployment, provider: Provider
-) -> None:
-    await pages(provider, "BASE/Observation?patient=" + quote(f"{provider.base_url}/Patient/1", safe="") + "&page=2")
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+async def test_a_plain_link_tells_nothing_of_the_provider_in_its_parameters(hospital: Hospital) -> None:
+    await pages(hospital, "BASE/Observation?patient=" + quote(f"{hospital.base_url}/Patient/1", safe="") + "&page=2")
+    first = await hospital.send("GET", "/stu3/Observation?patient=1")
     link = next_link(first.body)
     assert link == f"{GATEWAY}/stu3/Observation?patient={quote(f'{GATEWAY}/stu3/Patient/1', safe='')}&page=2"
-    await deployment.send("GET", link.removeprefix(GATEWAY), token)
-    assert provider.targets[1].endswith(f"?patient={quote(f'{provider.base_url}/Patient/1', safe='')}&page=2")
+    await hospital.send("GET", link.removeprefix(GATEWAY))
+    assert hospital.targets[1].endswith(f"?patient={quote(f'{hospital.base_url}/Patient/1', safe='')}&page=2")
 
 
-async def test_a_page_with_a_handle_names_that_handle_as_itself(deployment: Deployment, provider: Provider) -> None:
-    pages = [f"{provider.base_url}?_getpages=0c8a&_getpagesoffset={offset}" for offset in (10, 20)]
+async def test_a_page_with_a_handle_names_that_handle_as_itself(hospital: Hospital) -> None:
+    pages = [f"{hospital.base_url}?_getpages=0c8a&_getpagesoffset={offset}" for offset in (10, 20)]
     links = [{"relation": "self", "url": pages[0]}, {"relation": "next", "url": pages[1]}]
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    first = await deployment.send("GET", "/stu3/Observation?patient=1", token)
-    second = await deployment.send("GET", next_link(first.body).removeprefix(GATEWAY), token)
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+    first = await hospital.send("GET", "/stu3/Observation?patient=1")
+    second = await hospital.send("GET", next_link(first.body).removeprefix(GATEWAY))
     assert json.loads(second.body)["link"][0]["url"] == next_link(first.body)
 
 
-async def test_a_first_page_with_an_address_of_its_own_stays_reachable(
-    deployment: Deployment, provider: Provider
-) -> None:
-    page = f"{provider.base_url}?_getpages=0c8a"
+async def test_a_first_page_with_an_address_of_its_own_stays_reachable(hospital: Hospital) -> None:
+    page = f"{hospital.base_url}?_getpages=0c8a"
     links = [{"relation": "self", "url": page}, {"relation": "first", "url": page}]
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", "/stu3/Observation?patient=1", token)
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+    answer = await hospital.send("GET", "/stu3/Observation?patient=1")
     first = json.loads(answer.body)["link"][1]["url"]
-    await deployment.send("GET", first.removeprefix(GATEWAY), token)
-    assert provider.targets[1] == "/fhir?_getpages=0c8a"
+    await hospital.send("GET", first.removeprefix(GATEWAY))
+    assert hospital.targets[1] == "/fhir?_getpages=0c8a"
 
 
-async def test_a_bundle_that_is_content_has_no_pages(deployment: Deployment, provider: Provider) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url, Types="Patient,Bundle"))
+async def test_a_bundle_that_is_content_has_no_pages(hospital: Hospital) -> None:
+    await hospital.row(Types="Patient,Bundle")
     stored = {
         "resourceType": "Bundle",
         "type": "collection",
         "link": [
-            {"relation": "next", "url": f"{provider.base_url}/Patient/1/$everything"},
+            {"relation": "next", "url": f"{hospital.base_url}/Patient/1/$everything"},
             {"relation": "last", "url": "https://elsewhere.example/x"},
         ],
     }
-    mapped = json.loads(json.dumps(stored).replace(provider.base_url, f"{GATEWAY}/stu3"))
-    provider.answers(stored)
-    assert json.loads((await deployment.send("GET", "/stu3/Bundle/1", token)).body) == mapped
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": stored}]})
-    listed = await deployment.send("GET", "/stu3/Bundle?x=1", token)
+    mapped = json.loads(json.dumps(stored).replace(hospital.base_url, f"{GATEWAY}/stu3"))
+    hospital.answers(stored)
+    assert json.loads((await hospital.send("GET", "/stu3/Bundle/1")).body) == mapped
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": stored}]})
+    listed = await hospital.send("GET", "/stu3/Bundle?x=1")
     assert json.loads(listed.body)["entry"][0]["resource"] == mapped
 
 
 @pytest.mark.parametrize("url", ["BASE/Patient/1/$everything", "BASE/Patient/1", "BASE/Practitioner?page=2"])
-async def test_a_next_link_to_what_is_no_page_is_refused(deployment: Deployment, provider: Provider, url: str) -> None:
-    await pages(provider, url)
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    assert (await deployment.send("GET", "/stu3/Observation?patient=1", token)).status == 502
+async def test_a_next_link_to_what_is_no_page_is_refused(hospital: Hospital, url: str) -> None:
+    await pages(hospital, url)
+    assert (await hospital.send("GET", "/stu3/Observation?patient=1")).status == 502
 
 
-async def test_at_most_twenty_links_of_a_bundle_become_handles(deployment: Deployment, provider: Provider) -> None:
-    tenant = await deployment.tenant(provider.base_url)
+async def test_at_most_twenty_links_of_a_bundle_become_handles(deployment: Deployment, hospital: Hospital) -> None:
+    tenant = await deployment.tenant(hospital.base_url)
     token = await deployment.token(tenant)
-    links = [{"relation": "next", "url": f"{provider.base_url}?_getpages={page}"} for page in range(50)]
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+    links = [{"relation": "next", "url": f"{hospital.base_url}?_getpages={page}"} for page in range(50)]
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
     for _ in range(2):
         answer = await deployment.send("GET", "/stu3/Observation?patient=1", token)
         assert answer.status == 200
-        assert provider.base_url.encode() not in answer.body
+        assert hospital.base_url.encode() not in answer.body
     assert len(await deployment.table(PAGES).partition(tenant)) == 20
 
 
-async def test_each_search_of_a_batch_pages_as_what_it_asked_for(deployment: Deployment, provider: Provider) -> None:
+async def test_each_search_of_a_batch_pages_as_what_it_asked_for(deployment: Deployment, hospital: Hospital) -> None:
     def found(type: str) -> dict[str, object]:
         links = [
             {"relation": "self", "url": "https://elsewhere.example/x"},
-            {"relation": "next", "url": f"{provider.base_url}?_getpages={type}"},
+            {"relation": "next", "url": f"{hospital.base_url}?_getpages={type}"},
         ]
         return {"resource": {"resourceType": "Bundle", "type": "searchset", "link": links}}
 
     entries = [found("Observation"), {"resource": {"resourceType": "Patient", "id": "1"}}, found("Patient")]
-    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": entries})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": entries})
+    token = await deployment.token(await deployment.tenant(hospital.base_url))
     asked = ("Observation?patient=1", "Patient/1", "Patient?name=x")
     batch = {
         "resourceType": "Bundle",
@@ -252,9 +236,9 @@ async def test_each_search_of_a_batch_pages_as_what_it_asked_for(deployment: Dep
         links = {link["relation"]: link["url"] for link in answered[place]["resource"]["link"]}
         assert links["self"] == f"{GATEWAY}/stu3/{asked[place]}"
         assert links["next"].startswith(f"{GATEWAY}/stu3/{type}?_page=")
-        provider.answers({"resourceType": "Bundle", "type": "searchset"})
+        hospital.answers({"resourceType": "Bundle", "type": "searchset"})
         assert (await deployment.send("GET", links["next"].removeprefix(GATEWAY), token)).status == 200
-        assert provider.targets[-1] == f"/fhir?_getpages={type}"
+        assert hospital.targets[-1] == f"/fhir?_getpages={type}"
 
 
 @pytest.mark.parametrize(
@@ -267,47 +251,47 @@ async def test_each_search_of_a_batch_pages_as_what_it_asked_for(deployment: Dep
     ],
 )
 async def test_a_handle_is_good_for_the_address_and_credential_it_was_made_with(
-    deployment: Deployment, provider: Provider, change: dict[str, str]
+    deployment: Deployment, hospital: Hospital, change: dict[str, str]
 ) -> None:
-    await pages(provider, "BASE?_getpages=1")
-    tenant = await deployment.tenant(provider.base_url)
+    await pages(hospital, "BASE?_getpages=1")
+    tenant = await deployment.tenant(hospital.base_url)
     token = await deployment.token(tenant)
     link = next_link((await deployment.send("GET", "/stu3/Observation", token)).body).removeprefix(GATEWAY)
-    columns = {"BaseUrl": provider.base_url, **change}
+    columns = {"BaseUrl": hospital.base_url, **change}
     await deployment.table(TENANTS).put({"PartitionKey": tenant, "RowKey": "stu3", **columns})
     another = deployment.instance()  # it remembers nothing
     answer = await another.send("GET", link, token)
     assert answer.status == (403 if "Types" in change else 410)
-    assert len(provider.requests) == 1
+    assert len(hospital.requests) == 1
 
 
 async def test_the_credential_goes_to_no_origin_but_those_of_the_row(
-    deployment: Deployment, provider: Provider
+    deployment: Deployment, hospital: Hospital
 ) -> None:
-    other = Provider()
-    host, port = provider.base_url.removesuffix("/fhir"), 0
-    async with served(other) as base:
-        port = int(base.rpartition(":")[2].partition("/")[0])
+    other = Hospital(deployment)
+    host, port = hospital.base_url.removesuffix("/fhir"), 0
+    async with served(other):
+        port = int(other.base_url.rpartition(":")[2].partition("/")[0])
         for url in (f"http://127.0.0.1:{port}/fhir/Observation?page=2", f"http://127.0.0.1:{port}/pages/2"):
-            provider.requests.clear()
-            await pages(provider, url)
+            hospital.requests.clear()
+            await pages(hospital, url)
             secret = await deployment.secret("gateway:correct horse battery")
             columns = {"Auth": "basic", "AuthSecret": secret}
-            token = await deployment.token(await deployment.tenant(provider.base_url, **columns))
+            token = await deployment.token(await deployment.tenant(hospital.base_url, **columns))
             first = await deployment.send("GET", "/stu3/Observation", token)
             if "/fhir/" in url:
                 await deployment.send("GET", next_link(first.body).removeprefix(GATEWAY), token)
-                assert provider.targets[1] == "/fhir/Observation?page=2"
+                assert hospital.targets[1] == "/fhir/Observation?page=2"
             else:
                 assert first.status == 502
             assert not other.requests
-        provider.requests.clear()
+        hospital.requests.clear()
         other.answers({"resourceType": "Bundle", "type": "searchset"})
-        named = await deployment.tenant(provider.base_url, PageOrigins=f"http://127.0.0.1:{port}", **columns)
+        named = await deployment.tenant(hospital.base_url, PageOrigins=f"http://127.0.0.1:{port}", **columns)
         token = await deployment.token(named)
         first = await deployment.send("GET", "/stu3/Observation", token)
         assert (await deployment.send("GET", next_link(first.body).removeprefix(GATEWAY), token)).status == 200
-        assert other.requests[0].headers["Authorization"] == provider.requests[0].headers["Authorization"]
+        assert other.requests[0].headers["Authorization"] == hospital.requests[0].headers["Authorization"]
         assert host not in next_link(first.body)
 
 
@@ -323,79 +307,70 @@ async def test_the_credential_goes_to_no_origin_but_those_of_the_row(
         ("Observation?patient=1|2", "http://[", "Observation?patient=1%7C2"),
     ],
 )
-async def test_what_is_said_of_the_page_itself_is_true(
-    deployment: Deployment, provider: Provider, asked: str, url: str, shown: str
-) -> None:
-    link = {"relation": "self", "url": url.replace("BASE", provider.base_url)}
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("GET", f"/stu3/{asked}", token)
+async def test_what_is_said_of_the_page_itself_is_true(hospital: Hospital, asked: str, url: str, shown: str) -> None:
+    link = {"relation": "self", "url": url.replace("BASE", hospital.base_url)}
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]})
+    answer = await hospital.send("GET", f"/stu3/{asked}")
     assert json.loads(answer.body)["link"][0]["url"] == f"{GATEWAY}/stu3/{shown}"
 
 
-async def test_a_search_by_post_says_what_it_asked_for(deployment: Deployment, provider: Provider) -> None:
-    link = {"relation": "self", "url": f"{provider.base_url}?_getpages=1"}
-    provider.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_a_search_by_post_says_what_it_asked_for(hospital: Hospital) -> None:
+    link = {"relation": "self", "url": f"{hospital.base_url}?_getpages=1"}
+    hospital.answers({"resourceType": "Bundle", "type": "searchset", "link": [link]})
     form = {"content_type": "application/x-www-form-urlencoded"}
-    answer = await deployment.send("POST", "/stu3/Observation/_search?_count=5", token, "patient=1&code=a%7Cb", **form)
+    answer = await hospital.send("POST", "/stu3/Observation/_search?_count=5", "patient=1&code=a%7Cb", **form)
     shown = json.loads(answer.body)["link"][0]["url"]
     assert shown == f"{GATEWAY}/stu3/Observation?_count=5&patient=1&code=a%7Cb"
 
 
-async def test_a_handle_may_come_by_post_and_beside_other_parameters(
-    deployment: Deployment, provider: Provider
-) -> None:
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_a_handle_may_come_by_post_and_beside_other_parameters(hospital: Hospital) -> None:
     form = {"content_type": "application/x-www-form-urlencoded"}
-    await pages(provider, "BASE?_getpages=1")
-    query = next_link((await deployment.send("GET", "/stu3/Observation", token)).body).partition("?")[2]
+    await pages(hospital, "BASE?_getpages=1")
+    query = next_link((await hospital.send("GET", "/stu3/Observation")).body).partition("?")[2]
     for method, target, body in (
         ("GET", f"Observation?_format=json&{query}", ""),
         ("HEAD", f"Observation?{query}", ""),
         ("POST", "Observation/_search", query),
     ):
-        assert (await deployment.send(method, f"/stu3/{target}", token, body, **form)).status == 200
-        assert (provider.requests[-1].method, provider.targets[-1]) == (
+        assert (await hospital.send(method, f"/stu3/{target}", body, **form)).status == 200
+        assert (hospital.requests[-1].method, hospital.targets[-1]) == (
             "HEAD" if method == "HEAD" else "GET",
             "/fhir?_getpages=1",
         )
 
 
 async def test_handles_that_expired_days_ago_are_deleted_while_others_are_made(
-    deployment: Deployment, provider: Provider
+    deployment: Deployment, hospital: Hospital
 ) -> None:
-    tenant = await deployment.tenant(provider.base_url)
-    token = await deployment.token(tenant)
     table = deployment.table(PAGES)
     gone, now = str(uuid.uuid4()), datetime.now(UTC)
     for days in (-2, -1.5, -0.5, 0.5):
         row = {"PartitionKey": gone, "RowKey": f"handle{days}", "Expires": now + timedelta(days=days)}
         await table.insert(row)
     for page in range(3000):
-        links = [{"relation": "next", "url": f"{provider.base_url}?_getpages={page}-{each}"} for each in range(20)]
-        provider.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
-        await deployment.send("GET", "/stu3/Observation", token)
+        links = [{"relation": "next", "url": f"{hospital.base_url}?_getpages={page}-{each}"} for each in range(20)]
+        hospital.answers({"resourceType": "Bundle", "type": "searchset", "link": links})
+        await hospital.send("GET", "/stu3/Observation")
         left = [row["RowKey"] for row in await table.partition(gone)]
         if len(left) == 2:
             break
     assert sorted(left) == ["handle-0.5", "handle0.5"]
 
 
-async def test_a_batch_of_many_searches_has_all_their_pages(deployment: Deployment, provider: Provider) -> None:
+async def test_a_batch_of_many_searches_has_all_their_pages(deployment: Deployment, hospital: Hospital) -> None:
     count = 200
     found = [
         {
             "resource": {
                 "resourceType": "Bundle",
                 "type": "searchset",
-                "link": [{"relation": "next", "url": f"{provider.base_url}?_getpages={number}&x={'y' * 4000}"}],
+                "link": [{"relation": "next", "url": f"{hospital.base_url}?_getpages={number}&x={'y' * 4000}"}],
             }
         }
         for number in range(count)
     ]
-    provider.answers({"resourceType": "Bundle", "type": "batch-response", "entry": found})
-    tenant = await deployment.tenant(provider.base_url)
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": found})
+    tenant = await deployment.tenant(hospital.base_url)
     entries = [{"request": {"method": "GET", "url": "Observation?patient=1"}}] * count
     batch = {"resourceType": "Bundle", "type": "batch", "entry": entries}
     answered = json.loads((await deployment.send("POST", "/stu3", await deployment.token(tenant), batch)).body)
@@ -404,15 +379,12 @@ async def test_a_batch_of_many_searches_has_all_their_pages(deployment: Deployme
     assert len(handles) == count
 
 
-async def test_a_page_is_not_asked_for_in_a_batch(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "batch-response"})
-    token = await deployment.token(await deployment.tenant(provider.base_url))
+async def test_a_page_is_not_asked_for_in_a_batch(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response"})
     entries = [{"request": {"method": "GET", "url": f"Observation?_page={page}"}} for page in ("A" * 32, "2")]
-    answer = await deployment.send(
-        "POST", "/stu3", token, {"resourceType": "Bundle", "type": "batch", "entry": entries}
-    )
+    answer = await hospital.send("POST", "/stu3", {"resourceType": "Bundle", "type": "batch", "entry": entries})
     assert json.loads(answer.body)["entry"][0]["response"]["status"].startswith("400")
-    assert provider.targets == ["/fhir/Observation?_page=2"]
+    assert hospital.targets == ["/fhir/Observation?_page=2"]
 
 
 @pytest.mark.parametrize(
@@ -426,15 +398,14 @@ async def test_a_page_is_not_asked_for_in_a_batch(deployment: Deployment, provid
     ],
 )
 async def test_a_link_that_leads_nowhere_is_left_out(
-    deployment: Deployment, provider: Provider, links: list[tuple[str, str]], left: list[str] | None
+    hospital: Hospital, links: list[tuple[str, str]], left: list[str] | None
 ) -> None:
     bundle = {
         "resourceType": "Bundle",
         "link": [{"relation": relation, "url": url} for relation, url in links],
         "type": "searchset",
     }
-    host = provider.base_url.removesuffix("/fhir")
-    provider.answers(json.dumps(bundle).replace("BASE", provider.base_url).replace("HOST", host))
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = json.loads((await deployment.send("GET", "/stu3/Observation?x=1", token)).body)
+    host = hospital.base_url.removesuffix("/fhir")
+    hospital.answers(json.dumps(bundle).replace("BASE", hospital.base_url).replace("HOST", host))
+    answer = json.loads((await hospital.send("GET", "/stu3/Observation?x=1")).body)
     assert ([link["relation"] for link in answer["link"]] if "link" in answer else None) == left

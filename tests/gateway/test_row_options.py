@@ -6,33 +6,29 @@ import json
 import pytest
 
 from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Provider
+from tests.gateway.conftest import Hospital
 
 FORM = "application/x-www-form-urlencoded"
 SEARCHSET = {"resourceType": "Bundle", "type": "searchset"}
 
 
 @pytest.mark.parametrize("batch", [False, True])
-async def test_searches_go_up_by_post_where_the_row_says_so(
-    deployment: Deployment, provider: Provider, batch: bool
-) -> None:
-    provider.answers(SEARCHSET)
-    token = await deployment.token(await deployment.tenant(provider.base_url, Search="post", Batch="split"))
+async def test_searches_go_up_by_post_where_the_row_says_so(hospital: Hospital, batch: bool) -> None:
+    hospital.answers(SEARCHSET)
+    await hospital.row(Search="post", Batch="split")
     url = f"Observation?patient={GATEWAY}/stu3/Patient/1&code=a|b"
     if batch:
         entries = [{"request": {"method": "GET", "url": url}}]
-        answer = await deployment.send(
-            "POST", "/stu3", token, {"resourceType": "Bundle", "type": "batch", "entry": entries}
-        )
+        answer = await hospital.send("POST", "/stu3", {"resourceType": "Bundle", "type": "batch", "entry": entries})
     else:
-        answer = await deployment.send("GET", f"/stu3/{url}", token)
+        answer = await hospital.send("GET", f"/stu3/{url}")
     assert answer.status == 200
-    assert (provider.requests[0].method, provider.targets) == ("POST", ["/fhir/Observation/_search"])
-    assert provider.requests[0].content_type == FORM
-    assert provider.bodies == [f"patient={provider.base_url}/Patient/1&code=a%7Cb".encode()]
-    provider.answers({"resourceType": "Patient", "id": "1"})
-    await deployment.send("GET", "/stu3/Patient/1", token)
-    assert (provider.requests[1].method, provider.targets[1]) == ("GET", "/fhir/Patient/1")
+    assert (hospital.requests[0].method, hospital.targets) == ("POST", ["/fhir/Observation/_search"])
+    assert hospital.requests[0].content_type == FORM
+    assert hospital.bodies == [f"patient={hospital.base_url}/Patient/1&code=a%7Cb".encode()]
+    hospital.answers({"resourceType": "Patient", "id": "1"})
+    await hospital.send("GET", "/stu3/Patient/1")
+    assert (hospital.requests[1].method, hospital.targets[1]) == ("GET", "/fhir/Patient/1")
 
 
 @pytest.mark.parametrize("search", ["get", "post"])
@@ -48,51 +44,47 @@ async def test_searches_go_up_by_post_where_the_row_says_so(
     ],
 )
 async def test_a_search_that_says_nothing_of_the_total_asks_for_it_where_the_row_says_so(
-    deployment: Deployment, provider: Provider, search: str, query: str, form: str | None, asked: str
+    hospital: Hospital, search: str, query: str, form: str | None, asked: str
 ) -> None:
-    provider.answers(SEARCHSET)
-    token = await deployment.token(await deployment.tenant(provider.base_url, Total="accurate", Search=search))
+    hospital.answers(SEARCHSET)
+    await hospital.row(Total="accurate", Search=search)
     if form is None:
-        await deployment.send("GET", f"/stu3/Observation?{query}", token)
+        await hospital.send("GET", f"/stu3/Observation?{query}")
     else:
-        await deployment.send("POST", f"/stu3/Observation/_search?{query}", token, form, content_type=FORM)
+        await hospital.send("POST", f"/stu3/Observation/_search?{query}", form, content_type=FORM)
     posted = form is not None or search == "post"
-    assert (provider.bodies[0].decode() if posted else provider.targets[0].partition("?")[2]) == asked
-    provider.answers({"resourceType": "Patient", "id": "1"})
-    await deployment.send("GET", "/stu3/Patient/1", token)
-    assert provider.targets[1] == "/fhir/Patient/1"
+    assert (hospital.bodies[0].decode() if posted else hospital.targets[0].partition("?")[2]) == asked
+    hospital.answers({"resourceType": "Patient", "id": "1"})
+    await hospital.send("GET", "/stu3/Patient/1")
+    assert hospital.targets[1] == "/fhir/Patient/1"
 
 
-async def test_the_searches_of_a_batch_ask_for_the_total_too(deployment: Deployment, provider: Provider) -> None:
-    provider.answers({"resourceType": "Bundle", "type": "batch-response"})
-    token = await deployment.token(await deployment.tenant(provider.base_url, Total="accurate"))
+async def test_the_searches_of_a_batch_ask_for_the_total_too(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response"})
+    await hospital.row(Total="accurate")
     urls = ("Observation?patient=1", "Patient/1", "Patient?_total=none")
     entries = [{"request": {"method": "GET", "url": url}} for url in urls]
-    await deployment.send("POST", "/stu3", token, {"resourceType": "Bundle", "type": "batch", "entry": entries})
-    sent = [entry["request"]["url"] for entry in json.loads(provider.bodies[0])["entry"]]
+    await hospital.send("POST", "/stu3", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    sent = [entry["request"]["url"] for entry in json.loads(hospital.bodies[0])["entry"]]
     assert sent == ["Observation?patient=1&_total=accurate", "Patient/1", "Patient?_total=none"]
 
 
-async def test_the_operations_that_the_row_names_are_let_through_and_their_pages(
-    deployment: Deployment, provider: Provider
-) -> None:
+async def test_the_operations_that_the_row_names_are_let_through_and_their_pages(hospital: Hospital) -> None:
     columns = {"Operations": "Patient/$everything", "Types": "Patient,Observation"}
-    token = await deployment.token(await deployment.tenant(provider.base_url, **columns))
-    link = {"relation": "next", "url": f"{provider.base_url}?_getpages=1"}
-    provider.answers({**SEARCHSET, "link": [link]})
-    answer = await deployment.send("GET", "/stu3/Patient/1/$everything?_type=Observation", token)
+    await hospital.row(**columns)
+    link = {"relation": "next", "url": f"{hospital.base_url}?_getpages=1"}
+    hospital.answers({**SEARCHSET, "link": [link]})
+    answer = await hospital.send("GET", "/stu3/Patient/1/$everything?_type=Observation")
     assert json.loads(answer.body)["link"][0]["url"].startswith(f"{GATEWAY}/stu3/Patient?_page=")
     body = {"resourceType": "Parameters", "parameter": [{"valueReference": {"reference": f"{GATEWAY}/stu3/Patient/1"}}]}
-    assert (await deployment.send("POST", "/stu3/Patient/$everything", token, body)).status == 200
-    assert provider.targets == ["/fhir/Patient/1/$everything?_type=Observation", "/fhir/Patient/$everything"]
-    assert json.loads(provider.bodies[1]) == json.loads(json.dumps(body).replace(f"{GATEWAY}/stu3", provider.base_url))
+    assert (await hospital.send("POST", "/stu3/Patient/$everything", body)).status == 200
+    assert hospital.targets == ["/fhir/Patient/1/$everything?_type=Observation", "/fhir/Patient/$everything"]
+    assert json.loads(hospital.bodies[1]) == json.loads(json.dumps(body).replace(f"{GATEWAY}/stu3", hospital.base_url))
     for target in ("Patient/1/$lastn", "Observation/$everything", "$everything", "Patient/1/$everything?_filter=x"):
-        assert (await deployment.send("GET", f"/stu3/{target}", token)).status == 403
-    assert (
-        await deployment.send("POST", "/stu3/Patient/$everything", token, {"resourceType": "Patient"})
-    ).status == 400
-    provider.answers({"resourceType": "Practitioner", "id": "1"})
-    assert (await deployment.send("GET", "/stu3/Patient/1/$everything", token)).status == 403
+        assert (await hospital.send("GET", f"/stu3/{target}")).status == 403
+    assert (await hospital.send("POST", "/stu3/Patient/$everything", {"resourceType": "Patient"})).status == 400
+    hospital.answers({"resourceType": "Practitioner", "id": "1"})
+    assert (await hospital.send("GET", "/stu3/Patient/1/$everything")).status == 403
 
 
 @pytest.mark.parametrize(
@@ -104,19 +96,18 @@ async def test_the_operations_that_the_row_names_are_let_through_and_their_pages
     ],
 )
 async def test_an_answer_that_holds_the_credential_is_refused(
-    deployment: Deployment, provider: Provider, spelling: str, status: int, media: str
+    deployment: Deployment, hospital: Hospital, spelling: str, status: int, media: str
 ) -> None:
     secret = await deployment.secret("gateway:correct horse/battery+staple")
-    tenant = await deployment.tenant(provider.base_url, Auth="basic", AuthSecret=secret)
-    token = await deployment.token(tenant)
+    await hospital.row(Auth="basic", AuthSecret=secret)
     sent = base64.b64encode(b"gateway:correct horse/battery+staple").decode()
     numbers = "".join(f"&#{ord(each)};" if media == "xml" else f"\\u{ord(each):04x}" for each in sent)
     for written in (sent, numbers, "correct horse/battery+staple"):
-        provider.answers(spelling.format(written), status, Content_Type=f"application/fhir+{media}")
-        answer = await deployment.send("GET", "/stu3/Patient/1", token)
+        hospital.answers(spelling.format(written), status, Content_Type=f"application/fhir+{media}")
+        answer = await hospital.send("GET", "/stu3/Patient/1")
         assert answer.status == 502
         assert b"own credential" in answer.body
-    provider.answers(spelling.format("correct"), status, Content_Type=f"application/fhir+{media}", ETag=f'"{sent}"')
-    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 502
-    provider.answers(spelling.format("correct"), status, Content_Type=f"application/fhir+{media}")
-    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == status
+    hospital.answers(spelling.format("correct"), status, Content_Type=f"application/fhir+{media}", ETag=f'"{sent}"')
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 502
+    hospital.answers(spelling.format("correct"), status, Content_Type=f"application/fhir+{media}")
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == status

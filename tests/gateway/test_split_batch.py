@@ -9,8 +9,8 @@ from aiohttp import web
 
 from shared.stores.errors import StoreUnavailable
 from shared.upstream.page_handles import PageHandles
-from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Provider
+from tests.deployment import GATEWAY
+from tests.gateway.conftest import Hospital
 
 FHIR = "{http://hl7.org/fhir}"
 
@@ -39,13 +39,12 @@ async def by_path(request: web.Request) -> web.Response:
     return web.Response(status=404, text=json.dumps(outcome), headers={"Content-Type": "application/fhir+json"})
 
 
-async def test_entries_keep_their_order_and_fail_alone(deployment: Deployment, provider: Provider) -> None:
-    provider.answer = by_path
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
-    answer = await deployment.send(
+async def test_entries_keep_their_order_and_fail_alone(hospital: Hospital) -> None:
+    hospital.answer = by_path
+    await hospital.row(Batch="split")
+    answer = await hospital.send(
         "POST",
         "/stu3/",
-        token,
         batch("Condition?patient=1", "Patient/1", "Observation/9", "Practitioner/1", f"{GATEWAY}/stu3/Patient/1"),
     )
     assert answer.status == 200
@@ -62,21 +61,19 @@ async def test_entries_keep_their_order_and_fail_alone(deployment: Deployment, p
         entry = document["entry"][failed]
         assert entry["response"]["outcome"]["resourceType"] == "OperationOutcome"
         assert "resource" not in entry
-    assert not [target for target in provider.targets if "Practitioner" in target]
+    assert not [target for target in hospital.targets if "Practitioner" in target]
 
 
-async def test_dstu2_has_an_entrys_outcome_as_its_resource(deployment: Deployment, provider: Provider) -> None:
-    provider.answer = by_path
-    token = await deployment.token(await deployment.tenant(provider.base_url, "dstu2", Batch="split"))
-    answer = await deployment.send("POST", "/dstu2", token, batch("Observation/9"))
+async def test_dstu2_has_an_entrys_outcome_as_its_resource(hospital: Hospital) -> None:
+    hospital.answer = by_path
+    await hospital.row("dstu2", Batch="split")
+    answer = await hospital.send("POST", "/dstu2", batch("Observation/9"))
     (entry,) = json.loads(answer.body)["entry"]
     assert entry["resource"]["resourceType"] == "OperationOutcome"
     assert entry["response"] == {"status": "404 Not Found"}
 
 
-async def test_entries_are_asked_for_side_by_side_but_not_all_at_once(
-    deployment: Deployment, provider: Provider
-) -> None:
+async def test_entries_are_asked_for_side_by_side_but_not_all_at_once(hospital: Hospital) -> None:
     running = peak = 0
 
     async def slow(request: web.Request) -> web.Response:
@@ -87,44 +84,41 @@ async def test_entries_are_asked_for_side_by_side_but_not_all_at_once(
         running -= 1
         return await by_path(request)
 
-    provider.answer = slow
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
-    answer = await deployment.send("POST", "/stu3", token, batch(*["Patient/1"] * 20))
+    hospital.answer = slow
+    await hospital.row(Batch="split")
+    answer = await hospital.send("POST", "/stu3", batch(*["Patient/1"] * 20))
     assert len(json.loads(answer.body)["entry"]) == 20
     assert 1 < peak <= 8
 
 
-async def test_a_row_with_one_slot_still_serves_a_batch(deployment: Deployment, provider: Provider) -> None:
-    provider.answer = by_path
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split", MaxConcurrent=1))
-    answer = await deployment.send("POST", "/stu3", token, batch(*["Patient/1"] * 5))
+async def test_a_row_with_one_slot_still_serves_a_batch(hospital: Hospital) -> None:
+    hospital.answer = by_path
+    await hospital.row(Batch="split", MaxConcurrent=1)
+    answer = await hospital.send("POST", "/stu3", batch(*["Patient/1"] * 5))
     assert [entry["response"]["status"] for entry in json.loads(answer.body)["entry"]] == ["200 OK"] * 5
 
 
-async def test_a_native_batch_with_a_refused_entry_is_taken_apart(deployment: Deployment, provider: Provider) -> None:
-    provider.answer = by_path
-    token = await deployment.token(await deployment.tenant(provider.base_url))
-    answer = await deployment.send("POST", "/stu3", token, batch("Patient/1", "Practitioner/1"))
+async def test_a_native_batch_with_a_refused_entry_is_taken_apart(hospital: Hospital) -> None:
+    hospital.answer = by_path
+    answer = await hospital.send("POST", "/stu3", batch("Patient/1", "Practitioner/1"))
     statuses = [entry["response"]["status"] for entry in json.loads(answer.body)["entry"]]
     assert statuses == ["200 OK", "403 Forbidden"]
-    assert provider.targets == ["/fhir/Patient/1"]
+    assert hospital.targets == ["/fhir/Patient/1"]
 
 
-async def test_conditions_and_resources_of_entries_go_up(deployment: Deployment, provider: Provider) -> None:
+async def test_conditions_and_resources_of_entries_go_up(hospital: Hospital) -> None:
     async def created(request: web.Request) -> web.Response:
         headers = {"Location": f"http://{request.host}/fhir/Patient/5/_history/1", "ETag": 'W/"1"'}
         return web.Response(status=201, headers=headers)
 
-    provider.answer = created
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split", Access="write"))
+    hospital.answer = created
+    await hospital.row(Batch="split", Access="write")
     body = (
         '{"resourceType":"Bundle","type":"batch","entry":[{"fullUrl":"urn:uuid:1","resource":'
         '{ "resourceType":"Patient", "x":1.10, "managingOrganization":{"reference":"%s/stu3/Organization/1"} },'
         '"request":{"method":"POST","url":"Patient","ifNoneExist":"identifier=7"}}]}'
     )
-    answer = await deployment.send(
-        "POST", "/stu3", token, body.replace("%s", GATEWAY), content_type="application/fhir+json"
-    )
+    answer = await hospital.send("POST", "/stu3", body.replace("%s", GATEWAY), content_type="application/fhir+json")
     (entry,) = json.loads(answer.body)["entry"]
     assert entry["response"] == {
         "status": "201 Created",
@@ -132,11 +126,11 @@ async def test_conditions_and_resources_of_entries_go_up(deployment: Deployment,
         "etag": 'W/"1"',
     }
     sent = '{ "resourceType":"Patient", "x":1.10, "managingOrganization":{"reference":"%s/Organization/1"} }'
-    assert provider.bodies == [sent.replace("%s", provider.base_url).encode()]
-    assert provider.requests[0].headers["If-None-Exist"] == "identifier=7"
+    assert hospital.bodies == [sent.replace("%s", hospital.base_url).encode()]
+    assert hospital.requests[0].headers["If-None-Exist"] == "identifier=7"
 
 
-async def test_a_batch_in_xml_is_answered_in_xml(deployment: Deployment, provider: Provider) -> None:
+async def test_a_batch_in_xml_is_answered_in_xml(hospital: Hospital) -> None:
     async def patient(request: web.Request) -> web.Response:
         if request.path.endswith("/2"):
             return web.Response(status=500, text="<html>", content_type="text/html")
@@ -147,15 +141,15 @@ async def test_a_batch_in_xml_is_answered_in_xml(deployment: Deployment, provide
         )
         return web.Response(body=body.encode(), headers={"Content-Type": "application/fhir+xml"})
 
-    provider.answer = patient
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    hospital.answer = patient
+    await hospital.row(Batch="split")
     body = (
         '<Bundle xmlns="http://hl7.org/fhir"><type value="batch"/>'
         '<entry><request><method value="GET"/><url value="Patient/1"/></request></entry>'
         '<entry><request><method value="GET"/><url value="Patient/2"/></request></entry></Bundle>'
     )
-    answer = await deployment.send(
-        "POST", "/stu3", token, body, content_type="application/fhir+xml", accept="application/fhir+xml"
+    answer = await hospital.send(
+        "POST", "/stu3", body, content_type="application/fhir+xml", accept="application/fhir+xml"
     )
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/fhir+xml; charset=utf-8"
@@ -165,51 +159,49 @@ async def test_a_batch_in_xml_is_answered_in_xml(deployment: Deployment, provide
     assert reference is not None
     assert reference.get("value") == f"{GATEWAY}/stu3/Organization/1"
     assert failed.find(f"{FHIR}response/{FHIR}outcome/{FHIR}OperationOutcome") is not None
-    assert provider.requests[0].headers["Accept"] == "application/fhir+xml"
+    assert hospital.requests[0].headers["Accept"] == "application/fhir+xml"
 
 
-async def test_space_in_an_entrys_xml_holds_up_nobody(deployment: Deployment, provider: Provider) -> None:
+async def test_space_in_an_entrys_xml_holds_up_nobody(hospital: Hospital) -> None:
     """Two million characters: looking for a declaration from each of them on would take an hour."""
     resource = f'<Patient xmlns="http://hl7.org/fhir">{" " * 2_000_000}<!-- <?xml version="1.0"?> --></Patient>'
-    provider.answers(resource, content_type="application/fhir+xml")
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
+    hospital.answers(resource, content_type="application/fhir+xml")
+    await hospital.row(Batch="split")
     body = (
         '<Bundle xmlns="http://hl7.org/fhir"><type value="batch"/>'
         '<entry><request><method value="GET"/><url value="Patient/1"/></request></entry></Bundle>'
     )
     xml = "application/fhir+xml"
-    answer = await deployment.send("POST", "/stu3", token, body, content_type=xml, accept=xml)
+    answer = await hospital.send("POST", "/stu3", body, content_type=xml, accept=xml)
     assert answer.status == 200
     assert resource.encode() in answer.body
 
 
-async def test_an_answer_in_another_format_than_the_batchs_does_not_get_into_it(
-    deployment: Deployment, provider: Provider
-) -> None:
-    provider.answers('<Patient xmlns="http://hl7.org/fhir"/>', content_type="application/fhir+xml")
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split", Access="write"))
+async def test_an_answer_in_another_format_than_the_batchs_does_not_get_into_it(hospital: Hospital) -> None:
+    hospital.answers('<Patient xmlns="http://hl7.org/fhir"/>', content_type="application/fhir+xml")
+    await hospital.row(Batch="split", Access="write")
     asked = batch("Patient/1?_format=xml")
     created = {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient"}}
     asked["entry"] = [asked["entry"][0], created]  # type: ignore[index]
-    answer = await deployment.send("POST", "/stu3", token, asked)
+    answer = await hospital.send("POST", "/stu3", asked)
     read, written = json.loads(answer.body)["entry"]
     assert read["response"]["status"] == "502 Bad Gateway"
     assert read["response"]["outcome"]["resourceType"] == "OperationOutcome"
     assert written == {"response": {"status": "200 OK"}}
 
 
-async def test_a_failure_in_another_format_keeps_its_status(deployment: Deployment, provider: Provider) -> None:
+async def test_a_failure_in_another_format_keeps_its_status(hospital: Hospital) -> None:
     outcome = '<OperationOutcome xmlns="http://hl7.org/fhir"/>'
-    provider.answers(outcome, status=412, content_type="application/fhir+xml")
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
-    answer = await deployment.send("POST", "/stu3", token, batch("Patient/1"))
+    hospital.answers(outcome, status=412, content_type="application/fhir+xml")
+    await hospital.row(Batch="split")
+    answer = await hospital.send("POST", "/stu3", batch("Patient/1"))
     response = json.loads(answer.body)["entry"][0]["response"]
     assert response["status"] == "412 Precondition Failed"
     assert response["outcome"]["resourceType"] == "OperationOutcome"
 
 
 async def test_an_entry_that_the_gateway_itself_fails_hurts_no_other(
-    deployment: Deployment, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page handle that can't be written is one entry's misfortune."""
 
@@ -223,9 +215,9 @@ async def test_an_entry_that_the_gateway_itself_fails_hurts_no_other(
     async def fail(*arguments: object) -> str:
         raise StoreUnavailable("Table Storage (PageHandles) answered 503")
 
-    provider.answer = answer
+    hospital.answer = answer
     monkeypatch.setattr(PageHandles, "handles", fail)
-    token = await deployment.token(await deployment.tenant(provider.base_url, Batch="split"))
-    answered = await deployment.send("POST", "/stu3", token, batch("Patient/1", "Observation?patient=1", "Patient/1"))
+    await hospital.row(Batch="split")
+    answered = await hospital.send("POST", "/stu3", batch("Patient/1", "Observation?patient=1", "Patient/1"))
     statuses = [entry["response"]["status"] for entry in json.loads(answered.body)["entry"]]
     assert statuses == ["200 OK", "503 Service Unavailable", "200 OK"]

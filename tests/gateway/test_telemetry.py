@@ -9,7 +9,7 @@ from aiohttp import web
 
 from shared.message import Request
 from tests.deployment import Deployment
-from tests.gateway.conftest import Provider
+from tests.gateway.conftest import Hospital
 
 MARK = "zzMarkedName"
 FORM = "application/x-www-form-urlencoded"
@@ -90,12 +90,12 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 @pytest.mark.parametrize("answer", ANSWERS)
 async def test_no_patient_and_no_token_is_in_any_log(
-    deployment: Deployment, provider: Provider, logged: pytest.LogCaptureFixture, answer: str
+    deployment: Deployment, hospital: Hospital, logged: pytest.LogCaptureFixture, answer: str
 ) -> None:
-    provider.answer = ANSWERS[answer]
+    hospital.answer = ANSWERS[answer]
     secret = await deployment.secret(f"Bearer {MARK}")
     columns = {"Auth": "header", "AuthHeader": "Authorization", "AuthSecret": secret, "TimeoutSeconds": "5"}
-    tenant = await deployment.tenant(provider.base_url, Access="write", **columns)
+    tenant = await deployment.tenant(hospital.base_url, Access="write", **columns)
     client = await deployment.client()
     token = await deployment.token(tenant, client=client)
     logged.clear()
@@ -105,7 +105,7 @@ async def test_no_patient_and_no_token_is_in_any_log(
             method, f"/stu3{target}", token, body.replace("MARK", MARK), If_Match=f'W/"{MARK}"', **headers
         )
     said = "\n".join(logging.Formatter().format(record) for record in logged.records)
-    for told in (MARK, MARK.capitalize(), token, token.rpartition(".")[2], client.client_secret, provider.base_url):
+    for told in (MARK, MARK.capitalize(), token, token.rpartition(".")[2], client.client_secret, hospital.base_url):
         assert told not in said
     lines = [json.loads(record.message) for record in logged.records if record.name == "gateway.audit"]
     assert len(lines) == len(REQUESTS)
@@ -129,10 +129,10 @@ async def test_nothing_a_stranger_sends_for_a_token_is_in_any_log(
 
 
 async def test_a_request_has_one_audit_line_that_tells_what_happened(
-    deployment: Deployment, provider: Provider, logged: pytest.LogCaptureFixture
+    deployment: Deployment, hospital: Hospital, logged: pytest.LogCaptureFixture
 ) -> None:
-    provider.answer = ANSWERS["patient"]
-    tenant = await deployment.tenant(provider.base_url)
+    hospital.answer = ANSWERS["patient"]
+    tenant = await deployment.tenant(hospital.base_url)
     client = await deployment.client()
     token = await deployment.token(tenant, client=client)
     logged.clear()
@@ -154,4 +154,4 @@ async def test_a_request_has_one_audit_line_that_tells_what_happened(
         "sent": len(answer.body),
     }
     assert set(hops) == {"auth", "directory", "credential", "upstream", "gateway"}
-    assert provider.requests[0].headers["traceparent"] == trace
+    assert hospital.requests[0].headers["traceparent"] == trace

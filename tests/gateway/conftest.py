@@ -13,17 +13,31 @@ from aiohttp import web
 from shared.message import Response
 from tests.deployment import Deployment
 
+PATIENT = {"resourceType": "Patient", "id": "1", "name": [{"family": "Black"}]}
+
+
+def batch(*urls: str) -> dict[str, Any]:
+    """A batch of GETs."""
+    entries = [{"request": {"method": "GET", "url": url}} for url in urls]
+    return {"resourceType": "Bundle", "type": "batch", "entry": entries}
+
 
 @dataclass
 class Hospital:
-    """A scripted FHIR server at /fhir of a port of its own, which keeps its requests, and one tenant's way to it."""
+    """A scripted FHIR server at /fhir of a port of its own, which keeps its requests, and one tenant's way to it.
+
+    It answers everything with a patient until a test says otherwise.
+    """
 
     deployment: Deployment
     base_url: str = ""
     token: str = ""
     requests: list[web.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answers(PATIENT)
 
     def answers(self, body: object, status: int = 200, **headers: str) -> None:
         """Always this; a `str` or `bytes` body goes out as it is, anything else as JSON."""
@@ -61,7 +75,6 @@ async def served(hospital: Hospital) -> AsyncIterator[Hospital]:
     async def handle(request: web.Request) -> web.StreamResponse:
         hospital.requests.append(request)
         hospital.bodies.append(await request.read())
-        assert hospital.answer is not None
         return await hospital.answer(request)
 
     runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=0.1)

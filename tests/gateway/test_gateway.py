@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 
 from shared.message import Request
-from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Hospital, RawServer
+from tests.deployment import FORM, GATEWAY, Deployment
+from tests.gateway.conftest import PATIENT, Hospital, RawServer, batch
 
-PATIENT = {"resourceType": "Patient", "id": "1", "name": [{"family": "Black"}]}
+SEARCHSET = {"resourceType": "Bundle", "type": "searchset", "total": 0}
 
 
 def outcome(body: bytes) -> dict[str, Any]:
@@ -27,17 +27,17 @@ def outcome(body: bytes) -> dict[str, Any]:
 
 
 async def test_a_read_reaches_the_tenants_provider(hospital: Hospital) -> None:
-    hospital.answers(PATIENT, ETag='W/"3"', Last_Modified="Tue, 03 Nov 2026 08:00:00 GMT", X_Powered_By="secret")
-
-    answer = await hospital.send("GET", "/stu3/Patient/1")
-
-    assert answer.status == 200
-    assert json.loads(answer.body) == PATIENT
+    passed = {"ETag": 'W/"3"', "Last-Modified": "Tue, 03 Nov 2026 08:00:00 GMT"}
+    dropped = {"X-Powered-By": "secret", "Content-Security-Policy": "x" * 60_000, "Set-Cookie": "a=" + "b" * 20_000}
+    hospital.answers(PATIENT, **passed, **dropped, Location="//[")
+    answer = await hospital.send("GET", "/stu3/Patient/1", cookie="a" * 30_000)
+    assert (answer.status, json.loads(answer.body)) == (200, PATIENT)
     assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
-    assert answer.headers["ETag"] == 'W/"3"'
-    assert answer.headers["Last-Modified"] == "Tue, 03 Nov 2026 08:00:00 GMT"
-    assert "X-Powered-By" not in answer.headers
+    assert passed.items() <= answer.headers.items()
+    assert not (dropped.keys() | {"Location"}) & answer.headers.keys()
     assert hospital.targets == ["/fhir/Patient/1"]
+    hops = [hop.split(";")[0] for hop in answer.headers["Server-Timing"].split(", ")]
+    assert hops == ["auth", "directory", "credential", "upstream", "gateway"]
 
 
 async def test_an_answer_is_compressed_anew_for_a_client_that_takes_gzip(hospital: Hospital) -> None:
@@ -60,18 +60,11 @@ async def test_a_coded_answer_is_read(hospital: Hospital, coding: str) -> None:
         body = gzip.compress(body)
     hospital.answers(body, Content_Encoding=coding)
     answer = await hospital.send("GET", "/stu3/Patient/1")
-    assert (answer.status, json.loads(answer.body)) == (200, PATIENT)
-
-
-async def test_every_hop_has_its_time(hospital: Hospital) -> None:
-    hospital.answers(PATIENT)
-    answer = await hospital.send("GET", "/stu3/Patient/1")
-    hops = [hop.split(";")[0] for hop in answer.headers["Server-Timing"].split(", ")]
-    assert hops == ["auth", "directory", "credential", "upstream", "gateway"]
+    assert (answer.status, json.loads(answer.body), "Content-Encoding" in answer.headers) == (200, PATIENT, False)
+    assert "gzip" in hospital.requests[0].headers["Accept-Encoding"]
 
 
 async def test_the_request_id_is_echoed_and_passed_up(hospital: Hospital) -> None:
-    hospital.answers(PATIENT)
     answer = await hospital.send("GET", "/stu3/Patient/1", X_Request_Id="abc-123")
     assert answer.headers["X-Request-Id"] == "abc-123"
     assert hospital.requests[0].headers["X-Request-Id"] == "abc-123"
@@ -90,14 +83,14 @@ async def test_the_request_id_is_echoed_and_passed_up(hospital: Hospital) -> Non
     ],
 )
 async def test_a_query_reaches_the_provider_byte_for_byte(hospital: Hospital, query: str) -> None:
-    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    hospital.answers(SEARCHSET)
     answer = await hospital.send("GET", f"/stu3/Observation?{query}")
     assert answer.status == 200
     assert hospital.targets == [f"/fhir/Observation?{query}"]
 
 
 async def test_a_post_search_keeps_query_and_body(hospital: Hospital) -> None:
-    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    hospital.answers(SEARCHSET)
     answer = await hospital.send(
         "POST",
         "/stu3/Patient/_search?_count=3&_format=json",
@@ -107,74 +100,60 @@ async def test_a_post_search_keeps_query_and_body(hospital: Hospital) -> None:
     assert answer.status == 200
     assert hospital.targets == ["/fhir/Patient/_search?_count=3&_format=json"]
     assert hospital.bodies == [b"given=ruth&family=bl%61ck"]
-    assert hospital.requests[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert hospital.requests[0].headers["Content-Type"] == FORM
 
 
 @pytest.mark.parametrize(
-    ("version", "spelled"), [("dstu2", "application/json%2Bfhir"), ("r4", "application/fhir%2Bjson")]
+    ("version", "asked", "spelled"),
+    [
+        ("dstu2", "application/fhir%2Bjson", "application/json%2Bfhir"),
+        ("dstu2", "application/json", "application/json%2Bfhir"),
+        ("r4", "application/fhir%2Bjson;fhirVersion=4.0", "application/fhir%2Bjson"),
+        ("r4", "application/json;fhirVersion=4.3", "application/fhir%2Bjson"),
+    ],
 )
-@pytest.mark.parametrize("asked", ["application/fhir%2Bjson;fhirVersion=4.0", "application/json;fhirVersion=4.3"])
 async def test_a_format_reaches_the_provider_in_its_versions_spelling_by_query_and_form(
-    hospital: Hospital, version: str, spelled: str, asked: str
+    hospital: Hospital, version: str, asked: str, spelled: str
 ) -> None:
-    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
-    if version == "dstu2":
-        asked = asked.partition(";")[0]
+    hospital.answers(SEARCHSET)
     await hospital.row(version)
     text = f"x=%41%2b+&_format={asked}&a=ü"
     query = text.replace("ü", "%C3%BC")
     by_query = await hospital.send("GET", f"/{version}/Patient?{query}")
-    by_form = await hospital.send(
-        "POST", f"/{version}/Patient/_search", text, content_type="application/x-www-form-urlencoded"
-    )
+    by_form = await hospital.send("POST", f"/{version}/Patient/_search", text, content_type=FORM)
     assert (by_query.status, by_form.status) == (200, 200)
     assert hospital.targets[0] == f"/fhir/Patient?{query.replace(asked, spelled)}"
     assert hospital.bodies[1].decode() == text.replace(asked, spelled)
 
 
 async def test_a_form_s_format_is_the_answers_and_the_errors(hospital: Hospital) -> None:
-    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    hospital.answers(SEARCHSET)
     for target in ("Patient/_search", "Person/_search"):
-        form = {"content_type": "application/x-www-form-urlencoded"}
+        form = {"content_type": FORM}
         await hospital.send("POST", f"/stu3/{target}", "_format=xml", **form)
     refused = await hospital.send("POST", "/stu3/Person/_search", "_format=xml", **form)
     assert [request.headers["Accept"] for request in hospital.requests] == ["application/fhir+xml"]
     assert refused.headers["Content-Type"] == "application/fhir+xml; charset=utf-8"
 
 
-async def test_a_providers_header_that_is_dropped_may_be_long(hospital: Hospital) -> None:
-    hospital.answers(PATIENT, Content_Security_Policy="default-src " + "x" * 60_000, Set_Cookie="a=" + "b" * 20_000)
-    answer = await hospital.send("GET", "/stu3/Patient/1", cookie="a" * 30_000)
-    assert answer.status == 200
-    assert not {"Content-Security-Policy", "Set-Cookie"} & set(answer.headers)
-
-
-async def test_the_apps_token_never_goes_up(deployment: Deployment, hospital: Hospital) -> None:
-    hospital.answers(PATIENT)
-    token = await deployment.token(await deployment.tenant(hospital.base_url))
-    await deployment.send(
-        "GET", "/stu3/Patient/1", token, Cookie="a=b", X_Forwarded_Host="evil.example", Host="evil.example"
-    )
-    sent = hospital.requests[0]
-    assert "Authorization" not in sent.headers
-    assert "Cookie" not in sent.headers
-    assert not [name for name in sent.headers if name.lower().startswith("x-forwarded")]
-    assert sent.headers["Host"] == hospital.base_url.split("/")[2]
-    assert token not in str(sent.headers)
-
-
 @pytest.mark.parametrize(
     ("version", "media_type"), [("dstu2", "application/json+fhir"), ("stu3", "application/fhir+json")]
 )
-async def test_each_provider_gets_its_versions_media_type(hospital: Hospital, version: str, media_type: str) -> None:
-    hospital.answers(PATIENT)
-    await hospital.row(version)
-    await hospital.send("GET", f"/{version}/Patient/1", Accept="application/json")
-    assert hospital.requests[0].headers["Accept"] == media_type
+async def test_what_goes_up_is_the_rows_and_the_versions_and_never_the_apps_token(
+    hospital: Hospital, version: str, media_type: str
+) -> None:
+    await hospital.row(version, ExtraHeaders='{"Redox-Source-Id": "abc"}')
+    theirs = {"Cookie": "a=b", "X_Forwarded_Host": "evil.example", "Host": "evil.example", "Accept": "application/json"}
+    await hospital.send("GET", f"/{version}/Patient/1", **theirs)
+    sent = hospital.requests[0].headers
+    assert not {"authorization", "cookie", "x-forwarded-host"} & {name.lower() for name in sent}
+    assert (sent["Host"], sent["Accept"]) == (hospital.base_url.split("/")[2], media_type)
+    assert sent["Redox-Source-Id"] == "abc"
+    assert hospital.token not in str(sent)
 
 
-async def test_links_lead_to_the_gateway_and_nothing_else_changes(deployment: Deployment, hospital: Hospital) -> None:
-    base = hospital.base_url
+async def test_links_lead_to_the_gateway_and_back_and_nothing_else_changes(hospital: Hospital) -> None:
+    base, gateway = hospital.base_url, f"{GATEWAY}/fhir"
     bundle = (
         '{"resourceType":"Bundle","type":"searchset","total":1,'
         f'"link":[{{"relation":"self","url":"{base}/Observation?patient=1"}},'
@@ -184,37 +163,17 @@ async def test_links_lead_to_the_gateway_and_nothing_else_changes(deployment: De
         f'"subject":{{"reference":"{base}/Patient/1"}},"valueQuantity":{{"value":72.0,"code":"1.10"}}}}}}]}}'
     )
     hospital.answers(bundle)
-    token = await deployment.token(await deployment.tenant(base))
-
-    answer = await deployment.send("GET", "/fhir/Observation?patient=1", token)
-
-    gateway = f"{GATEWAY}/fhir"
+    answer = await hospital.send("GET", f"/fhir/Observation?patient={gateway}/Patient/1&code=8867-4")
     expected = bundle.replace(base, gateway).replace(f"{gateway}/NamingSystem/1", f"{base}/NamingSystem/1")
     assert answer.body.decode() == expected
-
-
-async def test_gateway_links_are_mapped_back_on_the_way_up(hospital: Hospital) -> None:
-    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
-    await hospital.send("GET", f"/stu3/Observation?patient={GATEWAY}/stu3/Patient/1&code=8867-4")
-    assert hospital.targets == [f"/fhir/Observation?patient={hospital.base_url}/Patient/1&code=8867-4"]
+    assert hospital.targets == [f"/fhir/Observation?patient={base}/Patient/1&code=8867-4"]
 
 
 async def test_a_batch_is_passed_on_with_its_links_mapped(hospital: Hospital) -> None:
     hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
+    asked = ["Condition?patient=1&_count=2", f"{GATEWAY}/stu3/Patient/1"]
     for target in ("/stu3", "/stu3/"):
-        answer = await hospital.send(
-            "POST",
-            target,
-            {
-                "resourceType": "Bundle",
-                "type": "batch",
-                "entry": [
-                    {"request": {"method": "GET", "url": "Condition?patient=1&_count=2"}},
-                    {"request": {"method": "GET", "url": f"{GATEWAY}/stu3/Patient/1"}},
-                ],
-            },
-        )
-        assert answer.status == 200
+        assert (await hospital.send("POST", target, batch(*asked))).status == 200
     assert hospital.targets == ["/fhir", "/fhir"]
     urls = [entry["request"]["url"] for entry in json.loads(hospital.bodies[0])["entry"]]
     assert urls == ["Condition?patient=1&_count=2", "Patient/1"]
@@ -233,13 +192,6 @@ async def test_options_needs_no_token(deployment: Deployment) -> None:
     assert "GET" in answer.headers["Allow"]
 
 
-async def test_no_token_is_a_bare_challenge(deployment: Deployment) -> None:
-    answer = await deployment.send("GET", "/stu3/Patient/1?access_token=x")
-    assert answer.status == 401
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="fhir"'
-    assert outcome(answer.body)["code"] == "login"
-
-
 @pytest.mark.parametrize("path", ["Patient?x=/metadata", "Patient/1/metadata", "Patient;/metadata", "$x/metadata"])
 async def test_metadata_in_a_path_or_query_opens_nothing(deployment: Deployment, path: str) -> None:
     answer = await deployment.send("GET", f"/stu3/{path}")
@@ -248,8 +200,7 @@ async def test_metadata_in_a_path_or_query_opens_nothing(deployment: Deployment,
 
 async def test_a_bad_token_is_invalid(deployment: Deployment) -> None:
     answer = await deployment.send("GET", "/stu3/Patient/1", "nonsense")
-    assert answer.status == 401
-    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+    assert (answer.status, 'error="invalid_token"' in answer.headers["WWW-Authenticate"]) == (401, True)
 
 
 @pytest.mark.parametrize("header", ["{}", "Token {}", "Bearer:{}", "Bearer={}", "JWT {}"])
@@ -263,15 +214,16 @@ async def test_a_token_without_bearer_is_told_so(deployment: Deployment, header:
     )
 
 
-@pytest.mark.parametrize("authorization", ["", " ", "Basic YTpi", "Digest username=a"])
-async def test_other_credentials_are_none(deployment: Deployment, authorization: str) -> None:
-    answer = await deployment.send("GET", "/stu3/Patient/1", authorization=authorization)
+@pytest.mark.parametrize("authorization", [None, "", " ", "Basic YTpi", "Digest username=a"])
+async def test_other_credentials_are_none(deployment: Deployment, authorization: str | None) -> None:
+    sent = {} if authorization is None else {"authorization": authorization}
+    answer = await deployment.send("GET", "/stu3/Patient/1?access_token=x", **sent)
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="fhir"')
-    assert "Bearer" in outcome(answer.body)["diagnostics"]
+    issue = outcome(answer.body)
+    assert (issue["code"], "Bearer" in issue["diagnostics"]) == ("login", True)
 
 
 async def test_a_token_opens_only_its_tenants_bases(deployment: Deployment, hospital: Hospital) -> None:
-    hospital.answers(PATIENT)
     await hospital.row("dstu2")
     await deployment.tenant(hospital.base_url, "stu3")
     for base in ("fhir", "stu3", "r4"):
@@ -325,67 +277,40 @@ async def test_what_is_not_let_through_never_reaches_the_provider(
 
 
 async def test_scopes_narrow_what_the_row_allows(deployment: Deployment, hospital: Hospital) -> None:
-    hospital.answers(PATIENT)
     tenant = await deployment.tenant(hospital.base_url)
-    token = await deployment.token(tenant, "system/Patient.r system/Practitioner.rs")
-    assert (await deployment.send("GET", "/stu3/Patient/1", token)).status == 200
-    for path in ("Observation/1", "Patient?name=x", "Practitioner/1"):
-        answer = await deployment.send("GET", f"/stu3/{path}", token)
-        assert answer.status == 403, path
+    hospital.token = await deployment.token(tenant, "system/Patient.r system/Practitioner.rs")
+    for path, status in (("Patient/1", 200), ("Observation/1", 403), ("Patient?name=x", 403), ("Practitioner/1", 403)):
+        assert (await hospital.send("GET", f"/stu3/{path}")).status == status, path
 
 
 async def test_a_row_may_allow_more(hospital: Hospital) -> None:
-    hospital.answers(
-        {"resourceType": "Procedure", "id": "9"},
-        status=201,
-        Location=f"{hospital.base_url}/Procedure/9/_history/1",
-        ETag='W/"1"',
-    )
+    headers = {"Location": f"{hospital.base_url}/Procedure/9/_history/1", "ETag": 'W/"1"'}
+    hospital.answers({"resourceType": "Procedure", "id": "9"}, 201, **headers)
     await hospital.row(Access="write", Types="Patient, Procedure")
     procedure = '{"resourceType":"Procedure","subject":{"reference":"BASE/Patient/1"},"x":1.10}'
-    answer = await hospital.send(
-        "POST",
-        "/stu3/Procedure",
-        procedure.replace("BASE", f"{GATEWAY}/stu3"),
-        content_type="application/fhir+json",
-        prefer="return=representation",
-    )
-    assert answer.status == 201
-    assert answer.headers["Location"] == f"{GATEWAY}/stu3/Procedure/9/_history/1"
+    sent = {"content_type": "application/fhir+json", "prefer": "return=representation"}
+    answer = await hospital.send("POST", "/stu3/Procedure", procedure.replace("BASE", f"{GATEWAY}/stu3"), **sent)
+    assert (answer.status, answer.headers["Location"]) == (201, f"{GATEWAY}/stu3/Procedure/9/_history/1")
     assert hospital.bodies == [procedure.replace("BASE", hospital.base_url).encode()]
     assert hospital.requests[0].headers["Prefer"] == "return=representation"
     assert (await hospital.send("GET", "/stu3/Observation/1")).status == 403
 
 
 async def test_an_answer_with_other_types_is_refused(hospital: Hospital) -> None:
-    hospital.answers(
-        {
-            "resourceType": "Bundle",
-            "type": "searchset",
-            "entry": [{"resource": PATIENT}, {"resource": {"resourceType": "Practitioner", "id": "2"}}],
-        }
-    )
-    answer = await hospital.send("GET", "/stu3/Patient?_include=Patient:general-practitioner")
-    assert answer.status == 403
-    assert b'"2"' not in answer.body
-
-
-async def test_a_repeated_member_in_a_batch_is_refused(hospital: Hospital) -> None:
-    body = (
-        '{"resourceType":"Bundle","type":"batch","entry":[{"request":'
-        '{"method":"GET","url":"Practitioner/1","url":"Patient/1"}}]}'
-    )
-    answer = await hospital.send("POST", "/stu3", body, content_type="application/fhir+json")
-    assert answer.status == 400
-    assert hospital.requests == []
+    other = {"resourceType": "Practitioner", "id": "2"}
+    found = {**SEARCHSET, "entry": [{"resource": PATIENT}, {"resource": other}]}
+    for body, status in ((found, 200), (other, 200), (other, 409)):
+        hospital.answers(body, status)
+        answer = await hospital.send("GET", "/stu3/Patient?_include=Patient:general-practitioner")
+        assert (answer.status, b'"2"' in answer.body) == (403, False)
 
 
 async def test_a_body_without_length_is_refused_only_where_it_did_not_arrive(
     deployment: Deployment, hospital: Hospital
 ) -> None:
-    hospital.answers({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    hospital.answers(SEARCHSET)
     token = await deployment.token(await deployment.tenant(hospital.base_url))
-    headers = {"content-type": "application/x-www-form-urlencoded", "authorization": f"Bearer {token}"}
+    headers = {"content-type": FORM, "authorization": f"Bearer {token}"}
     chunked = {**headers, "transfer-encoding": "chunked"}
     for sent, body, status in ((chunked, b"name=x", 200), (headers, b"", 200), (chunked, b"", 411)):
         answer = await deployment.application.gateway(Request("POST", "/stu3/Patient/_search", "", sent, body))
@@ -482,15 +407,11 @@ async def test_what_is_not_fhir_becomes_an_outcome(
     assert "Basic" not in response.headers.get("WWW-Authenticate", "")
 
 
-async def test_no_content_and_not_modified_pass(hospital: Hospital) -> None:
-    await hospital.row(Access="write")
+async def test_not_modified_passes(hospital: Hospital) -> None:
     hospital.answers(b"", status=304, ETag='W/"1"')
     answer = await hospital.send("GET", "/stu3/Patient/1", If_None_Match='W/"1"')
     assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", 'W/"1"')
     assert hospital.requests[0].headers["If-None-Match"] == 'W/"1"'
-    hospital.answers(b"", status=204)
-    answer = await hospital.send("DELETE", "/stu3/Patient/1")
-    assert (answer.status, answer.body) == (204, b"")
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 404, 409, 412])
@@ -499,21 +420,7 @@ async def test_a_delete_comes_back_with_the_providers_status(hospital: Hospital,
     hospital.answers(b"" if status == 204 else outcome, status=status)
     await hospital.row(Access="write")
     answer = await hospital.send("DELETE", "/stu3/Patient/1")
-    assert answer.status == status
-    assert answer.body == b"" if status == 204 else json.loads(answer.body) == outcome
-
-
-async def test_a_compressed_answer_is_passed_on_readable(hospital: Hospital) -> None:
-    async def answer(request: web.Request) -> web.Response:
-        response = web.json_response(PATIENT, content_type="application/fhir+json")
-        response.enable_compression(web.ContentCoding.gzip)
-        return response
-
-    hospital.answer = answer
-    response = await hospital.send("GET", "/stu3/Patient/1")
-    assert json.loads(response.body) == PATIENT
-    assert "Content-Encoding" not in response.headers
-    assert "gzip" in hospital.requests[0].headers["Accept-Encoding"]
+    assert (answer.status, answer.body and json.loads(answer.body)) == (status, b"" if status == 204 else outcome)
 
 
 async def test_the_providers_own_errors_pass(hospital: Hospital) -> None:
@@ -527,19 +434,14 @@ async def test_the_providers_own_errors_pass(hospital: Hospital) -> None:
 
 async def test_a_read_is_tried_again_and_a_write_is_not(hospital: Hospital) -> None:
     async def fail_once(request: web.Request) -> web.Response:
-        if len(hospital.requests) == 1:
-            return web.Response(status=503, body=b"{}", content_type="application/fhir+json")
-        return web.json_response(PATIENT, content_type="application/fhir+json")
+        status = 503 if len(hospital.requests) == 1 else 200
+        return web.json_response(PATIENT if status == 200 else {}, status=status, content_type="application/fhir+json")
 
     hospital.answer = fail_once
     await hospital.row(Access="write")
-    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
-    assert len(hospital.requests) == 2
-
+    assert ((await hospital.send("GET", "/stu3/Patient/1")).status, len(hospital.requests)) == (200, 2)
     hospital.requests.clear()
-    answer = await hospital.send("PUT", "/stu3/Patient/1", PATIENT)
-    assert answer.status == 502
-    assert len(hospital.requests) == 1
+    assert ((await hospital.send("PUT", "/stu3/Patient/1", PATIENT)).status, len(hospital.requests)) == (502, 1)
 
 
 async def test_an_answer_that_is_too_large_is_refused(deployment: Deployment, hospital: Hospital) -> None:
@@ -570,65 +472,44 @@ async def test_a_busy_provider_is_a_503_for_its_tenant_alone(deployment: Deploym
 
 
 async def test_a_broken_row_names_row_and_column_and_hurts_no_other(deployment: Deployment, hospital: Hospital) -> None:
-    hospital.answers(PATIENT)
     broken = await deployment.tenant("ftp://x", TimeoutSeconds="2")
-    fine = await deployment.tenant(hospital.base_url)
     answer = await deployment.send("GET", "/stu3/Patient/1", await deployment.token(broken))
     assert answer.status == 500
     diagnostics = outcome(answer.body)["diagnostics"]
-    assert broken in diagnostics
-    assert "BaseUrl" in diagnostics
-    assert "ftp" not in diagnostics
-    assert (await deployment.send("GET", "/stu3/Patient/1", await deployment.token(fine))).status == 200
+    assert [word in diagnostics for word in (broken, "BaseUrl", "ftp")] == [True, True, False]
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
 
 
-async def test_extra_headers_of_the_row_go_up(hospital: Hospital) -> None:
-    hospital.answers(PATIENT)
-    await hospital.row(ExtraHeaders='{"Redox-Source-Id": "abc"}')
-    await hospital.send("GET", "/stu3/Patient/1")
-    assert hospital.requests[0].headers["Redox-Source-Id"] == "abc"
-
-
-async def test_a_rotated_provider_secret_is_picked_up_on_401(deployment: Deployment, hospital: Hospital) -> None:
-    accepted = "Bearer new"
-
+async def test_a_rotated_provider_secret_is_picked_up_on_401(hospital: Hospital) -> None:
     async def demand(request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != accepted:
-            return web.Response(status=401)
-        return web.json_response(PATIENT, content_type="application/fhir+json")
+        status = 200 if request.headers.get("Authorization") == "Bearer new" else 401
+        return web.json_response(PATIENT, status=status, content_type="application/fhir+json")
 
     hospital.answer = demand
-    secret = await deployment.secret("Bearer old")
+    secret = await hospital.deployment.secret("Bearer old")
     await hospital.row(Auth="header", AuthHeader="Authorization", AuthSecret=secret)
     assert (await hospital.send("GET", "/stu3/Patient/1")).status == 502
-    await deployment.application.vault.set(secret, accepted)
+    await hospital.deployment.vault.set(secret, "Bearer new")
     # The vault is not asked about a secret more often than every five seconds, whatever a provider answers.
     for _ in range(40):
-        answer = await hospital.send("GET", "/stu3/Patient/1")
-        if answer.status == 200:
+        if (answer := await hospital.send("GET", "/stu3/Patient/1")).status == 200:
             break
         await asyncio.sleep(0.25)
     assert answer.status == 200
 
 
-async def test_a_token_for_the_provider_is_got_over_the_gateways_own_session(
-    deployment: Deployment, hospital: Hospital
-) -> None:
+async def test_a_token_for_the_provider_is_got_over_the_gateways_own_session(hospital: Hospital) -> None:
     async def demand(request: web.Request) -> web.Response:
         if request.path == "/token":
-            assert request.headers["Content-Type"].startswith("application/x-www-form-urlencoded")
             assert hospital.bodies[-1] == b"grant_type=client_credentials"
             return web.json_response({"access_token": "t", "token_type": "Bearer", "expires_in": 300})
         assert request.headers["Authorization"] == "Bearer t"
         return web.json_response(PATIENT, content_type="application/fhir+json")
 
     hospital.answer = demand
-    await hospital.row(
-        Auth="client_secret_basic",
-        AuthTokenUrl=hospital.base_url.replace("/fhir", "/token"),
-        AuthClientId="gateway",
-        AuthSecret=await deployment.secret("s3cret"),
-    )
+    columns = {"AuthTokenUrl": hospital.base_url.replace("/fhir", "/token"), "AuthClientId": "gateway"}
+    secret = await hospital.deployment.secret("s3cret")
+    await hospital.row(Auth="client_secret_basic", AuthSecret=secret, **columns)
     for _ in range(2):
         assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
     assert hospital.targets == ["/token", "/fhir/Patient/1", "/fhir/Patient/1"]
@@ -640,11 +521,6 @@ async def test_a_json_patch_must_be_one(hospital: Hospital, body: str) -> None:
     answer = await hospital.send("PATCH", "/stu3/Patient/1", body, content_type="application/json-patch+json")
     assert answer.status == 400
     assert hospital.requests == []
-
-
-async def test_an_error_of_the_provider_can_not_carry_other_types(hospital: Hospital) -> None:
-    hospital.answers({"resourceType": "Practitioner", "id": "2"}, status=409)
-    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 403
 
 
 CACHEABLE = ["public, max-age=3600", "private, immutable", "s-maxage=9, stale-while-revalidate=9", ""]
@@ -679,16 +555,8 @@ async def test_no_cache_may_keep_an_answer(
     assert (refused.headers["Cache-Control"], refused.headers["Vary"]) == ("no-store", "Authorization")
 
 
-async def test_what_is_dropped_may_be_long(hospital: Hospital) -> None:
-    hospital.answers(PATIENT, X_Long="x" * 30_000, Location="//[")
-    answer = await hospital.send("GET", "/stu3/Patient/1", X_Long="y" * 30_000)
-    assert answer.status == 200
-    assert "Location" not in answer.headers
-
-
 async def test_a_body_less_answer_has_the_providers_content_type(hospital: Hospital) -> None:
     await hospital.row(Access="write")
-    hospital.answers(PATIENT)
     head = await hospital.send("HEAD", "/stu3/Patient/1")
     assert head.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
 
@@ -699,8 +567,7 @@ async def test_a_body_less_answer_has_the_providers_content_type(hospital: Hospi
 
     hospital.answer = created
     answer = await hospital.send("POST", "/stu3/Patient", PATIENT)
-    assert answer.status == 201
-    assert answer.headers["Location"] == f"{GATEWAY}/stu3/Patient/2"
+    assert (answer.status, answer.headers["Location"]) == (201, f"{GATEWAY}/stu3/Patient/2")
 
 
 @pytest.mark.parametrize(("content_type", "body"), [("text/html", "<html>"), ("application/fhir+json", "OUTCOME")])
@@ -715,12 +582,8 @@ async def test_what_else_a_url_takes_is_told_as_far_as_it_is_let_through(
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 412, 413, 414, 415, 422])
 async def test_a_refusal_of_the_request_keeps_its_status(hospital: Hospital, status: int) -> None:
-    for content_type, body in (
-        ("text/html", "<html>secret"),
-        ("application/json", "{}"),
-        ("application/fhir+xml", "<"),
-    ):
-        hospital.answers(body, status, Content_Type=content_type)
+    for kind, body in (("text/html", "<html>secret"), ("application/json", "{}"), ("application/fhir+xml", "<")):
+        hospital.answers(body, status, Content_Type=kind)
         answer = await hospital.send("GET", "/stu3/Patient/1")
         assert answer.status == status
         assert outcome(answer.body)["diagnostics"] == f"The provider answered {status} without saying why."
@@ -775,51 +638,42 @@ async def test_the_content_of_a_binary_comes_as_it_is(
 ) -> None:
     hospital.answers(body, Content_Type=content_type, ETag='W/"1"')
     await hospital.row(Types="Binary")
+    kept = {"Content-Type": content_type, "ETag": 'W/"1"', "Cache-Control": "no-store"}
+    safe = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
+    safe["Content-Security-Policy"] = "sandbox; default-src 'none'"
     for path in ("Binary/1", "Binary/1/_history/2"):
         answer = await hospital.send("GET", f"/stu3/{path}", Accept=accept)
+        head = await hospital.send("HEAD", f"/stu3/{path}", Accept=accept)
         assert answer.status == status
         if status == 200:
-            assert (answer.body, answer.headers["Content-Type"]) == (body, content_type)
-            assert answer.headers["ETag"] == 'W/"1"'
+            assert answer.body == body
+            assert (kept | safe).items() <= answer.headers.items()
+            assert safe.items() <= head.headers.items()
             assert hospital.requests[-1].headers["Accept"] == (accept or "*/*")
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["Content-Disposition"] == "attachment"
-            assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
-            assert answer.headers["Cache-Control"] == "no-store"
         else:
             outcome(answer.body)
-    head = await hospital.send("HEAD", "/stu3/Binary/1", Accept=accept)
-    if status == 200:
-        assert head.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_the_resource_of_a_binary_is_fhir_as_any(deployment: Deployment, hospital: Hospital) -> None:
-    base = hospital.base_url
-    hospital.answers({"resourceType": "Binary", "securityContext": {"reference": f"{base}/Patient/1"}})
-    token = await deployment.token(await deployment.tenant(base, Types="Binary"))
+async def test_the_resource_of_a_binary_is_fhir_as_any(hospital: Hospital) -> None:
+    hospital.answers({"resourceType": "Binary", "securityContext": {"reference": f"{hospital.base_url}/Patient/1"}})
+    await hospital.row(Types="Binary")
     for accept in ("application/fhir+json", "application/pdf", "*/*", ""):
-        answer = await deployment.send("GET", "/stu3/Binary/1", token, Accept=accept)
+        answer = await hospital.send("GET", "/stu3/Binary/1", Accept=accept)
         assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
         assert json.loads(answer.body)["securityContext"]["reference"] == f"{GATEWAY}/stu3/Patient/1"
     assert hospital.requests[0].headers["Accept"] == "application/fhir+json"
     hospital.answers(PATIENT)
-    assert (await deployment.send("GET", "/stu3/Binary/1", token, Accept="*/*")).status == 403
+    assert (await hospital.send("GET", "/stu3/Binary/1", Accept="*/*")).status == 403
 
 
-async def test_only_a_binary_has_content(deployment: Deployment, hospital: Hospital) -> None:
+async def test_only_a_binary_has_content(hospital: Hospital) -> None:
     hospital.answers(PDF, Content_Type="application/pdf")
-    token = await deployment.token(await deployment.tenant(hospital.base_url))
-    for path, accept, status in (
-        ("Binary/1", "application/pdf", 403),
-        ("Binary/1/_history", "application/pdf", 406),
-        ("Binary", "application/pdf", 406),
-        ("Binary/_search", "application/pdf", 406),
-        ("Patient/1", "application/pdf", 406),
-    ):
-        assert (await deployment.send("GET", f"/stu3/{path}", token, Accept=accept)).status == status
+    for path in ("Binary/1/_history", "Binary", "Binary/_search", "Patient/1"):
+        assert (await hospital.send("GET", f"/stu3/{path}", Accept="application/pdf")).status == 406
+    assert (await hospital.send("GET", "/stu3/Binary/1", Accept="application/pdf")).status == 403
     assert hospital.requests == []
-    assert (await deployment.send("GET", "/stu3/Patient/1", token, Accept="*/*")).status == 502
+    assert (await hospital.send("GET", "/stu3/Patient/1", Accept="*/*")).status == 502
     hospital.answers("<html>", 404, Content_Type="text/html")
-    token = await deployment.token(await deployment.tenant(hospital.base_url, Types="Binary"))
-    answer = await deployment.send("GET", "/stu3/Binary/1", token, Accept="text/html")
+    await hospital.row(Types="Binary")
+    answer = await hospital.send("GET", "/stu3/Binary/1", Accept="text/html")
     assert (answer.status, outcome(answer.body)["code"]) == (404, "not-found")

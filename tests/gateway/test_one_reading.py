@@ -20,6 +20,7 @@ HIDDEN = [
     f'<Bundle {FHIR} xmlns:x="u" x:a="1"><type value="batch"/></Bundle>',
     f'<Bundle {FHIR}><type value="batch"/><?x y?></Bundle>',
     '{"resourceType":"Bundle","type":"batch","Entry":[{"request":{"method":"DELETE","url":"Patient/1"}}]}',
+    '{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Practitioner/1","url":"Patient/1"}}]}',
     '{"resourceType":"Bundle","type":"batch","entry":[],"entry":[{"request":{"method":"DELETE","url":"Patient/1"}}]}',
     '{"resourceType":"Bundle","type":"batch","entry":{"request":{"method":"DELETE","url":"Patient/1"}}}',
 ]

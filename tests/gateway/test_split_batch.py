@@ -10,17 +10,9 @@ from aiohttp import web
 from shared.stores.errors import StoreUnavailable
 from shared.upstream.page_handles import PageHandles
 from tests.deployment import GATEWAY
-from tests.gateway.conftest import Hospital
+from tests.gateway.conftest import Hospital, batch
 
 FHIR = "{http://hl7.org/fhir}"
-
-
-def batch(*urls: str) -> dict[str, object]:
-    return {
-        "resourceType": "Bundle",
-        "type": "batch",
-        "entry": [{"request": {"method": "GET", "url": url}} for url in urls],
-    }
 
 
 async def by_path(request: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
 """When a provider is left alone, and how it is found to be back."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -25,111 +25,78 @@ PROVIDER = Provider(
 )
 
 
-@dataclass
-class Clock:
-    now: float = 100.0
+class Circuit:
+    """A breaker and its clock."""
 
-    def __call__(self) -> float:
-        return self.now
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.breaker = Breaker(lambda: self.now)
+
+    def sends(self, *outcomes: bool | None, provider: Provider = PROVIDER) -> None:
+        """Requests that are let through, one after the other, and what came of them."""
+        for outcome in outcomes:
+            with self.breaker.attempt(provider) as attempt:
+                attempt.succeeded = outcome
+
+    def retry_after(self) -> int:
+        """The seconds that a refusal names."""
+        with pytest.raises(FhirError) as refused:
+            self.sends(True)
+        assert (refused.value.status, refused.value.code) == (503, "transient")
+        return int(refused.value.headers["Retry-After"])
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def circuit() -> Circuit:
+    return Circuit()
 
 
-@pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker(clock)
+def test_five_failures_in_a_row_open_the_circuit_and_a_response_in_between_does_not(circuit: Circuit) -> None:
+    circuit.sends(*[False] * 4, True, *[False] * 4, *[None] * 10, False)
+    assert circuit.retry_after() == 5
+    circuit.now += 3.2
+    assert circuit.retry_after() == 2
 
 
-def ask(breaker: Breaker, answered: bool | None, provider: Provider = PROVIDER) -> None:
-    with breaker.attempt(provider) as attempt:
-        attempt.succeeded = answered
-
-
-def fail(breaker: Breaker, times: int) -> None:
-    for _ in range(times):
-        ask(breaker, False)
-
-
-def retry_after(breaker: Breaker, provider: Provider = PROVIDER) -> int:
-    """The seconds that a refusal names."""
-    with pytest.raises(FhirError) as refused:
-        ask(breaker, True, provider)
-    assert (refused.value.status, refused.value.code) == (503, "transient")
-    return int(refused.value.headers["Retry-After"])
-
-
-def test_five_failures_in_a_row_open_the_circuit(breaker: Breaker) -> None:
-    fail(breaker, 5)
-    assert retry_after(breaker) == 5
-
-
-def test_an_answer_in_between_begins_the_count_anew(breaker: Breaker) -> None:
-    fail(breaker, 4)
-    ask(breaker, True)
-    fail(breaker, 4)
-    ask(breaker, True)
-
-
-def test_what_says_nothing_of_the_provider_counts_for_nothing(breaker: Breaker) -> None:
-    fail(breaker, 4)
-    for _ in range(10):
-        ask(breaker, None)
-    fail(breaker, 1)
-    assert retry_after(breaker) == 5
-
-
-def test_retry_after_is_what_is_left_of_the_pause(breaker: Breaker, clock: Clock) -> None:
-    fail(breaker, 5)
-    clock.now += 3.2
-    assert retry_after(breaker) == 2
-
-
-def test_one_request_finds_out_and_an_answer_lets_all_through(breaker: Breaker, clock: Clock) -> None:
-    fail(breaker, 5)
-    clock.now += 5
-    with breaker.attempt(PROVIDER) as probe:
-        assert retry_after(breaker) == 1
+def test_one_request_tries_the_provider_and_its_response_lets_all_through(circuit: Circuit) -> None:
+    circuit.sends(*[False] * 5)
+    circuit.now += 5
+    with circuit.breaker.attempt(PROVIDER) as probe:
+        assert circuit.retry_after() == 1
         probe.succeeded = True
-    ask(breaker, True)
-    fail(breaker, 4)
-    ask(breaker, True)
+    circuit.sends(True, *[False] * 4, True)
 
 
-def test_each_failed_probe_doubles_the_pause_up_to_thirty_seconds(breaker: Breaker, clock: Clock) -> None:
-    fail(breaker, 5)
+def test_each_failed_probe_doubles_the_pause_up_to_thirty_seconds(circuit: Circuit) -> None:
+    circuit.sends(*[False] * 5)
     pauses = []
     for _ in range(5):
-        pauses.append(retry_after(breaker))
-        clock.now += pauses[-1]
-        fail(breaker, 1)
+        pauses.append(circuit.retry_after())
+        circuit.now += pauses[-1]
+        circuit.sends(False)
     assert pauses == [5, 10, 20, 30, 30]
 
 
-def test_a_probe_that_is_given_up_leaves_the_next_one_to_find_out(breaker: Breaker, clock: Clock) -> None:
-    fail(breaker, 5)
-    clock.now += 5
-    with pytest.raises(RuntimeError), breaker.attempt(PROVIDER):
+def test_a_probe_that_is_given_up_leaves_the_next_one_to_try(circuit: Circuit) -> None:
+    circuit.sends(*[False] * 5)
+    circuit.now += 5
+    with pytest.raises(RuntimeError), circuit.breaker.attempt(PROVIDER):
         raise RuntimeError
-    ask(breaker, True)
-    ask(breaker, True)
+    circuit.sends(True, True)
 
 
-def test_requests_that_were_under_way_do_not_prolong_the_pause(breaker: Breaker, clock: Clock) -> None:
-    with breaker.attempt(PROVIDER) as early:
-        fail(breaker, 5)
-        clock.now += 2
-        early.succeeded = False
-    assert retry_after(breaker) == 3
-
-
-def test_an_answer_to_a_request_that_was_under_way_closes_the_circuit(breaker: Breaker) -> None:
-    with breaker.attempt(PROVIDER) as early:
-        fail(breaker, 5)
-        early.succeeded = True
-    ask(breaker, True)
+@pytest.mark.parametrize("succeeded", [True, False])
+def test_a_request_that_was_under_way_may_close_the_circuit_but_prolongs_no_pause(
+    circuit: Circuit, succeeded: bool
+) -> None:
+    with circuit.breaker.attempt(PROVIDER) as early:
+        circuit.sends(*[False] * 5)
+        circuit.now += 2
+        early.succeeded = succeeded
+    if succeeded:
+        circuit.sends(True)
+    else:
+        assert circuit.retry_after() == 3
 
 
 @pytest.mark.parametrize(
@@ -140,7 +107,7 @@ def test_an_answer_to_a_request_that_was_under_way_closes_the_circuit(breaker: B
         replace(PROVIDER, base_url="https://new.hospital.example"),
     ],
 )
-def test_another_row_has_a_circuit_of_its_own(breaker: Breaker, other: Provider) -> None:
-    fail(breaker, 5)
-    ask(breaker, True, other)
-    assert retry_after(breaker) == 5
+def test_another_row_has_a_circuit_of_its_own(circuit: Circuit, other: Provider) -> None:
+    circuit.sends(*[False] * 5)
+    circuit.sends(True, provider=other)
+    assert circuit.retry_after() == 5

@@ -32,6 +32,10 @@ class Bystanders:
             await asyncio.sleep(0.01)
         raise AssertionError("other tenants are not served")
 
+    def told(self) -> str:
+        """What others saw, for the page."""
+        return f"{len(self.seconds)} answers, all right"
+
     def note(self, what: str, answer: HttpResponse, mark: str, others: set[str]) -> None:
         found = {other for other in others if other.encode() in answer.body}
         if answer.status == 200 and mark.encode() in answer.body and not found - {mark}:

@@ -31,6 +31,13 @@ def note(table: str, *cells: object) -> None:
     _rows.setdefault(table, []).append(row)
 
 
+def note_fault(
+    fault: str, requests: object, seen: str, within: str = "-", others: str = "the same", lost: str = "nothing"
+) -> None:
+    """A row of the table of faults."""
+    note("faults", fault, requests, seen, within, others, lost)
+
+
 def write() -> None:
     """Puts the tables that this run filled between their marks."""
     text = _PAGE.read_text()

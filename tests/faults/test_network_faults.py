@@ -1,11 +1,9 @@
 """Faults below HTTP and beside it: names, TLS, token endpoints, and what the breaker and the limits make of them."""
 
 import asyncio
-import contextlib
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,29 +13,8 @@ from tests.deployment import Deployment
 from tests.faults import hospitals, page
 from tests.faults.bystanders import Bystanders
 from tests.faults.provider_faults import PATIENT, answers, message, redirects, repeats, says, says_and_hangs
-from tests.faults.test_provider_faults import recovered, statuses
+from tests.faults.test_provider_faults import recovered, slowest, statuses
 from tests.host import App, HttpResponse
-
-
-@pytest.fixture
-async def tls() -> AsyncIterator[Callable[..., Awaitable[str]]]:
-    """Starts hospitals behind TLS that no public authority vouches for, and gives their base URLs."""
-    async with contextlib.AsyncExitStack() as running:
-
-        async def start(**certificate: object) -> str:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            trustme.CA().issue_cert("127.0.0.1", **certificate).configure_cert(context)  # type: ignore[arg-type]
-            hospital = await running.enter_async_context(hospitals.scripted(says(message(PATIENT)), context))
-            return hospital.base_url
-
-        yield start
-
-
-@contextlib.asynccontextmanager
-async def silent() -> AsyncIterator[str]:
-    """A port that takes connections, and says nothing to a TLS handshake."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"https://127.0.0.1:{listening.getsockname()[1]}/fhir"
 
 
 async def seen(app: App, others: Bystanders, tenant: str, fault: str, expected: set[int]) -> list[HttpResponse]:
@@ -50,24 +27,20 @@ async def seen(app: App, others: Bystanders, tenant: str, fault: str, expected: 
     assert {answer.status for answer in answers} <= expected
     assert all(json.loads(answer.body)["resourceType"] == "OperationOutcome" for answer in answers)
     assert not any(b"127.0.0.1" in answer.body or b"invalid" in answer.body for answer in answers)
-    within = f"{max(answer.seconds for answer in answers):.1f}"
-    served = f"{len(others.seconds)} answers, all right"
-    page.note("faults", fault, len(answers), statuses(answers), within, served, "nothing")
+    page.note_fault(fault, len(answers), statuses(answers), slowest(answers), others.told())
     return answers
 
 
-async def test_a_certificate_that_nobody_vouches_for(
-    stack: Deployment, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
+@pytest.mark.parametrize("problem", ["is of an unknown authority", "has expired"])
+async def test_a_certificate_that_is_not_good(
+    problem: str, stack: Deployment, own_app: App, others: Bystanders
 ) -> None:
-    tenant = await stack.tenant(await tls())
-    await seen(own_app, others, tenant, "provider's certificate is of an unknown authority", {502})
-
-
-async def test_a_certificate_that_has_expired(
-    stack: Deployment, own_app: App, others: Bystanders, tls: Callable[..., Awaitable[str]]
-) -> None:
-    tenant = await stack.tenant(await tls(not_after=datetime.now(UTC) - timedelta(days=1)))
-    await seen(own_app, others, tenant, "provider's certificate has expired", {502})
+    ends = datetime.now(UTC) - timedelta(days=1) if "expired" in problem else None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1", not_after=ends).configure_cert(context)
+    async with hospitals.scripted(says(message(PATIENT)), context) as hospital:
+        tenant = await stack.tenant(hospital.base_url)
+        await seen(own_app, others, tenant, f"provider's certificate {problem}", {502})
 
 
 async def test_plain_http_where_tls_should_be(stack: Deployment, own_app: App, others: Bystanders) -> None:
@@ -82,7 +55,8 @@ async def test_plain_http_where_tls_should_be(stack: Deployment, own_app: App, o
 
 
 async def test_a_handshake_without_an_end(stack: Deployment, own_app: App, others: Bystanders) -> None:
-    async with silent() as base_url:
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # it says nothing
+        base_url = f"https://127.0.0.1:{listening.getsockname()[1]}/fhir"
         tenant = await stack.tenant(base_url, TimeoutSeconds="1")
         await seen(own_app, others, tenant, "provider hangs in the TLS handshake", {504})
 
@@ -147,10 +121,8 @@ async def test_a_dead_provider_is_left_alone_and_found_again(
         assert others.wrong == []
         hospital.script = answers(PATIENT)
         await recovered(own_app, tenant)
-        page.note(
-            "faults", "provider fails five times: the circuit opens", 25, "502 (5), then 503 (20) without a connection",
-            f"{max(answer.seconds for answer in refused):.1f}", f"{len(others.seconds)} answers, all right", "nothing",
-        )  # fmt: skip
+        seen = "502 (5), then 503 (20) without a connection"
+        page.note_fault("provider fails five times: the circuit opens", 25, seen, slowest(refused), others.told())
 
 
 async def test_a_batch_of_large_answers_is_bounded_and_hurts_nobody(
@@ -171,10 +143,8 @@ async def test_a_batch_of_large_answers_is_bounded_and_hurts_nobody(
         found = [entry["response"]["status"] for entry in json.loads(answer.body)["entry"]]
         assert set(found) == {"200 OK", "502 Bad Gateway"}
         assert found.count("200 OK") == 3
-        page.note(
-            "faults", "a batch whose forty answers have a megabyte each", 1, "200: three entries 200, the others 502",
-            f"{answer.seconds:.1f}", f"{len(others.seconds)} answers, all right", "nothing",
-        )  # fmt: skip
+        what, seen = "a batch whose forty answers have a megabyte each", "200: three entries 200, the others 502"
+        page.note_fault(what, 1, seen, slowest([answer]), others.told())
 
 
 async def test_more_than_memory_may_hold_is_refused_in_time(
@@ -193,7 +163,5 @@ async def test_more_than_memory_may_hold_is_refused_in_time(
         assert {answer.status for answer in answers} == {503, 504}
         assert all("Retry-After" in answer.headers for answer in refused)
         assert 40 - len(refused) <= 64 // 3.7
-        page.note(
-            "faults", "provider trickles forty large answers at once", 40, statuses(list(answers)),
-            f"{max(answer.seconds for answer in answers):.1f}", f"{len(others.seconds)} answers, all right", "nothing",
-        )  # fmt: skip
+        what = "provider trickles forty large answers at once"
+        page.note_fault(what, 40, statuses(answers), slowest(answers), others.told())

@@ -71,15 +71,8 @@ async def test_a_fault_of_a_provider_is_its_tenants_alone(
         back = await recovered(own_app, tenant)
         assert json.loads(back.body) == json.loads(PATIENT)
         assert host.memory() < _MOST_MEMORY
-        page.note(
-            "faults",
-            f"provider {fault.name}",
-            len(answers) + 1,
-            statuses([*answers, put]),
-            f"{max(answer.seconds for answer in (*answers, put)):.1f}",
-            f"{len(others.seconds)} answers, all right",
-            "nothing",
-        )
+        seen = [*answers, put]
+        page.note_fault(f"provider {fault.name}", len(seen), statuses(seen), slowest(seen), others.told())
 
 
 def judged(answer: HttpResponse, fault: Fault, hospital: hospitals.Scripted) -> None:
@@ -103,6 +96,10 @@ async def recovered(app: App, tenant: str) -> HttpResponse:
             return answer
         await asyncio.sleep(0.25)
     raise AssertionError(f"not served again: {answer}")
+
+
+def slowest(answers: list[HttpResponse]) -> str:
+    return f"{max(answer.seconds for answer in answers):.1f}"
 
 
 def statuses(answers: list[HttpResponse]) -> str:

@@ -21,6 +21,7 @@ from tests.faults import hospitals, page
 from tests.faults.conftest import FULL
 from tests.faults.provider_faults import PATIENT, message
 from tests.faults.stack import Line, running
+from tests.faults.test_provider_faults import slowest
 from tests.host import App, HttpResponse
 
 _OUTAGE_SECONDS = 600 if FULL else 4
@@ -94,15 +95,11 @@ async def test_known_tenants_go_on_while_a_store_fails(
 
         vault.mode = line.mode = "pass"
         assert (await until(own, unknown, 200)).status == 200
-        what = _NAMES.get(str(mode), f"answers {mode}")
-        page.note(
-            "faults",
-            f"{store} {what}",
+        page.note_fault(
+            f"{store} {_NAMES.get(str(mode), f'answers {mode}')}",
             len(answers) + 1,
             f"known to the instance: 200 ({len(answers)}); unknown: {cold.status} (1)",
-            f"{max(answer.seconds for answer in answers):.1f}; unknown {cold.seconds:.1f}",
-            "the same",
-            "nothing",
+            f"{slowest(answers)}; unknown {cold.seconds:.1f}",
         )
 
 
@@ -121,15 +118,8 @@ async def test_both_stores_gone_and_back(tmp_path: Path, table_service: TableSer
         vault.mode = line.mode = "pass"
         assert {answer.status for answer in answers} == {200}
         assert (await until(own, await stack.tenant(f"{healthy_origin}/new"), 200)).status == 200
-        page.note(
-            "faults",
-            f"both stores gone for {_OUTAGE_SECONDS} s, and back",
-            len(answers),
-            f"200 ({len(answers)}), with a new token for each",
-            f"{max(answer.seconds for answer in answers):.1f}",
-            "the same",
-            "nothing",
-        )
+        what = f"both stores gone for {_OUTAGE_SECONDS} s, and back"
+        page.note_fault(what, len(answers), f"200 ({len(answers)}), with a new token for each", slowest(answers))
 
 
 async def test_what_is_known_serves_for_stale_seconds_and_no_longer(
@@ -144,9 +134,7 @@ async def test_what_is_known_serves_for_stale_seconds_and_no_longer(
         oauth_or_outcome(await until(own, tenant, 503))
         vault.mode = line.mode = "pass"
         await until(own, tenant, 200)
-        page.note(
-            "faults", "both stores gone for longer than STALE_SECONDS", "-", "200, then 503", "-", "the same", "nothing"
-        )
+        page.note_fault("both stores gone for longer than STALE_SECONDS", "-", "200, then 503")
 
 
 async def test_a_secret_that_is_known_to_be_revoked_stays_revoked(
@@ -164,15 +152,7 @@ async def test_a_secret_that_is_known_to_be_revoked_stays_revoked(
         while time.monotonic() < ends:
             answers += [await own.fhir(tenant, "Patient/1"), await own.request_token(tenant)]
         assert {answer.status for answer in answers} == {401}
-        page.note(
-            "faults",
-            "a revoked secret, and both stores gone",
-            len(answers),
-            "401 throughout",
-            "-",
-            "the same",
-            "nothing",
-        )
+        page.note_fault("a revoked secret, and both stores gone", len(answers), "401 throughout")
 
 
 async def test_a_signing_key_is_rotated_and_two_instances_are_out_of_step(
@@ -194,9 +174,7 @@ async def test_a_signing_key_is_rotated_and_two_instances_are_out_of_step(
                     asked += 1
             keys = json.loads((await first.request("GET", "/oauth2/keys")).body)["keys"]
         assert len(keys) == 2
-        page.note(
-            "faults", "signing key rotated, two instances out of step", asked, f"200 ({asked})", "-", "200", "nothing"
-        )
+        page.note_fault("signing key rotated, two instances out of step", asked, f"200 ({asked})", others="200")
 
 
 def clock_off_by(seconds: int) -> dict[str, str]:
@@ -232,17 +210,11 @@ async def test_an_instances_clock_is_off(
             off.tokens[tenant] = await right.token(tenant)
             assert (await off.fhir(tenant, "Patient/1")).status == (401 if seconds < -5 else 200)
             assert (await right.fhir(tenant, "Patient/1")).status == 200
-        page.note(
-            "faults",
-            f"an instance's clock is {abs(seconds)} s {'ahead' if seconds > 0 else 'behind'}",
-            4,
-            "200 on either instance with either's token"
-            if abs(seconds) <= 5
-            else "401 for a token that is from the future where it is shown, 200 for all others",
-            f"{seen.seconds:.1f}",
-            "200",
-            "nothing",
-        )
+        what = "200 on either instance with either's token"
+        if abs(seconds) > 5:
+            what = "401 for a token that is from the future where it is shown, 200 for all others"
+        direction = "ahead" if seconds > 0 else "behind"
+        page.note_fault(f"an instance's clock is {abs(seconds)} s {direction}", 4, what, f"{seen.seconds:.1f}", "200")
 
 
 async def test_a_row_broken_by_hand_amid_a_request(
@@ -260,15 +232,8 @@ async def test_a_row_broken_by_hand_amid_a_request(
         assert (await under_way).status == 200
         await stack.tenant(f"{healthy_origin}/mark", tenant=tenant)
         await until(own, tenant, 200)
-        page.note(
-            "faults",
-            "a row broken by hand amid a request",
-            "-",
-            "200 for what was under way, then 500 that names the column",
-            "-",
-            "200",
-            "nothing",
-        )
+        what = "200 for what was under way, then 500 that names the column"
+        page.note_fault("a row broken by hand amid a request", "-", what, others="200")
 
 
 async def test_an_instance_killed_amid_a_write_and_started_again(
@@ -300,14 +265,12 @@ async def test_an_instance_killed_amid_a_write_and_started_again(
         assert (await own.fhir(paging, next_page)).status == 200
         assert (await own.fhir(tenant, "Patient/1")).status == 200
         assert sum(head.startswith(b"PUT") for head in hospital.heads) == 1
-        page.note(
-            "faults",
+        page.note_fault(
             "an instance killed (SIGKILL) amid a write, and started again",
             4,
             "its connection ended; then 200 with the same token and page handle",
-            "-",
-            "200 on the other instance",
-            "the answer to the write, which the provider got once",
+            others="200 on the other instance",
+            lost="the answer to the write, which the provider got once",
         )
 
 
@@ -328,6 +291,4 @@ async def test_clients_that_hang_up_leave_nothing_behind(
         await until(own, tenant, 200, 10)
         answers = await asyncio.gather(*(own.fhir(tenant, "Patient/1") for _ in range(2)))
         assert [answer.status for answer in answers] == [200, 200]
-        page.note(
-            "faults", "clients that hang up", 20, "200 for the next ones: no slot is left taken", "-", "200", "nothing"
-        )
+        page.note_fault("clients that hang up", 20, "200 for the next ones: no slot is left taken", others="200")

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from tests.deployment import GATEWAY
-from tests.gateway.conftest import Hospital
+from tests.gateway.conftest import Hospital, batch
 
 FHIR = 'xmlns="http://hl7.org/fhir"'
 DELETE = '<{0}request><{0}method value="DELETE"/><{0}url value="Patient/1"/></{0}request>'
@@ -20,7 +20,7 @@ HIDDEN = [
     f'<Bundle {FHIR} xmlns:x="u" x:a="1"><type value="batch"/></Bundle>',
     f'<Bundle {FHIR}><type value="batch"/><?x y?></Bundle>',
     '{"resourceType":"Bundle","type":"batch","Entry":[{"request":{"method":"DELETE","url":"Patient/1"}}]}',
-    '{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Practitioner/1","url":"Patient/1"}}]}',
+    '{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Account/1","url":"Patient/1"}}]}',
     '{"resourceType":"Bundle","type":"batch","entry":[],"entry":[{"request":{"method":"DELETE","url":"Patient/1"}}]}',
     '{"resourceType":"Bundle","type":"batch","entry":{"request":{"method":"DELETE","url":"Patient/1"}}}',
 ]
@@ -39,58 +39,32 @@ async def test_a_batch_that_could_be_read_in_two_ways_is_refused(hospital: Hospi
 
 async def test_nothing_but_what_was_judged_goes_up_in_a_batch(hospital: Hospital) -> None:
     hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
-    sent = {
-        "resourceType": "Bundle",
-        "id": "x",
-        "extension": [{"url": "e"}],
-        "type": "batch",
-        "link": [{"relation": "self", "url": "x"}],
-        "entry": [
-            {
-                "id": "e1",
-                "search": {"mode": "match"},
-                "fullUrl": f"{GATEWAY}/stu3/Patient/1",
-                "request": {
-                    "method": "GET",
-                    "url": f"{GATEWAY}/stu3/Patient?organization={GATEWAY}/stu3/Organization/1",
-                },
-                "response": {"status": "200"},
-            }
-        ],
-    }
+    here, there = f"{GATEWAY}/stu3", hospital.base_url
+    sent = batch(f"{here}/Patient?organization={here}/Organization/1")
+    sent["entry"][0] |= {"id": "e1", "search": {"mode": "match"}, "response": {"status": "200"}}
+    sent["entry"][0]["fullUrl"] = f"{here}/Patient/1"
+    sent |= {"id": "x", "extension": [{"url": "e"}], "link": [{"relation": "self", "url": "x"}]}
     assert (await hospital.send("POST", "/stu3", sent)).status == 200
-    base = hospital.base_url
-    request = {"method": "GET", "url": f"Patient?organization={base}/Organization/1"}
-    assert json.loads(hospital.bodies[0]) == {
-        "resourceType": "Bundle",
-        "type": "batch",
-        "entry": [{"fullUrl": f"{base}/Patient/1", "request": request}],
-    }
+    expected = batch(f"Patient?organization={there}/Organization/1")
+    expected["entry"][0]["fullUrl"] = f"{there}/Patient/1"
+    assert json.loads(hospital.bodies[0]) == expected
 
 
 async def test_an_entrys_format_is_asked_for_in_the_versions_spelling(hospital: Hospital) -> None:
     hospital.answers({"resourceType": "Bundle", "type": "batch-response"}, Content_Type="application/json+fhir")
     await hospital.row("dstu2")
-    entry = {"request": {"method": "GET", "url": "Patient?_format=application/fhir%2Bjson&name=x"}}
-    sent = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+    sent = batch("Patient?_format=application/fhir%2Bjson&name=x")
     assert (await hospital.send("POST", "/dstu2", sent)).status == 200
-    (entry,) = json.loads(hospital.bodies[0])["entry"]
-    assert entry["request"]["url"] == "Patient?_format=application/json%2Bfhir&name=x"
+    assert json.loads(hospital.bodies[0]) == batch("Patient?_format=application/json%2Bfhir&name=x")
 
 
 async def test_an_entry_that_can_not_be_read_is_refused_by_itself(hospital: Hospital) -> None:
-    hospital.answers({"resourceType": "Patient", "id": "1"})
-    urls = ["Patient/1", "Location/a b", "Patient/" + "x" * 300, "Patient/Müller", "no/such/path", "metadata?x=#"]
-    sent = {
-        "resourceType": "Bundle",
-        "type": "batch",
-        "entry": [{"request": {"method": "GET", "url": url}} for url in urls] + [{}],
-    }
+    sent = batch("Patient/1", "Location/a b", "Patient/" + "x" * 300, "Patient/Müller", "no/such/path", "metadata?x=#")
+    sent["entry"].append({})
     response = await hospital.send("POST", "/stu3", sent)
     assert response.status == 200
     statuses = [entry["response"]["status"][:3] for entry in json.loads(response.body)["entry"]]
-    assert statuses[0] == "200"
-    assert set(statuses[1:]) <= {"400", "404"}
+    assert (statuses[0], set(statuses[1:]) <= {"400", "404"}) == ("200", True)
     assert hospital.targets == ["/fhir/Patient/1"]
 
 
@@ -115,31 +89,22 @@ async def test_an_answer_that_could_be_read_in_two_ways_is_refused(hospital: Hos
     assert b"elsewhere" not in response.body
 
 
-@pytest.mark.parametrize("batch", ["native", "split"])
+@pytest.mark.parametrize("mode", ["native", "split"])
 async def test_each_entry_of_a_batch_is_in_the_audit_log(
-    hospital: Hospital, caplog: pytest.LogCaptureFixture, batch: str
+    hospital: Hospital, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
-    responses = [{"response": {"status": "200 OK"}}, {"response": {"status": "404"}}, {"response": {"status": "404"}}]
-
     async def answer(request: web.Request) -> web.Response:
         if request.method == "POST":
-            return web.json_response({"resourceType": "Bundle", "type": "batch-response", "entry": responses})
-        found = request.path.endswith("Patient/1")
-        return web.json_response(
-            {"resourceType": "Patient" if found else "OperationOutcome"}, status=200 if found else 404
-        )
+            found = [{"response": {"status": status}} for status in ("200 OK", "404", "404")]
+            return web.json_response({"resourceType": "Bundle", "type": "batch-response", "entry": found})
+        type, status = ("Patient", 200) if request.path.endswith("Patient/1") else ("OperationOutcome", 404)
+        return web.json_response({"resourceType": type}, status=status)
 
     hospital.answer = answer
-    await hospital.row(Batch=batch)
-    sent = {
-        "resourceType": "Bundle",
-        "type": "batch",
-        "entry": [{"request": {"method": "GET", "url": f"Patient/{id}"}} for id in (1, 2, 3)],
-    }
+    await hospital.row(Batch=mode)
     with caplog.at_level(logging.INFO, logger="gateway.audit"):
-        await hospital.send("POST", "/stu3", sent)
-    line = json.loads(caplog.records[-1].message)
-    assert line["entries"] == {"read Patient 200": 1, "read Patient 404": 2}
+        await hospital.send("POST", "/stu3", batch("Patient/1", "Patient/2", "Patient/3"))
+    assert json.loads(caplog.records[-1].message)["entries"] == {"read Patient 200": 1, "read Patient 404": 2}
 
 
 @pytest.mark.parametrize(

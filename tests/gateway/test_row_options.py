@@ -5,28 +5,23 @@ import json
 
 import pytest
 
-from tests.deployment import GATEWAY, Deployment
-from tests.gateway.conftest import Hospital
+from tests.deployment import FORM, GATEWAY
+from tests.gateway.conftest import PATIENT, Hospital, batch
 
-FORM = "application/x-www-form-urlencoded"
 SEARCHSET = {"resourceType": "Bundle", "type": "searchset"}
 
 
-@pytest.mark.parametrize("batch", [False, True])
-async def test_searches_go_up_by_post_where_the_row_says_so(hospital: Hospital, batch: bool) -> None:
+@pytest.mark.parametrize("in_batch", [False, True])
+async def test_searches_go_up_by_post_where_the_row_says_so(hospital: Hospital, in_batch: bool) -> None:
     hospital.answers(SEARCHSET)
     await hospital.row(Search="post", Batch="split")
     url = f"Observation?patient={GATEWAY}/stu3/Patient/1&code=a|b"
-    if batch:
-        entries = [{"request": {"method": "GET", "url": url}}]
-        answer = await hospital.send("POST", "/stu3", {"resourceType": "Bundle", "type": "batch", "entry": entries})
-    else:
-        answer = await hospital.send("GET", f"/stu3/{url}")
-    assert answer.status == 200
+    sent = ("POST", "/stu3", batch(url)) if in_batch else ("GET", f"/stu3/{url}")
+    assert (await hospital.send(*sent)).status == 200
     assert (hospital.requests[0].method, hospital.targets) == ("POST", ["/fhir/Observation/_search"])
     assert hospital.requests[0].content_type == FORM
     assert hospital.bodies == [f"patient={hospital.base_url}/Patient/1&code=a%7Cb".encode()]
-    hospital.answers({"resourceType": "Patient", "id": "1"})
+    hospital.answers(PATIENT)
     await hospital.send("GET", "/stu3/Patient/1")
     assert (hospital.requests[1].method, hospital.targets[1]) == ("GET", "/fhir/Patient/1")
 
@@ -62,11 +57,9 @@ async def test_a_search_that_says_nothing_of_the_total_asks_for_it_where_the_row
 async def test_the_searches_of_a_batch_ask_for_the_total_too(hospital: Hospital) -> None:
     hospital.answers({"resourceType": "Bundle", "type": "batch-response"})
     await hospital.row(Total="accurate")
-    urls = ("Observation?patient=1", "Patient/1", "Patient?_total=none")
-    entries = [{"request": {"method": "GET", "url": url}} for url in urls]
-    await hospital.send("POST", "/stu3", {"resourceType": "Bundle", "type": "batch", "entry": entries})
-    sent = [entry["request"]["url"] for entry in json.loads(hospital.bodies[0])["entry"]]
-    assert sent == ["Observation?patient=1&_total=accurate", "Patient/1", "Patient?_total=none"]
+    await hospital.send("POST", "/stu3", batch("Observation?patient=1", "Patient/1", "Patient?_total=none"))
+    sent = batch("Observation?patient=1&_total=accurate", "Patient/1", "Patient?_total=none")
+    assert json.loads(hospital.bodies[0]) == sent
 
 
 async def test_the_operations_that_the_row_names_are_let_through_and_their_pages(hospital: Hospital) -> None:
@@ -96,18 +89,16 @@ async def test_the_operations_that_the_row_names_are_let_through_and_their_pages
     ],
 )
 async def test_an_answer_that_holds_the_credential_is_refused(
-    deployment: Deployment, hospital: Hospital, spelling: str, status: int, media: str
+    hospital: Hospital, spelling: str, status: int, media: str
 ) -> None:
-    secret = await deployment.secret("gateway:correct horse/battery+staple")
-    await hospital.row(Auth="basic", AuthSecret=secret)
-    sent = base64.b64encode(b"gateway:correct horse/battery+staple").decode()
+    password = "correct horse/battery+staple"
+    await hospital.row(Auth="basic", AuthSecret=await hospital.deployment.secret(f"gateway:{password}"))
+    sent = base64.b64encode(f"gateway:{password}".encode()).decode()
     numbers = "".join(f"&#{ord(each)};" if media == "xml" else f"\\u{ord(each):04x}" for each in sent)
-    for written in (sent, numbers, "correct horse/battery+staple"):
-        hospital.answers(spelling.format(written), status, Content_Type=f"application/fhir+{media}")
+    kind = {"Content_Type": f"application/fhir+{media}"}
+    for written, etag in ((sent, ""), (numbers, ""), (password, ""), ("correct", f'"{sent}"')):
+        hospital.answers(spelling.format(written), status, ETag=etag, **kind)
         answer = await hospital.send("GET", "/stu3/Patient/1")
-        assert answer.status == 502
-        assert b"own credential" in answer.body
-    hospital.answers(spelling.format("correct"), status, Content_Type=f"application/fhir+{media}", ETag=f'"{sent}"')
-    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 502
-    hospital.answers(spelling.format("correct"), status, Content_Type=f"application/fhir+{media}")
+        assert (answer.status, b"own credential" in answer.body) == (502, True)
+    hospital.answers(spelling.format("correct"), status, **kind)
     assert (await hospital.send("GET", "/stu3/Patient/1")).status == status

@@ -131,27 +131,14 @@ async def test_nothing_a_stranger_sends_for_a_token_is_in_any_log(
 async def test_a_request_has_one_audit_line_that_tells_what_happened(
     deployment: Deployment, hospital: Hospital, logged: pytest.LogCaptureFixture
 ) -> None:
-    hospital.answer = ANSWERS["patient"]
-    tenant = await deployment.tenant(hospital.base_url)
-    client = await deployment.client()
+    tenant, client = await deployment.tenant(hospital.base_url), await deployment.client()
     token = await deployment.token(tenant, client=client)
     logged.clear()
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     answer = await deployment.send("GET", "/stu3/Patient/1", token, X_Request_Id="abc", Traceparent=trace)
     (line,) = [json.loads(record.message) for record in logged.records if record.name == "gateway.audit"]
-    hops = line.pop("ms")
-    assert line == {
-        "event": "fhir",
-        "request": "abc",
-        "client": client.client_id,
-        "secret": client.client_secret.partition(".")[0],
-        "tenant": tenant,
-        "base": "stu3",
-        "interaction": "read",
-        "type": "Patient",
-        "status": 200,
-        "received": 0,
-        "sent": len(answer.body),
-    }
-    assert set(hops) == {"auth", "directory", "credential", "upstream", "gateway"}
+    assert set(line.pop("ms")) == {"auth", "directory", "credential", "upstream", "gateway"}
+    who = {"request": "abc", "client": client.client_id, "secret": client.secret_id, "tenant": tenant}
+    what = {"base": "stu3", "interaction": "read", "type": "Patient", "status": 200}
+    assert line == {"event": "fhir", **who, **what, "received": 0, "sent": len(answer.body)}
     assert hospital.requests[0].headers["traceparent"] == trace

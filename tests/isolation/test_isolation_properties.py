@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth
+from shared.directory.provider import AuthKind, Provider, ProviderAuth
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.rewriting import LinkMap
@@ -20,6 +20,7 @@ from shared.upstream.credentials.factory import Credentials
 from shared.upstream.limiter import Limiter
 from shared.upstream.page_handles import OfferedPage, PageHandles
 from tests.deployment import Deployment
+from tests.upstream.rows import PROVIDER
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
 bases = st.builds(lambda host, path: f"https://{host}.example/{path}", names, names)
@@ -29,20 +30,9 @@ versions = st.sampled_from(FhirVersion)
 
 @st.composite
 def providers(draw: st.DrawFn) -> Provider:
-    return Provider(
-        tenant=draw(tenants),
-        version=draw(versions),
-        base_url=draw(bases),
-        name="A hospital",
-        enabled=True,
-        auth=ProviderAuth(AuthKind.BASIC, client_id="gateway", secret=draw(names)),
-        extra_headers=(),
-        batch=BatchMode.NATIVE,
-        access=Access.READ,
-        types=frozenset({"Patient"}),
-        timeout_seconds=None,
-        max_concurrent=1,
-    )
+    auth = ProviderAuth(AuthKind.BASIC, client_id="gateway", secret=draw(names))
+    row = replace(PROVIDER, tenant=draw(tenants), version=draw(versions), base_url=draw(bases))
+    return replace(row, auth=auth, max_concurrent=1)
 
 
 @given(bases, bases, names)

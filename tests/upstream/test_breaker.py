@@ -4,25 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.directory.provider import Access, BatchMode, Provider, ProviderAuth
+from shared.directory.provider import Provider
 from shared.fhir.errors import FhirError
 from shared.fhir.versions import FhirVersion
 from shared.upstream.breaker import Breaker
-
-PROVIDER = Provider(
-    tenant="5e1c7f3a-9a44-4c0e-8a1e-0d5f6b7c8d9e",
-    version=FhirVersion.STU3,
-    base_url="https://fhir.hospital.example",
-    name="A hospital",
-    enabled=True,
-    auth=ProviderAuth(),
-    extra_headers=(),
-    batch=BatchMode.NATIVE,
-    access=Access.READ,
-    types=frozenset({"Patient"}),
-    timeout_seconds=None,
-    max_concurrent=8,
-)
+from tests.upstream.rows import PROVIDER
 
 
 class Circuit:

@@ -3,16 +3,17 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from shared.directory.provider import Access, BatchMode, Provider, ProviderAuth
-from shared.fhir.versions import FhirVersion
+from shared.directory.provider import Provider, ProviderAuth
 from shared.upstream.credentials.factory import Credentials
 from tests.clients import installation
 from tests.clients.installation import CLIENTS as CLIENTS
+from tests.upstream.rows import PROVIDER
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,20 +44,7 @@ def provider() -> Callable[..., Provider]:
     """Makes a provider whose row has the given authentication."""
 
     def make(auth: ProviderAuth, base_url: str = "https://fhir.example.com") -> Provider:
-        return Provider(
-            tenant="11111111-1111-1111-1111-111111111111",
-            version=FhirVersion.STU3,
-            base_url=base_url,
-            name="Hospital",
-            enabled=True,
-            auth=auth,
-            extra_headers=(),
-            batch=BatchMode.NATIVE,
-            access=Access.READ,
-            types=frozenset({"Patient"}),
-            timeout_seconds=None,
-            max_concurrent=8,
-        )
+        return replace(PROVIDER, auth=auth, base_url=base_url)
 
     return make
 

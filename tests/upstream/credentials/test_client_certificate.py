@@ -93,33 +93,25 @@ async def test_the_gateway_refuses_a_server_of_another_authority(
 
 async def test_token_requests_show_the_certificate_too(hospital, credentials, vault, provider):
     vault.stored.update({"certificate": pem(CLIENT), "stranger": pem(STRANGER), "secret": "s3cret"})
-
-    def auth(certificate: str) -> ProviderAuth:
-        return ProviderAuth(
-            AuthKind.CLIENT_SECRET_POST,
-            token_url=f"{hospital}/token",
-            client_id="gateway",
-            secret="secret",
-            certificate=certificate,
-        )
-
-    assert await credentials.of(provider(auth("certificate"))).headers() == {"Authorization": "Bearer token"}
+    account = {"token_url": f"{hospital}/token", "client_id": "gateway", "secret": "secret"}
+    own, strange = (
+        credentials.of(provider(ProviderAuth(AuthKind.CLIENT_SECRET_POST, **account, certificate=certificate)))
+        for certificate in ("certificate", "stranger")
+    )
+    assert await own.headers() == {"Authorization": "Bearer token"}
     with pytest.raises(CredentialError, match="token endpoint can't be reached"):
-        await credentials.of(provider(auth("stranger"))).headers()
-
-
-async def test_a_provider_without_a_certificate_has_no_context(credentials, provider):
-    assert await credentials.client_context(provider(ProviderAuth())) is None
+        await strange.headers()
 
 
 async def test_the_context_is_the_same_until_the_certificate_changes(credentials, vault, provider):
     vault.stored["certificate"] = pem(CLIENT)
     row = provider(ProviderAuth(certificate="certificate"))
-    first = await credentials.client_context(row)
+    (first,) = set(await asyncio.gather(*(credentials.client_context(row) for _ in range(100))))
     assert await credentials.client_context(row) is first
     vault.stored["certificate"] = pkcs12(CLIENT)
     vault.forget("certificate")
     assert await credentials.client_context(row) is not first
+    assert await credentials.client_context(provider(ProviderAuth())) is None
 
 
 def unusable_certificates() -> list[str]:
@@ -158,13 +150,6 @@ async def test_a_certificate_that_can_not_be_used_is_an_error_that_names_the_sec
 def test_any_other_text_is_a_value_error(exported):
     with pytest.raises(ValueError, match=r"PEM|no usable certificate"):
         client_context(exported)
-
-
-async def test_a_certificate_is_read_once_for_a_hundred_requests(credentials, vault, provider):
-    vault.stored["certificate"] = pem(CLIENT)
-    row = provider(ProviderAuth(certificate="certificate"))
-    contexts = await asyncio.gather(*(credentials.client_context(row) for _ in range(100)))
-    assert len(set(contexts)) == 1
 
 
 async def test_a_shortage_of_file_descriptors_does_not_outlast_itself(credentials, vault, provider):

@@ -30,29 +30,20 @@ def test_a_provider_keeps_its_credential_until_its_row_changes(credentials, prov
         assert credentials.of(changed) is not credential
 
 
+ACCOUNT = {"client_id": "AuthClientId", "secret": "AuthSecret"}
+NEEDED = {
+    AuthKind.BASIC: {"secret": "AuthSecret"},
+    AuthKind.HEADER: {"header": "AuthHeader", "secret": "AuthSecret"},
+    AuthKind.ENTRA: ACCOUNT,
+    AuthKind.CLIENT_SECRET_POST: ACCOUNT | {"token_url": "AuthTokenUrl"},
+    AuthKind.CLIENT_SECRET_BASIC: ACCOUNT | {"token_url": "AuthTokenUrl"},
+    AuthKind.PRIVATE_KEY_JWT: ACCOUNT | {"token_url": "AuthTokenUrl"},
+    AuthKind.REDOX_LEGACY: ACCOUNT | {"token_url": "AuthTokenUrl"},
+}
+
+
 @pytest.mark.parametrize(
-    ("kind", "field", "column"),
-    [
-        (AuthKind.BASIC, "secret", "AuthSecret"),
-        (AuthKind.HEADER, "header", "AuthHeader"),
-        (AuthKind.HEADER, "secret", "AuthSecret"),
-        (AuthKind.ENTRA, "client_id", "AuthClientId"),
-        (AuthKind.ENTRA, "secret", "AuthSecret"),
-        *(
-            (kind, field, column)
-            for kind in (
-                AuthKind.CLIENT_SECRET_POST,
-                AuthKind.CLIENT_SECRET_BASIC,
-                AuthKind.PRIVATE_KEY_JWT,
-                AuthKind.REDOX_LEGACY,
-            )
-            for field, column in (
-                ("client_id", "AuthClientId"),
-                ("secret", "AuthSecret"),
-                ("token_url", "AuthTokenUrl"),
-            )
-        ),
-    ],
+    ("kind", "field", "column"), [(kind, *needed) for kind, columns in NEEDED.items() for needed in columns.items()]
 )
 def test_a_row_that_lacks_what_its_kind_needs_is_an_error_that_names_the_column(
     credentials, provider, kind, field, column
@@ -79,8 +70,7 @@ async def test_closing_ends_the_token_requests_under_way(serve, credentials, vau
 
     async def handler(request: web.Request) -> web.Response:
         asked.set()
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
+        return await asyncio.Event().wait()
 
     vault.stored["secret"] = "s3cret"
     row = provider(replace(COMPLETE, kind=AuthKind.CLIENT_SECRET_POST, token_url=await serve(handler)))

@@ -14,6 +14,7 @@ from shared.upstream.credentials.entra import authority_and_tenant
 from shared.upstream.credentials.factory import Credentials
 
 TENANT = "22222222-2222-2222-2222-222222222222"
+US = "https://login.microsoftonline.us"
 FHIR = "https://hospital.fhir.azurehealthcareapis.com"
 
 
@@ -31,8 +32,7 @@ async def entra(serve, vault):
             description = "AADSTS7000215: Invalid client secret provided for app 'app'. Trace ID: 1"
             return web.json_response({"error": "invalid_client", "error_description": description}, status=401)
         scopes.append(str(form["scope"]))
-        token = {"access_token": f"entra-{len(scopes)}", "token_type": "Bearer", "expires_in": 3599}
-        return web.json_response(token)
+        return web.json_response({"access_token": f"entra-{len(scopes)}", "token_type": "Bearer", "expires_in": 3599})
 
     url = await serve(handler, server)
     client = ssl.create_default_context()
@@ -46,28 +46,16 @@ def entra_auth(url: str, scope: str | None = None) -> ProviderAuth:
     return ProviderAuth(AuthKind.ENTRA, token_url=token_url, client_id="app", secret="secret", scope=scope)
 
 
-async def test_entra_issues_a_token_for_the_fhir_service(entra, vault, provider):
+@pytest.mark.parametrize(("scope", "asked"), [(None, f"{FHIR}/.default"), ("api://x/.default", "api://x/.default")])
+async def test_entra_issues_a_token_and_a_new_one_for_one_that_was_rejected(entra, vault, provider, scope, asked):
     url, credentials, scopes = entra
     vault.stored["secret"] = "s3cret"
-    credential = credentials.of(provider(entra_auth(url), FHIR))
-    assert await credential.headers() == {"Authorization": "Bearer entra-1"}
-    assert await credential.headers() == {"Authorization": "Bearer entra-1"}
-    assert scopes == [f"{FHIR}/.default"]
-
-
-async def test_a_rejected_token_is_replaced_by_a_new_one(entra, vault, provider):
-    url, credentials, _ = entra
-    vault.stored["secret"] = "s3cret"
-    credential = credentials.of(provider(entra_auth(url), FHIR))
+    credential = credentials.of(provider(entra_auth(url, scope), FHIR))
+    for _ in range(2):
+        assert await credential.headers() == {"Authorization": "Bearer entra-1"}
     credential.reject(await credential.headers())
     assert await credential.headers() == {"Authorization": "Bearer entra-2"}
-
-
-async def test_the_scope_of_the_row_wins(entra, vault, provider):
-    url, credentials, scopes = entra
-    vault.stored["secret"] = "s3cret"
-    await credentials.of(provider(entra_auth(url, "api://fhir/.default"), FHIR)).headers()
-    assert scopes == ["api://fhir/.default"]
+    assert scopes == [asked] * 2
 
 
 async def test_entras_refusal_is_reported_by_its_number_alone(entra, vault, provider):
@@ -86,15 +74,15 @@ async def test_an_authority_that_is_not_trusted_is_refused(entra, credentials, v
     assert scopes == []
 
 
-def test_the_authority_and_tenant_are_the_token_urls():
-    assert authority_and_tenant("https://login.microsoftonline.us/contoso.com/oauth2/v2.0/token", TENANT) == (
-        "https://login.microsoftonline.us",
-        "contoso.com",
-    )
-
-
-def test_without_a_token_url_it_is_the_public_cloud_and_the_rows_tenant():
-    assert authority_and_tenant(None, TENANT) == ("https://login.microsoftonline.com", TENANT)
+@pytest.mark.parametrize(
+    ("token_url", "found"),
+    [
+        (f"{US}/contoso.com/oauth2/v2.0/token", (US, "contoso.com")),
+        (None, ("https://login.microsoftonline.com", TENANT)),
+    ],
+)
+def test_the_authority_and_tenant_are_the_token_urls_or_else_the_public_clouds(token_url, found):
+    assert authority_and_tenant(token_url, TENANT) == found
 
 
 @pytest.mark.parametrize(
@@ -117,14 +105,8 @@ async def identity_endpoint(serve, monkeypatch):
         if request.query.get("client_id") == "unknown":
             return web.json_response({"statusCode": 400, "message": "No User Assigned Identity found"}, status=400)
         queries.append(dict(request.query))
-        return web.json_response(
-            {
-                "access_token": f"identity-{len(queries)}",
-                "expires_on": str(int(time.time()) + 86_400),
-                "resource": request.query["resource"],
-                "token_type": "Bearer",
-            }
-        )
+        token = {"access_token": f"identity-{len(queries)}", "expires_on": str(int(time.time()) + 86_400)}
+        return web.json_response({**token, "resource": request.query["resource"], "token_type": "Bearer"})
 
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"{await serve(handler)}/msi/token")
     monkeypatch.setenv("IDENTITY_HEADER", "of-this-app")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """Everything that answers requests, built from `settings`; it belongs to one event loop."""
+    """All endpoints and their parts, built from `settings`; it belongs to one event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -96,7 +96,7 @@ class Application:
 
     @cached_property
     def root(self) -> "RootEndpoint":
-        """What is outside the FHIR bases."""
+        """The endpoint for everything outside the FHIR bases."""
         from shared.root import RootEndpoint
 
         return RootEndpoint(self.settings.public_base_url, self.settings.default_fhir_version)

@@ -9,7 +9,7 @@ import azure.functions as func
 from shared.application import Application
 from shared.message import Handler, Request, request_id
 
-# A parsed answer of 1 MB is thousands of dicts and lists, freed as soon as they are let go. By default the collector
+# A parsed response of 1 MB is thousands of dicts and lists, freed as soon as they are let go. By default the collector
 # would go through all that the process holds several times meanwhile: measured, a third of such a request's time.
 _COLLECT_AFTER = (20_000, 20, 20)
 
@@ -32,7 +32,7 @@ def _transport_security() -> Mapping[str, str]:
 
 
 async def respond(request: func.HttpRequest, handler: Handler) -> func.HttpResponse:
-    """The handler's answer to a request of the worker, with the `X-Request-Id` that the handler's lines have, too.
+    """The handler's response to a request of the worker, with the `X-Request-Id` that the handler's log lines have.
 
     Path and query are taken from the URL as they stand: `params` joins repeated parameters and drops empty ones, and
     `urlsplit` refuses hosts that have passed the platform.

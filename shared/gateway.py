@@ -35,7 +35,7 @@ from shared.upstream.request_context import RequestContext, Trace, link_maps, pe
 from shared.upstream.search import FORM
 from shared.upstream.server_timing import AUTH, DIRECTORY, server_timing
 
-_DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance asks four times
+_DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance reads four times
 _BINARY = re.compile(r"Binary/[^/_][^/]*(?:/_history/[^/]+)?/?")  # read and vread
 
 

@@ -14,9 +14,9 @@ _TIMEOUT_SECONDS = 5.0
 
 
 class HealthEndpoint:
-    """Answers `GET health`: 200 when every store answers, 503 when one does not, and which; 405 other methods.
+    """The endpoint `GET health`: 200 when every store responds, 503 when one does not, and which; 405 other methods.
 
-    The stores are asked at most every five seconds, every second while one fails, whoever calls: the endpoint is open
+    The stores are read at most every five seconds, every second while one fails, whoever calls: the endpoint is open
     to all.
     """
 

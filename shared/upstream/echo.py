@@ -16,7 +16,7 @@ _LONGEST_ESCAPE = 16  # `\\u0026#x00000041;`
 
 
 def secrets_of(proof: Mapping[str, str]) -> frozenset[str]:
-    """What must not come back of the headers that the gateway authenticates with: tokens, passwords, keys."""
+    """The secrets in the headers that authenticate the gateway: tokens, passwords and keys. They must not come back."""
     found: set[str] = set()
     for value in proof.values():
         scheme, _, token = value.partition(" ")
@@ -81,7 +81,7 @@ def _is_in(secret: str, text: bytes, start: int, end: int) -> bool:
 
 
 def _decoded(escape: re.Match[bytes]) -> tuple[int, ...]:
-    """What an escape may stand for: `\\u0026#65;` is "&" in JSON, and "A" in XML inside JSON."""
+    """The characters that an escape may stand for: `\\u0026#65;` is "&" in JSON, and "A" in XML inside JSON."""
     number, letter, percent, entity = escape.groups()
     if letter is not None:
         return (letter[0],)
@@ -129,7 +129,7 @@ def _hexadecimal(character: str) -> str:
 
 
 def _entity(character: str) -> str:
-    """What follows the "&" of a reference to a character."""
+    """The pattern of a character reference after its "&"."""
     named = f"|{_ENTITIES[character]};" if character in _ENTITIES else ""
     return f"#0*+{ord(character)};|#[xX]0*+{_hexadecimal(character)};{named}"
 

@@ -219,7 +219,7 @@ async def write_links(
     handles: PageHandles,
     body: Body,
     url: str,
-    asked: BundleRequest,
+    sent: BundleRequest,
     entries: tuple[BundleRequest, ...] = (),
 ) -> list[tuple[int, int, str]]:
     """The links to pages in a response that came from `url`: byte span and new text, "" for one that is left out.
@@ -231,8 +231,8 @@ async def write_links(
         return []
     replaced: list[tuple[int, int, str]] = []
     kept: list[tuple[Link, OfferedPage]] = []
-    for request, bundle in page_bundles(body.resource.bundle, asked, entries):
-        request_url = url if request is asked else f"{context.provider.base_url}/{request.interaction.path}"
+    for request, bundle in page_bundles(body.resource.bundle, sent, entries):
+        request_url = url if request is sent else f"{context.provider.base_url}/{request.interaction.path}"
         links = await _links_of(context, bundle, request_url, request, _MAX_HANDLES_OF_RESPONSE - len(kept))
         replaced += [(link.start, link.end, new) for link, new in links.written]
         replaced += [(*span, "") for span in left_out(body.content, body.format, bundle, links.left_out)]

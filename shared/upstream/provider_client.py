@@ -77,10 +77,10 @@ class ProviderClient:
 
         Raises FhirError for everything that may not be passed on, StoreUnavailable for a vault that does not respond.
         """
-        sent = _as_the_row_says(context.provider, request)
-        url = request.page_url or _url(context, sent)
+        adapted = _as_the_row_says(context.provider, request)
+        url = request.page_url or _url(context, adapted)
         async with self._limiter.slot(context.provider):
-            response, secrets = await self._authenticated(context, sent, url)
+            response, secrets = await self._authenticated(context, adapted, url)
         down, interaction, permissions = context.downstream_links, request.interaction, context.permissions
         headers = response_headers(response.headers, url, interaction, permissions, down)
         async with context.memory.budget.working_memory(len(response.body)):
@@ -99,8 +99,8 @@ class ProviderClient:
             if interaction.kind in BUNDLES and body.resource.bundle is not None:
                 context.trace.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
             check_response(body.resource, interaction.kind, permissions)
-            asked = BundleRequest(interaction, _query_and_form(request))
-            replaced = await write_links(context, self._handles, body, url, asked, request.entries)
+            sent = BundleRequest(interaction, _query_and_form(request))
+            replaced = await write_links(context, self._handles, body, url, sent, request.entries)
             try:
                 mapped = await paused(body.mapped(down, replaced))
             except Unreadable as error:

@@ -24,7 +24,7 @@ def response_headers(
 ) -> dict[str, str]:
     """The headers of a response that came from `url`, with `links` mapped to the gateway's, one value a name.
 
-    What can't be passed on is left out: what was written is not to be lost for a header.
+    A header that can't be passed on is left out: a write that succeeded must not fail for it.
     """
     down: dict[str, str] = {}
     for name in (*_SINGLE, *_JOINED):

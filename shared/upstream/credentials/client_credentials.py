@@ -27,7 +27,7 @@ from shared.upstream.credentials.credential import CredentialError, Secrets, bas
 
 _MAX_BYTES = 65_536
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
-# Whoever asks for a token bounds all of it, the reading of the secret included; the session's default must not.
+# BearerCredential bounds the whole request, with the reading of the secret; the session's default must not.
 _NO_TIMEOUT = aiohttp.ClientTimeout()
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS = 240  # SMART allows 300; the rest is for a provider whose clock is behind ours
@@ -113,7 +113,7 @@ class ClientAccount:
 
 @dataclass(frozen=True, slots=True)
 class _ClientCredentials:
-    """What every grant of client credentials has; `scope` is sent only when the row has one."""
+    """A grant of client credentials; `scope` is sent only when the row has one."""
 
     endpoint: TokenEndpoint
     client: ClientAccount

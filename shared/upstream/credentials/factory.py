@@ -55,7 +55,7 @@ class Credentials:
         return credential
 
     async def client_context(self, provider: Provider) -> ssl.SSLContext | None:
-        """What the provider's requests need for mutual TLS; None when its row has no certificate.
+        """The TLS context of the provider's requests for mutual TLS; None when its row has no certificate.
 
         The same object as long as the certificate is the same. Raises CredentialError or StoreUnavailable.
         """

@@ -42,7 +42,3 @@ def mistakes(line: str) -> set[str]:
 @pytest.mark.parametrize("line", azure_commands())
 def test_the_azure_command_line_takes_it(line: str) -> None:
     assert mistakes(line) == set()
-
-
-def test_a_wrong_option_would_be_noticed() -> None:
-    assert mistakes("group create --name x --place y") == {"--place"}

@@ -79,17 +79,6 @@ def test_what_the_guides_name_is_there(page: Path) -> None:
     assert missing_parameters(text) == set()
 
 
-def test_what_is_not_there_would_be_noticed() -> None:
-    assert missing_targets("```sh\nmake test chek\n```\n", "test: x\ncheck: y\n") == {"chek"}
-    assert missing_tests("| x | `test_that_nobody_wrote`, `test_what_is_not_there_would_be_noticed` |") == {
-        "test_that_nobody_wrote"
-    }
-    assert missing_outputs('"$(output portalAdress)" "$(output portalUrl)"') == {"portalAdress"}
-    codes = ["shared/gatewey.py", "shared/fhir/", "policy.py", "make test chek  # both"]
-    assert missing_from_checkout(codes, "test: x\ncheck: y\n") == {"shared/gatewey.py", "policy.py", "chek"}
-    assert missing_parameters("`cacheSecond` and `cacheSeconds`") == {"cacheSecond"}
-
-
 def test_every_threat_has_an_answer_that_a_test_shows() -> None:
     text = (DOCS / "security-model.md").read_text("utf-8")
     rows = text.partition("## Threats")[2].partition("\n## ")[0].strip().splitlines()[4:]

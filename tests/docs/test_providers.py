@@ -67,29 +67,18 @@ def named_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
-def test_every_row_can_be_used_as_it_stands(page: Path) -> None:
-    rows = row_tables(page)
-    assert rows
-    for row in rows:
-        assert parse_provider(row, local=False).tenant == TENANT
-
-
-@pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
-def test_every_row_is_followed_by_the_command_that_writes_it(page: Path) -> None:
+def test_every_row_can_be_used_and_is_followed_by_the_command_that_writes_it(page: Path) -> None:
     found = list(blocks(page))
+    assert row_tables(page)
     for block, following in zip(found, [*found[1:], Fence("", "")], strict=True):
         row = described_row(block)
         if row is not None:
+            assert parse_provider(row, local=False).tenant == TENANT
             assert [written_row(arguments) for arguments in commands(following)] == [row]
-
-
-@pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
-def test_a_row_with_a_secret_has_the_command_store_it(page: Path) -> None:
-    for block in blocks(page):
         for arguments in commands(block):
-            row = written_row(arguments)
-            if row is not None and "BaseUrl" in row:
-                assert ("AuthSecret" in row) == ("--secret-value-from" in arguments)
+            written = written_row(arguments)
+            if written is not None and "BaseUrl" in written:
+                assert ("AuthSecret" in written) == ("--secret-value-from" in arguments)
 
 
 def test_every_way_to_authenticate_is_shown() -> None:

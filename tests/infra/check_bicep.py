@@ -60,33 +60,23 @@ def test_no_warning_is_silenced_without_a_reason() -> None:
     assert [line for line in lines if not re.search(r"#disable-next-line \w+ // \w+", line)] == []
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
-    [
-        ("main.bicep", "    retentionDays: logRetentionDays\n", "    retentionDays: name\n", "BCP036"),
-        (
-            "main.bicep",
-            "    siteName: gatewayName\n    host",
-            "    siteName: gateway.outputs.hostName\n    host",
-            "what-if",
-        ),
-        ("main.bicep", "param tags { *: string }", "param tags object", "use-user-defined-types"),
-        ("main.small.bicepparam", "using 'main.bicep'", "using 'main.bicep'\nparam cacheSecond = 60", "BCP259"),
-        (
-            "main.small.bicepparam",
-            "param healthProbe = false",
-            "param addresses = { network: '10.0.0.0/22' }",
-            "BCP035",
-        ),
-        ("main.small.bicepparam", "param healthProbe = false", "param adminAddresses = [1]", "BCP034"),
-        (
-            "main.small.bicepparam",
-            "param healthProbe = false",
-            "param frontDoorId = 'ab12'",
-            "host name of what stands before",
-        ),
-    ],
-)
+MISTAKES = [
+    ("main.bicep", "retentionDays: logRetentionDays\n", "retentionDays: name\n", "BCP036"),
+    ("main.bicep", "siteName: gatewayName\n    host", "siteName: gateway.outputs.hostName\n    host", "what-if"),
+    ("main.bicep", "param tags { *: string }", "param tags object", "use-user-defined-types"),
+    *(
+        ("main.small.bicepparam", "param healthProbe = false", *mistake)
+        for mistake in (
+            ("param cacheSecond = 60", "BCP259"),
+            ("param addresses = { network: '10.0.0.0/22' }", "BCP035"),
+            ("param adminAddresses = [1]", "BCP034"),
+            ("param frontDoorId = 'ab12'", "host name of what stands before"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "said"), MISTAKES)
 def test_a_mistake_is_an_error_before_it_is_a_deployment(
     file: str, old: str, new: str, said: str, tmp_path: Path
 ) -> None:
@@ -144,11 +134,6 @@ def offered() -> dict[str, dict[str, Any]]:
 
 def test_templates_take_what_the_code_takes(offered: dict[str, dict[str, Any]]) -> None:
     assert range_errors(offered) == []
-
-
-def test_a_range_that_the_code_does_not_take_would_be_noticed(offered: dict[str, dict[str, Any]]) -> None:
-    wider = offered | {"upstreamTimeoutSeconds": offered["upstreamTimeoutSeconds"] | {"maxValue": 230}}
-    assert range_errors(wider) == ["UPSTREAM_TIMEOUT_SECONDS=230 is refused"]
 
 
 def test_the_python_versions_are_those_whose_wheels_are_checked(offered: dict[str, dict[str, Any]]) -> None:

@@ -37,11 +37,9 @@ READ_BY_THE_PLATFORM = re.compile(
 )
 
 
-def deployed(size: str, old: str = "", new: str = "") -> list[dict[str, Any]]:
-    """The resources of a kept snapshot; with a text of it replaced, to see a check fail."""
-    text = (SNAPSHOTS / f"{size}.json").read_text()
-    assert old in text
-    return resources(text.replace(old, new))
+def deployed(size: str) -> list[dict[str, Any]]:
+    """The resources of a kept snapshot."""
+    return resources((SNAPSHOTS / f"{size}.json").read_text())
 
 
 def of_type(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -131,14 +129,6 @@ def test_every_setting_that_the_code_reads_is_given_and_no_other() -> None:
     assert [error for size in SIZES for error in settings_errors(deployed(size))] == []
 
 
-def test_a_missing_or_useless_setting_would_be_noticed() -> None:
-    assert settings_errors(deployed("small", '"STALE_SECONDS"', '"STALE_SECOND"')) == [
-        f"{app}: {problem}"
-        for app in ("gateway", "portal")
-        for problem in ("STALE_SECONDS is not given", "nothing reads STALE_SECOND")
-    ]
-
-
 def test_defaults_are_those_of_the_code() -> None:
     own = {"PUBLIC_BASE_URL": "https://g.example", "KEY_VAULT_URL": "https://v.example"}
     own["TABLES_ENDPOINT"] = "https://t.example"
@@ -200,27 +190,9 @@ def test_no_key_or_password_opens_anything(size: str) -> None:
     assert opened_by_keys(deployed(size)) == []
 
 
-def test_a_key_that_opens_something_would_be_noticed() -> None:
-    shared = '"allowSharedKeyAccess": '
-    assert len(opened_by_keys(deployed("small", f"{shared}false", f"{shared}true"))) == 3
-
-
 def test_what_is_promised_across_zones_stands_in_no_single_one() -> None:
     # The portal keeps nothing, and has no instance that is always awake.
     assert [name for name in in_one_zone(deployed("large")) if "portal" not in name] == []
-
-
-def test_what_stands_in_one_zone_would_be_noticed() -> None:
-    assert {"fhirgw-nat-zones", "fhirgw-outbound-zones"} <= set(
-        in_one_zone(deployed("large", '"StandardV2"', '"Standard"'))
-    )
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_the_hosts_admin_endpoints_are_open_to_its_key_while_somebody_publishes(size: str) -> None:
-    """Core Tools asks for /admin/host/status, and takes the 403 of an isolated host for a publication that failed."""
-    sites = of_type(deployed(size), "Web/sites")
-    assert [site["properties"]["functionsRuntimeAdminIsolationEnabled"] for site in sites] == [False, False]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -229,6 +201,12 @@ def test_everybody_reaches_both_apps_and_no_page_of_others_does(size: str) -> No
         config = site["properties"]["siteConfig"]
         assert (config["ipSecurityRestrictionsDefaultAction"], config["ipSecurityRestrictions"]) == ("Allow", [])
         assert config["cors"] == {"allowedOrigins": [], "supportCredentials": False}
+
+
+def test_the_hosts_admin_endpoints_are_open_to_its_key_while_somebody_publishes() -> None:
+    """Core Tools asks for /admin/host/status, and takes the 403 of an isolated host for a publication that failed."""
+    sites = [site for size in SIZES for site in of_type(deployed(size), "Web/sites")]
+    assert not any(site["properties"]["functionsRuntimeAdminIsolationEnabled"] for site in sites)
 
 
 def test_every_alert_names_the_section_of_the_runbook_that_answers_it() -> None:
@@ -289,10 +267,3 @@ def test_queries_and_the_workbook_use_columns_of_the_audit_query() -> None:
     queries += [path.read_text() for path in INFRA.glob("queries/*.kql") if path.name != "audit.kql"]
     used = {name for query in queries if "GatewayAudit" in query for name in operands(query)}
     assert {"status", "upstream", "tenant"} <= used <= columns()
-
-
-def test_a_column_that_the_audit_query_lacks_would_be_noticed() -> None:
-    assert operands("GatewayAudit\n| where state >= 500\n| summarize percentile(upstraem, 95)") - columns() == {
-        "state",
-        "upstraem",
-    }

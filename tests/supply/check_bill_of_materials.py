@@ -2,7 +2,6 @@
 
 import json
 import re
-from copy import deepcopy
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -29,12 +28,6 @@ ALLOWED = {
 def made() -> Bill:
     """The bill as `make sbom` writes it."""
     return make()
-
-
-@pytest.fixture
-def bill(made: Bill) -> Bill:
-    """A copy of it that a test may change."""
-    return deepcopy(made)
 
 
 def differences(bill: Bill, locked: dict[str, Pin]) -> set[str]:
@@ -70,22 +63,3 @@ def test_the_page_has_the_bills_table(made: Bill) -> None:
 def test_the_bill_holds_nothing_of_a_time_or_a_machine(made: Bill) -> None:
     assert not {"serialNumber", "timestamp"} & (made.keys() | made["metadata"].keys())
     assert not re.findall(r"https?://(?!cyclonedx\.org/schema/)[^\s\"]+|file:|/home/|/tmp/", json.dumps(made))
-
-
-def test_a_difference_would_be_noticed(made: Bill, bill: Bill) -> None:
-    locked = pins(LOCK)
-    first, second, *_ = bill["components"]
-    first["version"] = "0"
-    second["hashes"].pop()
-    del locked["idna"]
-    assert differences(bill, locked) == {canonicalize_name(item["name"]) for item in (first, second)} | {"idna"}
-    assert table(bill) != table(made)
-
-
-def test_a_licence_that_is_not_allowed_would_be_noticed(bill: Bill) -> None:
-    package = bill["components"][0]
-    for given in ({"license": {"id": "AGPL-3.0-only"}}, {"expression": "MIT AND (GPL-2.0-only OR ISC)"}):
-        package["licenses"] = [given]
-        assert len(refused(bill)) == 1
-    package["licenses"] = []
-    assert refused(bill) == [f"{package['name']}: "]

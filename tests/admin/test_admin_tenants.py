@@ -7,6 +7,7 @@ import pytest
 from admin.tenants import kebab_case
 from local.vault.server import VaultServer
 from local.vault.store import Store
+from shared.directory.tenant_columns import COLUMNS
 from shared.stores.tables import TENANTS
 from tests.admin.command_line import CommandLine
 from tests.deployment import Deployment
@@ -69,6 +70,7 @@ async def test_every_column_can_be_set_and_changed(admin: CommandLine, tenant: s
     changed = await admin.json("tenant set --auth header --auth-header X-Key", tenant, "r4", *removed)
     assert (changed["auth"], changed["auth_header"], changed["auth_secret"]) == ("header", "X-Key", "riverside")
     assert changed["auth_token_url"] is None
+    assert {name.replace("-", "_") for name in map(kebab_case, COLUMNS)} == set(changed) - {"tenant_id", "version"}
 
 
 async def test_a_tenant_and_a_version_may_be_in_capitals_and_braces(admin: CommandLine, tenant: str) -> None:

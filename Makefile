@@ -17,7 +17,7 @@ LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --u
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run services demo quick test floors slow clients bench faults soak check format lock snapshots sbom clean
+.PHONY: help install run services demo quick test floors slow clients bench faults soak check format lock snapshots sbom package clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,8 +79,11 @@ snapshots: $(INSTALLED) ## work out anew what infra/ deploys, for review (needs 
 sbom: $(INSTALLED) $(SUPPLY) ## write the bill of materials and the table of licences
 	$(BIN)/python -m tests.supply.bill_of_materials
 
+package: $(INSTALLED) ## build what is published to Azure, in dist/, and list it
+	@./gateway azure package
+
 clean: ## remove what make installed; the state of the local stack stays
-	rm -rf $(VENV) .checkov .supply .fhirstarter .functions-worker .floors local/azurite/node_modules tests/clients/*/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist $(VENV) .checkov .supply .fhirstarter .functions-worker .floors local/azurite/node_modules tests/clients/*/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements.lock requirements-dev.txt requirements-dev.lock
 	@echo "Installing the requirements into $(VENV)"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
+from admin.azure import azure
 from admin.clients import client
 from admin.command import examples, global_options, with_session
 from admin.completion import completion
@@ -65,6 +66,7 @@ tenant.add_command(import_tenants)
 tenant.add_command(export_tenants)
 tenant.add_command(verify)
 cli.add_command(keys)
+cli.add_command(azure)
 cli.add_command(doctor)
 cli.add_command(smoke)
 cli.add_command(completion)

@@ -6,6 +6,7 @@ The Azure SDKs are imported when they are first used, so that `--help` needs no 
 import getpass
 import json
 import os
+import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shared.stores.tables import Table
     from shared.stores.vault import Vault
 
+DEPLOYED_SETTINGS = "gateway.env"
 _LOCAL_SETTINGS = "local.settings.json"
 _PROJECT = Path(__file__).parents[1]
 
@@ -120,18 +122,35 @@ def read_settings(*, local: bool) -> Settings:
 
 
 def read_environment(*, local: bool) -> Mapping[str, str]:
-    """The environment; with `local`, the values of `local.settings.json` before it. Raises SettingError."""
+    """The environment before the deployment's `gateway.env`; with `local`, `local.settings.json` before it.
+
+    Raises SettingError.
+    """
     if not local:
-        return os.environ
+        return {**_deployed_values(), **os.environ}
     environment = {**os.environ, **_local_values()}
     if not environment.get("LOCAL_VAULT", "").strip():
         raise SettingError(f"{_LOCAL_SETTINGS} has no LOCAL_VAULT: start the local stack with make run, which sets it")
     return environment
 
 
+def _deployed_values() -> Mapping[str, str]:
+    file = _nearest(DEPLOYED_SETTINGS)
+    try:
+        lines = shlex.split(file.read_text("utf-8"), comments=True) if file else []
+    except (OSError, ValueError):
+        raise SettingError(f"{file} can't be read as lines of NAME=value: ./gateway azure env writes it anew") from None
+    return dict(line.partition("=")[::2] for line in lines)
+
+
+def _nearest(name: str) -> Path | None:
+    """A file of the folder that the person is in, or else of the project."""
+    files = (folder / name for folder in (Path.cwd(), _PROJECT))
+    return next((file for file in files if file.is_file()), None)
+
+
 def _local_values() -> Mapping[str, str]:
-    files = [folder / _LOCAL_SETTINGS for folder in (Path.cwd(), _PROJECT)]
-    file = next((file for file in files if file.is_file()), None)
+    file = _nearest(_LOCAL_SETTINGS)
     if file is None:
         raise SettingError(f"there is no {_LOCAL_SETTINGS}: start the local stack with make run, which writes it")
     try:

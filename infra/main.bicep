@@ -221,6 +221,7 @@ module gateway 'modules/functionApp.bicep' = {
   name: 'gateway'
   params: {
     name: gatewayName
+    service: 'gateway'
     storageName: toLower('${name}app${suffix}')
     location: location
     tags: tags
@@ -247,6 +248,7 @@ module portal 'modules/functionApp.bicep' = {
   name: 'portal'
   params: {
     name: portalName
+    service: 'portal'
     storageName: toLower('${name}portal${suffix}')
     location: location
     tags: tags
@@ -409,8 +411,10 @@ output portalUrl string = 'https://${portal.outputs.hostName}/portal'
 @description('The redirect URI of the portal\'s Entra registration.')
 output portalRedirectUri string = 'https://${portal.outputs.hostName}/.auth/login/aad/callback'
 
-@description('The subject of that registration\'s federated credential.')
+@description('Subject and issuer of that registration\'s federated credential.')
 output portalPrincipalId string = portal.outputs.principalId
+output portalIssuer string = '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+output portalClientId string = portalClientId
 
 @description('The target of a custom domain\'s CNAME record, and the value of its asuid TXT record.')
 output gatewayHostName string = gateway.outputs.hostName

@@ -13,6 +13,9 @@ type accessRule = {
 }
 
 param name string
+
+@description('The service of azure.yaml that azd publishes here.')
+param service string
 param storageName string
 param location string
 param tags { *: string }
@@ -138,7 +141,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
 resource site 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
-  tags: tags
+  tags: union(tags, { 'azd-service-name': service })
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'

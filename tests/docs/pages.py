@@ -30,8 +30,8 @@ class Fence:
     text: str
 
 
-def blocks(page: Path) -> Iterator[Table | Fence]:
-    """A page's tables and fenced blocks in their order, with placeholders filled in."""
+def blocks(page: Path, *, raw: bool = False) -> Iterator[Table | Fence]:
+    """A page's tables and fenced blocks in their order, with placeholders filled in; `raw`: blocks as they are."""
     rows: list[Cells] = []
     for token in tokens(page):
         match token.type:
@@ -46,7 +46,7 @@ def blocks(page: Path) -> Iterator[Table | Fence]:
                 yield Table(rows[0], rows[1:])
                 rows = []
             case "fence":
-                yield Fence(token.info, filled(token.content))
+                yield Fence(token.info, token.content if raw else filled(token.content))
 
 
 def tokens(page: Path) -> list[Token]:
@@ -54,6 +54,7 @@ def tokens(page: Path) -> list[Token]:
 
 
 def filled(text: str) -> str:
+    text = text.replace("~/", "").replace("$PUBLIC_BASE_URL", "https://gateway.example.com")
     return re.sub(r"<[a-z][a-z-]*>", lambda found: TENANT if found[0] == "<tenant-id>" else "example", text)
 
 

@@ -39,9 +39,10 @@ def missing_tests(text: str) -> set[str]:
 
 
 def missing_outputs(text: str) -> set[str]:
-    """Outputs of the deployment that are asked for and not given."""
-    given = set(re.findall(r"^output (\w+) ", (INFRA / "main.bicep").read_text(), re.M))
-    return set(re.findall(r"output ([a-z]\w*[A-Z]\w*)", text)) - given
+    """Names of gateway.env that are used, and that neither the deployment puts out nor the text itself sets."""
+    outputs = re.findall(r"^output (\w+) ", (INFRA / "main.bicep").read_text(), re.M)
+    given = {re.sub("([A-Z])", r"_\1", name).upper() for name in outputs} | {"AZURE_RESOURCE_GROUP"}
+    return set(re.findall(r"\$\{?([A-Z][A-Z_]+)", text)) - given - set(re.findall(r"\b([A-Z_]+)[=:]", text)) - {"HOME"}
 
 
 def missing_parameters(text: str) -> set[str]:
@@ -97,9 +98,10 @@ def test_queries_use_columns_of_the_audit_query() -> None:
 
 def test_the_workflow_deploys_as_the_guide_does() -> None:
     workflow = WORKFLOW.read_text()
-    guide = "\n".join(lines(DOCS / "deployment.md"))
-    for line in re.findall(r"func azure functionapp publish .*|output\(\) \{.*", workflow):
-        assert line.replace('"$RESOURCE_GROUP"', "fhir-gateway") in guide
+    commands = re.findall(r"(?:\(cd|make package|az |\./gateway azure|\. \./).*?(?= \$\{\{|$)", workflow, re.M)
+    assert len(commands) == 7
+    for command in commands:
+        assert command.replace('"$AZURE_RESOURCE_GROUP"', "fhir-gateway") in lines(DOCS / "deployment.md")
     assert missing_outputs(workflow) == set()
-    read = {name for file in INFRA.glob("*.bicepparam") for name in re.findall(r"Variable\('(\w+)'", file.read_text())}
-    assert read <= set(re.findall(r"^      (\w+): ", workflow, re.M))
+    for hook in (INFRA / "hooks").glob("*.sh"):
+        assert missing_outputs(hook.read_text()) <= {"AZURE_SUBSCRIPTION_ID", "AZURE_LOCATION", "GATEWAY_SIZE"}

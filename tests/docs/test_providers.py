@@ -1,6 +1,7 @@
 """The operators' documents against the real thing: rows by the gateway's own reader, commands by the command line's."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def named_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that the documents keep credentials and rows in: the command line opens them as it parses."""
     monkeypatch.chdir(tmp_path)
     for page in PAGES:
-        for name in re.findall(r"(?:--secret-value-from|tenant import) (\S+)", page.read_text("utf-8")):
+        for name in re.findall(r"(?:--secret-value-from|tenant import) (?:~/)?(\S+)", page.read_text("utf-8")):
             Path(name).touch()
 
 
@@ -152,7 +153,8 @@ def test_the_key_set_made_as_documented_verifies_what_the_gateway_signs(tmp_path
     (tmp_path / "private-key.pem").write_bytes(pem)
     [script] = [block.text for block in blocks(INDEX) if isinstance(block, Fence) and block.language == "python"]
 
-    printed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True).stdout
+    home = {**os.environ, "HOME": str(tmp_path)}
+    printed = subprocess.run([sys.executable, "-c", script], env=home, check=True, capture_output=True).stdout
 
     key_set = jwt.PyJWKSet.from_dict(json.loads(printed))
     assertion = signed_assertion(pem.decode(), "gateway", "https://auth.example.com/token", "example")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from admin.package import PYTHON_VERSIONS
 from shared.settings import SettingError, Settings
 from tests.infra.bicep import BICEP, INFRA, MISSING, SIZES, SNAPSHOTS, BicepError, bicep, copied, parameters, resources
 from tests.infra.bicep import snapshot as worked_out
-from tests.infra.check_requirements import VERSIONS
 
 pytestmark = pytest.mark.skipif(BICEP is None, reason=MISSING)
 
@@ -137,7 +137,7 @@ def test_templates_take_what_the_code_takes(offered: dict[str, dict[str, Any]]) 
 
 
 def test_the_python_versions_are_those_whose_wheels_are_checked(offered: dict[str, dict[str, Any]]) -> None:
-    assert tuple(offered["pythonVersion"]["allowedValues"]) == VERSIONS
+    assert tuple(offered["pythonVersion"]["allowedValues"]) == PYTHON_VERSIONS
     assert offered["pythonVersion"]["defaultValue"] == "3.13"
 
 

@@ -1,8 +1,8 @@
 """What is published to Azure: only what runs there, and all of it."""
 
 import ast
-import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -11,45 +11,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
+from admin.package import chosen_python, let_through, published
 from tests.infra.bicep import ROOT
 from tests.supply.locks import needed, requirements
-
-_SPECIAL = re.compile(r"[-\[\]/{}()+?.\\^$|]")
-
-
-def packed(ignored: str, files: list[str]) -> list[str]:
-    """The files that `func azure functionapp publish` packs, by Core Tools' own reading of a `.funcignore`.
-
-    As in its GitIgnoreParser: all patterns together are one regular expression, matched from the root on, that has to
-    end at a word's end; what a pattern after `!` matches is packed whatever else matches it.
-    """
-    lines = [line.strip() for line in ignored.splitlines()]
-    patterns = [line for line in lines if line and not line.startswith("#")]
-    kept = _expression([line[1:] for line in patterns if line.startswith("!")])
-    left_out = _expression([line for line in patterns if not line.startswith("!")])
-    never = {".funcignore", ".gitignore", "local.settings.json", "project.lock.json"}
-    return [
-        file
-        for file in files
-        if not {".git", ".vscode"} & set(file.split("/")[:-1])
-        and file.rpartition("/")[2] not in never
-        and (kept.match(file) or not left_out.match(file))
-    ]
-
-
-def _expression(patterns: list[str]) -> re.Pattern[str]:
-    escaped = [_SPECIAL.sub(r"\\\g<0>", pattern.removeprefix("/")) for pattern in sorted(patterns)]
-    expressions = [pattern.replace("**", "(.+)").replace("*", "([^\\/]+)") for pattern in escaped]
-    return re.compile(rf"((?:{')|(?:'.join(expressions)}))\b" if patterns else "$^", re.ASCII)
-
-
-def files_below(root: Path) -> list[str]:
-    """Every file below a folder, links to folders aside."""
-    return sorted(str((Path(folder) / name).relative_to(root)) for folder, _, names in os.walk(root) for name in names)
-
-
-def package(root: Path) -> list[str]:
-    return packed((root / ".funcignore").read_text(), files_below(root))
 
 
 def running() -> list[str]:
@@ -57,7 +21,8 @@ def running() -> list[str]:
     runs = re.compile(
         r"host\.json|requirements\.(txt|lock)|[^/]+_fn/(__init__\.py|function\.json)|shared/.+\.(py|css|js|html)"
     )
-    return [file for file in files_below(ROOT) if runs.fullmatch(file)]
+    files = [str(file.relative_to(ROOT)) for folder in (".", "*_fn", "shared/**") for file in ROOT.glob(f"{folder}/*")]
+    return sorted(file for file in files if runs.fullmatch(file))
 
 
 def unresolved(root: Path, files: list[str]) -> list[str]:
@@ -112,26 +77,56 @@ STRAYS = [
     ".vscode/settings.json", ".gitignore", ".funcignore", ".github/workflows/deploy.yml", "infra/.checkov.yaml",
     "infra/main.bicep", "admin/cli.py", "app/client.py", "bench/servers.py", "local/stack.py", "tests/conftest.py",
     "Makefile", "README.md", "pyproject.toml", "gateway", "gateway.cmd", "azure.yaml",
-    "requirements-dev.txt", "requirements-dev.lock",
+    "requirements-dev.txt", "requirements-dev.lock", "dist/package.zip", "dist/package/host.json",
     "not_a_function/__init__.py", "token_fn/readme.txt", "shared/portal/templates/tenants.csv", "shared/audit.pyc",
 ]  # fmt: skip
 
 
-def test_the_package_holds_what_runs_and_nothing_else() -> None:
-    files = package(ROOT)
+def test_the_package_of_a_tree_full_of_keys_and_caches_holds_what_runs_and_nothing_else(tmp_path: Path) -> None:
+    for file in [*running(), *STRAYS]:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    shutil.copy(ROOT / ".funcignore", tmp_path)
+    assert published(tmp_path) == running()
+    assert {f"{path.parent.name}/__init__.py" for path in ROOT.glob("*/function.json")} < set(running())
+
+
+@pytest.mark.parametrize(
+    ("ignored", "file", "travels"),
+    [
+        ("infra/", "infra/.checkov.yaml", True),
+        ("infra/", "infra/main.bicep", False),
+        ("__pycache__/", "shared/__pycache__/x.pyc", True),
+        ("*\n!host.json", "host.json", True),
+        ("!host.json\n*", "hosts.json", False),
+        ("*\n!shared/**", "shared/a/key.pem", True),
+        ("/tests", "tests/x.py", False),
+        ("# *", "key.pem", True),
+    ],
+)
+def test_core_tools_rules(ignored: str, file: str, travels: bool) -> None:
+    assert (let_through(ignored, [file]) == [file]) is travels
+
+
+def test_the_package_holds_what_it_imports_and_is_small() -> None:
+    files = published(ROOT)
     assert files == running()
-    assert {f"{path.parent.name}/__init__.py" for path in ROOT.glob("*/function.json")} < set(files)
-
-
-@pytest.mark.parametrize("stray", STRAYS)
-def test_a_key_a_cache_or_an_environment_never_travels(stray: str) -> None:
-    assert packed((ROOT / ".funcignore").read_text(), [stray]) == []
-
-
-def test_the_package_holds_what_it_imports() -> None:
-    files = package(ROOT)
     assert unresolved(ROOT, files) == []
+    assert sum((ROOT / file).stat().st_size for file in files) < 2_000_000
 
 
-def test_the_package_is_small() -> None:
-    assert sum((ROOT / file).stat().st_size for file in package(ROOT)) < 2_000_000
+@pytest.mark.parametrize(
+    ("parameters", "version"),
+    [
+        (None, "3.13"),
+        ("using 'main.bicep'\n\nparam portalClientId = 'x'\n", "3.13"),
+        ("using 'main.bicep'\nparam pythonVersion = '3.12' // as the apps have it\n", "3.12"),
+    ],
+)
+def test_the_package_is_built_for_the_python_of_the_parameter_file(
+    parameters: str | None, version: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "gateway.bicepparam"
+    if parameters is not None:
+        file.write_text(parameters)
+    assert chosen_python(file) == version

@@ -288,7 +288,10 @@ async def test_clients_that_hang_up_leave_nothing_behind(
             await writer.drain()
             await asyncio.sleep(0.02)
             writer.close()
-        await until(own, tenant, 200, 10)
-        answers = await asyncio.gather(*(own.fhir(tenant, "Patient/1") for _ in range(2)))
-        assert [answer.status for answer in answers] == [200, 200]
+        for _ in range(40):  # on a busy machine the requests take a while to end
+            answers = await asyncio.gather(*(own.fhir(tenant, "Patient/1") for _ in range(2)))
+            if (statuses := [answer.status for answer in answers]) == [200, 200]:
+                break
+            await asyncio.sleep(0.25)
+        assert statuses == [200, 200]
         page.note_fault("clients that hang up", 20, "200 for the next ones: no slot is left taken", others="200")

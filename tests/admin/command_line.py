@@ -19,7 +19,7 @@ from admin.__main__ import main
 _FORKSERVER = get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(
     [
-        *("admin.__main__", "requests", "rich.progress", "rich.table", "shared.directory.tenant_import"),
+        *("admin.__main__", "requests", "rich.progress", "rich.table", "shared.directory.tenant_csv"),
         *("shared.onboarding.check", "shared.onboarding.probe", "shared.stores.tables", "shared.stores.vault"),
     ]
 )

@@ -13,7 +13,9 @@ from tests.supply.locks import ROOT, requirements
 def test_pip_installs_the_command_line_as_gateway(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
     subprocess.run([tmp_path / "bin" / "pip", "install", "--quiet", ROOT], check=True)
-    modules = "import admin.cli, admin.doctor, admin.verify, shared.onboarding.probe, shared.directory.tenant_import"
+    modules = (
+        "import admin.cli, admin.doctor_checks, admin.smoke_steps, shared.onboarding.probe, shared.directory.tenant_csv"
+    )
     subprocess.run([tmp_path / "bin" / "python", "-c", modules], cwd=tmp_path, check=True)
     done = subprocess.run(
         [tmp_path / "bin" / "gateway", "tenant", "list"], cwd=tmp_path, capture_output=True, text=True

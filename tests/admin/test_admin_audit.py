@@ -55,7 +55,8 @@ async def test_every_change_is_audited_without_a_secret(new_stack: CommandLine) 
     await run("tenant import", "-", "--replace", stdin=file.encode())
     await run("tenant remove", tenant, "stu3", "--yes")
 
-    assert set(done) == set(names(cli)) - READS
+    changes = {name for name in names(cli) if not name.startswith("azure ")}  # those touch files alone
+    assert set(done) == changes - READS
     for name, result in done.items():
         *_, last = result.audit
         action = {"init": "keys.rotate"}.get(name, name.replace(" ", "."))

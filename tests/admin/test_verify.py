@@ -176,7 +176,7 @@ async def test_the_readmes_commands_for_the_admin_do_what_it_says(stack: Stack) 
     hospitals = f"TenantId,FhirVersion,BaseUrl\n{uuid.uuid4()},r4,https://fhir.example.com/r4\n"
     (stack.admin.folder / "hospitals.csv").write_text(hospitals)
     for line in lines:
-        words = [str(row["BaseUrl"]) if word == url else word for word in line]
+        words = [str(row["BaseUrl"]) if word == url else word.replace("~", str(stack.admin.folder)) for word in line]
         results[" ".join(line[:2])] = await stack.admin(*words, environment=stack.environment)
     assert {name: result.stderr for name, result in results.items() if result.code} == {}
     assert "the app will load, and all that it reads is there." in results["tenant verify"].stdout

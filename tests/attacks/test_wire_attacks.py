@@ -70,7 +70,7 @@ async def test_no_spelling_of_a_way_up_leads_out_of_the_base(target: Target) -> 
         ):
             line = f"GET /stu3/{path}".encode().decode("latin-1")
             status, _ = await target.raw(target.head(line))
-            assert status in (0, 200, 400, 403, 404), (path, status)
+            assert status in (0, 200, 400, 401, 403, 404), (path, status)  # 401: /admin is the host's own
             tried += 1
     for asked in target.asked:
         # What got through is an interaction below the base, spelled without a way up.

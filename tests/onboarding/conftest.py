@@ -15,7 +15,6 @@ from aiohttp.test_utils import TestServer
 
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
-from shared.directory.provider import Provider
 from shared.directory.tenant_row import parse_provider
 from shared.onboarding.check import check
 from shared.onboarding.probe import open_probe
@@ -26,26 +25,21 @@ from shared.stores.tables import Row
 from shared.stores.vault import Vault
 from tests.deployment import Deployment
 
-TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
-CREDENTIALS = {
-    "riverside": {"username": "gateway", "password": "p"},
-    "lakeside": {"client_id": "gateway", "client_secret": "s"},
-    "northgate": {"key": "k"},
-}
-"""The credentials that each hospital demands, by its key."""
-
-WAYS_IN = {
-    RIVERSIDE: ({"Auth": "basic"}, "gateway:p"),
+TOKEN_URL = "{origin}/oauth2/token"
+ACCESS: dict[Hospital, tuple[dict[str, str], dict[str, str], str]] = {
+    RIVERSIDE: ({"username": "gateway", "password": "p"}, {"Auth": "basic"}, "gateway:p"),
     LAKESIDE: (
-        {"Auth": "client_secret_basic", "AuthTokenUrl": "{origin}/oauth2/token", "AuthClientId": "gateway"},
+        {"client_id": "gateway", "client_secret": "s"},
+        {"Auth": "client_secret_basic", "AuthTokenUrl": TOKEN_URL, "AuthClientId": "gateway"},
         "s",
     ),
-    NORTHGATE: ({"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key", "Batch": "split"}, "k"),
+    NORTHGATE: ({"key": "k"}, {"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key", "Batch": "split"}, "k"),
 }
-"""The columns that say how to get into a hospital, and the value of the secret they need."""
+"""The credential that a hospital demands, the columns that say how to get in, and the value of their secret."""
 
 Twist = Callable[[web.Request, Any], Any]
 """A test's change of a response's JSON: in place, or by returning (or awaiting) another body or a whole response."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def type_of(request: web.Request) -> str:
@@ -67,9 +61,7 @@ class Onboarding:
         """Starts a hospital and gives its origin."""
 
         @web.middleware
-        async def change(
-            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-        ) -> web.StreamResponse:
+        async def change(request: web.Request, handler: Handler) -> web.StreamResponse:
             self.targets.append(f"{request.method} {request.raw_path}")
             self.bodies.append((await request.read()).decode())
             response = await handler(request)
@@ -77,58 +69,43 @@ class Onboarding:
                 return response
             body = json.loads(response.body) if isinstance(response.body, bytes) else None
             changed = twist(request, body)
-            if isawaitable(changed):
+            while isawaitable(changed):
                 changed = await changed
             if isinstance(changed, web.StreamResponse):
                 return changed
-            return web.json_response(
-                body if changed is None else changed,
-                status=response.status,
-                content_type=response.content_type,
-            )
+            sent = body if changed is None else changed
+            return web.json_response(sent, status=response.status, content_type=response.content_type)
 
-        app = create_app(hospital, hospital.credential(**CREDENTIALS[hospital.key]), date(2026, 3, 14))
+        app = create_app(hospital, hospital.credential(**ACCESS[hospital][0]), date(2026, 3, 14))
         app.middlewares.append(change)
         server = await self.running.enter_async_context(TestServer(app, host="127.0.0.1", access_log=None))
         return str(server.make_url("/")).rstrip("/")
 
-    async def provider(
-        self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, secret: str | None = None, **columns: object
-    ) -> Provider:
-        """The provider of a hospital's row."""
-        return parse_provider(await self.row(hospital, twist, secret, **columns), local=True)
-
     async def row(
         self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, secret: str | None = None, **columns: object
     ) -> Row:
-        """A hospital's row, as the seed would write it, and its credential in the vault (none for "")."""
+        """A new tenant's row for a hospital, and its credential in the vault (none for "")."""
         origin = await self.start(hospital, twist)
-        access, value = WAYS_IN[hospital]
+        _, access, value = ACCESS[hospital]
         name = f"provider-{uuid.uuid4().hex}"
         if secret != "":
             await self.vault.set(name, secret or value)
-        return {
-            "PartitionKey": TENANT,
-            "RowKey": hospital.version.value,
-            "BaseUrl": origin + hospital.base_path,
-            "Name": hospital.name,
-            "AuthSecret": name,
-            **{column: text.format(origin=origin) for column, text in access.items()},
-            **columns,
-        }
-
-    async def check(
-        self, provider: Provider, patient_id: str | None = None, on_step: OnStep = lambda step: None
-    ) -> Report:
-        """The report on a provider."""
-        async with open_probe(provider, self.vault, self.settings) as probe:
-            return await check(probe, patient_id=patient_id, on_step=on_step)
+        key = {"PartitionKey": str(uuid.uuid4()), "RowKey": hospital.version.value, "AuthSecret": name}
+        access = {column: text.format(origin=origin) for column, text in access.items()}
+        return {**key, "BaseUrl": origin + hospital.base_path, "Name": hospital.name, **access, **columns}
 
     async def __call__(
-        self, hospital: Hospital = LAKESIDE, twist: Twist | None = None, patient_id: str | None = None, **columns: Any
+        self,
+        hospital: Hospital = LAKESIDE,
+        twist: Twist | None = None,
+        patient_id: str | None = None,
+        on_step: OnStep = lambda step: None,
+        **columns: Any,
     ) -> Report:
         """The report on a hospital whose responses a test changes."""
-        return await self.check(await self.provider(hospital, twist, **columns), patient_id)
+        provider = parse_provider(await self.row(hospital, twist, **columns), local=True)
+        async with open_probe(provider, self.vault, self.settings) as probe:
+            return await check(probe, patient_id=patient_id, on_step=on_step)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ JSON = st.recursive(
 DEEP: Any = "x"
 for _ in range(5000):
     DEEP = [DEEP]
+CODE = "identifier.type.coding.code=MR"
 
 
 def identified(*codes: Any) -> dict[str, Any]:
@@ -25,61 +26,32 @@ def identified(*codes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("path", "resource", "there"),
+    ("path", "there", "resources"),
     [
-        *(
-            ("a.b|c.d", resource, True)
-            for resource in (
-                *({"a": {"b": "x"}}, {"a": [{}, {"b": ["x"]}]}, {"a": {"b": False}}, {"a": {"b": 0}}),
-                {"c": {"d": "x"}},
-            )
-        ),
-        *(
-            ("a.b|c.d", resource, False)
-            for resource in (
-                *({"c": {}, "a": {"b": None}}, {"a": {"b": ""}}, {"a": {"b": []}}, {"a": {"b": {}}}, {"a": "b"}, {}),
-                {"a": DEEP},
-            )
-        ),
-        ("a", {"a": DEEP}, False),  # no list of lists is followed
-        *(("identifier.type.coding.code=MR", identified(*codes), True) for codes in (["MR"], ["SS", "MR"])),
-        *(
-            ("identifier.type.coding.code=MR", identified(*codes), False)
-            for codes in (["SS"], ["mr"], [], [{"code": "MR"}])
-        ),
+        ("a.b|c.d", True, [{"a": {"b": "x"}}, {"a": [{}, {"b": ["x"]}]}, {"a": {"b": 0}}, {"c": {"d": "x"}}]),
+        ("a.b|c.d", False, [{"c": {}, "a": {"b": None}}, {"a": {"b": ""}}, {"a": {"b": []}}, {"a": {"b": {}}}, {}]),
+        ("a.b|c.d", False, [{"a": "b"}, {"a": DEEP}]),
+        ("a", False, [{"a": DEEP}]),  # no list of lists is followed
+        (CODE, True, [identified("MR"), identified("SS", "MR")]),
+        (CODE, False, [identified("SS"), identified("mr"), identified(), identified({"code": "MR"})]),
     ],
 )
-def test_a_path_is_there_when_a_value_is_reached(path: str, resource: dict[str, Any], there: bool) -> None:
-    assert is_there(resource, path) is there
+def test_a_path_is_there_when_a_value_is_reached(path: str, there: bool, resources: list[dict[str, Any]]) -> None:
+    assert [is_there(resource, path) for resource in resources] == [there] * len(resources)
 
 
 @given(JSON, st.lists(st.sampled_from("abcd"), min_size=1, max_size=4))
 def test_any_json_can_be_looked_through(value: Any, names: list[str]) -> None:
     path = ".".join(names)
-    wrapped = {"a": [{"b": value}, {"b": {}}]}
-    assert is_there(wrapped, f"a.b.{path}") is is_there({"x": value}, f"x.{path}")
-
-
-def counted(version: FhirVersion, type: str, *resources: dict[str, Any]) -> dict[str, tuple[bool, int, int]]:
-    (interface,) = (found for found in INTERFACE[version] if found.type == type)
-    reports = field_reports(interface, resources)
-    return {report.path: (report.required, report.present, report.entries) for report in reports}
-
-
-def test_fields_are_counted_over_all_resources() -> None:
-    coded = {"code": {"coding": [{"display": "Asthma"}]}, "severity": {"text": "mild"}}
-    assert counted(FhirVersion.STU3, "Condition", coded, {"severity": {}}) == {
-        "code.coding.display": (True, 1, 2),
-        "assertedDate": (False, 0, 2),
-        "severity": (False, 1, 2),
-    }
+    assert is_there({"a": [{"b": value}, {"b": {}}]}, f"a.b.{path}") is is_there({"x": value}, f"x.{path}")
 
 
 def test_a_component_s_field_has_to_be_in_each_component_where_there_are_some() -> None:
+    (interface,) = (found for found in INTERFACE[FhirVersion.R4] if found.type == "Observation")
     coded: dict[str, Any] = {"code": {"coding": [{"code": "8480-6", "display": "Systolic"}]}}
     named: dict[str, Any] = {"code": {"coding": [{"display": "Diastolic"}]}}
     observations: list[dict[str, Any]] = [{"component": [coded, coded]}, {"component": [coded, named]}]
-    fields = counted(FhirVersion.R4, "Observation", *observations, {}, {"component": "x"})
-    assert fields["component.code.coding.code"] == (True, 1, 2)
-    assert fields["component.code.coding.display"] == (False, 2, 2)
-    assert counted(FhirVersion.R4, "Observation", {})["component.code.coding.code"] == (True, 0, 0)
+    for seen, code, display in (([*observations, {}, {"component": "x"}], (1, 2), (2, 2)), ([{}], (0, 0), (0, 0))):
+        counts = {found.path: (found.present, found.entries) for found in field_reports(interface, seen)}
+        assert counts["component.code.coding.code"] == code
+        assert counts["component.code.coding.display"] == display

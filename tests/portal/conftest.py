@@ -22,6 +22,7 @@ from shared.stores.tables import CLIENTS, TENANTS
 from tests.deployment import FORM, Deployment
 
 HOST = "127.0.0.1:7072"
+Changes = Callable[[], list[tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,10 @@ class Page:
 
     def field(self, name: str) -> str:
         """The value of an input or text area of the page's form."""
-        found = re.search(rf'name="{name}" value="([^"]*)"', self.text)
-        if found is None:
-            found = re.search(rf'<textarea[^>]*name="{name}"[^>]*>\n([^<]*)</textarea>', self.text)
+        pattern = rf'name="{name}"(?: value="([^"]*)"|[^>]*>\n([^<]*)</textarea>)'
+        found = re.search(pattern, self.text)
         assert found is not None, f"no field {name}"
-        return html.unescape(found[1])
+        return html.unescape(found[1] or found[2] or "")
 
 
 @dataclass
@@ -133,18 +133,7 @@ async def portal(tmp_path_factory: pytest.TempPathFactory, vault_server: VaultSe
 
 
 @pytest.fixture
-def azure(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], Application]:
-    """Builds applications that are told where they run by PORTAL_AUTH and by the platform."""
-
-    def build(portal_auth: str, vouched: bool) -> Application:
-        monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True" if vouched else "False")
-        return portal.deployment.instance(PORTAL_AUTH=portal_auth).application
-
-    return build
-
-
-@pytest.fixture
-def changes(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, ...]]]:
+def changes(caplog: pytest.LogCaptureFixture) -> Changes:
     """The changes in the audit log so far, each as its actor, action, subject and detail."""
     caplog.set_level("INFO", "gateway.audit")
 

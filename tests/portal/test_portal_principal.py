@@ -18,19 +18,17 @@ def header(*claims: tuple[str, str], provider: str = "aad") -> str:
 
 
 ROLES = [("roles", role) for role in ("Gateway.Admin", "Gateway.ClientOwner", "Something.Else")]
+ADA = [("name", "Ada Lovelace"), ("preferred_username", "Ada@Example.com"), (OBJECT_ID, "1"), *ROLES]
+KELVIN = "\u212aate@example.com"  # in lower case it would be another person's "k"
 
 
 @pytest.mark.parametrize(
     ("claims", "id", "name", "roles"),
     [
-        (
-            [("name", "Ada Lovelace"), ("preferred_username", "Ada@Example.com"), (OBJECT_ID, "1"), *ROLES],
-            *("ada@example.com", "Ada Lovelace", frozenset(Role)),
-        ),
+        (ADA, "ada@example.com", "Ada Lovelace", frozenset(Role)),
         ([(OBJECT_ID, "5F")], "5f", "5F", frozenset()),
         ([("oid", "5F")], "5f", "5F", frozenset()),
-        # A Kelvin sign in lower case would be another person's "k".
-        ([("preferred_username", "\u212aate@example.com")], *["\u212aate@example.com"] * 2, frozenset()),
+        ([("preferred_username", KELVIN)], KELVIN, KELVIN, frozenset()),
     ],
 )
 def test_name_id_and_roles_are_read(claims: list[tuple[str, str]], id: str, name: str, roles: frozenset[Role]) -> None:

@@ -10,8 +10,8 @@ from local.vault.server import VaultServer
 from tests.deployment import Deployment
 
 _SLOW = {"differential", "faults", "fuzz", "shapes"}
-_WITH_PROCESSES = {"admin", "attacks", "bench", "local", "portal"}
-_SERVICES = {"table_service", "vault_server"}
+_WITH_PROCESSES = {"admin", "attacks", "bench", "local"}
+_SERVICES = {"stack", "table_service", "vault_server"}
 
 
 @pytest.hookimpl(tryfirst=True)

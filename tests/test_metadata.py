@@ -31,7 +31,6 @@ def assert_outcome(response: Response, status: int, code: str) -> None:
 async def test_each_base_has_its_own_statement(base: str) -> None:
     response = await ask(f"/{base}/metadata")
     document = json.loads(response.body)
-
     assert response.status == 200
     assert document["fhirVersion"] == NUMBERS[base]
     assert document["implementation"]["url"] == f"{GATEWAY}/{base}"

@@ -43,13 +43,10 @@ class Server:
 
 
 SERVERS = (
-    Server("hapi-dstu2", "HAPI FHIR", DSTU2),
-    Server("hapi-stu3", "HAPI FHIR", STU3),
-    Server("hapi-r4", "HAPI FHIR", R4),
-    Server("medplum-r4", "Medplum", R4),
-    Server("fhirstarter-stu3", "fhirstarter", STU3),
-    Server("fhirstarter-r4", "fhirstarter", R4),
-)
+    Server("hapi-dstu2", "HAPI FHIR", DSTU2), Server("hapi-stu3", "HAPI FHIR", STU3),
+    Server("hapi-r4", "HAPI FHIR", R4), Server("medplum-r4", "Medplum", R4),
+    Server("fhirstarter-stu3", "fhirstarter", STU3), Server("fhirstarter-r4", "fhirstarter", R4),
+)  # fmt: skip
 HAPI = [server for server in SERVERS if server.title == "HAPI FHIR"]
 
 

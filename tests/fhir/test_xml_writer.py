@@ -43,14 +43,8 @@ def test_members_are_written_as_fhir_has_them(members: dict[str, Any], written: 
 
 
 def test_it_agrees_with_another_writer() -> None:
-    bundle = {
-        "resourceType": "Bundle",
-        "id": "b",
-        "type": "searchset",
-        "total": 1,
-        "link": [{"relation": "self", "url": "https://gateway.test/Basic?a=1&b=2"}],
-        "entry": [{"resource": {"resourceType": "Basic", "id": "x", "code": {"text": 'a "b" <c>'}}}],
-    }
+    link = {"relation": "self", "url": "https://gateway.test/Basic?a=1&b=2"}
+    entry = {"resource": {"resourceType": "Basic", "id": "x", "code": {"text": 'a "b" <c>'}}}
+    bundle = {"resourceType": "Bundle", "id": "b", "type": "searchset", "total": 1, "link": [link], "entry": [entry]}
     theirs = Bundle.model_validate(bundle).model_dump_xml()
-
     assert ElementTree.canonicalize(to_xml(bundle)) == ElementTree.canonicalize(theirs)

@@ -45,17 +45,10 @@ IN_TEXT |= {div.replace("@", HERE): div.replace("@", HERE).replace(HERE, THERE) 
 IN_TEXT = {text: mapped.replace(f"{THERE}2", f"{HERE}2") for text, mapped in IN_TEXT.items()}
 IN_DIV = {div.replace("@", HERE): div.replace("@", THERE) for div in DIVS}
 # The ways in which serializers write the same string, after which nothing but bases may change.
-STABLE: list[dict[str, str]] = [
-    {},
-    {"/": "\\/"},  # PHP
-    {character: f"\\u{ord(character):04x}" for character in "'<>&+`"},  # .NET
-]
-ESCAPED = {
-    "provider": "\\u0070rov\\u0069der",
-    "https": "\\u0068ttps",
-    '"reference"': '"r\\u0065ference"',
-    "/f": "\\u002Ff",
-}
+PHP, DOT_NET = {"/": "\\/"}, {character: f"\\u{ord(character):04x}" for character in "'<>&+`"}
+STABLE: list[dict[str, str]] = [{}, PHP, DOT_NET]
+ESCAPED = {"provider": "\\u0070rov\\u0069der", "https": "\\u0068ttps", "/f": "\\u002Ff"}
+ESCAPED['"reference"'] = '"r\\u0065ference"'
 
 
 def documents(urls: list[str]) -> st.SearchStrategy[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product, starmap
 from random import Random
 from typing import Any
 
@@ -33,12 +34,7 @@ class Row:
     batch: str
 
 
-ROWS = tuple(
-    Row(version, access, batch)
-    for version in FhirVersion
-    for access in ("read", "write")
-    for batch in ("native", "split")
-)
+ROWS = tuple(starmap(Row, product(FhirVersion, ("read", "write"), ("native", "split"))))
 _NATIVE = tuple(row for row in ROWS if row.batch == "native")  # where a client's batch may go up whole
 _SOME_ROWS = (*ROWS, *_NATIVE, *_NATIVE)
 
@@ -58,8 +54,8 @@ class Case:
 
     @property
     def changes(self) -> str:
-        documents = (*((self.sent,) if self.sent else ()), *self.answers)
-        return ", ".join(change for document in documents for change in document.changes) or "nothing changed"
+        changes = [change for document in (self.sent, *self.answers) if document for change in document.changes]
+        return ", ".join(changes) or "nothing changed"
 
 
 # What went through once, each with a fault that the readers' difference made.
@@ -106,11 +102,8 @@ def upward(number: int, base_url: str) -> Case:
     reference = chance.choice(("Organization/1", "Patient?identifier=x", "Practitioner?identifier=x"))
     patient = _as_of(row.version, _PATIENT) | {"managingOrganization": {"reference": reference}}
     if row.access == "write" and chance.random() < 0.25:
-        single = (
-            ("PUT", "Patient/1", patient),
-            ("POST", "Patient", patient),
-            ("PATCH", "Patient/1", _patch(reference)),
-        )
+        patch = ("PATCH", "Patient/1", _patch(reference))
+        single = (("PUT", "Patient/1", patient), ("POST", "Patient", patient), patch)
         method, path, resource = chance.choice(single)
         return Case(number, row, method, path, document(chance, resource, format), charset=_charset(chance))
     entries = [_asked(chance, patient, base_url) for _ in range(chance.choice((1, 2, 2, 3, 5)))]

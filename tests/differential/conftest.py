@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+import struct
+from asyncio.subprocess import PIPE
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from shared.fhir.versions import FhirFormat
+from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.conformance import servers
 from tests.deployment import Deployment
-from tests.differential import hapi
 from tests.differential.cases import OPERATION, PAGE, ROWS, TYPES, Case, Row
 from tests.differential.documents import plain
 from tests.faults.conftest import own_app, stack, written_page
@@ -20,6 +22,7 @@ from tests.host import App, Host, HttpResponse
 
 __all__ = ["own_app", "stack", "written_page"]
 _AT_ONCE = 32
+_MAX_LINE = 16 * 1_048_576
 
 
 @pytest.fixture(scope="session")
@@ -69,14 +72,10 @@ class Way:
         headers = {**case.headers, "X-Request-Id": key}
         content = None
         if case.sent is not None:
-            headers["Content-Type"] = (
-                _content_type(case, case.sent.format)
-                if not case.answers
-                else (case.row.version.media_type(case.sent.format))
-            )
+            plainly = case.row.version.media_type(case.sent.format)
+            headers["Content-Type"] = plainly if case.answers else _content_type(case, case.sent.format)
             content = case.sent.content
-        tenant = self.tenants[case.row]
-        base = case.row.version.value
+        tenant, base = self.tenants[case.row], case.row.version.value
         path = self.pages[case.row] if case.path == PAGE else case.path
         answer = await self.app.fhir(tenant, path, case.method, base, headers=headers, data=content)
         del self.under_way[key]
@@ -86,11 +85,8 @@ class Way:
         key = request.headers["X-Request-Id"]
         case, sent = self.under_way[key], self.sent[key]
         headers = {name.lower(): value for name, value in request.headers.items()}
-        sent.append(
-            Sent(
-                request.method, request.raw_path.removeprefix("/fhir").removeprefix("/"), headers, await request.read()
-            )
-        )
+        path = request.raw_path.removeprefix("/fhir").removeprefix("/")
+        sent.append(Sent(request.method, path, headers, await request.read()))
         if not case.answers:
             return web.json_response({"resourceType": "Patient", "id": "1"}, content_type="application/fhir+json")
         document = case.answers[min(len(sent), len(case.answers)) - 1]
@@ -128,10 +124,40 @@ async def _page(way: Way, row: Row) -> str:
     return str(json.loads(found.body)["link"][0]["url"]).partition(f"/{row.version.value}/")[2]
 
 
+@dataclass(frozen=True)
+class Reader:
+    """HAPI's own parsers in a process that reads one document after the other (`reader/Reader.java`)."""
+
+    into: asyncio.StreamWriter
+    output: asyncio.StreamReader
+
+    async def read(self, documents: Sequence[tuple[FhirVersion, FhirFormat, bytes]]) -> list[dict[str, Any]]:
+        """What HAPI finds in each of the documents, or `unreadable` with the name of its error."""
+        written = asyncio.create_task(self._write(documents))
+        found = []
+        for _ in documents:
+            line = await self.output.readline()
+            assert line, "the reader has ended"
+            found.append(json.loads(line))
+        await written
+        return found
+
+    async def _write(self, documents: Sequence[tuple[FhirVersion, FhirFormat, bytes]]) -> None:
+        for version, format, content in documents:
+            number = list(FhirVersion).index(version)
+            self.into.write(struct.pack(">BBi", number, format is FhirFormat.XML, len(content)) + content)
+            await self.into.drain()
+
+
 @pytest.fixture(scope="session")
-async def second_reader() -> AsyncIterator[hapi.Reader]:
+async def second_reader() -> AsyncIterator[Reader]:
     try:
-        async with hapi.reader() as reader:
-            yield reader
+        command = await servers.hapi("reader.Reader")
     except servers.Unavailable as reason:
         pytest.skip(str(reason))
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_MAX_LINE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    yield Reader(process.stdin, process.stdout)
+    process.stdin.close()
+    await process.wait()

@@ -17,13 +17,13 @@ from shared.fhir.versions import FhirFormat
 
 ELSEWHERE = "https://elsewhere.example/"
 _FHIR, _XHTML = "http://hl7.org/fhir", "http://www.w3.org/1999/xhtml"
-_FORBIDDEN = {"resourceType": "Practitioner", "id": "9"}
+_FORBIDDEN, _PATIENT = {"resourceType": "Practitioner", "id": "9"}, {"resourceType": "Patient"}
 _DELETE = {"method": "DELETE", "url": "Patient/1"}
 _NEXT = {"relation": "next", "url": ELSEWHERE}
 _HOSTILE: dict[str, tuple[Any, ...]] = {
     "resourceType": ("Practitioner", "Bundle", "Patient", "Parameters"),
     "type": ("batch", "transaction", "searchset", "collection", "batch-response", "history", "message"),
-    "entry": ([{"request": _DELETE}], [{"resource": _FORBIDDEN}], [{"resource": {"resourceType": "Patient"}}], []),
+    "entry": ([{"request": _DELETE}], [{"resource": _FORBIDDEN}], [{"resource": _PATIENT}], []),
     "link": ([_NEXT], [{"relation": "self", "url": ELSEWHERE}]),
     "relation": ("next", "self", "previous", "first", "last", "Next"),
     "url": (ELSEWHERE, "Practitioner/9", "Patient/1/$everything", "Patient?_include=*", "Observation/2", ""),
@@ -32,11 +32,7 @@ _HOSTILE: dict[str, tuple[Any, ...]] = {
     "method": ("DELETE", "PUT", "POST", "PATCH", "GET"),
     "ifMatch": ('W/"1"',),
     "ifNoneExist": ("identifier=x",),
-    "resource": (
-        _FORBIDDEN,
-        {"resourceType": "Patient"},
-        {"resourceType": "Bundle", "entry": [{"resource": _FORBIDDEN}]},
-    ),
+    "resource": (_FORBIDDEN, _PATIENT, {"resourceType": "Bundle", "entry": [{"resource": _FORBIDDEN}]}),
     "response": ({"status": "200", "outcome": _FORBIDDEN}, {"status": "200"}),
     "outcome": (_FORBIDDEN,),
     "reference": ("Practitioner?identifier=x", "Patient?_has:Group:member:name=x", "Organization/1"),
@@ -57,24 +53,31 @@ class Document:
 
 def plain(resource: dict[str, Any], format: FhirFormat) -> Document:
     """The resource in a format, as it is."""
-    text = json_text(json_tree(resource)) if format is FhirFormat.JSON else xml_text(xml_tree(resource))
-    return Document(format, text.encode())
+    return Document(format, _text(_tree(resource, format)).encode())
 
 
 def document(chance: Random, resource: dict[str, Any], format: FhirFormat) -> Document:
     """The resource in a format, with none to three changes, or, rarely, more."""
     changes = chance.choices(_CHANGES[format], k=chance.choice((0, 1, 1, 1, 1, 2, 2, 3, 6)))
-    tree = json_tree(resource) if format is FhirFormat.JSON else xml_tree(resource)
+    tree = _tree(resource, format)
     late: list[Callable[[Random, bytes], bytes]] = []
     for change in changes:
         if change in _OF_TEXT:
             late.append(_OF_TEXT[change])
         elif _places(tree):
             _OF_TREES[change](chance, tree)
-    content = (xml_text(tree) if isinstance(tree, Element) else json_text(tree)).encode("utf-8", "surrogatepass")
+    content = _text(tree).encode("utf-8", "surrogatepass")
     for alter in late:
         content = alter(chance, content)
     return Document(format, content, tuple(changes))
+
+
+def _tree(resource: dict[str, Any], format: FhirFormat) -> Any:
+    return json_tree(resource) if format is FhirFormat.JSON else xml_tree(resource, ("xmlns", f'"{_FHIR}"'))
+
+
+def _text(tree: Any) -> str:
+    return xml_text(tree) if isinstance(tree, Element) else json_text(tree)
 
 
 class Members(list[list[Any]]):
@@ -108,15 +111,9 @@ class Element:
     children: list["Element | str"] = field(default_factory=list)
 
 
-def xml_tree(resource: dict[str, Any]) -> Element:
-    root = _xml_resource(resource)
-    root.attributes.insert(0, ("xmlns", f'"{_FHIR}"'))
-    return root
-
-
-def _xml_resource(resource: dict[str, Any]) -> Element:
+def xml_tree(resource: dict[str, Any], *attributes: tuple[str, str]) -> Element:
     children = [child for name, value in resource.items() if name != "resourceType" for child in _xml(name, value)]
-    return Element(resource["resourceType"], [], children)
+    return Element(resource["resourceType"], list(attributes), children)
 
 
 def _xml(name: str, value: Any) -> Iterator[Element | str]:
@@ -128,7 +125,7 @@ def _xml(name: str, value: Any) -> Iterator[Element | str]:
     elif not isinstance(value, dict):
         yield Element(name, [("value", quoteattr(str(value)))])
     elif "resourceType" in value:
-        yield Element(name, [], [_xml_resource(value)])
+        yield Element(name, [], [xml_tree(value)])
     else:
         own = {"url": value["url"]} if name == "extension" else {}
         children = [child for key, item in value.items() if key not in own for child in _xml(key, item)]
@@ -144,8 +141,9 @@ def xml_text(element: Element | str) -> str:
     return f"<{element.name}{attributes}>{''.join(map(xml_text, element.children))}</{element.name}>"
 
 
-def _picked(chance: Random, places: list[tuple[Any, int, str]]) -> tuple[Any, int, str]:
-    """One of the places (container, index, plain name), mostly one in a Bundle's envelope."""
+def _picked(chance: Random, tree: Tree) -> tuple[Any, int, str]:
+    """One of the tree's places (container, index, plain name), mostly one in a Bundle's envelope."""
+    places = _places(tree)
     envelope = [place for place in places if place[2] in _HOSTILE]
     return chance.choice(envelope if envelope and chance.random() < 0.9 else places)
 
@@ -177,13 +175,13 @@ def _made(chance: Random, siblings: Any, name: str, written: str = "") -> Any:
 
 
 def _repeat(chance: Random, tree: Tree) -> None:
-    siblings, index, name = _picked(chance, _places(tree))
+    siblings, index, name = _picked(chance, tree)
     again = copy.deepcopy(siblings[index]) if chance.random() < 0.3 else _made(chance, siblings, name)
     siblings.insert(chance.choice((0, index, index + 1, len(siblings))), again)
 
 
 def _respell(chance: Random, tree: Tree) -> None:
-    siblings, index, name = _picked(chance, _places(tree))
+    siblings, index, name = _picked(chance, tree)
     if chance.random() < 0.3:
         siblings.insert(chance.choice((0, index + 1)), _made(chance, siblings, name, _respelled(chance, name)))
     elif isinstance(siblings[index], Element):
@@ -193,20 +191,16 @@ def _respell(chance: Random, tree: Tree) -> None:
 
 
 def _insert(chance: Random, tree: Tree) -> None:
-    siblings, _, _ = _picked(chance, _places(tree))
+    siblings, _, _ = _picked(chance, tree)
     name = chance.choice(list(_HOSTILE))
     extension = f"_{name}" if isinstance(siblings, Members) and chance.random() < 0.3 else ""
     siblings.insert(chance.choice((0, len(siblings))), _made(chance, siblings, name, extension))
 
 
 def _drop(chance: Random, tree: Tree) -> None:
-    siblings, index, _ = _picked(chance, _places(tree))
+    siblings, index, _ = _picked(chance, tree)
     if len(siblings) > 1:
         del siblings[index]
-
-
-def _shuffle(chance: Random, tree: Tree) -> None:
-    chance.shuffle(_picked(chance, _places(tree))[0])
 
 
 def _hostile(chance: Random, name: str) -> Any:
@@ -224,7 +218,7 @@ def _respelled(chance: Random, name: str) -> str:
 
 
 def _retype_value(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _places(tree))
+    members, index, name = _picked(chance, tree)
     value = members[index][1]
     hostile = json_tree(_hostile(chance, name))
     choices = [
@@ -232,16 +226,13 @@ def _retype_value(chance: Random, tree: Any) -> None:
         json.dumps(json_text(value)), *("null", "true", "0", "1e400", '""', [], Members()), ["null", value], hostile,
     ]  # fmt: skip
     if isinstance(value, list) and value:
-        choices += [
-            value[0],
-            Members([['"0"', value[0]]]),
-            [*value, chance.choice(("null", "1", '"x"', [], Members()))],
-        ]
+        more = chance.choice(("null", "1", '"x"', [], Members()))
+        choices += [value[0], Members([['"0"', value[0]]]), [*value, more]]
     members[index][1] = copy.deepcopy(chance.choice(choices))
 
 
 def _escape(chance: Random, tree: Any) -> None:
-    members, index, _ = _picked(chance, _places(tree))
+    members, index, _ = _picked(chance, tree)
     part = chance.choice((0, 0, 1))
     if isinstance(members[index][part], str) and members[index][part].startswith('"'):
         inside = members[index][part][1:-1]
@@ -250,15 +241,13 @@ def _escape(chance: Random, tree: Any) -> None:
 
 
 def _numbered(chance: Random, character: str) -> str:
-    if character in '\\"':
-        return character
-    return chance.choice(
-        (f"\\u{ord(character):04x}", f"\\u{ord(character):04X}", "\\/" if character == "/" else character)
-    )
+    number = ord(character)
+    forms = (f"\\u{number:04x}", f"\\u{number:04X}", "\\/" if character == "/" else character)
+    return character if character in '\\"' else chance.choice(forms)
 
 
 def _primitive_extension(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _places(tree))
+    members, index, name = _picked(chance, tree)
     hostile = json_tree(_hostile(chance, name))
     value = chance.choice(
         (
@@ -284,7 +273,7 @@ def _nest_member(chance: Random, tree: Any) -> None:
 
 
 def _alter_string(chance: Random, tree: Any) -> None:
-    members, index, _ = _picked(chance, _places(tree))
+    members, index, _ = _picked(chance, tree)
     if isinstance(members[index][1], str) and members[index][1].startswith('"'):
         try:
             members[index][1] = json.dumps(_altered(chance, json.loads(members[index][1])))
@@ -305,21 +294,14 @@ def _altered(chance: Random, text: str) -> str:
 
 
 def _write_loosely(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, _places(tree))
+    members, index, name = _picked(chance, tree)
     pair = members[index]
-    match chance.randrange(5):
-        case 0:
-            pair[0] = name
-        case 1:
-            pair[0] = f"'{name}'"
-        case 2:
-            pair[1] = chance.choice(
-                ("NaN", "undefined", "'x'", "01", "+1", ".5", "0x1", "Infinity", "tru", '"\n"', '"\\x41"')
-            )
-        case 3:
-            pair[0] = chance.choice((f"/* {name} */{pair[0]}", f"// \n{pair[0]}", f"# \n{pair[0]}", f",{pair[0]}"))
-        case 4:
-            pair[0] = chance.choice(("\f", "\v", "\u00a0", "\ufeff", " \r\n\t")) + pair[0]
+    values = ("NaN", "undefined", "'x'", "01", "+1", ".5", "0x1", "Infinity", "tru", '"\n"', '"\\x41"')
+    before = chance.choice((f"/* {name} */", "// \n", "# \n", ",", "\f", "\v", "\u00a0", "\ufeff", " \r\n\t"))
+    part, written = chance.choice(
+        ((0, name), (0, f"'{name}'"), (1, chance.choice(values)), (0, before + pair[0]), (0, before + pair[0]))
+    )
+    pair[part] = written
 
 
 _OF_JSON: dict[str, Callable[[Random, Any], None]] = {
@@ -334,10 +316,9 @@ _OF_JSON: dict[str, Callable[[Random, Any], None]] = {
 
 def _element(chance: Random, tree: Element) -> Element:
     """An element, the root now and then."""
-    places = _places(tree)
-    if not places or chance.random() < 0.1:
+    if not _places(tree) or chance.random() < 0.1:
         return tree
-    siblings, index, _ = _picked(chance, places)
+    siblings, index, _ = _picked(chance, tree)
     found: Element = siblings[index]
     return found
 
@@ -415,12 +396,9 @@ def _alter_value(chance: Random, tree: Element) -> None:
     element = _element(chance, tree)
     for index, (name, value) in enumerate(element.attributes):
         if name == "value" and len(value) > 2:
-            text = _altered(chance, value[1:-1].replace("&amp;", "&"))
-            text = re.sub("[\0\ud800\ufeff]", "", text)
-            written = quoteattr(text)
-            if chance.random() < 0.3:
-                written = f'"{"".join(f"&#{ord(c)};" if chance.random() < 0.5 else f"&#x{ord(c):x};" for c in text)}"'
-            element.attributes[index] = (name, written)
+            text = re.sub("[\0\ud800\ufeff]", "", _altered(chance, value[1:-1].replace("&amp;", "&")))
+            numbered = "".join(f"&#{ord(c)};" if chance.random() < 0.5 else f"&#x{ord(c):x};" for c in text)
+            element.attributes[index] = (name, f'"{numbered}"' if chance.random() < 0.3 else quoteattr(text))
 
 
 def _move_value(chance: Random, tree: Element) -> None:
@@ -436,9 +414,7 @@ def _nest_element(chance: Random, tree: Element) -> None:
     places = [place for place in _places(tree) if place[2] in ("resource", "outcome")]
     if places:
         siblings, index, name = chance.choice(places)
-        bundle = Element("Bundle", [], [Element("type", [("value", '"searchset"')])])
-        if chance.random() < 0.5:
-            bundle.children += _xml("link", _NEXT)
+        bundle = xml_tree({"resourceType": "Bundle", "type": "searchset", "link": [_NEXT] * chance.randrange(2)})
         bundle.children.append(Element("entry", [], [siblings[index]]))
         siblings[index].name = "resource"
         siblings[index] = Element(name, [], [bundle])
@@ -455,8 +431,22 @@ _OF_XML: dict[str, Callable[[Random, Element], None]] = {
 }
 
 
-def _mark(chance: Random, content: bytes) -> bytes:
-    return b"\xef\xbb\xbf" + content
+_OF_BOTH: dict[str, Callable[[Random, Tree], None]] = {
+    "one repeated": _repeat,
+    "a name in another spelling": _respell,
+    "one more": _insert,
+    "one less": _drop,
+    "another order": lambda chance, tree: chance.shuffle(_picked(chance, tree)[0]),
+}
+_OF_TREES: dict[str, Callable[[Random, Any], None]] = {**_OF_BOTH, **_OF_JSON, **_OF_XML}
+_BROKEN = (b"\xff", b"\0", b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\x0b")
+_HEADS = (
+    '<?xml version="1.0" encoding="UTF-8"?>', "<?xml version='1.1'?>", '<?xml version="1.0" encoding="ISO-8859-1"?>',
+    '<?xml version="1.0" standalone="yes"?>\n', '<!DOCTYPE Bundle [<!ENTITY entity "x">]>', "<!-- -->",
+    '<!DOCTYPE Bundle [<!ATTLIST method value CDATA "DELETE"><!ATTLIST entry xmlns CDATA "u">]>',
+    " \n", ")]}',\n", "/* */", "[", "\0",
+)  # fmt: skip
+_TAILS = (b" \n", b"\0", b"{}", b"<a/>", b"]", b",", b"<!-- -->", b"/**/")
 
 
 def _recode(chance: Random, content: bytes) -> bytes:
@@ -466,45 +456,16 @@ def _recode(chance: Random, content: bytes) -> bytes:
 
 def _break_byte(chance: Random, content: bytes) -> bytes:
     at = chance.randrange(len(content))
-    byte = chance.choice((b"\xff", b"\0", b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\x0b"))
-    return content[:at] + byte + content[at + chance.randrange(2) :]
+    return content[:at] + chance.choice(_BROKEN) + content[at + chance.randrange(2) :]
 
 
-def _begin(chance: Random, content: bytes) -> bytes:
-    heads = (
-        '<?xml version="1.0" encoding="UTF-8"?>', "<?xml version='1.1'?>",
-        '<?xml version="1.0" encoding="ISO-8859-1"?>', '<?xml version="1.0" standalone="yes"?>\n',
-        '<!DOCTYPE Bundle [<!ENTITY entity "x">]>',
-        '<!DOCTYPE Bundle [<!ATTLIST method value CDATA "DELETE"><!ATTLIST entry xmlns CDATA "u">]>', "<!-- -->",
-        " \n", ")]}',\n", "/* */", "[", "\0",
-    )  # fmt: skip
-    return chance.choice(heads).encode() + content
-
-
-def _end(chance: Random, content: bytes) -> bytes:
-    tails = (b" \n", b"\0", b"{}", b"<a/>", b"]", b",", b"<!-- -->", b"/**/", content)
-    return content + chance.choice(tails)
-
-
-def _cut(chance: Random, content: bytes) -> bytes:
-    return content[: chance.randrange(1, len(content))]
-
-
-_OF_BOTH: dict[str, Callable[[Random, Tree], None]] = {
-    "one repeated": _repeat,
-    "a name in another spelling": _respell,
-    "one more": _insert,
-    "one less": _drop,
-    "another order": _shuffle,
-}
-_OF_TREES: dict[str, Callable[[Random, Any], None]] = {**_OF_BOTH, **_OF_JSON, **_OF_XML}
 _OF_TEXT: dict[str, Callable[[Random, bytes], bytes]] = {
-    "a byte order mark": _mark,
+    "a byte order mark": lambda chance, content: b"\xef\xbb\xbf" + content,
     "another encoding": _recode,
     "a broken byte": _break_byte,
-    "something before": _begin,
-    "something after": _end,
-    "the end cut off": _cut,
+    "something before": lambda chance, content: chance.choice(_HEADS).encode() + content,
+    "something after": lambda chance, content: content + chance.choice((*_TAILS, content)),
+    "the end cut off": lambda chance, content: content[: chance.randrange(1, len(content))],
 }
 # Of the text few, for most of these are refused at once; of names and namespaces more, where readers differ the most.
 _CHANGES: dict[FhirFormat, tuple[str, ...]] = {

@@ -7,18 +7,11 @@ from shared.directory.usage import Usage
 from shared.stores.tables import Table
 
 
-@pytest.fixture
-def table(service: TableServiceClient, table_name: str) -> Table:
-    """A table that is not there yet."""
-    return Table(service, table_name)
-
-
 def this_hour() -> datetime:
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 async def test_the_hour_of_a_use_is_kept_for_each_secret(table: Table) -> None:
-    await table.create()
     usage = Usage(table)
     before = this_hour()
     for client, secret in (("c1", "s1"), ("c1", "s2"), ("c2", "s1")):
@@ -31,7 +24,6 @@ async def test_the_hour_of_a_use_is_kept_for_each_secret(table: Table) -> None:
 
 
 async def test_it_is_written_at_most_once_an_hour_by_an_instance(table: Table) -> None:
-    await table.create()
     usage = Usage(table)
     usage.used("c1", "s1")
     await usage.close()
@@ -50,8 +42,9 @@ async def test_it_is_written_at_most_once_an_hour_by_an_instance(table: Table) -
 
 
 async def test_a_write_that_fails_is_tried_again_with_the_next_use(
-    table: Table, caplog: pytest.LogCaptureFixture
+    service: TableServiceClient, table_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    table = Table(service, table_name)  # not there yet
     usage = Usage(table)
     usage.used("c1", "s1")
     await usage.close()

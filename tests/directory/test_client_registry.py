@@ -27,19 +27,38 @@ async def works(cache: ClientCache, new: NewSecret) -> bool:
     return found is not None and matches(new.client_secret, found[1].value, found[1].tags)
 
 
-async def test_a_new_clients_secret_works(clients: ClientRegistry, cache: ClientCache) -> None:
-    new = await clients.create(" Care app ", "Ada", [f"{{{TENANT.upper()}}}", TENANT])
-    client = await clients.get(new.client_id)
-    assert (client.name, client.owner, client.tenants, client.enabled) == ("Care app", "Ada", frozenset({TENANT}), True)
-    assert await works(cache, new)
-
-
-@pytest.mark.parametrize(("tenants", "reached"), [("*", True), ((), False)])
-async def test_a_client_for_all_tenants_reaches_any_and_one_without_none(
-    clients: ClientRegistry, tenants: str | tuple[str, ...], reached: bool
+async def test_a_client_is_made_changed_disabled_and_let_in_again(
+    clients: ClientRegistry, table: Table, vault: Vault, deployment: Deployment
 ) -> None:
-    new = await clients.create("Care app", "Ada", tenants)
-    assert (await clients.get(new.client_id)).may_reach(TENANT) is reached
+    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=90)
+    before = datetime.now(UTC)
+    new = await clients.create(" Care app ", "Ada", [f"{{{TENANT.upper()}}}", TENANT], expires=expires)
+
+    async def is_kept_as(*columns: object) -> bool:
+        client = await clients.get(new.client_id)
+        assert (client.name, client.owner, client.tenants, client.enabled) == columns
+        return await works(ClientCache(table, vault, deployment.settings), new)
+
+    assert await is_kept_as("Care app", "Ada", frozenset({TENANT}), True)
+    (secret,) = (await clients.get(new.client_id)).secrets
+    assert (secret.id, secret.expires, secret.hint) == (new.secret_id, expires, hint_of(new.client_secret))
+    assert secret.created is not None
+    assert before <= secret.created <= datetime.now(UTC)
+    stored = await vault.get(vault_name(new.client_id, new.secret_id))
+    assert stored is not None
+    assert stored.properties.expires == expires
+    both = frozenset({TENANT, OTHER_TENANT})
+    await clients.change(new.client_id, tenants=f"{TENANT}, {OTHER_TENANT.upper()}")
+    assert await is_kept_as("Care app", "Ada", both, True)
+    await clients.change(new.client_id, name="Ward app", owner="Grace")
+    assert await is_kept_as("Ward app", "Grace", both, True)
+    await clients.set_enabled(new.client_id, False)
+    assert not await is_kept_as("Ward app", "Grace", both, False)
+    await clients.set_enabled(new.client_id, True)
+    assert await is_kept_as("Ward app", "Grace", both, True)
+    for tenants, reached in (("*", True), ((), False)):
+        other = await clients.create("Care app", "Ada", tenants)
+        assert (await clients.get(other.client_id)).may_reach(TENANT) is reached
 
 
 async def test_a_secret_is_nowhere_but_in_its_answer(
@@ -56,21 +75,6 @@ async def test_a_secret_is_nowhere_but_in_its_answer(
     for text in (repr(new), stored.value, repr(rows), caplog.text):
         assert value not in text
     assert stored.value not in repr(rows)
-
-
-async def test_the_rows_tell_a_secrets_creation_expiry_and_hint_and_key_vault_the_expiry(
-    clients: ClientRegistry, vault: Vault
-) -> None:
-    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=90)
-    before = datetime.now(UTC)
-    new = await clients.create("Care app", "Ada", "*", expires=expires)
-    (secret,) = (await clients.get(new.client_id)).secrets
-    assert (secret.id, secret.expires, secret.hint) == (new.secret_id, expires, hint_of(new.client_secret))
-    assert secret.created is not None
-    assert before <= secret.created <= datetime.now(UTC)
-    stored = await vault.get(vault_name(new.client_id, new.secret_id))
-    assert stored is not None
-    assert stored.properties.expires == expires
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -94,11 +98,6 @@ async def test_old_and_new_secret_overlap_until_the_old_one_is_deleted(
     assert [secret.id for secret in (await clients.get(old.client_id)).secrets] == [new.secret_id]
 
 
-@pytest.mark.parametrize(("client_id", "secret_id"), [("a", "b-c"), ("a/b", "c"), ("", ""), ("token", "")])
-async def test_ids_that_cannot_be_ours_delete_nothing(clients: ClientRegistry, client_id: str, secret_id: str) -> None:
-    assert not await clients.delete_secret(client_id, secret_id)
-
-
 async def test_a_client_has_five_live_secrets_at_most_and_expired_ones_do_not_count(
     clients: ClientRegistry, table: Table
 ) -> None:
@@ -112,22 +111,6 @@ async def test_a_client_has_five_live_secrets_at_most_and_expired_ones_do_not_co
         await clients.add_secret(new.client_id)
     await clients.delete_secret(new.client_id, new.secret_id)
     assert (await clients.add_secret(new.client_id)).client_id == new.client_id
-
-
-async def test_a_secret_that_would_have_expired_is_refused(clients: ClientRegistry) -> None:
-    with pytest.raises(InvalidClientValue, match="expired already"):
-        await clients.create("Care app", "Ada", "*", expires=datetime.now(UTC))
-    assert [client async for client in clients.list()] == []
-
-
-async def test_a_disabled_client_is_kept_out_and_let_in_again(
-    clients: ClientRegistry, table: Table, vault: Vault, deployment: Deployment
-) -> None:
-    new = await clients.create("Care app", "Ada", "*")
-    await clients.set_enabled(new.client_id, False)
-    assert not await works(ClientCache(table, vault, deployment.settings), new)
-    await clients.set_enabled(new.client_id, True)
-    assert await works(ClientCache(table, vault, deployment.settings), new)
 
 
 async def test_a_deleted_client_leaves_neither_rows_nor_hashes(
@@ -145,59 +128,25 @@ async def test_a_deleted_client_leaves_neither_rows_nor_hashes(
     assert (await clients.get(other.client_id)).name == "Other app"
 
 
-async def test_a_change_leaves_the_rest(clients: ClientRegistry, cache: ClientCache) -> None:
-    new = await clients.create("Care app", "Ada", [TENANT])
-    await clients.change(new.client_id, tenants=f"{TENANT}, {OTHER_TENANT.upper()}")
-    client = await clients.get(new.client_id)
-    assert (client.name, client.owner, client.tenants) == ("Care app", "Ada", frozenset({TENANT, OTHER_TENANT}))
-    await clients.change(new.client_id, name="Ward app", owner="Grace")
-    client = await clients.get(new.client_id)
-    assert (client.name, client.owner, client.tenants) == ("Ward app", "Grace", frozenset({TENANT, OTHER_TENANT}))
-    assert await works(cache, new)
-
-
-async def test_a_change_that_meets_another_writes_nothing(
-    service: TableServiceClient, table_name: str, clients: ClientRegistry, vault: Vault
-) -> None:
-    """The other change comes in between the read and the write of the first."""
-    new = await clients.create("Care app", "Ada", "*")
-
-    class Interrupted(Table):
-        async def replace(self, row: Row, etag: str) -> None:
-            await clients.change(new.client_id, name="Second")
-            await super().replace(row, etag)
-
-    with pytest.raises(StoreConflict):
-        await ClientRegistry(Interrupted(service, table_name), vault).change(new.client_id, name="First")
-    assert (await clients.get(new.client_id)).name == "Second"
-
-
-@pytest.mark.parametrize("client_id", ["00000000-0000-0000-0000-000000000000", "x' or '1' eq '1", "", "A/B"])
-async def test_an_unknown_client_is_said_to_be_unknown(clients: ClientRegistry, client_id: str) -> None:
-    with pytest.raises(UnknownClient):
-        await clients.get(client_id)
-    with pytest.raises(UnknownClient):
-        await clients.add_secret(client_id)
-    with pytest.raises(UnknownClient):
-        await clients.set_enabled(client_id, False)
-
-
-@pytest.mark.parametrize("tenants", ["contoso", ["*", TENANT], f"{TENANT};{OTHER_TENANT}"])
-async def test_what_is_no_tenant_id_is_refused(clients: ClientRegistry, tenants: str | list[str]) -> None:
-    with pytest.raises(InvalidTenantId):
-        await clients.create("Care app", "Ada", tenants)
-
-
-@pytest.mark.parametrize("name", ["", "  ", "a\x1b[31m", "a\nb", "x" * 201])
-async def test_a_name_is_printable_and_short(clients: ClientRegistry, name: str) -> None:
-    with pytest.raises(InvalidClientValue, match="name"):
-        await clients.create(name, "Ada", "*")
-    with pytest.raises(InvalidClientValue, match="owner"):
-        await clients.create("Care app", name, "*")
-
-
-async def test_the_list_of_tenants_must_fit_into_its_column(clients: ClientRegistry) -> None:
-    most = [str(uuid4()) for _ in range(800)]
+async def test_what_is_no_value_or_unknown_is_refused_and_nothing_written(clients: ClientRegistry) -> None:
+    for client_id in ("00000000-0000-0000-0000-000000000000", "x' or '1' eq '1", "", "A/B"):
+        for call in (clients.get(client_id), clients.add_secret(client_id), clients.set_enabled(client_id, False)):
+            with pytest.raises(UnknownClient):
+                await call
+    for client_id, secret_id in (("a", "b-c"), ("a/b", "c"), ("", ""), ("token", "")):
+        assert not await clients.delete_secret(client_id, secret_id)
+    for tenants in ("contoso", ["*", TENANT], f"{TENANT};{OTHER_TENANT}"):
+        with pytest.raises(InvalidTenantId):
+            await clients.create("Care app", "Ada", tenants)
+    for name in ("", "  ", "a\x1b[31m", "a\nb", "x" * 201):  # printable and short
+        with pytest.raises(InvalidClientValue, match="name"):
+            await clients.create(name, "Ada", "*")
+        with pytest.raises(InvalidClientValue, match="owner"):
+            await clients.create("Care app", name, "*")
+    with pytest.raises(InvalidClientValue, match="expired already"):
+        await clients.create("Care app", "Ada", "*", expires=datetime.now(UTC))
+    assert [client async for client in clients.list()] == []
+    most = [str(uuid4()) for _ in range(800)]  # as many as fit into the column
     new = await clients.create("Care app", "Ada", most)
     assert (await clients.get(new.client_id)).tenants == frozenset(most)
     with pytest.raises(InvalidClientValue, match="800"):
@@ -257,29 +206,33 @@ async def test_two_people_at_once_cannot_add_a_sixth_secret(
     assert held == {vault_name(new.client_id, secret_id) for secret_id in live}
 
 
-async def test_a_secret_is_not_added_to_a_client_that_was_deleted_meanwhile(
+async def test_a_change_that_meets_another_writes_nothing(
     service: TableServiceClient, table_name: str, table: Table, vault: Vault, clients: ClientRegistry
 ) -> None:
+    """The other change, and then a deletion, come in between the read and the write of the first."""
     new = await clients.create("Care app", "Ada", "*")
 
     class Interrupted(Table):
+        async def replace(self, row: Row, etag: str) -> None:
+            await clients.change(new.client_id, name="Second")
+            await super().replace(row, etag)
+
         async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
             await clients.delete(new.client_id)
             await super().insert_together(*rows, unchanged=unchanged)
 
+    interrupted = ClientRegistry(Interrupted(service, table_name), vault)
     with pytest.raises(StoreConflict):
-        await ClientRegistry(Interrupted(service, table_name), vault).add_secret(new.client_id)
+        await interrupted.change(new.client_id, name="First")
+    assert (await clients.get(new.client_id)).name == "Second"
+    with pytest.raises(StoreConflict):
+        await interrupted.add_secret(new.client_id)
     assert await table.partition(new.client_id) == []
 
 
 @pytest.mark.parametrize("written", [False, True])
 async def test_a_creation_that_stops_half_way_leaves_nothing(
-    service: TableServiceClient,
-    table_name: str,
-    table: Table,
-    vault: Vault,
-    clients: ClientRegistry,
-    written: bool,
+    service: TableServiceClient, table_name: str, table: Table, vault: Vault, clients: ClientRegistry, written: bool
 ) -> None:
     """The store fails, either before it wrote the rows or with the answer on its way."""
     before = {secret.name async for secret in vault.secrets()}

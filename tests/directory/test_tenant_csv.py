@@ -20,35 +20,18 @@ def lines(*lines: str) -> bytes:
     return "\n".join(lines).encode()
 
 
-def test_a_file_names_the_keys_as_people_do() -> None:
-    text = write_csv([{"PartitionKey": TENANT, "RowKey": "r4", "BaseUrl": "https://a.example"}]).decode("utf-8-sig")
-    header, row = csv.reader(io.StringIO(text))
+def test_a_file_names_the_keys_and_values_as_people_type_them() -> None:
+    row: Row = {"PartitionKey": TENANT, "RowKey": "r4", "Enabled": False, "TimeoutSeconds": 2.0, "MaxConcurrent": 8}
+    header, cells = csv.reader(io.StringIO(write_csv([row]).decode("utf-8-sig")))
     assert tuple(header) == HEADER == ("TenantId", "FhirVersion", *COLUMNS)
-    assert dict(zip(header, row, strict=True)) == dict.fromkeys(COLUMNS, "") | {
+    expected = {
         "TenantId": TENANT,
         "FhirVersion": "r4",
-        "BaseUrl": "https://a.example",
+        "Enabled": "false",
+        "TimeoutSeconds": "2",
+        "MaxConcurrent": "8",
     }
-
-
-def test_values_are_written_as_people_type_them() -> None:
-    row: Row = {"PartitionKey": TENANT, "RowKey": "r4", "Enabled": False, "TimeoutSeconds": 2.0, "MaxConcurrent": 8}
-    (record,), problems = read_csv(write_csv([row]))
-    assert problems == []
-    columns = {column: record.columns[column] for column in ("Enabled", "TimeoutSeconds", "MaxConcurrent", "Name")}
-    assert columns == {"Enabled": "false", "TimeoutSeconds": "2", "MaxConcurrent": "8", "Name": ""}
-
-
-def test_keys_may_be_typed_oddly() -> None:
-    (record,), problems = read_csv(lines("FhirVersion, TenantId ,Name", f" STU3 ,{{{TENANT.upper()}}},Riverside"))
-    assert (problems, record.line, record.tenant, record.version) == ([], 2, TENANT, FhirVersion.STU3)
-    assert record.columns == {"Name": "Riverside"}
-
-
-def test_a_file_may_be_as_spreadsheets_of_half_of_europe_save_it() -> None:
-    (record,), problems = read_csv(f"\ufeffTenantId;FhirVersion;Types\r\n{TENANT};r4;Patient,Observation\r\n".encode())
-    assert problems == []
-    assert record.columns == {"Types": "Patient,Observation"}
+    assert dict(zip(header, cells, strict=True)) == dict.fromkeys(COLUMNS, "") | expected
 
 
 def test_a_cell_may_hold_quotes_commas_and_lines_and_lines_are_counted_as_an_editor_does() -> None:
@@ -65,40 +48,32 @@ def test_a_cell_may_hold_quotes_commas_and_lines_and_lines_are_counted_as_an_edi
         lines("TenantId,FhirVersion,Name,,,", f"{TENANT},r4,Riverside"),
         lines("TenantId,FhirVersion,Name", f"{TENANT},r4,Riverside, ,,"),
         lines("TenantId,,FhirVersion,Name ", f"{TENANT}, ,r4,Riverside"),
-        lines("TENANTID,fhirversion, name ", f"{TENANT},r4,Riverside "),
-        lines("TenantId;FhirVersion;Name;;", f"{TENANT};r4;Riverside;;", ";;;;"),
+        lines("FhirVersion, TENANTID , name ", f" R4 ,{{{TENANT.upper()}}},Riverside "),
+        f"\ufeffTenantId;FhirVersion;Name;;\r\n{TENANT};r4;Riverside;;\r\n;;;;\r\n".encode(),
         f"TenantId,FhirVersion,Name\r\n{TENANT},r4,Riverside\r\n".encode("utf-16"),
     ],
 )
-def test_a_file_may_have_what_spreadsheets_leave(file: bytes) -> None:
-    """Empty columns, names in another case and with spaces, UTF-16."""
+def test_a_file_may_have_what_spreadsheets_and_people_leave(file: bytes) -> None:
+    """Empty columns, semicolons, names in another case and with spaces, UTF-16."""
     (record,), problems = read_csv(file)
-    assert (list(problems), record.tenant, record.version) == ([], TENANT, FhirVersion.R4)
+    assert (list(problems), record.line, record.tenant, record.version) == ([], 2, TENANT, FhirVersion.R4)
     assert record.columns == {"Name": "Riverside"}
 
 
-@pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(A1)", "=", "'=1", "''-x"])
+@pytest.mark.parametrize(
+    "value", ["=1+1", "+1", "-1", "@SUM(A1)", "=", "'=1", "''-x", "O'Hara", "'s Bosch", "''", "a=b"]
+)
 def test_no_cell_is_a_formula_to_a_spreadsheet(value: str) -> None:
     file = write_csv([{"PartitionKey": TENANT, "RowKey": "r4", "Name": value}])
     cell = list(csv.reader(io.StringIO(file.decode("utf-8-sig"))))[1][HEADER.index("Name")]
-    assert cell == f"'{value}"
+    assert cell == (f"'{value}" if value.lstrip("'")[:1] in "=+-@" and value != "''" else value)
     assert read_csv(file)[0][0].columns["Name"] == value
 
 
-@pytest.mark.parametrize("value", ["O'Hara", "'s Hertogenbosch", "''", "a=b", "1-2"])
-def test_other_apostrophes_stay_as_they_are(value: str) -> None:
-    file = write_csv([{"PartitionKey": TENANT, "RowKey": "r4", "Name": value}])
-    assert value.encode() in file
-    assert read_csv(file)[0][0].columns["Name"] == value
+cells = st.text(st.sampled_from("=+-@'\",;\n\r\t ") | st.characters(exclude_categories=["Cs"]))
 
 
-@given(
-    st.lists(
-        st.text(st.sampled_from("=+-@'\",;\n\r\t ") | st.characters(exclude_categories=["Cs"])),
-        min_size=len(COLUMNS),
-        max_size=len(COLUMNS),
-    )
-)
+@given(st.lists(cells, min_size=len(COLUMNS), max_size=len(COLUMNS)))
 def test_what_is_written_is_read_back(values: list[str]) -> None:
     row: Row = {"PartitionKey": TENANT, "RowKey": "r4", **dict(zip(COLUMNS, values, strict=True))}
     (record,), problems = read_csv(write_csv([row]))
@@ -112,62 +87,46 @@ def test_any_file_is_read_or_has_problems(content: bytes) -> None:
     assert records or problems
 
 
+MISSING = "1, FhirVersion: is missing in the first line, which names the columns"
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (b"", [Problem(1, "", "there is nothing in the file but perhaps a header")]),
-        (b"TenantId,FhirVersion\n\n", [Problem(3, "", "there is nothing in the file but perhaps a header")]),
-        (
-            "TenantId,FhirVersion,Name\nx,r4,Köln".encode("latin-1"),
-            [Problem(1, "", "the file is not in UTF-8: save it as CSV UTF-8")],
-        ),
+        (lines(""), ["1: there is nothing in the file but perhaps a header"]),
+        (lines("TenantId,FhirVersion", "", ""), ["3: there is nothing in the file but perhaps a header"]),
+        ("TenantId,FhirVersion\nx,Köln".encode("latin-1"), ["1: the file is not in UTF-8: save it as CSV UTF-8"]),
         (
             lines("TenantId,Acess,BaseUrl,BaseUrl"),
-            [
-                Problem(1, "FhirVersion", "is missing in the first line, which names the columns"),
-                Problem(1, "Acess", "is not a column of a tenants' file"),
-                Problem(1, "BaseUrl", "stands twice in the first line"),
-            ],
+            [MISSING, "1, Acess: is not a column of a tenants' file", "1, BaseUrl: stands twice in the first line"],
         ),
         (
             lines("TenantId,,FhirVersion,basEurl,BASEURL,", f"{TENANT},x,r4,,,", f"{OTHER},,r4,,,,x"),
-            [Problem(1, "BaseUrl", "stands twice in the first line")],
+            ["1, BaseUrl: stands twice in the first line"],
         ),
+        (lines("TenantId,RowKey", f"{TENANT},r4"), [MISSING, "1, RowKey: is not a column of a tenants' file"]),
         (
-            lines("TenantId,,FhirVersion,", f"{TENANT},x,r4,", f"{OTHER},,r4,,,x"),
+            lines("TenantId,,FhirVersion,", f"{TENANT},x,r4,", f"{OTHER},,r4,,,x", "contoso,,r4", f"{TENANT},,r5", "x"),
             [
-                Problem(2, "", "has a value in a column that the first line does not name"),
-                Problem(3, "", "has 6 cells, but the first line names 3 columns"),
-            ],
-        ),
-        (
-            lines("TenantId,RowKey", f"{TENANT},r4"),
-            [
-                Problem(1, "FhirVersion", "is missing in the first line, which names the columns"),
-                Problem(1, "RowKey", "is not a column of a tenants' file"),
-            ],
-        ),
-        (
-            lines("TenantId,FhirVersion", "contoso,r4", f"{TENANT},r5", f"{TENANT},r4,x", f"{TENANT}"),
-            [
-                Problem(2, "TenantId", "is not a tenant GUID"),
-                Problem(3, "FhirVersion", "is none of dstu2, stu3, r4"),
-                Problem(4, "", "has 3 cells, but the first line names 2 columns"),
-                Problem(5, "", "has 1 cells, but the first line names 2 columns"),
+                "2: has a value in a column that the first line does not name",
+                "3: has 6 cells, but the first line names 3 columns",
+                "4, TenantId: is not a tenant GUID",
+                "5, FhirVersion: is none of dstu2, stu3, r4",
+                "6: has 1 cells, but the first line names 3 columns",
             ],
         ),
         (
             lines("TenantId,FhirVersion", f"{TENANT},r4", f"{TENANT},stu3", f"{TENANT.upper()},R4"),
-            [Problem(4, "TenantId", "the same tenant and version stand in line 2")],
+            ["4, TenantId: the same tenant and version stand in line 2"],
         ),
         (
             lines("TenantId,FhirVersion", f"{TENANT},r4", f'{OTHER},"r4', "x"),
-            [Problem(3, "", "is no CSV: unexpected end of data")],
+            ["3: is no CSV: unexpected end of data"],
         ),
     ],
 )
-def test_everything_that_is_wrong_is_said_with_its_line_and_column(file: bytes, said: list[Problem]) -> None:
-    assert list(read_csv(file)[1]) == said
+def test_everything_that_is_wrong_is_said_with_its_line_and_column(file: bytes, said: list[str]) -> None:
+    assert list(map(str, read_csv(file)[1])) == [f"line {problem}" for problem in said]
 
 
 def test_a_file_has_a_limit() -> None:

@@ -48,14 +48,6 @@ async def carry_out(importing: TenantImport, plan: ImportPlan) -> list[PlannedRo
     return written
 
 
-async def test_new_rows_are_added_with_the_types_of_the_table(importing: TenantImport, table: Table) -> None:
-    plan = await importing.plan(file({"BaseUrl": BASE_URL, "Enabled": "no", "MaxConcurrent": 8}))
-    assert (numbers(plan.additions), plan.replacements, plan.unchanged, said(plan)) == ([0], [], 0, [])
-    assert numbers(await carry_out(importing, plan)) == [0]
-    row = {"PartitionKey": tenant(0), "RowKey": "stu3", "BaseUrl": BASE_URL, "Enabled": False, "MaxConcurrent": 8}
-    assert await table.get(tenant(0), "stu3") == row
-
-
 async def test_what_was_exported_changes_nothing(importing: TenantImport, registry: TenantRegistry) -> None:
     columns = {"BaseUrl": BASE_URL, "Name": "@Home", "ExtraHeaders": '{"X-Site": "=1"}', "TimeoutSeconds": "2.5"}
     await registry.set(tenant(1), STU3, columns)
@@ -64,18 +56,22 @@ async def test_what_was_exported_changes_nothing(importing: TenantImport, regist
     assert (plan.additions, plan.replacements, plan.unchanged, said(plan)) == ([], [], 2, [])
 
 
-async def test_a_row_that_is_there_keeps_the_columns_that_the_file_does_not_have(
-    importing: TenantImport, registry: TenantRegistry
+async def test_new_rows_are_added_with_the_types_of_the_table_and_others_keep_what_the_file_does_not_have(
+    importing: TenantImport, registry: TenantRegistry, table: Table
 ) -> None:
     auth = {"Auth": "basic", "AuthSecret": "riverside"}
     await registry.set(tenant(0), STU3, {"BaseUrl": BASE_URL, "Name": "Old", "MaxConcurrent": "8", **auth})
-    plan = await importing.plan(file({"Name": "New", "MaxConcurrent": ""}))
-    (row,) = plan.replacements
-    assert (plan.additions, row.change.columns) == ([], ("Name", "MaxConcurrent"))
-    await carry_out(importing, plan)
-    provider = await registry.get(tenant(0), STU3)
-    assert provider is not None
-    assert (provider.name, provider.auth.secret, provider.max_concurrent) == ("New", "riverside", 512)
+    rows = [
+        {"Name": "New", "MaxConcurrent": "", "BaseUrl": BASE_URL},
+        {"Name": "", "MaxConcurrent": 8, "BaseUrl": BASE_URL},
+    ]
+    plan = await importing.plan(file(*rows))
+    assert (numbers(plan.additions), numbers(plan.replacements), plan.unchanged, said(plan)) == ([1], [0], 0, [])
+    assert plan.replacements[0].change.columns == ("Name", "MaxConcurrent")
+    assert sorted(numbers(await carry_out(importing, plan))) == [0, 1]
+    keys = {"RowKey": "stu3", "BaseUrl": BASE_URL}
+    assert await table.get(tenant(0), "stu3") == {"PartitionKey": tenant(0), **keys, "Name": "New", **auth}
+    assert await table.get(tenant(1), "stu3") == {"PartitionKey": tenant(1), **keys, "MaxConcurrent": 8}
 
 
 async def test_every_line_is_checked_against_the_row_it_will_make(
@@ -84,13 +80,9 @@ async def test_every_line_is_checked_against_the_row_it_will_make(
     await registry.set(tenant(3), STU3, {"BaseUrl": BASE_URL, "Auth": "basic", "AuthSecret": "a"})
     await table.insert({"PartitionKey": f"{{{tenant(4)}}}", "RowKey": "stu3"})
     await table.insert({"PartitionKey": tenant(4), "RowKey": "stu3"})
-    rows: list[dict[str, object]] = [
-        {"BaseUrl": "ftp://x", "Auth": "", "TimeoutSeconds": 1},
-        {"BaseUrl": BASE_URL, "Auth": "", "TimeoutSeconds": 0},
-        {"BaseUrl": BASE_URL, "Auth": "header", "TimeoutSeconds": 1},
-        {"BaseUrl": BASE_URL, "Auth": "none", "TimeoutSeconds": 1},
-        {"BaseUrl": BASE_URL, "Auth": "", "TimeoutSeconds": 1},
-    ]
+    row: dict[str, object] = {"BaseUrl": BASE_URL, "Auth": "", "TimeoutSeconds": 1}
+    rows = [{**row, "BaseUrl": "ftp://x"}, {**row, "TimeoutSeconds": 0}, {**row, "Auth": "header"}]
+    rows += [{**row, "Auth": "none"}, row]
     plan = await importing.plan(file(*rows) + b"\ncontoso,r4,,,")
     assert said(plan) == [
         "line 2, BaseUrl: must begin with https://",

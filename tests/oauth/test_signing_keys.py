@@ -7,13 +7,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
-)
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from shared.message import Request, Response
 from shared.oauth.access_token import Grant, InvalidToken
@@ -24,8 +18,9 @@ from tests.oauth.conftest import Start, granted, refused, until
 GRANT = Grant("client-1", "secret1", "72f988bf-86f1-41af-91ab-2d7cd011db47", ())
 
 
-def pem(key: PrivateKeyTypes, encryption: KeySerializationEncryption | None = None) -> str:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
+def pem(key: PrivateKeyTypes, password: bytes | None = None) -> str:
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
 
 
 async def signer(instance: Deployment) -> str:
@@ -36,6 +31,10 @@ async def signer(instance: Deployment) -> str:
 async def published(instance: Deployment) -> list[str]:
     response = await instance.oauth(method="GET", path="/oauth2/keys")
     return [key["kid"] for key in json.loads(response.body)["keys"]]
+
+
+async def are_published(instance: Deployment, versions: set[str]) -> bool:
+    return set(await published(instance)) == versions
 
 
 async def test_the_public_keys_verify_a_token_and_hold_nothing_private(server: Deployment) -> None:
@@ -54,13 +53,13 @@ async def test_the_public_keys_verify_a_token_and_hold_nothing_private(server: D
     assert head == Response(200, response.headers, b"")
 
 
-@pytest.mark.parametrize("path", ["/oauth2/keys", "/oauth2/keys/", "/OAuth2/Keys"])
-async def test_the_keys_take_no_other_method(server: Deployment, path: str) -> None:
-    response = await server.oauth(method="POST", path=path)
-    assert refused(response) == (405, "invalid_request")
-    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
-    options = await server.oauth(method="OPTIONS", path=path)
-    assert (options.status, options.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
+async def test_the_keys_take_no_other_method(server: Deployment) -> None:
+    for path in ("/oauth2/keys", "/oauth2/keys/", "/OAuth2/Keys"):
+        response = await server.oauth(method="POST", path=path)
+        assert refused(response) == (405, "invalid_request")
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+        options = await server.oauth(method="OPTIONS", path=path)
+        assert (options.status, options.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
 
 
 async def test_the_first_key_signs_at_once_and_the_next_is_published_before_it_signs(start: Start) -> None:
@@ -71,10 +70,7 @@ async def test_the_first_key_signs_at_once_and_the_next_is_published_before_it_s
     second = await rotate(instance.vault, instance.settings)
     assert second.active_from >= second.created + timedelta(seconds=1)  # twice the cache time, in whole seconds
 
-    async def both() -> bool:
-        return len(await published(instance)) == 2
-
-    await until(both, "the new key is published")
+    await until(lambda: are_published(instance, {first.version, second.version}), "the new key is published")
     if datetime.now(UTC) < second.active_from - timedelta(seconds=0.5):
         assert await signer(instance) == first.version
 
@@ -132,42 +128,28 @@ async def test_a_retired_key_is_not_published_and_a_token_of_it_refused_within_t
 
     await instance.vault.disable(SECRET_NAME, old.version)
 
-    async def only_new() -> bool:
-        return await published(instance) == [new.version]
-
-    await until(only_new, "the retired key is gone")
+    await until(lambda: are_published(instance, {new.version}), "the retired key is gone")
     with pytest.raises(InvalidToken):
         await instance.application.tokens.verify(token)
     # It is the only one left, so it signs though its time has not come.
     assert await signer(instance) == new.version
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "-----BEGIN PRIVATE KEY-----",
-        pem(ec.generate_private_key(ec.SECP256R1()))[:-60],
-        pem(ec.generate_private_key(ec.SECP384R1())),
-        pem(rsa.generate_private_key(65537, 2048)),
-        pem(ec.generate_private_key(ec.SECP256R1()), BestAvailableEncryption(b"x")),
-    ],
-    ids=["empty", "cut to a line", "cut", "P-384", "RSA", "encrypted"],
-)
 async def test_a_version_that_is_no_key_is_passed_over_and_named_in_the_log(
-    start: Start, value: str, caplog: pytest.LogCaptureFixture
+    start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     instance = start()
     good = await rotate(instance.vault, instance.settings)
-    bad = await instance.vault.set(SECRET_NAME, value)
-
-    expired = pem(ec.generate_private_key(ec.SECP256R1()))
-    await instance.vault.set(SECRET_NAME, expired, expires=datetime.now(UTC) - timedelta(minutes=1))
+    p256 = ec.generate_private_key(ec.SECP256R1())
+    others = (ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048))
+    values = ["", pem(p256)[:-60], *map(pem, others), pem(p256, b"x")]
+    bad = [await instance.vault.set(SECRET_NAME, value) for value in values]
+    await instance.vault.set(SECRET_NAME, pem(p256), expires=datetime.now(UTC) - timedelta(minutes=1))
 
     assert await published(instance) == [good.version]
     assert await signer(instance) == good.version
-    assert bad.version in caplog.text
-    assert not value or value not in caplog.text
+    assert all(version.version in caplog.text for version in bad)
+    assert not any(value and value in caplog.text for value in values)
 
 
 @pytest.mark.parametrize("value", [None, "no key"])
@@ -197,17 +179,13 @@ async def test_without_a_key_the_response_is_503_until_one_is_made(start: Start,
 def test_the_newest_active_key_signs_and_the_oldest_when_none_is_active_yet() -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     at = datetime(2030, 1, 1, tzinfo=UTC)
-    new, middle, old = (
-        SigningKey(kid, at + timedelta(hours=hours), private, private.public_key())
-        for kid, hours in (("new", 2), ("middle", 1), ("old", 0))
-    )
-    ring = KeyRing((new, middle, old))
-    assert ring.signer(at + timedelta(hours=3)) is new
-    assert ring.signer(at + timedelta(hours=2)) is new
-    assert ring.signer(at + timedelta(hours=2, seconds=-1)) is middle
-    assert ring.signer(at + timedelta(minutes=1)) is old
-    assert ring.signer(at - timedelta(minutes=1)) is old
-    assert ring.find("middle") is middle
+    times = {"new": at + timedelta(hours=2), "middle": at + timedelta(hours=1), "old": at}
+    ring = KeyRing(tuple(SigningKey(kid, time, private, private.public_key()) for kid, time in times.items()))
+    for seconds, kid in ((10_800, "new"), (7200, "new"), (7199, "middle"), (60, "old"), (-60, "old")):
+        assert ring.signer(at + timedelta(seconds=seconds)).kid == kid
+    middle = ring.find("middle")
+    assert middle is not None
+    assert middle.kid == "middle"
     assert ring.find("none") is None
 
 

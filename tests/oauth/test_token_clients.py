@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Callable
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,61 +52,39 @@ def wrong(client: Credentials) -> Credentials:
     return replace(client, client_secret=f"{client.secret_id}.{'A' * 43}")
 
 
-async def is_for(server: Deployment, token: object, client: Credentials, tenant: str) -> bool:
-    grant = await server.application.tokens.verify(str(token))
-    return (grant.client_id, grant.tenant) == (client.client_id, tenant)
+def authlib(url: str, ca: str, who: Credentials, tenant: str, in_body: bool) -> dict[str, Any]:
+    method = "client_secret_post" if in_body else "client_secret_basic"
+    with AuthlibSession(*astuple(who), scope=tenant, token_endpoint_auth_method=method) as session:
+        return dict(session.fetch_token(url, grant_type="client_credentials", verify=ca))
 
 
-@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-async def test_authlib(
-    server: Deployment, endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, method: str
-) -> None:
-    def fetch(who: Credentials) -> dict[str, Any]:
-        with AuthlibSession(
-            who.client_id, who.client_secret, scope=tenant, token_endpoint_auth_method=method
-        ) as session:
-            return dict(
-                session.fetch_token(f"{endpoint.url}/token", grant_type="client_credentials", verify=endpoint.ca)
-            )
-
-    response = await asyncio.to_thread(fetch, client)
-    assert (response["token_type"], response["expires_in"]) == ("Bearer", 3600)
-    assert await is_for(server, response["access_token"], client, tenant)
-    with pytest.raises(OAuthError, match="invalid_client"):
-        await asyncio.to_thread(fetch, wrong)
+def requests_oauthlib(url: str, ca: str, who: Credentials, tenant: str, in_body: bool) -> dict[str, Any]:
+    """It fails when it gets another scope than it asked for."""
+    scope = [f"{{{tenant.upper()}}}" if in_body else tenant, "system/Patient.read", "system/Patient.rs"]
+    ways: dict[str, Any] = {"include_client_id": True, "auth": False} if in_body else {}
+    with OAuth2Session(client=BackendApplicationClient(who.client_id, scope=scope)) as session:
+        named = {"client_id": who.client_id, "client_secret": who.client_secret}
+        return dict(session.fetch_token(url, **named, **ways, verify=ca))
 
 
 @pytest.mark.parametrize("in_body", [False, True])
-@pytest.mark.parametrize("spelling", ["{}", "{{{}}}"])
-async def test_requests_oauthlib_which_fails_when_it_gets_another_scope_than_it_asked_for(
+@pytest.mark.parametrize("fetch", [authlib, requests_oauthlib])
+async def test_clients_of_python_get_a_token_and_say_what_is_wrong(
     server: Deployment,
     endpoint: Endpoint,
     client: Credentials,
     wrong: Credentials,
     tenant: str,
+    fetch: Callable[..., dict[str, Any]],
     in_body: bool,
-    spelling: str,
 ) -> None:
-    scope = [spelling.format(tenant.upper()), "system/Patient.read", "system/Patient.rs"]
-
-    def fetch(who: Credentials) -> dict[str, Any]:
-        with OAuth2Session(client=BackendApplicationClient(who.client_id, scope=scope)) as session:
-            return dict(
-                session.fetch_token(
-                    f"{endpoint.url}/token",
-                    client_id=who.client_id,
-                    client_secret=who.client_secret,
-                    include_client_id=in_body,
-                    auth=False if in_body else None,
-                    verify=endpoint.ca,
-                )
-            )
-
-    response = await asyncio.to_thread(fetch, client)
+    at = f"{endpoint.url}/token", endpoint.ca
+    response = await asyncio.to_thread(fetch, *at, client, tenant, in_body)
     assert (response["token_type"], response["expires_in"]) == ("Bearer", 3600)
-    assert await is_for(server, response["access_token"], client, tenant)
-    with pytest.raises(InvalidClientError):
-        await asyncio.to_thread(fetch, wrong)
+    grant = await server.application.tokens.verify(response["access_token"])
+    assert (grant.client_id, grant.tenant) == (client.client_id, tenant)
+    with pytest.raises((OAuthError, InvalidClientError), match="invalid_client"):
+        await asyncio.to_thread(fetch, *at, wrong, tenant, in_body)
 
 
 @pytest.mark.parametrize("method", ["ClientSecretBasic", "ClientSecretPost"])
@@ -114,29 +93,16 @@ async def test_oauth4webapi_which_also_validates_the_token_by_the_published_keys
 ) -> None:
     async def fetch(who: Credentials) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
-            node,
-            "oauth4webapi.mjs",
-            cwd=CLIENTS,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={"NODE_EXTRA_CA_CERTS": endpoint.ca},
+            *(node, "oauth4webapi.mjs"), cwd=CLIENTS, stdin=PIPE, stdout=PIPE, env={"NODE_EXTRA_CA_CERTS": endpoint.ca}
         )
-        asked = {
-            "token_url": f"{endpoint.url}/token",
-            "keys_url": f"{endpoint.url}/keys",
-            "issuer": GATEWAY,
-            "client_id": who.client_id,
-            "client_secret": who.client_secret,
-            "scope": tenant,
-            "method": method,
-        }
+        urls = {"token_url": f"{endpoint.url}/token", "keys_url": f"{endpoint.url}/keys", "issuer": GATEWAY}
+        named = {"client_id": who.client_id, "client_secret": who.client_secret, "scope": tenant, "method": method}
         try:
-            written, _ = await asyncio.wait_for(process.communicate(json.dumps(asked).encode()), 30)
+            written, _ = await asyncio.wait_for(process.communicate(json.dumps(urls | named).encode()), 30)
         finally:
             if process.returncode is None:
                 process.kill()
-        told: dict[str, Any] = json.loads(written)
-        return told
+        return dict(json.loads(written))
 
     good = await fetch(client)
     assert good["answer"]["expires_in"] == 3600

@@ -1,4 +1,4 @@
-"""What the token endpoint does while a store does not response."""
+"""What the token endpoint does while a store does not answer."""
 
 import asyncio
 from collections.abc import AsyncIterator

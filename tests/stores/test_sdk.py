@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.data.tables.aio import TableServiceClient
 
 from shared.stores.errors import StoreConflict, StoreUnavailable
@@ -41,19 +41,16 @@ async def forbidding() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_a_sign_in_that_failed_is_told_from_an_answer() -> None:
-    async with TableServiceClient("https://127.0.0.1:1", credential=SignedOut()) as service:
-        with pytest.raises(StoreUnavailable) as raised:
-            await Table(service, "Tenants").get("p", "r")
-    assert str(raised.value) == "Table Storage (Tenants): nobody is signed in, or not allowed"
-
-
-async def test_a_refusal_has_its_status(forbidding: str) -> None:
-    connection_string = f"AccountName=a;AccountKey=eA==;TableEndpoint={forbidding}/a"
-    async with TableServiceClient.from_connection_string(connection_string) as service:
-        with pytest.raises(StoreUnavailable) as raised:
-            await Table(service, "Tenants").get("p", "r")
-    assert str(raised.value) == "Table Storage (Tenants) answered 403"
+async def test_a_sign_in_that_failed_is_told_from_a_refusal(forbidding: str) -> None:
+    refusing = TableServiceClient.from_connection_string(f"AccountName=a;AccountKey=eA==;TableEndpoint={forbidding}/a")
+    for client, told in (
+        (TableServiceClient("https://127.0.0.1:1", credential=SignedOut()), ": nobody is signed in, or not allowed"),
+        (refusing, " answered 403"),
+    ):
+        async with client as service:
+            with pytest.raises(StoreUnavailable) as raised:
+                await Table(service, "Tenants").get("p", "r")
+        assert str(raised.value) == f"Table Storage (Tenants){told}"
 
 
 @pytest.mark.parametrize("status", [409, 412])
@@ -62,8 +59,3 @@ def test_a_precondition_that_failed_is_a_conflict_whatever_its_class(status: int
     error.status_code = status
     with pytest.raises(StoreConflict), translated("Store"):
         raise error
-
-
-def test_what_is_not_there_is_left_to_the_caller() -> None:
-    with pytest.raises(ResourceNotFoundError), translated("Store"):
-        raise ResourceNotFoundError("...")

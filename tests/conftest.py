@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from tests.deployment import Deployment
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _SLOW = {"differential", "faults", "fuzz", "shapes"}
 _WITH_PROCESSES = {"admin", "attacks", "bench", "local"}

@@ -31,6 +31,7 @@ class Hospital:
 
     deployment: Deployment
     base_url: str = ""
+    tenant: str = ""
     token: str = ""
     requests: list[web.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
@@ -52,7 +53,8 @@ class Hospital:
 
     async def row(self, version: str = "stu3", **columns: object) -> None:
         """A new tenant's row for this hospital: what is sent from now on is that tenant's."""
-        self.token = await self.deployment.token(await self.deployment.tenant(self.base_url, version, **columns))
+        self.tenant = await self.deployment.tenant(self.base_url, version, **columns)
+        self.token = await self.deployment.token(self.tenant)
 
     async def send(
         self, method: str, target: str, body: bytes | str | dict[str, Any] = b"", **headers: str

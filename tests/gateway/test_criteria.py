@@ -1,13 +1,14 @@
-"""Criteria are judged wherever a server would search by them: nothing that is refused reaches the provider."""
+"""Criteria and references: judged wherever a server would search by them, and the provider's own where they go up."""
 
 import json
 from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
+from urllib.parse import quote
 
 import pytest
 
-from tests.deployment import GATEWAY
+from tests.deployment import FORM, GATEWAY
 from tests.gateway.conftest import Hospital
 
 # A search that policy refuses, in every spelling that a server resolves.
@@ -134,11 +135,58 @@ async def test_a_json_patch_in_a_batch_goes_up_with_its_links_mapped(hospital: H
 
 @pytest.mark.parametrize("criteria", [each for each in CRITERIA if len(each) < 1_000])
 async def test_criteria_in_a_provenance_header_are_judged(hospital: Hospital, criteria: str) -> None:
-    hospital.answers({"resourceType": "Patient"})
     await hospital.row(Access="write", Types="Patient,Provenance,Practitioner")
     for text in references_in_json(criteria):
         value = f'{{"resourceType":"Provenance","target":[{{"reference":{text}}}]}}'
-        patient = {"resourceType": "Patient"}
-        answer = await hospital.send("POST", "/stu3/Patient", patient, x_provenance=value)
+        answer = await hospital.send("POST", "/stu3/Patient", {"resourceType": "Patient"}, x_provenance=value)
         assert answer.status in (400, 403, 404), value
     assert hospital.requests == []
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize(("reference", "status"), [("Organization?name=x", 403), ("Patient?identifier=1", 200)])
+async def test_a_reference_is_judged_as_the_search_it_is(
+    hospital: Hospital, reference: str, status: int, kind: str
+) -> None:
+    hospital.answers({"resourceType": "Patient"})
+    await hospital.row("r4", Access="write")
+    patient = {"resourceType": "Patient", "link": [{"other": {"reference": reference}}]}
+    assert (await hospital.send("POST", "/r4/Patient", patient)).status == status
+    patch = json.dumps([{"op": "add", "path": "/link/0/other/reference", "value": reference}])
+    answer = await hospital.send("PATCH", "/r4/Patient/1", patch, content_type="application/json-patch+json")
+    assert answer.status == status
+    entries = [{"resource": patient, "request": {"method": "POST", "url": "Patient"}}]
+    hospital.answers({"resourceType": "Bundle", "type": f"{kind}-response", "entry": [{"response": {"status": "201"}}]})
+    answer = await hospital.send("POST", "/r4", {"resourceType": "Bundle", "type": kind, "entry": entries})
+    assert answer.status == (status if kind == "transaction" else 200)
+    assert len(hospital.requests) == (0 if status == 403 else 3)
+
+
+HERE = f"{GATEWAY}/stu3/Patient/1"
+
+
+@pytest.mark.parametrize("spelt", ["{}", "Patient?{}", GATEWAY + "/stu3/Patient?{}", GATEWAY + "/fhir/Patient?{}"])
+async def test_if_none_exist_asks_the_provider_for_its_own_resources(hospital: Hospital, spelt: str) -> None:
+    hospital.answers({"resourceType": "Patient", "id": "1"}, status=201)
+    await hospital.row(Access="write")
+    criteria = spelt.format(f"identifier=a|1&link={HERE}")
+    answer = await hospital.send("POST", "/fhir/Patient", {"resourceType": "Patient"}, if_none_exist=criteria)
+    assert answer.status == 201
+    assert hospital.requests[0].headers["If-None-Exist"] == f"identifier=a|1&link={hospital.base_url}/Patient/1"
+    for other in (f"{GATEWAY}/stu3/Practitioner", "https://elsewhere.example/Patient"):
+        sent = {"if_none_exist": f"{other}?identifier=1"}
+        assert (await hospital.send("POST", "/stu3/Patient", {"resourceType": "Patient"}, **sent)).status == 400
+    assert len(hospital.requests) == 1
+
+
+async def test_a_patch_a_form_and_a_query_name_the_providers_patient(hospital: Hospital) -> None:
+    await hospital.row(Access="write")
+    value = {"name": "operation", "part": [{"name": "value", "valueString": HERE}]}
+    body = {"resourceType": "Parameters", "parameter": [value]}
+    assert (await hospital.send("PATCH", "/stu3/Patient/1", body)).status == 200
+    there = f"{hospital.base_url}/Patient/1"
+    assert json.loads(hospital.bodies[0]) == json.loads(json.dumps(body).replace(HERE, there))
+    form = f"patient={quote(HERE, safe='')}"
+    await hospital.send("POST", f"/stu3/Observation/_search?{form}", form, content_type=FORM)
+    mapped = f"patient={quote(there, safe='')}"
+    assert (hospital.targets[1], hospital.bodies[1]) == (f"/fhir/Observation/_search?{mapped}", mapped.encode())

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from shared.message import Request
 from tests.deployment import FORM, GATEWAY, Deployment
-from tests.gateway.conftest import PATIENT, Hospital, RawServer, batch
+from tests.gateway.conftest import PATIENT, Hospital, RawServer
 
 SEARCHSET = {"resourceType": "Bundle", "type": "searchset", "total": 0}
 
@@ -40,27 +40,18 @@ async def test_a_read_reaches_the_tenants_provider(hospital: Hospital) -> None:
     assert hops == ["auth", "directory", "credential", "upstream", "gateway"]
 
 
-async def test_an_answer_is_compressed_anew_for_a_client_that_takes_gzip(hospital: Hospital) -> None:
-    record = {**PATIENT, "managingOrganization": {"reference": f"{hospital.base_url}/Organization/1"}, "x": "y" * 3_000}
-    hospital.answers(gzip.compress(json.dumps(record).encode()), Content_Encoding="gzip")
-
-    plain = await hospital.send("GET", "/stu3/Patient/1")
-    compressed = await hospital.send("GET", "/stu3/Patient/1", Accept_Encoding="gzip")
-
-    assert "Content-Encoding" not in plain.headers
-    assert compressed.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(compressed.body) == plain.body
-    assert json.loads(plain.body)["managingOrganization"] == {"reference": f"{GATEWAY}/stu3/Organization/1"}
-
-
-@pytest.mark.parametrize("coding", ["x-gzip", "gzip, gzip", "GZIP"])
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "gzip, gzip", "GZIP"])
 async def test_a_coded_answer_is_read(hospital: Hospital, coding: str) -> None:
-    body = json.dumps(PATIENT).encode()
+    record = {**PATIENT, "managingOrganization": {"reference": f"{hospital.base_url}/Organization/1"}, "x": "y" * 3_000}
+    body = json.dumps(record).encode()
     for _ in coding.split(","):
         body = gzip.compress(body)
     hospital.answers(body, Content_Encoding=coding)
-    answer = await hospital.send("GET", "/stu3/Patient/1")
-    assert (answer.status, json.loads(answer.body), "Content-Encoding" in answer.headers) == (200, PATIENT, False)
+    plain = await hospital.send("GET", "/stu3/Patient/1")
+    compressed = await hospital.send("GET", "/stu3/Patient/1", Accept_Encoding="gzip")
+    assert json.loads(plain.body)["managingOrganization"] == {"reference": f"{GATEWAY}/stu3/Organization/1"}
+    assert "Content-Encoding" not in plain.headers
+    assert (compressed.headers["Content-Encoding"], gzip.decompress(compressed.body)) == ("gzip", plain.body)
     assert "gzip" in hospital.requests[0].headers["Accept-Encoding"]
 
 
@@ -91,15 +82,11 @@ async def test_a_query_reaches_the_provider_byte_for_byte(hospital: Hospital, qu
 
 async def test_a_post_search_keeps_query_and_body(hospital: Hospital) -> None:
     hospital.answers(SEARCHSET)
-    answer = await hospital.send(
-        "POST",
-        "/stu3/Patient/_search?_count=3&_format=json",
-        "given=ruth&family=bl%61ck",
-        content_type="application/x-www-form-urlencoded; charset=UTF-8",
-    )
+    target, form = "/stu3/Patient/_search?_count=3&_format=json", "given=ruth&family=bl%61ck"
+    answer = await hospital.send("POST", target, form, content_type=f"{FORM}; charset=UTF-8")
     assert answer.status == 200
     assert hospital.targets == ["/fhir/Patient/_search?_count=3&_format=json"]
-    assert hospital.bodies == [b"given=ruth&family=bl%61ck"]
+    assert hospital.bodies == [form.encode()]
     assert hospital.requests[0].headers["Content-Type"] == FORM
 
 
@@ -128,10 +115,8 @@ async def test_a_format_reaches_the_provider_in_its_versions_spelling_by_query_a
 
 async def test_a_form_s_format_is_the_answers_and_the_errors(hospital: Hospital) -> None:
     hospital.answers(SEARCHSET)
-    for target in ("Patient/_search", "Person/_search"):
-        form = {"content_type": FORM}
-        await hospital.send("POST", f"/stu3/{target}", "_format=xml", **form)
-    refused = await hospital.send("POST", "/stu3/Person/_search", "_format=xml", **form)
+    await hospital.send("POST", "/stu3/Patient/_search", "_format=xml", content_type=FORM)
+    refused = await hospital.send("POST", "/stu3/Person/_search", "_format=xml", content_type=FORM)
     assert [request.headers["Accept"] for request in hospital.requests] == ["application/fhir+xml"]
     assert refused.headers["Content-Type"] == "application/fhir+xml; charset=utf-8"
 
@@ -169,21 +154,25 @@ async def test_links_lead_to_the_gateway_and_back_and_nothing_else_changes(hospi
     assert hospital.targets == [f"/fhir/Observation?patient={base}/Patient/1&code=8867-4"]
 
 
-async def test_a_batch_is_passed_on_with_its_links_mapped(hospital: Hospital) -> None:
-    hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": []})
-    asked = ["Condition?patient=1&_count=2", f"{GATEWAY}/stu3/Patient/1"]
-    for target in ("/stu3", "/stu3/"):
-        assert (await hospital.send("POST", target, batch(*asked))).status == 200
-    assert hospital.targets == ["/fhir", "/fhir"]
-    urls = [entry["request"]["url"] for entry in json.loads(hospital.bodies[0])["entry"]]
-    assert urls == ["Condition?patient=1&_count=2", "Patient/1"]
+async def test_an_answer_may_have_no_body(hospital: Hospital) -> None:
+    async def created(request: web.Request) -> web.StreamResponse:
+        response = web.Response(status=201, headers={"Location": f"{hospital.base_url}/Patient/2", "Content-Type": "-"})
+        response.headers.popall("Content-Type")
+        return response
 
-
-async def test_head_has_the_headers_and_no_body(hospital: Hospital) -> None:
     hospital.answers(PATIENT, ETag='W/"1"')
-    answer = await hospital.send("HEAD", "/stu3/Patient/1")
-    assert (answer.status, answer.body, answer.headers["ETag"]) == (200, b"", 'W/"1"')
-    assert hospital.requests[0].method == "HEAD"
+    await hospital.row(Access="write")
+    head = await hospital.send("HEAD", "/stu3/Patient/1")
+    assert (head.status, head.body, head.headers["ETag"]) == (200, b"", 'W/"1"')
+    assert head.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+    hospital.answers(b"", status=304, ETag='W/"1"')
+    known = await hospital.send("GET", "/stu3/Patient/1", If_None_Match='W/"1"')
+    assert (known.status, known.body, known.headers["ETag"]) == (304, b"", 'W/"1"')
+    assert [request.method for request in hospital.requests] == ["HEAD", "GET"]
+    assert hospital.requests[1].headers["If-None-Match"] == 'W/"1"'
+    hospital.answer = created
+    written = await hospital.send("POST", "/stu3/Patient", PATIENT)
+    assert (written.status, written.headers["Location"]) == (201, f"{GATEWAY}/stu3/Patient/2")
 
 
 async def test_options_needs_no_token(deployment: Deployment) -> None:
@@ -240,39 +229,29 @@ async def test_errors_are_xml_for_who_asks_for_xml(deployment: Deployment) -> No
     assert answer.body.startswith(b"<?xml") or answer.body.startswith(b"<OperationOutcome")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "Practitioner/1", 403),
-        ("GET", "Patient?_include=Patient:general-practitioner:Practitioner", 403),
-        ("GET", "Patient?_revinclude=Provenance:target", 403),
-        ("GET", "Patient?%5Finclude=*", 403),
-        ("GET", "Patient?_has:Provenance:target:agent=1", 403),
-        ("GET", "Observation?patient:Practitioner.name=x", 403),
-        ("GET", "?_getpages=1", 403),
-        ("GET", "_history", 403),
-        ("GET", "Patient/1/$everything", 403),
-        ("POST", "Patient", 403),
-        ("PUT", "Patient/1", 403),
-        ("DELETE", "Patient/1", 403),
-        ("GET", "Patient/..", 400),
-        ("GET", "../admin", 400),
-        ("GET", "Patient/%2e%2e/x", 400),
-        ("GET", "Patient%2f1", 400),
-        ("GET", "//evil.example/Patient/1", 400),
-        ("GET", "https://evil.example/Patient", 400),
-        ("GET", "Patient/1/2/3/4", 404),
-        ("GET", "nothing", 404),
-        ("PATCH", "_search", 405),
-    ],
-)
-async def test_what_is_not_let_through_never_reaches_the_provider(
-    hospital: Hospital, method: str, path: str, status: int
-) -> None:
-    body = {"resourceType": "Patient"} if method in ("POST", "PUT") else b""
-    answer = await hospital.send(method, f"/stu3/{path}", body)
-    assert answer.status == status
-    outcome(answer.body)
+REFUSED = {
+    403: """
+        GET Practitioner/1                                                | GET Patient?_revinclude=Provenance:target
+        GET Patient?_include=Patient:general-practitioner:Practitioner    | GET Patient?%5Finclude=*
+        GET Observation?patient:Practitioner.name=x                       | GET ?_getpages=1
+        GET Patient?_has:Provenance:target:agent=1                        | GET _history
+        GET Patient/1/$everything | POST Patient | PUT Patient/1          | DELETE Patient/1""",
+    400: """
+        GET Patient/.. | GET ../admin | GET Patient/%2e%2e/x | GET Patient%2f1
+        GET //evil.example/Patient/1 | GET https://evil.example/Patient""",
+    404: "GET Patient/1/2/3/4 | GET nothing",
+    405: "PATCH _search",
+}
+
+
+@pytest.mark.parametrize("status", REFUSED)
+async def test_what_is_not_let_through_never_reaches_the_provider(hospital: Hospital, status: int) -> None:
+    for line in REFUSED[status].strip().replace("\n", "|").split("|"):
+        method, path = line.split()
+        body = {"resourceType": "Patient"} if method in ("POST", "PUT") else b""
+        answer = await hospital.send(method, f"/stu3/{path}", body)
+        assert answer.status == status, line
+        outcome(answer.body)
     assert hospital.requests == []
 
 
@@ -324,28 +303,40 @@ async def test_a_coded_body_is_answered_with_what_is_taken(hospital: Hospital) -
 
 
 @pytest.mark.parametrize(
-    ("content_type", "body", "status"),
+    ("request_line", "content_type", "body", "status"),
     [
-        ("text/plain", "x", 415),
-        ("application/fhir+json", "{", 400),
-        ("application/fhir+json", "[]", 400),
-        ("application/fhir+json", '{"resourceType":"Patient"}', 400),
-        ("application/fhir+json", '{"resourceType":"Bundle","type":"searchset"}', 400),
-        ("application/fhir+json", '{"resourceType":"Bundle","type":"transaction","entry":[]}', 403),
-        ("application/fhir+json", '{"resourceType":"Bundle","type":"batch","entry":{}}', 400),
-        ("application/fhir+json", "[" * 100_000, 400),
+        ("POST /stu3", "text/plain", "x", 415),
+        *(
+            ("POST /stu3", "application/fhir+json", body, 400)
+            for body in (
+                *("{", "[]", "[" * 100_000, '{"resourceType":"Patient"}'),
+                '{"resourceType":"Bundle","type":"searchset"}',
+                '{"resourceType":"Bundle","type":"batch","entry":{}}',
+            )
+        ),
+        ("POST /stu3", "application/fhir+json", '{"resourceType":"Bundle","type":"transaction","entry":[]}', 403),
+        *(
+            ("PATCH /stu3/Patient/1", "application/json-patch+json", body, 400)
+            for body in ("", "{", "{}", "]}", '[{"op":"test"')
+        ),
+        *(
+            ("POST /stu3/Patient", "application/fhir+xml", body, 400)
+            for body in (
+                *("<Patient", '<!DOCTYPE Patient><Patient xmlns="http://hl7.org/fhir"/>'),
+                *('<Observation xmlns="http://hl7.org/fhir"/>', '<Bundle xmlns="http://hl7.org/fhir"/>'),
+            )
+        ),
     ],
 )
-async def test_a_body_that_is_no_batch_is_refused(
-    hospital: Hospital, content_type: str, body: str, status: int
+async def test_a_body_that_is_not_what_is_written_there_is_refused(
+    hospital: Hospital, request_line: str, content_type: str, body: str, status: int
 ) -> None:
-    answer = await hospital.send("POST", "/stu3", body, content_type=content_type)
+    method, target = request_line.split()
+    await hospital.row(Access="read" if target == "/stu3" else "write")
+    answer = await hospital.send(method, target, body, content_type=content_type)
     assert answer.status == status
     outcome(answer.body)
     assert hospital.requests == []
-
-
-# The provider's side.
 
 
 async def test_a_stopped_provider_is_a_502_without_its_address(deployment: Deployment) -> None:
@@ -355,9 +346,7 @@ async def test_a_stopped_provider_is_a_502_without_its_address(deployment: Deplo
     token = await deployment.token(await deployment.tenant(base_url))
     answer = await deployment.send("GET", "/stu3/Patient/1", token)
     assert answer.status == 502
-    outcome(answer.body)
-    assert b"127.0.0.1" not in answer.body
-    assert b"secret-path" not in answer.body
+    assert not [told for told in ("127.0.0.1", "secret-path") if told in str(outcome(answer.body))]
 
 
 async def test_a_slow_provider_is_a_504_within_its_timeout(hospital: Hospital) -> None:
@@ -407,29 +396,13 @@ async def test_what_is_not_fhir_becomes_an_outcome(
     assert "Basic" not in response.headers.get("WWW-Authenticate", "")
 
 
-async def test_not_modified_passes(hospital: Hospital) -> None:
-    hospital.answers(b"", status=304, ETag='W/"1"')
-    answer = await hospital.send("GET", "/stu3/Patient/1", If_None_Match='W/"1"')
-    assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", 'W/"1"')
-    assert hospital.requests[0].headers["If-None-Match"] == 'W/"1"'
-
-
-@pytest.mark.parametrize("status", [200, 202, 204, 404, 409, 412])
+@pytest.mark.parametrize("status", [200, 202, 204, 400, 403, 404, 409, 410, 412, 422, 500])
 async def test_a_delete_comes_back_with_the_providers_status(hospital: Hospital, status: int) -> None:
     outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "conflict"}]}
     hospital.answers(b"" if status == 204 else outcome, status=status)
     await hospital.row(Access="write")
     answer = await hospital.send("DELETE", "/stu3/Patient/1")
     assert (answer.status, answer.body and json.loads(answer.body)) == (status, b"" if status == 204 else outcome)
-
-
-async def test_the_providers_own_errors_pass(hospital: Hospital) -> None:
-    body = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-found"}]}
-    for status in (400, 403, 404, 410, 412, 422, 500):
-        hospital.answers(body, status=status)
-        answer = await hospital.send("GET", "/stu3/Patient/1")
-        assert answer.status == status
-        assert json.loads(answer.body) == body
 
 
 async def test_a_read_is_tried_again_and_a_write_is_not(hospital: Hospital) -> None:
@@ -485,17 +458,12 @@ async def test_a_rotated_provider_secret_is_picked_up_on_401(hospital: Hospital)
         status = 200 if request.headers.get("Authorization") == "Bearer new" else 401
         return web.json_response(PATIENT, status=status, content_type="application/fhir+json")
 
-    hospital.answer = demand
     secret = await hospital.deployment.secret("Bearer old")
     await hospital.row(Auth="header", AuthHeader="Authorization", AuthSecret=secret)
-    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 502
+    await hospital.send("GET", "/stu3/Patient/1")
     await hospital.deployment.vault.set(secret, "Bearer new")
-    # The vault is not asked about a secret more often than every five seconds, whatever a provider answers.
-    for _ in range(40):
-        if (answer := await hospital.send("GET", "/stu3/Patient/1")).status == 200:
-            break
-        await asyncio.sleep(0.25)
-    assert answer.status == 200
+    hospital.answer = demand
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
 
 
 async def test_a_token_for_the_provider_is_got_over_the_gateways_own_session(hospital: Hospital) -> None:
@@ -515,18 +483,9 @@ async def test_a_token_for_the_provider_is_got_over_the_gateways_own_session(hos
     assert hospital.targets == ["/token", "/fhir/Patient/1", "/fhir/Patient/1"]
 
 
-@pytest.mark.parametrize("body", ["", "{", "{}", "]}", '[{"op":"test"'])
-async def test_a_json_patch_must_be_one(hospital: Hospital, body: str) -> None:
-    await hospital.row(Access="write")
-    answer = await hospital.send("PATCH", "/stu3/Patient/1", body, content_type="application/json-patch+json")
-    assert answer.status == 400
-    assert hospital.requests == []
-
-
-CACHEABLE = ["public, max-age=3600", "private, immutable", "s-maxage=9, stale-while-revalidate=9", ""]
-
-
-@pytest.mark.parametrize("cache_control", CACHEABLE)
+@pytest.mark.parametrize(
+    "cache_control", ["public, max-age=3600", "private, immutable", "s-maxage=9, stale-while-revalidate=9", ""]
+)
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -543,10 +502,8 @@ CACHEABLE = ["public, max-age=3600", "private, immutable", "s-maxage=9, stale-wh
 async def test_no_cache_may_keep_an_answer(
     deployment: Deployment, hospital: Hospital, cache_control: str, method: str, path: str, status: int
 ) -> None:
-    record = {**PATIENT, "x": "y" * 3_000}
-    hospital.answers(
-        record, status, Cache_Control=cache_control, Expires="Tue, 03 Nov 2099 08:00:00 GMT", Vary="X", ETag='W/"1"'
-    )
+    kept = {"Cache_Control": cache_control, "Expires": "Tue, 03 Nov 2099 08:00:00 GMT", "Vary": "X", "ETag": 'W/"1"'}
+    hospital.answers({**PATIENT, "x": "y" * 3_000}, status, **kept)
     answer = await hospital.send(method, path, Accept_Encoding="gzip")
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Vary"].split(", ")[0] == "Authorization"
@@ -555,37 +512,12 @@ async def test_no_cache_may_keep_an_answer(
     assert (refused.headers["Cache-Control"], refused.headers["Vary"]) == ("no-store", "Authorization")
 
 
-async def test_a_body_less_answer_has_the_providers_content_type(hospital: Hospital) -> None:
-    await hospital.row(Access="write")
-    head = await hospital.send("HEAD", "/stu3/Patient/1")
-    assert head.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
-
-    async def created(request: web.Request) -> web.StreamResponse:
-        response = web.Response(status=201, headers={"Location": f"{hospital.base_url}/Patient/2", "Content-Type": "-"})
-        response.headers.popall("Content-Type")
-        return response
-
-    hospital.answer = created
-    answer = await hospital.send("POST", "/stu3/Patient", PATIENT)
-    assert (answer.status, answer.headers["Location"]) == (201, f"{GATEWAY}/stu3/Patient/2")
-
-
-@pytest.mark.parametrize(("content_type", "body"), [("text/html", "<html>"), ("application/fhir+json", "OUTCOME")])
-async def test_what_else_a_url_takes_is_told_as_far_as_it_is_let_through(
-    hospital: Hospital, content_type: str, body: str
-) -> None:
-    body = body.replace("OUTCOME", json.dumps({"resourceType": "OperationOutcome", "issue": [{}]}))
-    hospital.answers(body, 405, Allow="GET, HEAD, PUT, DELETE", Content_Type=content_type)
-    answer = await hospital.send("GET", "/stu3/Patient/1")
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
-
-
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 412, 413, 414, 415, 422])
 async def test_a_refusal_of_the_request_keeps_its_status(hospital: Hospital, status: int) -> None:
     for kind, body in (("text/html", "<html>secret"), ("application/json", "{}"), ("application/fhir+xml", "<")):
-        hospital.answers(body, status, Content_Type=kind)
+        hospital.answers(body, status, Content_Type=kind, Allow="GET, HEAD, PUT, DELETE")
         answer = await hospital.send("GET", "/stu3/Patient/1")
-        assert answer.status == status
+        assert (answer.status, answer.headers["Allow"]) == (status, "GET, HEAD")
         assert outcome(answer.body)["diagnostics"] == f"The provider answered {status} without saying why."
 
 
@@ -616,7 +548,6 @@ async def test_no_condition_is_dropped(hospital: Hospital, method: str, path: st
 
 
 PDF = b"%PDF-1.7\0\xff"
-CDA = b'<ClinicalDocument xmlns="urn:hl7-org:v3"><id/></ClinicalDocument>'
 
 
 @pytest.mark.parametrize(
@@ -624,7 +555,7 @@ CDA = b'<ClinicalDocument xmlns="urn:hl7-org:v3"><id/></ClinicalDocument>'
     [
         ("application/pdf", "application/pdf", PDF, 200),
         ("image/png, */*;q=0.1", "application/pdf", PDF, 200),
-        ("", "text/xml; charset=iso-8859-1", CDA, 200),
+        ("", "text/xml; charset=iso-8859-1", b"<ClinicalDocument/>", 200),
         ("*/*", "application/json", b"[1]", 200),
         ("text/html", "text/html", b"<p>", 200),
         ("*/*", "text/html", b"<html>Sign in", 502),

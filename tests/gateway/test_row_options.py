@@ -1,11 +1,11 @@
-"""What a tenant's row says of searches, totals and operations, and what comes back of its credential."""
+"""What a tenant's row says of searches, totals and operations, and what becomes of its credential."""
 
 import base64
 import json
 
 import pytest
 
-from tests.deployment import FORM, GATEWAY
+from tests.deployment import FORM, GATEWAY, Deployment
 from tests.gateway.conftest import PATIENT, Hospital, batch
 
 SEARCHSET = {"resourceType": "Bundle", "type": "searchset"}
@@ -102,3 +102,31 @@ async def test_an_answer_that_holds_the_credential_is_refused(
         assert (answer.status, b"own credential" in answer.body) == (502, True)
     hospital.answers(spelling.format("correct"), status, **kind)
     assert (await hospital.send("GET", "/stu3/Patient/1")).status == status
+
+
+@pytest.mark.parametrize("change", ["moved", "disabled", "broken"])
+async def test_a_new_password_never_reaches_the_old_address(
+    deployment: Deployment, hospital: Hospital, second_hospital: Hospital, change: str
+) -> None:
+    old, new = hospital, second_hospital
+    secret = await deployment.secret("old-password-of-it")
+    columns: dict[str, object] = {"Auth": "basic", "AuthClientId": "gateway", "AuthSecret": secret}
+    await old.row(**columns)
+    assert (await old.send("GET", "/stu3/Patient/1")).status == 200
+    base_url = new.base_url if change == "moved" else old.base_url
+    columns |= {"moved": {}, "disabled": {"Enabled": False}, "broken": {"TimeoutSeconds": "no number"}}[change]
+    await deployment.tenant(base_url, tenant=old.tenant, **columns)
+    await deployment.vault.set(secret, "new-password-of-it")
+    old.answers("", status=401)
+    response = await old.send("GET", "/stu3/Patient/1")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert json.loads(response.body)["resourceType"] == "OperationOutcome"
+    if change == "moved":
+        assert (await old.send("GET", "/stu3/Patient/1")).status == 200
+        assert passwords(new) == {"gateway:new-password-of-it"}
+    assert passwords(old) == {"gateway:old-password-of-it"}
+
+
+def passwords(hospital: Hospital) -> set[str]:
+    sent = [request.headers["Authorization"].removeprefix("Basic ") for request in hospital.requests]
+    return {base64.b64decode(each).decode() for each in sent}

@@ -1,12 +1,8 @@
 """When a provider is left alone, and how it is found to be back."""
 
-from dataclasses import replace
-
 import pytest
 
-from shared.directory.provider import Provider
 from shared.fhir.errors import FhirError
-from shared.fhir.versions import FhirVersion
 from shared.upstream.breaker import Breaker
 from tests.upstream.rows import PROVIDER
 
@@ -18,10 +14,10 @@ class Circuit:
         self.now = 100.0
         self.breaker = Breaker(lambda: self.now)
 
-    def sends(self, *outcomes: bool | None, provider: Provider = PROVIDER) -> None:
+    def sends(self, *outcomes: bool | None) -> None:
         """Requests that are let through, one after the other, and what came of them."""
         for outcome in outcomes:
-            with self.breaker.attempt(provider) as attempt:
+            with self.breaker.attempt(PROVIDER) as attempt:
                 attempt.succeeded = outcome
 
     def retry_after(self) -> int:
@@ -72,9 +68,7 @@ def test_a_probe_that_is_given_up_leaves_the_next_one_to_try(circuit: Circuit) -
 
 
 @pytest.mark.parametrize("succeeded", [True, False])
-def test_a_request_that_was_under_way_may_close_the_circuit_but_prolongs_no_pause(
-    circuit: Circuit, succeeded: bool
-) -> None:
+def test_one_that_was_under_way_may_close_it_but_prolongs_no_pause(circuit: Circuit, succeeded: bool) -> None:
     with circuit.breaker.attempt(PROVIDER) as early:
         circuit.sends(*[False] * 5)
         circuit.now += 2
@@ -83,17 +77,3 @@ def test_a_request_that_was_under_way_may_close_the_circuit_but_prolongs_no_paus
         circuit.sends(True)
     else:
         assert circuit.retry_after() == 3
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(PROVIDER, tenant="00000000-0000-4000-8000-000000000000"),
-        replace(PROVIDER, version=FhirVersion.R4),
-        replace(PROVIDER, base_url="https://new.hospital.example"),
-    ],
-)
-def test_another_row_has_a_circuit_of_its_own(circuit: Circuit, other: Provider) -> None:
-    circuit.sends(*[False] * 5)
-    circuit.sends(True, provider=other)
-    assert circuit.retry_after() == 5

@@ -43,12 +43,9 @@ def test_the_process_is_full_before_its_memory_is(size: int, count: int) -> None
         pass
 
 
-def test_one_answer_of_the_largest_size_always_has_room() -> None:
+def test_one_answer_of_the_largest_size_always_has_room_and_all_together_no_more() -> None:
     with MemoryBudget(50 * MB, 20 * MB, max_bytes=96 * MB).request("a", 100 * MB) as reservation:
         reservation.add_response(50 * MB)
-
-
-def test_the_answers_to_one_request_have_the_limit_of_one_together() -> None:
     with MemoryBudget(10 * MB, 1 * MB).request("a", 0) as reservation:
         reservation.add_response(6 * MB)
         with refused(502, "too-costly"):

@@ -45,9 +45,7 @@ NEEDED = {
 @pytest.mark.parametrize(
     ("kind", "field", "column"), [(kind, *needed) for kind, columns in NEEDED.items() for needed in columns.items()]
 )
-def test_a_row_that_lacks_what_its_kind_needs_is_an_error_that_names_the_column(
-    credentials, provider, kind, field, column
-):
+def test_a_row_that_lacks_what_its_kind_needs_names_the_column(credentials, provider, kind, field, column):
     with pytest.raises(CredentialError, match=f"has no {column}"):
         credentials.of(provider(replace(COMPLETE, kind=kind, **{field: None})))
 

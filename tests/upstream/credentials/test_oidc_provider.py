@@ -3,13 +3,12 @@
 import json
 
 import aiohttp
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from shared.directory.provider import AuthKind, ProviderAuth
 from shared.upstream.credentials.credential import CredentialError
+from tests.upstream.keys import jwk, pem
 
 SCOPE = "system/Patient.read"
 SECRET = "a:b+c%d/e=f&g~" + "x" * 20
@@ -18,22 +17,13 @@ P384_KEY = ec.generate_private_key(ec.SECP384R1())
 P256_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def pem(key) -> str:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def jwk(key, kid: str, *, private: bool = False) -> dict[str, object]:
-    algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-    return {**algorithm.to_jwk(key if private else key.public_key(), as_dict=True), "kid": kid}
-
-
 def signing_client(client_id: str, key, kid: str, algorithm: str) -> dict[str, object]:
     return {
         "client_id": client_id,
         "scope": SCOPE,
         "token_endpoint_auth_method": "private_key_jwt",
         "token_endpoint_auth_signing_alg": algorithm,
-        "jwks": {"keys": [jwk(key, kid)]},
+        "jwks": {"keys": [jwk(key.public_key(), kid)]},
     }
 
 
@@ -42,7 +32,7 @@ async def issuer(run_node) -> str:
     secret = {"client_secret": SECRET, "scope": SCOPE}
     # A decoy key makes the server choose by `kid`.
     rsa_client = signing_client("signs-rs384", RSA_KEY, "rsa-1", "RS384")
-    rsa_client["jwks"]["keys"].append(jwk(rsa.generate_private_key(65537, 2048), "rsa-2"))
+    rsa_client["jwks"]["keys"].append(jwk(rsa.generate_private_key(65537, 2048).public_key(), "rsa-2"))
     clients = [
         {"client_id": "posts", "token_endpoint_auth_method": "client_secret_post", **secret},
         {"client_id": "basic: app", "token_endpoint_auth_method": "client_secret_basic", **secret},
@@ -63,8 +53,8 @@ async def introspect(session: aiohttp.ClientSession, issuer: str, headers) -> di
 
 
 async def test_every_kind_gets_a_token_with_its_scope(issuer, session, credentials, vault, provider):
-    es384 = jwk(P384_KEY, "p384", private=True)
-    vault.stored.update({"secret": SECRET, "rs384": pem(RSA_KEY), "es384": json.dumps(es384), "es256": pem(P256_KEY)})
+    es384 = json.dumps(jwk(P384_KEY, "p384"))
+    vault.stored.update({"secret": SECRET, "rs384": pem(RSA_KEY), "es384": es384, "es256": pem(P256_KEY)})
     for kind, client_id, secret, key_id in [
         (AuthKind.CLIENT_SECRET_POST, "posts", "secret", None),
         (AuthKind.CLIENT_SECRET_BASIC, "basic: app", "secret", None),

@@ -5,8 +5,10 @@ import gzip
 import itertools
 import json
 import os
+import re
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from local.functions_host.server import KEY_STORE, create_runner, invoke
 from local.serving import serving
 
 PROJECT = Path(__file__).parents[2]
+Capture = pytest.CaptureFixture[str]
 HOST = '{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}'
 ECHO = """
     async def main(req: func.HttpRequest) -> func.HttpResponse:
@@ -168,6 +171,11 @@ BEFORE_A_FUNCTION = [
     (b"GET /all HTTP/1.1\r\nX-Functions-Key: 1", 500),
     (b"POST /all HTTP/1.1\r\nContent-Length: 10", 500),
     (b"POST /all HTTP/1.1\r\nContent-Length: 9\r\n\r\n123456789", 200),
+    (b"PUT /all HTTP/1.1", 404),
+    *((b"GET %b HTTP/1.1" % b"/all?".ljust(length, b"x"), status) for length, status in ((4096, 200), (4097, 414))),
+    *((line, 400) for line in (b"GET /all%00 HTTP/1.1", b"GET http://h/./all HTTP/1.1")),
+    *((b"GET /all HTTP/1.1\r\n%b" % line, 400) for line in (b"Host: a/../b", b"Host: a?b", b"X-Latin: \xfc")),
+    (b"GET /all HTTP/1.1\r\nHost: h\r\nHost: i", 400),
 ]
 
 
@@ -178,11 +186,12 @@ async def test_the_host_answers_before_any_function_is_asked(tmp_path: Path, mon
     async with served(tmp_path) as base:
         for request, status in BEFORE_A_FUNCTION:
             line, end, rest = request.partition(b"\r\n")
-            sent = (
-                line + b"\r\nHost: h\r\nConnection: close" + end + rest + (b"" if b"\r\n\r\n" in rest else b"\r\n\r\n")
-            )
+            host = b"" if b"Host:" in request else b"\r\nHost: h"
+            sent = b"%b%b\r\nConnection: close%b%b" % (line, host, end, rest)
+            sent += b"" if b"\r\n\r\n" in rest else b"\r\n\r\n"
             found, _, body = await send_raw(base, sent)
-            assert (found, body != b"") == (status, status == 200), request
+            assert found == status, request
+            assert status == 400 or (body != b"") == (status == 200), request
 
 
 @pytest.mark.parametrize(
@@ -222,38 +231,9 @@ async def test_a_compressed_body_is_not_touched_and_a_chunked_one_arrives_empty(
     assert (seen["body"], seen["headers"]["transfer-encoding"]) == ("", "chunked")
 
 
-@pytest.mark.parametrize(("length", "status"), [(4096, 200), (4097, 414), (20_000, 414)])
-async def test_a_url_may_have_4096_characters(base: str, length: int, status: int) -> None:
-    response, body = await send(base, "/echo?".ljust(length, "x"))
-    assert (response.status, status == 200) == (status, body != b"")
-
-
-async def test_a_body_may_have_100_megabytes_or_what_a_setting_says(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_may_have_100_megabytes(base: str) -> None:
     assert (await send(base, "/size", "POST", data=bytes(104_857_600)))[1] == b"104857600"
     assert (await send_raw(base, b"POST /size HTTP/1.1\r\nHost: h\r\nContent-Length: 104857601\r\n\r\n"))[0] == 500
-    monkeypatch.setenv("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "9")
-    add_function(tmp_path, "size", SIZE, "size")
-    async with served(tmp_path) as base:
-        assert (await send(base, "/size", "POST", data=bytes(9)))[1] == b"9"
-        response, body = await send(base, "/size", "POST", data=bytes(10))
-        assert (response.status, body) == (500, b"")
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        b"GET /echo%00 HTTP/1.1\r\nHost: h",
-        b"GET /echo HTTP/1.1\r\nHost: a/../b",
-        b"GET /echo HTTP/1.1\r\nHost: a?b",
-        b"GET /echo HTTP/1.1\r\nHost: h\r\nHost: i",
-        b"GET http://h/./echo HTTP/1.1\r\nHost: h",
-        b"GET /echo HTTP/1.1\r\nHost: h\r\nX-Latin: \xfc",
-    ],
-)
-async def test_what_the_real_server_refuses_is_refused(base: str, lines: bytes) -> None:
-    assert (await send_raw(base, lines + b"\r\nConnection: close\r\n\r\n"))[0] == 400
 
 
 # Responses
@@ -308,25 +288,16 @@ async def test_cookies_are_several_and_written_anew_by_the_host(base: str) -> No
 @pytest.mark.parametrize(
     "expression",
     [
-        "1 / 0",
-        "None",
-        "{'a': 1}",
-        "headers(('X-Name', 'M\\xfcller'))",
-        "headers(('X-Name', 'a\\r\\nSet-Cookie: b=1'))",
-        "headers(('X Name', 'a'))",
-        "headers(('Content-Length', '2'), body='x')",
-        "headers(('Transfer-Encoding', 'chunked'), body='x')",
-        "headers(status_code='many')",
+        *("1 / 0", "None", "{'a': 1}", "headers(status_code='many')", "headers(('X Name', 'a'))"),
+        *("headers(('X-Name', 'M\\xfcller'))", "headers(('X-Name', 'a\\r\\nSet-Cookie: b=1'))"),
+        *("headers(('Content-Length', '2'), body='x')", "headers(('Transfer-Encoding', 'chunked'), body='x')"),
     ],
 )
-async def test_what_the_host_cant_send_is_a_500_without_a_body_and_a_traceback_on_stderr(
-    base: str, expression: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_what_cant_be_sent_is_a_500_and_a_traceback(base: str, expression: str, capsys: Capture) -> None:
     response, body = await send(base, "/make?patient=secret", headers={"make": expression})
     assert (response.status, body) == (500, b"")
     printed = capsys.readouterr().err
-    assert printed.startswith("make_")
-    assert " failed:\nTraceback" in printed
+    assert re.match(r"make_\d+ failed:\nTraceback", printed)
     assert "secret" not in printed
 
 
@@ -339,9 +310,7 @@ async def test_what_the_host_cant_send_is_a_500_without_a_body_and_a_traceback_o
         ("GET", "headers(body='x', status_code=304)", b" 304 "),
     ],
 )
-async def test_no_byte_of_a_body_follows_where_there_must_be_none(
-    base: str, method: str, expression: str, line: bytes
-) -> None:
+async def test_no_body_follows_where_there_must_be_none(base: str, method: str, expression: str, line: bytes) -> None:
     request = f"{method} /make HTTP/1.1\r\nHost: h\r\nmake: {expression}\r\nConnection: close\r\n\r\n"
     _, head, body = await send_raw(base, request.encode())
     assert (line in head, body) == (True, b"")
@@ -366,32 +335,18 @@ def test_only_and_without_select_functions_and_must_name_one(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "is_served"),
+    ("variable", "is_served"),
     [
-        ("AzureWebJobs.{}.Disabled", "true", False),
-        ("AzureWebJobs.{}.Disabled", "1", False),
-        ("AzureWebJobs_{}_Disabled", "True", False),
-        ("AzureWebJobs.{}.Disabled", "false", True),
+        *(("AzureWebJobs.{}.Disabled=true", 0), ("AzureWebJobs_{}_Disabled=True", 0)),
+        *(("AzureWebJobs.{}.Disabled=1", 0), ("AzureWebJobs.{}.Disabled=false", 1)),
     ],
 )
 def test_a_setting_switches_a_function_off_unimported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, is_served: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, is_served: int
 ) -> None:
     name = add_function(tmp_path, "switched", ECHO)
-    monkeypatch.setenv(variable.format(name), value)
-    assert bool(load(tmp_path)) is is_served
-    assert (name in sys.modules) is is_served
-
-
-def test_functions_share_the_modules_of_the_root(tmp_path: Path) -> None:
-    module = f"module_{next(_numbers)}"
-    (tmp_path / f"{module}.py").write_text("seen = []")
-    for name in ("one", "two"):
-        add_function(
-            tmp_path, name, f"from {module} import seen\nseen.append(1)\nasync def main(req): return str(seen)"
-        )
-    load(tmp_path)
-    assert sys.modules[module].seen == [1, 1]
+    monkeypatch.setenv(*variable.format(name).split("="))
+    assert (len(load(tmp_path)), name in sys.modules) == (is_served, is_served)
 
 
 def test_a_script_and_an_entry_point_of_other_names_are_found(tmp_path: Path) -> None:
@@ -442,14 +397,11 @@ def test_an_app_that_azure_would_not_serve_so_is_an_error_that_names_the_functio
     assert complaint in str(raised.value)
 
 
-def test_a_function_with_the_name_of_a_module_is_an_error(tmp_path: Path) -> None:
+def test_the_name_of_a_module_and_a_broken_host_file_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=r"host\.json"):
+        load(tmp_path)
     (tmp_path / add_function(tmp_path, "wrong", ECHO)).rename(tmp_path / "json")
     with pytest.raises(LoadError, match="json: another module has this name"):
-        load(tmp_path)
-
-
-def test_a_host_file_must_be_there_and_sound(tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match=r"host\.json"):
         load(tmp_path)
     (tmp_path / "host.json").write_text("{")
     with pytest.raises(LoadError, match=r"host\.json"):
@@ -473,11 +425,12 @@ def test_settings_fill_the_environment_where_it_has_none(tmp_path: Path, monkeyp
 @asynccontextmanager
 async def command(root: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local.functions_host", "--root", str(root), "--port", "0", *options),
+        *(sys.executable, "-m", "local.functions_host", "--root", str(root), "--port", "0"),
+        *options,
         cwd=PROJECT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
     )
     try:
         yield process

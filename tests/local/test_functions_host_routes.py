@@ -55,27 +55,11 @@ def test_a_path_is_one_functions_or_nobodys(path: str, function: str | None, val
     assert values is None or found[str(function)] == values
 
 
-segments = st.text(max_size=3) | st.sampled_from(
-    [
-        "fhir",
-        "R4",
-        "dstu2",
-        "oauth2",
-        "token",
-        "authorize",
-        "health",
-        "portal",
-        "metadata",
-        ".well-known",
-        "admin",
-        "Patient",
-    ]
-)
+words = "fhir R4 dstu2 oauth2 token authorize health portal metadata .well-known admin Patient"
+segments = st.tuples(st.text(max_size=3) | st.sampled_from(words.split()), st.sampled_from(["", "\n", "\r", " ", "/"]))
 
 
-@given(
-    st.lists(st.tuples(segments, st.sampled_from(["", "\n", "\r", " ", "/"])).map("".join), max_size=4).map("/".join)
-)
+@given(st.lists(segments.map("".join), max_size=4).map("/".join))
 def test_no_path_is_two_functions(path: str) -> None:
     assert len([name for name, route in ROUTES.items() if route.match(f"/{path}") is not None]) < 2
 
@@ -99,6 +83,9 @@ def test_no_path_is_two_functions(path: str) -> None:
         # An optional parameter before a required segment must be there.
         ("{a?}/b", "/x/b", {"a": "x"}),
         ("{a?}/b", "/b", None),
+        *(("a/{x}/{y?}/{*z}", path, None) for path in ("/a", "/a/", "/a//b", "/b/c")),
+        ("a/{x}/{y?}/{*z}", "/a/b/", {"x": "b"}),
+        ("a/{x}/{y?}/{*z}", "/a/b/c/d//e/", {"x": "b", "y": "c", "z": "d//e/"}),
         # A constrained catch-all does not match the empty path.
         ("x/{*rest:regex(.)}", "/x/y", {"rest": "y"}),
         ("x/{*rest:regex(.)}", "/x", None),
@@ -143,76 +130,20 @@ def test_any_template_is_refused_or_never_takes_an_empty_segment(template: str) 
     assert route.match("//") is None
 
 
-def reference(template: list[str], path: str) -> dict[str, str] | None:
-    """ASP.NET Core's RoutePatternMatcher, segment by segment, for templates without constraints."""
-    segments = path[1:].removesuffix("/").split("/") if len(path) > 1 else []
-    values: dict[str, str] = {}
-    for position, part in enumerate(template):
-        if part.startswith("*"):
-            rest = path.split("/", position + 1)[position + 1 :]
-            if position < len(segments) and not segments[position]:
-                return None
-            return values | ({part[1:]: rest[0]} if rest and rest[0] else {})
-        if position >= len(segments):
-            if not part.startswith("?"):
-                return None
-            continue
-        if not segments[position]:
-            return None
-        if part.startswith(("!", "?")):
-            values[part[1:]] = segments[position]
-        elif segments[position] != part:
-            return None
-    return values if len(segments) <= len(template) else None
-
-
-@given(
-    st.lists(st.sampled_from(["a", "b", "!", "?"]), min_size=1, max_size=4),
-    st.booleans(),
-    st.text("ab/", max_size=9).map("/".__add__),
-)
-def test_templates_match_as_a_walk_over_the_segments_does(kinds: list[str], catch_all: bool, path: str) -> None:
-    parts = [f"{kind}p{index}" if kind in "!?" else kind for index, kind in enumerate(kinds)]
-    parts += ["*rest"] if catch_all else []
-    spelled = {"!": "{%s}", "?": "{%s?}", "*": "{*%s}"}
-    template = "/".join(spelled[part[0]] % part[1:] if part[0] in spelled else part for part in parts)
-    assert parse_route(template).match(path) == reference(parts, path)
-
-
 # The target of a request line
 
 
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
-    lambda text: text not in (".", "..")
-)
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=3)
 
 
 @pytest.mark.parametrize(
     ("raw", "path"),
     [
-        ("/", "/"),
-        ("/stu3/Patient%20x", "/stu3/Patient x"),
-        ("/%73tu3", "/stu3"),
-        ("/a%2Fb%2fc", "/a%2Fb%2fc"),
-        ("/%252F", "/%2F"),
-        ("/%C3%BC", "/ü"),
-        ("/%C3%2F%fC%41", "/%C3%2F%fCA"),
-        ("/%E4%B8", "/%E4%B8"),
-        ("/%ED%A0%80", "/%ED%A0%80"),
-        ("/100%", "/100%"),
-        ("/%zz", "/%zz"),
-        ("/a\\b", "/a\\b"),
-        ("/a/../b", "/b"),
-        ("/a/%2e%2E/b", "/b"),
-        ("/a/..%2Fb", "/a/..%2Fb"),
-        ("/../../a", "/a"),
-        ("/..", "/"),
-        ("/a/..", "/"),
-        ("/a/b/..", "/a/"),
-        ("/a/.", "/a/"),
-        ("/a/./b/", "/a/b/"),
-        ("/a//../b", "/a/b"),
-        ("/a/.b/..c", "/a/.b/..c"),
+        *(("/", "/"), ("/stu3/Patient%20x", "/stu3/Patient x"), ("/%73tu3", "/stu3"), ("/%C3%BC", "/ü")),
+        *(("/a%2Fb%2fc", "/a%2Fb%2fc"), ("/%252F", "/%2F"), ("/%C3%2F%fC%41", "/%C3%2F%fCA")),
+        *((kept, kept) for kept in ("/%E4%B8", "/%ED%A0%80", "/100%", "/%zz", "/a\\b", "/a/..%2Fb", "/a/.b/..c")),
+        *(("/a/../b", "/b"), ("/a/%2e%2E/b", "/b"), ("/../../a", "/a"), ("/..", "/"), ("/a/..", "/")),
+        *(("/a/b/..", "/a/"), ("/a/.", "/a/"), ("/a/./b/", "/a/b/"), ("/a//../b", "/a/b")),
     ],
 )
 def test_a_path_is_decoded_once_and_then_loses_its_dot_segments(raw: str, path: str) -> None:
@@ -222,15 +153,9 @@ def test_a_path_is_decoded_once_and_then_loses_its_dot_segments(raw: str, path: 
 @pytest.mark.parametrize(
     ("path", "encoded"),
     [
-        ("/stu3/Patient/1", "/stu3/Patient/1"),
-        ("/a b", "/a%20b"),
-        ("/a|b", "/a%7Cb"),
-        ("/ü", "/%C3%BC"),
-        ("/a%2Fb%2fc", "/a%2Fb%2fc"),
-        ("/100%", "/100%25"),
-        ("/%zz", "/%25zz"),
-        ("/a?b#c\\", "/a%3Fb%23c%5C"),
-        ("/$!&'()*+,-.:;=@_~", "/$!&'()*+,-.:;=@_~"),
+        *((kept, kept) for kept in ("/stu3/Patient/1", "/a%2Fb%2fc", "/$!&'()*+,-.:;=@_~")),
+        *(("/a b", "/a%20b"), ("/a|b", "/a%7Cb"), ("/ü", "/%C3%BC"), ("/100%", "/100%25")),
+        *(("/%zz", "/%25zz"), ("/a?b#c\\", "/a%3Fb%23c%5C")),
     ],
 )
 def test_a_url_has_the_path_encoded_anew(path: str, encoded: str) -> None:
@@ -238,8 +163,9 @@ def test_a_url_has_the_path_encoded_anew(path: str, encoded: str) -> None:
 
 
 @given(texts)
-def test_any_text_survives_decoding_except_the_slash(text: str) -> None:
+def test_any_text_survives_decoding_and_encoding_except_the_slash(text: str) -> None:
     assert decode_path("/" + quote(text, safe="")) == "/" + text.replace("/", "%2F")
+    assert unquote(encode_path("/" + text.replace("%", ""))) == "/" + text.replace("%", "")
 
 
 @given(st.text("ab%./24CcFf", max_size=30).map("/".__add__))
@@ -248,11 +174,6 @@ def test_a_handed_on_path_is_ascii_and_has_no_dot_segments_left(raw: str) -> Non
     assert handed_on.startswith("/")
     assert handed_on.isascii()
     assert not {".", ".."} & set(handed_on.split("/"))
-
-
-@given(texts)
-def test_encoding_loses_nothing(text: str) -> None:
-    assert unquote(encode_path("/" + text.replace("%", ""))) == "/" + text.replace("%", "")
 
 
 def test_params_join_repeats_merge_spellings_and_lose_empty_values() -> None:

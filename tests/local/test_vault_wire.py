@@ -32,9 +32,7 @@ async def error_of(response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Bearer wrong", "Basic d3Jvbmc=", "Bearer wröng"])
-async def test_without_the_token_every_path_answers_the_challenge(
-    wire: aiohttp.ClientSession, authorization: str
-) -> None:
+async def test_without_the_token_every_path_is_challenged(wire: aiohttp.ClientSession, authorization: str) -> None:
     for path in ("/secrets", "/secrets/some-name", "/nowhere"):
         async with wire.get(path, headers={"Authorization": authorization}) as response:
             assert response.status == 401
@@ -65,15 +63,9 @@ async def test_what_is_not_the_protocol_gets_an_error_in_its_shape(
 async def test_only_set_and_get_answer_with_the_value(wire: aiohttp.ClientSession) -> None:
     with_value = []
     for method, path in (
-        ("PUT", "/secrets/told"),
-        ("PATCH", "/secrets/told"),
-        ("GET", "/secrets/told"),
-        ("GET", "/secrets/told/versions"),
-        ("GET", "/secrets"),
-        ("DELETE", "/secrets/told"),
-        ("GET", "/deletedsecrets/told"),
-        ("GET", "/deletedsecrets"),
-        ("POST", "/deletedsecrets/told/recover"),
+        *((method, "/secrets/told") for method in ("PUT", "PATCH", "GET")),
+        *(("GET", "/secrets/told/versions"), ("GET", "/secrets"), ("DELETE", "/secrets/told")),
+        *(("GET", "/deletedsecrets/told"), ("GET", "/deletedsecrets"), ("POST", "/deletedsecrets/told/recover")),
     ):
         body = {"value": "hush-hush"} if method == "PUT" else {}
         async with wire.request(method, path, params=VERSION, json=body) as response:
@@ -88,16 +80,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-bodies = json_values | st.fixed_dictionaries(
-    {},
-    optional={
-        "value": st.text() | json_values,
-        "contentType": json_values,
-        "tags": json_values,
-        "attributes": json_values
-        | st.fixed_dictionaries({}, optional={"enabled": json_values, "nbf": json_values, "exp": json_values}),
-    },
-)
+attributes = json_values | st.fixed_dictionaries({}, optional=dict.fromkeys(("enabled", "nbf", "exp"), json_values))
+fields = {"contentType": json_values, "tags": json_values, "attributes": attributes}
+bodies = json_values | st.fixed_dictionaries({}, optional=fields | {"value": st.text() | json_values})
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from app.chart import Chart, Medication, Vital
+from app.chart import Chart, Row, Vital
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PLACE_OF_STATUS = {"active": 0, "completed": 1}
@@ -17,26 +17,11 @@ _PLACE_OF_STATUS = {"active": 0, "completed": 1}
 def render(chart: Chart, version: str, today: date) -> RenderableType:
     """The whole chart; `version` is the FHIR version it came in."""
     parts: list[RenderableType] = [_header(chart, today), Text(), _vitals(chart.vitals)]
-    allergies = (
-        (allergy.substance, allergy.criticality, allergy.reaction, allergy.recorded) for allergy in chart.allergies
-    )
-    problems = ((problem.name, problem.severity, problem.recorded) for problem in chart.problems)
-    medications = (
-        (order.name, order.dosage, order.status, order.written, order.prescriber)
-        for order in sorted(chart.medications, key=_active_first)
-    )
-    encounters = (
-        (visit.type, visit.status, _period(visit.start, visit.end), visit.location) for visit in chart.encounters
-    )
-    coverage = ((item.payer, item.plan, item.subscriber, item.end) for item in chart.coverage)
-    parts += [
-        _table(("Allergy", "criticality", "reaction", "recorded"), allergies),
-        _table(("Problem", "severity", "recorded"), problems),
-        _table(("Medication", "dosage", "status", "written", "by"), medications),
-        _table(("Encounter", "status", "when", "where"), encounters),
-        _table(("Coverage", "plan", "subscriber", "until"), coverage),
-    ]
-    return Panel(Group(*parts), title=Text(f"{chart.hospital} · {version}"), padding=(1, 2))
+    for section, rows in chart.sections.items():
+        shown = [_with_period(row) if section == "encounter" else row for row in sorted(rows, key=_active_first)]
+        columns = list(shown[0]) if shown else [section]
+        parts.append(_table([columns[0].capitalize(), *columns[1:]], (list(row.values()) for row in shown)))
+    return Panel(Group(*parts), title=Text(f"{chart.patient['hospital']} · {version}"), padding=(1, 2))
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -48,10 +33,11 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def _header(chart: Chart, today: date) -> Text:
+    patient = chart.patient
     return Text.assemble(
-        (chart.name, "bold"),
-        f"   {chart.gender}, {chart.age(today)} years, born {chart.born}   MRN {chart.mrn}\n",
-        f"{chart.doctor or 'no doctor named'}   last known location: ",
+        (patient["name"], "bold"),
+        f"   {patient['gender']}, {chart.age(today)} years, born {patient['born']}   MRN {patient['mrn']}\n",
+        f"{patient['doctor'] or 'no doctor named'}   last known location: ",
         (chart.last_location or "none", "bold"),
     )
 
@@ -77,10 +63,12 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def _active_first(order: Medication) -> int:
-    return _PLACE_OF_STATUS.get(order.status, len(_PLACE_OF_STATUS))
+def _active_first(row: Row) -> int:
+    return _PLACE_OF_STATUS.get(row.get("status", ""), len(_PLACE_OF_STATUS))
 
 
-def _period(start: str, end: str) -> str:
+def _with_period(encounter: Row) -> Row:
+    start, end = encounter["from"], encounter["until"]
     days = [datetime.fromisoformat(moment).date().isoformat() for moment in (start, end) if moment]
-    return " to ".join(dict.fromkeys(days)) if end else f"since {days[0]}" if days else ""
+    when = " to ".join(dict.fromkeys(days)) if end else f"since {days[0]}" if days else ""
+    return {name: encounter[name] for name in ("encounter", "status")} | {"when": when, "where": encounter["where"]}

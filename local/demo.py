@@ -72,8 +72,9 @@ def _read_chart(console: Console, demo: Demo, tenant: DemoTenant, given: str, fa
 
 
 def _check(found: Chart, tenant: DemoTenant) -> None:
-    if found.hospital != tenant.name:
-        raise DemoError(f"{tenant.name}: the chart came from {found.hospital or 'nowhere'}")
+    hospital = found.patient["hospital"]
+    if hospital != tenant.name:
+        raise DemoError(f"{tenant.name}: the chart came from {hospital or 'nowhere'}")
     if missing := found.missing():
         raise DemoError(f"{tenant.name}: missing in the chart: {', '.join(missing)}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
+from enum import StrEnum, auto
 from operator import itemgetter
 from typing import Any
 
@@ -17,8 +17,8 @@ Span = tuple[datetime, datetime]
 """The start of a stretch of time, and the end that it stops short of."""
 
 
-class Kind(Enum):
-    """The search parameter types in use; the name in lower case is the type's code."""
+class Kind(StrEnum):
+    """The search parameter types in use."""
 
     STRING = auto()
     TOKEN = auto()
@@ -34,45 +34,45 @@ class Parameter:
     paths: tuple[str, ...]
 
 
-def _parameter(kind: Kind) -> Callable[..., Parameter]:
-    return lambda *paths: Parameter(kind, paths)
+def _parameters(**paths_by_name: str) -> dict[str, Parameter]:
+    """Such as `date="date effectiveDateTime effectivePeriod"`: the kind, then the paths."""
+    split = {name: spelled.split() for name, spelled in paths_by_name.items()}
+    return {name: Parameter(Kind(kind), tuple(paths)) for name, (kind, *paths) in split.items()}
 
 
-_string, _token, _reference, _date = map(_parameter, Kind)
 # DSTU2's Coverage knows its patient as the subscriber alone.
-_PATIENT = _reference("patient", "subject", "beneficiary", "subscriber")
-_CHART = {"patient": _PATIENT, "subject": _PATIENT}
-_ANY_TYPE = {"_id": _token("id"), "id": _token("id"), "_lastUpdated": _date("meta.lastUpdated")}
-_CATEGORY, _CODE, _STATUS = _token("category"), _token("code"), _token("status")
-_MEDICATION_REQUEST = _CHART | {
-    "code": _token("medicationCodeableConcept"),
-    "medication": _reference("medicationReference"),
-    "status": _STATUS,
-    "datewritten": _date("dateWritten"),
-    "authoredon": _date("authoredOn"),
-}
+_PATIENT = "reference patient subject beneficiary subscriber"
+_CHART = _parameters(patient=_PATIENT, subject=_PATIENT)
+_CODED = _parameters(category="token category", code="token code", status="token status")
+_ANY_TYPE = _parameters(_id="token id", id="token id", _lastUpdated="date meta.lastUpdated")
+_MEDICATION_REQUEST = _CHART | _parameters(
+    code="token medicationCodeableConcept",
+    medication="reference medicationReference",
+    status="token status",
+    datewritten="date dateWritten",
+    authoredon="date authoredOn",
+)
 PARAMETERS: dict[str, dict[str, Parameter]] = {
-    "Patient": {
-        "family": _string("name.family"),
-        "given": _string("name.given"),
-        "name": _string("name.text", "name.family", "name.given", "name.prefix"),
-        "birthdate": _date("birthDate"),
-        "gender": _token("gender"),
-        "identifier": _token("identifier"),
-    },
-    "Observation": _CHART
-    | {"category": _CATEGORY, "code": _CODE, "status": _STATUS, "date": _date("effectiveDateTime", "effectivePeriod")},
-    "Condition": _CHART | {"category": _CATEGORY, "code": _CODE, "severity": _token("severity")},
+    "Patient": _parameters(
+        family="string name.family",
+        given="string name.given",
+        name="string name.text name.family name.given name.prefix",
+        birthdate="date birthDate",
+        gender="token gender",
+        identifier="token identifier",
+    ),
+    "Observation": _CHART | _CODED | _parameters(date="date effectiveDateTime effectivePeriod"),
+    "Condition": _CHART | _parameters(category="token category", code="token code", severity="token severity"),
     "Encounter": _CHART
-    | {"status": _STATUS, "type": _token("type"), "date": _date("period"), "location": _reference("location.location")},
-    "AllergyIntolerance": _CHART | {"category": _CATEGORY},
+    | _parameters(status="token status", type="token type", date="date period", location="reference location.location"),
+    "AllergyIntolerance": _CHART | _parameters(category="token category"),
     "MedicationOrder": _MEDICATION_REQUEST,
     "MedicationRequest": _MEDICATION_REQUEST,
-    "Coverage": {"patient": _PATIENT, "beneficiary": _PATIENT, "subscriber": _PATIENT},
-    "Location": {"name": _string("name")},
-    "Medication": {"code": _CODE},
-    "Organization": {"name": _string("name")},
-    "Practitioner": {"name": _string("name.text"), "family": _string("name.family")},
+    "Coverage": _parameters(patient=_PATIENT, beneficiary=_PATIENT, subscriber=_PATIENT),
+    "Location": _parameters(name="string name"),
+    "Medication": _parameters(code="token code"),
+    "Organization": _parameters(name="string name"),
+    "Practitioner": _parameters(name="string name.text", family="string name.family"),
 }
 
 
@@ -88,11 +88,8 @@ def search(resources: Iterable[Resource], type: str, pairs: Pairs, base: str) ->
     Raises RequestError (400) for a value or modifier that can't be understood.
     """
     known = parameters_of(type)
-    tests = []
-    for name, value in pairs:
-        name, _, modifier = name.partition(":")
-        if name in known and value:
-            tests.append(_test(known[name], modifier, value, base))
+    named = ((*name.partition(":")[::2], value) for name, value in pairs)
+    tests = [_test(known[name], modifier, value, base) for name, modifier, value in named if name in known and value]
     found = [resource for resource in resources if all(test(resource) for test in tests)]
     for parameter, descending in reversed(list(_orders(known, pairs))):
         _sort(found, parameter, descending)
@@ -104,18 +101,13 @@ def included(
 ) -> Iterator[Resource]:
     """The resources that `_include=Type:parameter` adds to a page, each once; `find` takes a type and an id."""
     references: dict[str, None] = {}
-    for _, value in (pair for pair in pairs if pair[0] == "_include"):
-        type, _, name = value.partition(":")
-        parameter = PARAMETERS.get(type, {}).get(name)
-        if parameter is None or parameter.kind is not Kind.REFERENCE:
-            continue
-        for resource in found:
-            if resource["resourceType"] == type:
-                references |= dict.fromkeys(_values(resource, parameter))
-    for reference in references:
-        type, _, id = reference.partition("/")
-        if (target := find(type, id)) is not None:
-            yield target
+    for type, _, name in (value.partition(":") for parameter, value in pairs if parameter == "_include"):
+        include = PARAMETERS.get(type, {}).get(name)
+        if include is not None and include.kind is Kind.REFERENCE:
+            same = (resource for resource in found if resource["resourceType"] == type)
+            references |= dict.fromkeys(value for resource in same for value in _values(resource, include))
+    targets = (find(*reference.partition("/")[::2]) for reference in references)
+    yield from (target for target in targets if target is not None)
 
 
 def span(text: str) -> Span:
@@ -123,26 +115,23 @@ def span(text: str) -> Span:
     match = _DATE.fullmatch(text)
     if match is None:
         raise ValueError(text)
-    if match["clock"]:
-        try:
-            start = datetime.fromisoformat(text if match["zone"] else f"{text}Z").astimezone(UTC)
-        except OverflowError:
-            raise ValueError(text) from None
-    else:
-        start = datetime(int(match["year"]), int(match["month"] or 1), int(match["day"] or 1), tzinfo=UTC)
+    year, month, day, clock, second, fraction, zone = match.groups()
     try:
-        return start, start + _length(start, match)
+        start = datetime.fromisoformat(f"{year}-{month or '01'}-{day or '01'}{clock or 'T00:00'}{zone or 'Z'}")
+        start = start.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(text) from None
+    if fraction:
+        length = timedelta(microseconds=10 ** (7 - len(fraction)))
+    elif clock:
+        length = timedelta(seconds=1) if second else timedelta(minutes=1)
+    else:
+        days = monthrange(start.year, start.month)[1] if month else 365 + isleap(start.year)
+        length = timedelta(days=1 if day else days)
+    try:
+        return start, start + length
     except OverflowError:
         return start, _END_OF_TIME
-
-
-def _length(start: datetime, match: re.Match[str]) -> timedelta:
-    if match["fraction"]:
-        return timedelta(microseconds=10 ** (7 - len(match["fraction"])))
-    for part, length in (("second", timedelta(seconds=1)), ("clock", timedelta(minutes=1)), ("day", timedelta(days=1))):
-        if match[part]:
-            return length
-    return timedelta(days=monthrange(start.year, start.month)[1] if match["month"] else 365 + isleap(start.year))
 
 
 def _test(parameter: Parameter, modifier: str, value: str, base: str) -> Callable[[Resource], bool]:
@@ -156,27 +145,17 @@ def _matcher(kind: Kind, modifier: str, value: str, base: str) -> Callable[[Any]
             compare, wanted = _COMPARISONS[modifier], _unescape(value)
             return lambda found: compare(found, wanted)
         case Kind.TOKEN if not modifier:
-            return _token_matcher(value)
+            first, *rest = (_unescape(part) for part in _split(value, "|"))
+            if not rest:
+                return lambda found: bool(found[1] == first)
+            code = "|".join(rest)
+            return lambda found: bool(found[0] == first and code in ("", found[1]))
         case Kind.REFERENCE if not modifier or modifier[0].isupper():
-            return _reference_matcher(f"{modifier}/{value}" if modifier else value, base)
+            reference = (f"{modifier}/{value}" if modifier else value).removeprefix(f"{base}/")
+            return lambda found: bool(reference == (found if "/" in reference else found.rpartition("/")[2]))
         case Kind.DATE if not modifier:
             return _date_matcher(value)
     raise RequestError(400, "not-supported", f"The modifier :{modifier} is not supported here")
-
-
-def _token_matcher(value: str) -> Callable[[Any], bool]:
-    first, *rest = (_unescape(part) for part in _split(value, "|"))
-    if not rest:
-        return lambda found: bool(found[1] == first)
-    wanted = "|".join(rest)
-    return lambda found: bool(found[0] == first and wanted in ("", found[1]))
-
-
-def _reference_matcher(value: str, base: str) -> Callable[[Any], bool]:
-    wanted = value.removeprefix(f"{base}/")
-    if "/" in wanted:
-        return lambda found: bool(found == wanted)
-    return lambda found: bool(found.rpartition("/")[2] == wanted)
 
 
 def _date_matcher(value: str) -> Callable[[Any], bool]:
@@ -185,18 +164,15 @@ def _date_matcher(value: str) -> Callable[[Any], bool]:
     try:
         wanted = span(text)
     except ValueError:
-        raise RequestError(
-            400, "invalid", "A date must be like 2024, 2024-05, 2024-05-31 or 2024-05-31T10:00:00Z"
-        ) from None
+        forms = "2024, 2024-05, 2024-05-31 or 2024-05-31T10:00:00Z"
+        raise RequestError(400, "invalid", f"A date must be like {forms}") from None
     return lambda found: compare(found, wanted)
 
 
 def _orders(known: dict[str, Parameter], pairs: Pairs) -> Iterator[tuple[Parameter, bool]]:
     """The parameters to sort by, each with whether descending: `_sort=-date,code`, and DSTU2's `_sort:desc=date`."""
     for name, value in pairs:
-        if name not in ("_sort", "_sort:asc", "_sort:desc"):
-            continue
-        for key in value.split(","):
+        for key in value.split(",") if name in ("_sort", "_sort:asc", "_sort:desc") else ():
             if key.lstrip("-") in known:
                 yield known[key.lstrip("-")], name == "_sort:desc" or key.startswith("-")
 
@@ -210,12 +186,9 @@ def _sort(found: list[Resource], parameter: Parameter, descending: bool) -> None
 
 def _sort_key(resource: Resource, parameter: Parameter) -> Any:
     first = next(_values(resource, parameter), None)
-    match parameter.kind:
-        case Kind.STRING if first is not None:
-            return _plain(first)
-        case Kind.TOKEN if first is not None:
-            return first[1]
-    return first
+    if first is None or parameter.kind in (Kind.REFERENCE, Kind.DATE):
+        return first
+    return _plain(first) if parameter.kind is Kind.STRING else first[1]
 
 
 def _values(resource: Resource, parameter: Parameter) -> Iterator[Any]:
@@ -280,11 +253,7 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\([\\,|$])", r"\1", text)
 
 
-_DATE = re.compile(
-    r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
-    r"(?P<clock>T\d\d:\d\d(?P<second>:\d\d(?P<fraction>\.\d{1,6})?)?(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?",
-    re.ASCII,
-)
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?)(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII)
 _START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 

@@ -52,7 +52,7 @@ def _resource(type: str) -> Resource:
         "type": type,
         "interaction": [{"code": code} for code in ("read", "search-type", *writes)],
         "searchParam": [
-            {"name": name, "type": parameter.kind.name.lower()} for name, parameter in parameters_of(type).items()
+            {"name": name, "type": parameter.kind.value} for name, parameter in parameters_of(type).items()
         ],
     }
 

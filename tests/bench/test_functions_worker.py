@@ -14,6 +14,7 @@ from yarl import URL
 from bench import recorded, servers
 from bench.deployment import PUBLIC_BASE_URL, Deployment, deployed
 from bench.process import PROJECT, ProcessEnded, Running
+from local.serving import serving
 
 pytestmark = pytest.mark.skipif(
     not servers.WORKER_PYTHON.exists(), reason="no Python 3.13 or later: make .functions-worker/.installed"
@@ -40,12 +41,9 @@ async def provider() -> AsyncIterator[Provider]:
     provider = Provider()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", provider.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    provider.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/fhir"
-    yield provider
-    await runner.cleanup()
+    async with serving(web.AppRunner(app, access_log=None)) as port:
+        provider.base_url = f"http://127.0.0.1:{port}/fhir"
+        yield provider
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +59,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 async def worker(deployment: Deployment, log: Path) -> AsyncIterator[Running]:
+    more = ("health_fn", "portal_fn", "root_fn")
     with log.open("wb") as errors:
-        async with servers.in_worker(
-            PROJECT, deployment.environment, more=("health_fn", "portal_fn", "root_fn"), errors=errors
-        ) as worker:
+        async with servers.in_worker(PROJECT, deployment.environment, more=more, errors=errors) as worker:
             yield worker
 
 
@@ -133,15 +130,9 @@ async def test_the_host_gets_the_audit_line(worker: Running, bearer: dict[str, s
 @pytest.mark.parametrize(
     ("method", "target", "status"),
     [
-        ("GET", "/stu3/metadata", 200),
-        ("HEAD", "/stu3/metadata", 200),
-        ("OPTIONS", "/stu3/Patient/p1", 204),
-        ("GET", "/stu3/Patient/p1", 200),
-        ("HEAD", "/stu3/Patient/p1", 200),
-        ("DELETE", "/stu3/Patient/p1", 403),
-        ("GET", "/oauth2/keys", 200),
-        ("POST", "/oauth2/token", 400),
-        ("GET", "/oauth2/nowhere", 404),
+        *((method, path, 200) for method in ("GET", "HEAD") for path in ("/stu3/metadata", "/stu3/Patient/p1")),
+        *(("OPTIONS", "/stu3/Patient/p1", 204), ("DELETE", "/stu3/Patient/p1", 403), ("GET", "/oauth2/keys", 200)),
+        *(("POST", "/oauth2/token", 400), ("GET", "/oauth2/nowhere", 404)),
     ],
 )
 async def test_the_local_host_answers_as_the_real_worker(
@@ -169,14 +160,10 @@ async def test_the_other_functions_load_too_and_nothing_is_read_without_a_token(
 
 
 async def test_an_answer_of_any_size_passes_and_a_failure_has_none(tmp_path: Path) -> None:
-    for name, statement in (
-        ("echo_fn", "return func.HttpResponse(req.get_body())"),
-        ("failing_fn", "raise ValueError"),
-    ):
+    for name, result in (("echo_fn", "func.HttpResponse(req.get_body())"), ("failing_fn", "1 / 0")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text(
-            f"import azure.functions as func\n\n\nasync def main(req: func.HttpRequest):\n    {statement}\n"
-        )
+        code = f"import azure.functions as func\nasync def main(req: func.HttpRequest): return {result}\n"
+        (tmp_path / name / "__init__.py").write_text(code)
         declared = (servers.FLOOR / "floor_fn" / "function.json").read_text().replace("{*path}", name)
         (tmp_path / name / "function.json").write_text(declared)
     (tmp_path / "host.json").write_bytes((servers.FLOOR / "host.json").read_bytes())

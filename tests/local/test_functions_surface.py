@@ -40,23 +40,16 @@ async def ask(server: Host, target: str, method: str = "GET", **headers: str) ->
     return int(status.split()[1]), found, body
 
 
-def diagnostics(answer: HttpResponse) -> str:
-    (issue,) = json.loads(answer[2])["issue"]
-    return str(issue["diagnostics"])
-
-
 @pytest.mark.parametrize("target", ["/", "/Patient", "/Patient/1?x=/fhir", "/r5/metadata", "/fhir%0a/Patient"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_outside_the_bases_an_outcome_names_them(host: Host, target: str, method: str) -> None:
-    answer = await ask(host, target, method)
-    assert answer[0] == 404
-    assert all(base in diagnostics(answer) for base in BASES)
+    status, _, body = await ask(host, target, method)
+    (issue,) = json.loads(body)["issue"]
+    assert (status, [base for base in BASES if base not in issue["diagnostics"]]) == (404, [])
 
 
 @pytest.mark.parametrize(("target", "status"), [("/", 200), ("/Patient", 404), ("/r5/metadata", 404)])
-async def test_a_browser_gets_a_page_with_the_bases_the_token_url_and_the_docs(
-    host: Host, target: str, status: int
-) -> None:
+async def test_a_browser_gets_a_page_with_bases_token_url_and_docs(host: Host, target: str, status: int) -> None:
     accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     found, headers, body = await ask(host, target, accept=accept)
     assert (found, headers["content-type"]) == (status, "text/html; charset=utf-8")
@@ -83,22 +76,17 @@ async def test_another_method_is_a_405_with_allow(host: Host, target: str, allow
 
 
 @pytest.mark.parametrize("target", ["/", "/stu3/metadata", "/r4/Patient", "/oauth2/token", "/oauth2/keys", "/health"])
-async def test_every_answer_has_a_request_id_the_clients_if_it_may_be_shown(host: Host, target: str) -> None:
+async def test_every_response_has_a_request_id_the_clients_if_it_may_be_shown(host: Host, target: str) -> None:
     own = (await ask(host, target))[1]["x-request-id"]
     assert (await ask(host, target))[1]["x-request-id"] != own
     assert (await ask(host, target, x_request_id="a-b.1"))[1]["x-request-id"] == "a-b.1"
     assert "<" not in (await ask(host, target, x_request_id="<a>"))[1]["x-request-id"]
-
-
-async def test_a_token_requests_audit_line_has_its_answers_request_id(host: Host) -> None:
     _, headers, _ = await ask(host, "/oauth2/token", "POST")
     lines = [line for line in host.log.read_text().splitlines() if '"event":"token"' in line]
     assert any(f'"request":"{headers["x-request-id"]}"' in line for line in lines)
 
 
-words = st.sampled_from(
-    ["fhir", "R4", "stu3", "metadata", ".well-known", "Patient", "_search", "oauth2", "token", "keys", "health"]
-)
+words = st.sampled_from(["fhir", "R4", "metadata", ".well-known", "Patient", "_search", "oauth2", "token", "health"])
 ends = st.sampled_from(["", "", "", "%0a", "%0D%0a", "%2F", "%5c", "%20", ";", "%C5%BF", "..", "%FF"])
 paths = st.lists(st.tuples(words | st.text(max_size=4).map(quote), ends).map("".join), max_size=4).map("/".join)
 

@@ -172,15 +172,6 @@ def test_a_demo_or_a_start_that_cannot_be_fails_in_one_line(stack: Running, tmp_
         assert (code, errors.count("\n"), errors[: len(expected) + 7]) == (1, 1, f"Error: {expected}")
 
 
-def test_a_tenants_token_opens_no_other_tenants_base(stack: Running) -> None:
-    own, *others = reversed(stack.demo.tenants)
-    headers = {"Authorization": f"Bearer {stack.token(own.tenant_id).json()['access_token']}"}
-    assert requests.get(f"{own.base}/Patient/1001", headers=headers, timeout=30).status_code == 200
-    for other in others:
-        response = requests.get(f"{other.base}/Patient/1001", headers=headers, timeout=30)
-        assert (response.status_code, response.json()["resourceType"]) == (404, "OperationOutcome")
-
-
 async def test_a_stop_leaves_nothing_behind_and_a_restart_keeps_what_was_there(tmp_path: Path) -> None:
     folder = tmp_path / "stack"
     other = "11111111-2222-4333-8444-555555555555"

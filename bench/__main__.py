@@ -33,13 +33,12 @@ class _Effort:
     in_flight_seconds: int
     dead_rounds: int
     staged: int
-    memory_tenants: int
-    memory_requests: tuple[int, int]
+    memory: tuple[int, tuple[int, int]]  # the tenants, and the numbers of requests after which it is looked at
     cold_rounds: int
 
 
-_FULL = _Effort((1, 32, 256), 3, 5, 30, 5, 400, 10_000, (20_000, 200_000), 7)
-_QUICK = _Effort((1, 32), 1, 1, 4, 1, 100, 1_000, (1_000, 10_000), 2)
+_FULL = _Effort((1, 32, 256), 3, 5, 30, 5, 400, (10_000, (20_000, 200_000)), 7)
+_QUICK = _Effort((1, 32), 1, 1, 4, 1, 100, (1_000, (1_000, 10_000)), 2)
 
 
 def main() -> int:
@@ -52,10 +51,8 @@ def main() -> int:
         print(f"Missing: {', '.join(lacking)}. Install with: apt-get install {' '.join(lacking)}", file=sys.stderr)
         return 1
     if not servers.WORKER_PYTHON.exists():
-        print(
-            "Missing: the runtime of Azure (on Python 3.13). Install it with: make .functions-worker/.installed",
-            file=sys.stderr,
-        )
+        runtime = "the runtime of Azure (on Python 3.13)"
+        print(f"Missing: {runtime}. Install it with: make .functions-worker/.installed", file=sys.stderr)
         return 1
     results = asyncio.run(_measure(_QUICK if options.quick else _FULL))
     print(report.markdown(results))
@@ -70,35 +67,25 @@ async def _measure(effort: _Effort) -> Results:
         folder = Path(temporary)
         async with deployed(folder) as deployment, servers.provider(folder) as provider:
             _say("side by side")
-            comparison = await compare(
-                deployment, folder, provider, rounds=effort.rounds, seconds=1, connections=effort.connections
-            )
+            short = {"rounds": effort.rounds, "seconds": 1}
+            comparison = await compare(deployment, folder, provider, connections=effort.connections, **short)
             _say("stages")
             staged = await _stages(deployment, provider, effort.staged)
             _say("cold start")
             cold = await _cold(deployment, provider, effort.cold_rounds)
             _say("scale")
+            waiting = {"rounds": min(effort.rounds, 2), "seconds": effort.in_flight_seconds}
+            dead = {"rounds": effort.dead_rounds, "seconds": max(effort.seconds, 2)}
             return Results(
                 machine=machine.describe(),
                 busy_before=busy_before,
                 comparison=comparison,
                 stages=staged,
-                directories=await scale.directories(deployment, folder, provider, rounds=effort.rounds, seconds=1),
-                memory=await scale.memory(
-                    deployment,
-                    folder,
-                    provider,
-                    tenants=effort.memory_tenants,
-                    requests=effort.memory_requests,
-                    seconds=effort.seconds,
-                ),
-                in_flight=await scale.in_flight(
-                    deployment, folder, rounds=min(effort.rounds, 2), seconds=effort.in_flight_seconds
-                ),
+                directories=await scale.directories(deployment, folder, provider, **short),
+                memory=await scale.memory(deployment, folder, provider, *effort.memory, seconds=effort.seconds),
+                in_flight=await scale.in_flight(deployment, folder, **waiting),
                 split_batch=await scale.split_batch(deployment, folder, seconds=effort.seconds),
-                dead_provider=await scale.dead_provider(
-                    deployment, folder, rounds=effort.dead_rounds, seconds=max(effort.seconds, 2)
-                ),
+                dead_provider=await scale.dead_provider(deployment, folder, **dead),
                 cold=cold,
             )
 
@@ -107,10 +94,8 @@ async def _stages(deployment: Deployment, provider: Running, requests: int) -> d
     cases = await prepared_requests(deployment, provider)
     application = Application(deployment.settings)
     try:
-        return {
-            name: await stages(application, cases[name], requests // 10 if "MB" in name else requests)
-            for name in _STAGED
-        }
+        numbers = {name: requests // 10 if "MB" in name else requests for name in _STAGED}
+        return {name: await stages(application, cases[name], number) for name, number in numbers.items()}
     finally:
         await application.close()
 

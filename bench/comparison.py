@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
@@ -39,9 +40,8 @@ class Case:
         """The systems that are measured at this number of connections."""
         if connections > self.max_connections:
             return ()
-        return tuple(
-            system for system in self.systems if system not in _IN_WORKER or connections in _WORKER_CONNECTIONS
-        )
+        left_out = () if connections in _WORKER_CONNECTIONS else _IN_WORKER
+        return tuple(system for system in self.systems if system not in left_out)
 
     def of(self, system: str) -> Prepared:
         """The request as `system` gets it: the provider has no token and its own base."""
@@ -71,9 +71,8 @@ class Comparison:
     def measured(self, case: str, connections: int, system: str) -> Measured:
         """The medians of one cell."""
         rounds = self.rounds[case, connections, system]
-        return Measured(
-            *(median(getattr(each, name) for each in rounds) for name in ("per_second", "p50", "p99", "cpu"))
-        )
+        figures = ("per_second", "p50", "p99", "cpu")
+        return Measured(*(median(getattr(each, figure) for each in rounds) for figure in figures))
 
     def has(self, case: str, connections: int, system: str) -> bool:
         """True for a cell that was measured."""
@@ -97,11 +96,8 @@ class Comparison:
 
     def noise(self) -> float:
         """How much a cell's rounds differ: the median over all cells of (most - least) / median throughput."""
-        spreads = []
-        for rounds in self.rounds.values():
-            figures = [each.per_second for each in rounds]
-            spreads.append((max(figures) - min(figures)) / median(figures))
-        return median(spreads)
+        cells = [[each.per_second for each in rounds] for rounds in self.rounds.values()]
+        return median((max(figures) - min(figures)) / median(figures) for figures in cells)
 
 
 async def compare(
@@ -113,26 +109,22 @@ async def compare(
     long = {number: 2 * seconds if number > 32 else seconds for number in connections}
     native = await deployment.tenant(base, MaxConcurrent="1000")
     split = await deployment.tenant(base, MaxConcurrent="1000", Batch="split")
+    public_key = await deployment.public_key()
+    starting = {
+        FLOOR: servers.floor(),
+        GATEWAY: servers.gateway(deployment.environment),
+        WORKER_FLOOR: servers.in_worker(servers.FLOOR),
+        WORKER_GATEWAY: servers.in_worker(PROJECT, deployment.environment),
+        NGINX: servers.reverse_proxy(folder, provider),
+        HAPROXY: servers.token_proxy(folder, provider, native, public_key),
+    }
     async with AsyncExitStack() as started:
-        systems = {
-            FLOOR: await started.enter_async_context(servers.floor()),
-            GATEWAY: await started.enter_async_context(servers.gateway(deployment.environment)),
-            WORKER_FLOOR: await started.enter_async_context(servers.in_worker(servers.FLOOR)),
-            WORKER_GATEWAY: await started.enter_async_context(servers.in_worker(PROJECT, deployment.environment)),
-            DIRECT: provider,
-            NGINX: await started.enter_async_context(servers.reverse_proxy(folder, provider)),
-            HAPROXY: await started.enter_async_context(
-                servers.token_proxy(folder, provider, native, await deployment.public_key())
-            ),
-        }
+        systems = {name: await started.enter_async_context(server) for name, server in starting.items()}
+        systems[DIRECT] = provider
         token = await deployment.token(native)
-        further_page = Prepared(
-            "GET", await _page_handle(systems[GATEWAY], token), {"Authorization": f"Bearer {token}"}
-        )
-        cases = [
-            *_cases(deployment, native, token, await deployment.token(split)),
-            Case("page handle, 22 KB", further_page),
-        ]
+        handle = await _page_handle(systems[GATEWAY], token)
+        further_page = Case("page handle, 22 KB", Prepared("GET", handle, {"Authorization": f"Bearer {token}"}))
+        cases = [*_cases(deployment, native, token, await deployment.token(split)), further_page]
         plain = next(case for case in cases if NGINX in case.systems)
         for system in (FLOOR, WORKER_FLOOR, NGINX, HAPROXY):
             await load(systems[system], [plain.of(system)], folder, connections=8, seconds=1)
@@ -140,18 +132,11 @@ async def compare(
             for system in {GATEWAY, WORKER_GATEWAY}.intersection(case.systems):
                 await load(systems[system], [case.request], folder, connections=8, seconds=1)
         found: dict[tuple[str, int, str], list[Load]] = {}
-        for _ in range(rounds):
-            for case in cases:
-                for number in connections:
-                    for system in case.systems_at(number):
-                        measured = await load(
-                            systems[system],
-                            [case.of(system)],
-                            folder,
-                            connections=number,
-                            seconds=long[number],
-                        )
-                        found.setdefault((case.name, number, system), []).append(measured)
+        for _, case, number in product(range(rounds), cases, connections):
+            for system in case.systems_at(number):
+                sent, seconds = [case.of(system)], long[number]
+                measured = await load(systems[system], sent, folder, connections=number, seconds=seconds)
+                found.setdefault((case.name, number, system), []).append(measured)
         return Comparison(found, {name: server.memory_bytes() for name, server in systems.items() if name != DIRECT})
 
 
@@ -171,7 +156,7 @@ def _cases(deployment: Deployment, tenant: str, token: str, split_token: str) ->
     grant = urlencode({"grant_type": "client_credentials", "scope": tenant}).encode()
     batch = recorded.batch(servers.BATCH_ENTRIES)
     criteria = "patient=p1&category=vital-signs&_sort=-date"
-    search, ours = f"/stu3/Observation?{criteria}", _OURS + _IN_WORKER
+    search, by_post, ours = f"/stu3/Observation?{criteria}", "/stu3/Observation/_search", _OURS + _IN_WORKER
     return [
         Case("statement", Prepared("GET", "/stu3/metadata", {"Accept": "application/fhir+json"}), ours),
         Case("token (post)", Prepared("POST", "/oauth2/token", form, deployment.token_form(tenant)), ours),
@@ -181,11 +166,7 @@ def _cases(deployment: Deployment, tenant: str, token: str, split_token: str) ->
         Case("searchset, 22 KB, gzip", Prepared("GET", search, {**bearer, "Accept-Encoding": "gzip"}), ours),
         # More at once for one tenant than the gateway holds: it refuses the rest, as it should.
         Case("searchset, 1 MB", Prepared("GET", "/stu3/Patient?_count=480", bearer), _OURS + _OTHERS, 32),
-        Case(
-            "POST _search, 22 KB",
-            Prepared("POST", "/stu3/Observation/_search", bearer | form, criteria.encode()),
-            _OURS + _OTHERS,
-        ),
+        Case("POST _search, 22 KB", Prepared("POST", by_post, bearer | form, criteria.encode()), _OURS + _OTHERS),
         Case("batch of 7, native", Prepared("POST", "/stu3", bearer | fhir, batch), ours + _OTHERS),
         Case("batch of 7, split", Prepared("POST", "/stu3", split | fhir, batch), ours),
     ]

@@ -5,16 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.comparison import (
-    DIRECT,
-    FLOOR,
-    GATEWAY,
-    HAPROXY,
-    NGINX,
-    WORKER_FLOOR,
-    WORKER_GATEWAY,
-    Comparison,
-)
+from bench.comparison import DIRECT, FLOOR, GATEWAY, HAPROXY, NGINX, WORKER_FLOOR, WORKER_GATEWAY, Comparison
 from bench.results import Results, goals
 
 _MEASURED = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- end of measured -->)", re.DOTALL)
@@ -41,39 +32,26 @@ def update(document: Path, plot: Path, results: Results) -> None:
 def markdown(results: Results) -> str:
     """All tables."""
     comparison = results.comparison
-    parts = [
-        "### Where it was measured\n",
-        results.machine + f"- load average before the run {results.busy_before:.1f}; "
-        f"the rounds of a figure lie {comparison.noise():.0%} apart (the median of all figures)",
-        "\n### Goals\n",
-        _table(
-            ("what", "goal", "measured", ""),
-            [
-                (goal.what, goal.goal, goal.measured, "reached" if goal.reached else "**missed**")
-                for goal in goals(results)
-            ],
-        ),
-        "\n### Side by side\n",
-        _comparison(comparison),
-        "\nMemory at the end: "
-        + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in comparison.memory.items())
-        + ".",
-        "\n### One request by stage\n",
-        _stages(results.stages),
-        "\n### Scale\n",
-        _scale(results),
-        "\n### Cold start\n",
-        _table(
-            ("first request", "process start to first answer", "the first answer alone", "later ones"),
-            [
-                (name, f"{start.total:.0f} ms", f"{start.first:.0f} ms", f"{start.later:.1f} ms")
-                for name, start in results.cold.items()
-            ],
-        ),
-        "\n### Instances\n",
-        _instances(comparison),
+    verdicts = {True: "reached", False: "**missed**"}
+    achieved = [(goal.what, goal.goal, goal.measured, verdicts[goal.reached]) for goal in goals(results)]
+    cold = [
+        (name, f"{start.total:.0f} ms", f"{start.first:.0f} ms", f"{start.later:.1f} ms")
+        for name, start in results.cold.items()
     ]
-    return "\n".join(parts) + "\n"
+    memory = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in comparison.memory.items())
+    sections = {
+        "Where it was measured": results.machine + f"- load average before the run {results.busy_before:.1f}; "
+        f"the rounds of a figure lie {comparison.noise():.0%} apart (the median of all figures)",
+        "Goals": _table(("what", "goal", "measured", ""), achieved),
+        "Side by side": f"{_comparison(comparison)}\n\nMemory at the end: {memory}.",
+        "One request by stage": _stages(results.stages),
+        "Scale": _scale(results),
+        "Cold start": _table(
+            ("first request", "process start to first answer", "the first answer alone", "later ones"), cold
+        ),
+        "Instances": _instances(comparison),
+    }
+    return "\n\n".join(f"### {title}\n\n{content}" for title, content in sections.items()) + "\n"
 
 
 def svg(comparison: Comparison) -> str:
@@ -90,10 +68,10 @@ def svg(comparison: Comparison) -> str:
             rate = 1e6 / comparison.measured(case, 32, system).cpu
             share = (math.log10(max(rate, 10)) - decades[0]) / (decades[1] - decades[0])
             length = width * share
-            parts.append(
-                f'<rect x="{left}" y="{y}" width="{length:.0f}" height="{bar - 2}" fill="{_COLOURS[system]}"/>'
-            )
-            parts.append(f'<text x="{left + length + 4:.0f}" y="{y + 10}" class="figure">{rate:,.0f}</text>')
+            parts += [
+                f'<rect x="{left}" y="{y}" width="{length:.0f}" height="{bar - 2}" fill="{_COLOURS[system]}"/>',
+                f'<text x="{left + length + 4:.0f}" y="{y + 10}" class="figure">{rate:,.0f}</text>',
+            ]
             y += bar
         y += gap
     for number, (system, colour) in enumerate(_COLOURS.items()):
@@ -112,23 +90,17 @@ def svg(comparison: Comparison) -> str:
 
 def _comparison(comparison: Comparison) -> str:
     numbers = list(dict.fromkeys(connections for _, connections in comparison.cases()))
-    head = ["request", "who"]
-    for number in numbers:
-        head += [f"{number}: per s", "p50 ms", "p99 ms"]
+    head = ["request", "who", *(title for number in numbers for title in (f"{number}: per s", "p50 ms", "p99 ms"))]
     rows: list[list[str]] = []
     for case in dict.fromkeys(case for case, _ in comparison.cases()):
-        for system in _COLOURS:
-            if not comparison.has(case, numbers[0], system):
-                continue
+        for system in (each for each in _COLOURS if comparison.has(case, numbers[0], each)):
             row = [case, f"**{system}**" if system in (GATEWAY, WORKER_GATEWAY) else system]
             for number in numbers:
+                row += ["", "", ""]
                 if comparison.has(case, number, system):
                     cell = comparison.measured(case, number, system)
-                    row += [f"{cell.per_second:,.0f}", f"{cell.p50:.2f}", f"{cell.p99:.1f}"]
-                else:
-                    row += ["", "", ""]
-            cpu = comparison.measured(case, 32, system).cpu
-            rows.append([*row, f"{cpu:,.0f}"])
+                    row[-3:] = f"{cell.per_second:,.0f}", f"{cell.p50:.2f}", f"{cell.p99:.1f}"
+            rows.append([*row, f"{comparison.measured(case, 32, system).cpu:,.0f}"])
     return _table([*head, "CPU µs"], rows)
 
 

@@ -4,8 +4,8 @@ import asyncio
 import random
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ async def directories(
 
 
 async def memory(
-    deployment: Deployment, folder: Path, provider: Running, *, tenants: int, requests: Sequence[int], seconds: int
+    deployment: Deployment, folder: Path, provider: Running, tenants: int, requests: Sequence[int], *, seconds: int
 ) -> Memory:
     """The gateway's memory after each number of `requests`, from tenants drawn at random."""
     async with _large_directory(deployment, provider) as large, servers.gateway(large.environment) as gateway:
@@ -106,19 +106,17 @@ async def memory(
 
 async def in_flight(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> Load:
     """500 connections at a provider that takes 500 ms for everything: the round that was disturbed least."""
-    async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
+    async with _module("bench.slow_provider") as slow, servers.gateway(deployment.environment) as gateway:
         tenant = await deployment.tenant(f"http://127.0.0.1:{slow.port}/500/fhir", MaxConcurrent="1000")
         request = _read(await deployment.token(tenant))
         await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=2)
-        measured = [
-            await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds) for _ in range(rounds)
-        ]
-        return max(measured, key=lambda each: each.per_second)
+        runs = [await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds) for _ in range(rounds)]
+        return max(runs, key=lambda each: each.per_second)
 
 
 async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> Load:
     """One batch at a time, of seven reads that take the provider 100 ms each and that the gateway takes apart."""
-    async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
+    async with _module("bench.slow_provider") as slow, servers.gateway(deployment.environment) as gateway:
         base = f"http://127.0.0.1:{slow.port}/{BATCH_MILLISECONDS}/fhir"
         token = await deployment.token(await deployment.tenant(base, Batch="split"))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
@@ -129,20 +127,24 @@ async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> 
 
 async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> DeadProvider:
     """Fifty providers of 20 ms, one of which takes connections and never responds, at a load well below the most."""
-    async with _slow_provider() as slow, servers.gateway(deployment.environment) as gateway:
+    async with _module("bench.slow_provider") as slow, servers.gateway(deployment.environment) as gateway:
         base = f"http://127.0.0.1:{slow.port}/{_PROVIDER_MILLISECONDS}/fhir"
         healthy = [_read(await deployment.token(await deployment.tenant(base))) for _ in range(PROVIDERS - 1)]
-        await load(gateway, healthy, folder, connections=16, seconds=2)
-        alone: list[float] = []
-        with_dead: list[float] = []
-        with _dead_port() as port:
-            url, timeout = f"http://127.0.0.1:{port}/fhir", str(_DEAD_TIMEOUT_SECONDS)
+
+        async def p99(seconds: int) -> float:
+            return (await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99
+
+        await p99(2)
+        alone, with_dead = [], []
+        # A port where connections are made and nobody ever says anything.
+        with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+            url, timeout = f"http://127.0.0.1:{listener.getsockname()[1]}/fhir", str(_DEAD_TIMEOUT_SECONDS)
             dead = await deployment.token(await deployment.tenant(url, TimeoutSeconds=timeout))
             for _ in range(rounds):
-                alone.append((await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99)
+                alone.append(await p99(seconds))
                 sending = asyncio.create_task(_send_steadily(gateway, dead))
                 try:
-                    with_dead.append((await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99)
+                    with_dead.append(await p99(seconds))
                 finally:
                     sending.cancel()
                     await asyncio.wait({sending})
@@ -169,47 +171,30 @@ def _middle(loads: Sequence[Load]) -> Load:
 async def _send_steadily(gateway: Running, token: str) -> None:
     """Sends a read every 50 ms, whether or not the ones before have a response."""
     url = f"http://127.0.0.1:{gateway.port}/stu3/Patient/p1"
-    sent: set[asyncio.Task[None]] = set()
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers) as session, asyncio.TaskGroup() as sent:
 
         async def send() -> None:
-            async with session.get(url) as response:
-                await response.read()
+            with suppress(aiohttp.ClientError):
+                async with session.get(url) as response:
+                    await response.read()
 
-        try:
-            while True:
-                task = asyncio.create_task(send())
-                sent.add(task)
-                task.add_done_callback(sent.discard)
-                await asyncio.sleep(1 / _DEAD_PER_SECOND)
-        finally:
-            for task in sent:
-                task.cancel()
-            await asyncio.gather(*sent, return_exceptions=True)
-
-
-@contextmanager
-def _dead_port() -> Iterator[int]:
-    """A port where connections are made and nobody ever says anything."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1024)
-        yield listener.getsockname()[1]
+        while True:
+            sent.create_task(send())
+            await asyncio.sleep(1 / _DEAD_PER_SECOND)
 
 
 @asynccontextmanager
-async def _slow_provider() -> AsyncIterator[Running]:
+async def _module(name: str, *options: str) -> AsyncIterator[Running]:
+    """A server of this package in a process of its own."""
     port = free_port()
-    command = [sys.executable, "-m", "bench.slow_provider", "--port", str(port)]
-    async with running(command, port, core=LOAD_CORE) as server:
+    async with running([sys.executable, "-m", name, "--port", str(port), *options], port, core=LOAD_CORE) as server:
         yield server
 
 
 @asynccontextmanager
 async def _large_directory(deployment: Deployment, provider: Running) -> AsyncIterator[Deployment]:
     """The deployment with the tables that know any number of tenants."""
-    port = free_port()
     client = ("--client", deployment.client.client_id, "--secret", deployment.client.secret_id)
-    command = [sys.executable, "-m", "bench.tables", "--port", str(port), "--provider", str(provider.port), *client]
-    async with running(command, port, core=LOAD_CORE):
-        yield deployment.with_tables(connection_string(port))
+    async with _module("bench.tables", "--provider", str(provider.port), *client) as tables:
+        yield deployment.with_tables(connection_string(tables.port))

@@ -3,7 +3,7 @@
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import IO
 
@@ -35,9 +35,8 @@ async def provider(folder: Path) -> AsyncIterator[Running]:
         "batch-response": recorded.batch_response(base, BATCH_ENTRIES),
     }.items():
         (folder / "recorded" / name).write_bytes(content)
-    async with _nginx(
-        folder, "provider", _configuration("provider.conf", folder=folder, port=port), port, LOAD_CORE
-    ) as server:
+    servers = _configuration("provider.conf", folder=folder, port=port)
+    async with _nginx(folder, "provider", servers, port, LOAD_CORE) as server:
         yield server
 
 
@@ -62,20 +61,19 @@ async def token_proxy(folder: Path, provider: Running, tenant: str, public_key: 
         yield server
 
 
-@asynccontextmanager
-async def gateway(environment: Mapping[str, str]) -> AsyncIterator[Running]:
+def gateway(environment: Mapping[str, str]) -> AbstractAsyncContextManager[Running]:
     """The gateway in the local functions host, one process."""
-    port = free_port()
-    async with running(host_command(PROJECT, port), port, core=SERVER_CORE, environment=environment) as server:
-        yield server
+    return _in_host(PROJECT, environment)
 
 
-@asynccontextmanager
-async def floor() -> AsyncIterator[Running]:
+def floor() -> AbstractAsyncContextManager[Running]:
     """A function that does nothing in the local functions host, one process."""
+    return _in_host(FLOOR, {})
+
+
+def _in_host(root: Path, environment: Mapping[str, str]) -> AbstractAsyncContextManager[Running]:
     port = free_port()
-    async with running(host_command(FLOOR, port), port, core=SERVER_CORE) as server:
-        yield server
+    return running(host_command(root, port), port, core=SERVER_CORE, environment=environment)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -73,40 +73,31 @@ async def stages(application: Application, prepared: Prepared, requests: int) ->
 
 @contextmanager
 def _timed(spent: dict[str, float]) -> Iterator[None]:
-    patches = [
-        patch.object(owner, name, _counted(stage, getattr(owner, name), spent))
-        for stage, functions in _STAGES.items()
-        for owner, name in functions
-    ]
-    for each in patches:
-        each.start()
-    try:
+    with ExitStack() as patched:
+        for stage, functions in _STAGES.items():
+            for owner, name in functions:
+                patched.enter_context(patch.object(owner, name, _counted(stage, getattr(owner, name), spent)))
         yield
-    finally:
-        for each in patches:
-            each.stop()
 
 
 def _counted(stage: str, function: Callable[..., Any], spent: dict[str, float]) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function):
-
-        async def counted_async(*arguments: Any, **named: Any) -> Any:
-            began = time.thread_time()
-            try:
-                return await function(*arguments, **named)
-            finally:
-                spent[stage] += time.thread_time() - began
-
-        return counted_async
-
-    def counted(*arguments: Any, **named: Any) -> Any:
+    @contextmanager
+    def counting() -> Iterator[None]:
         began = time.thread_time()
         try:
-            return function(*arguments, **named)
+            yield
         finally:
             spent[stage] += time.thread_time() - began
 
-    return counted
+    async def counted_async(*arguments: Any, **named: Any) -> Any:
+        with counting():
+            return await function(*arguments, **named)
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        with counting():
+            return function(*arguments, **named)
+
+    return counted_async if inspect.iscoroutinefunction(function) else counted
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Search:
         return urlencode(self.parameters)
 
 
-def first_page(type: str, parameters: Pairs, *, posted: bool) -> Search:
+def first_page(type: str, parameters: Pairs, posted: bool = False) -> Search:
     """A search at its start; raises RequestError for a `_count` that is no whole number."""
     count = dict(parameters).get("_count")
     size = DEFAULT_COUNT if count is None else min(_whole(count, "_count"), MAX_COUNT)

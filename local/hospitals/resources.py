@@ -45,15 +45,10 @@ def _organization(hospital: Hospital) -> Iterator[Resource]:
     yield {"resourceType": "Organization", "id": "hospital", "name": hospital.name}
     for index, payer in enumerate(TERMS.payers):
         yield {"resourceType": "Organization", "id": f"payer-{index}", "name": payer}
+    at = reference("Organization", "hospital", hospital.name)
     for index, ward in enumerate(hospital.wards):
-        yield {
-            "resourceType": "Location",
-            "id": f"ward-{index}",
-            "status": "active",
-            "name": ward,
-            "mode": "instance",
-            "managingOrganization": reference("Organization", "hospital", hospital.name),
-        }
+        location = {"status": "active", "name": ward, "mode": "instance", "managingOrganization": at}
+        yield {"resourceType": "Location", "id": f"ward-{index}", **location}
     for index, (family, given) in enumerate(TERMS.practitioners):
         name = human_name(hospital.version, family, (given,), "Dr.")
         id = f"doctor-{index}"
@@ -109,17 +104,16 @@ class _Chart:
         given = (self._given, middle) if middle != self._given and random.random() < 0.6 else (self._given,)
         prefix = "" if self._age < 18 else {"female": "Ms.", "male": "Mr."}[self._gender]
         street = f"{random.randint(1, 990)} {random.choice(TERMS.streets)}"
+        identifier = {
+            "use": "usual",
+            "type": concept(Code(code_system(version, "v2-0203"), "MR", "Medical record number")),
+            "system": self._hospital.mrn_system,
+            "value": f"{self._hospital.mrn_prefix}-{random.randint(100_000, 999_999)}",
+        }
         return {
             "resourceType": "Patient",
             "id": str(self._number),
-            "identifier": [
-                {
-                    "use": "usual",
-                    "type": concept(Code(code_system(version, "v2-0203"), "MR", "Medical record number")),
-                    "system": self._hospital.mrn_system,
-                    "value": f"{self._hospital.mrn_prefix}-{random.randint(100_000, 999_999)}",
-                }
-            ],
+            "identifier": [identifier],
             "active": True,
             "name": [human_name(version, self._family, given, prefix)],
             "telecom": [{"system": "phone", "value": f"555-01{random.randint(0, 99):02}", "use": "home"}],
@@ -151,11 +145,9 @@ class _Chart:
         if version is STU3:
             return coverage | {"grouping": codes | {f"{kind}Display": name for kind, name in names.items()}}
         system = code_system(R4, "coverage-class")
+        kinds = {kind: concept(Code(system, kind, kind.capitalize())) for kind in names}
         return coverage | {
-            "class": [
-                {"type": concept(Code(system, kind, kind.capitalize())), "value": codes[kind], "name": name}
-                for kind, name in names.items()
-            ]
+            "class": [{"type": kinds[kind], "value": codes[kind], "name": names[kind]} for kind in kinds]
         }
 
     def _encounters(self) -> Iterator[Resource]:
@@ -203,14 +195,8 @@ class _Chart:
             else:
                 observation |= {"issued": instant(measured), "effectiveDateTime": instant(measured)}
             quantities = {each: quantity(TERMS.vitals[each], value) for each, value in values.items()}
-            if name in quantities:
-                yield observation | {"valueQuantity": quantities[name]}
-            else:
-                components = [
-                    {"code": concept(TERMS.vitals[each].code), "valueQuantity": value}
-                    for each, value in quantities.items()
-                ]
-                yield observation | {"component": components}
+            coded = [{"code": concept(TERMS.vitals[each].code), "valueQuantity": quantities[each]} for each in values]
+            yield observation | ({"valueQuantity": quantities[name]} if name in values else {"component": coded})
 
     def _readings(self, day: int) -> Iterator[tuple[str, datetime, dict[str, float]]]:
         """The vital signs of a day, so many days ago: the sign, when, and its own value or those of its components."""
@@ -218,12 +204,9 @@ class _Chart:
         pulse, systolic, diastolic, breaths = (95, 102, 64, 22) if self._age < 18 else (72, 126, 80, 16)
         measured = self._at(day, random.randint(6, 20), random.choice((0, 15, 30, 45)))
         fever = 0.0 if day == 1 else random.uniform(-0.6, 1.4)
-        pressure = {
-            "systolic": float(systolic + random.randint(-12, 18)),
-            "diastolic": float(diastolic + random.randint(-8, 10)),
-        }
+        high, low = float(systolic + random.randint(-12, 18)), float(diastolic + random.randint(-8, 10))
         yield "heart_rate", measured, {"heart_rate": float(pulse + random.randint(-9, 15))}
-        yield "blood_pressure", measured, pressure
+        yield "blood_pressure", measured, {"systolic": high, "diastolic": low}
         yield "temperature", measured, {"temperature": round(37.0 + fever, 1)}
         yield "breaths", measured, {"breaths": float(breaths + random.randint(-3, 4))}
         yield "oxygen", measured, {"oxygen": float(random.randint(94, 100))}
@@ -231,11 +214,8 @@ class _Chart:
 
     def _conditions(self) -> Iterator[Resource]:
         version, random = self._version, self._random
-        category = {
-            DSTU2: Code("http://hl7.org/fhir/condition-category", "diagnosis", "Diagnosis"),
-            STU3: Code(code_system(STU3, "condition-category"), "problem-list-item", "Problem List Item"),
-            R4: Code(code_system(R4, "condition-category"), "problem-list-item", "Problem List Item"),
-        }[version]
+        kind = ("diagnosis", "Diagnosis") if version is DSTU2 else ("problem-list-item", "Problem List Item")
+        category = Code(code_system(version, "condition-category"), *kind)
         known = TERMS.child_problems if self._age < 18 else TERMS.adult_problems
         for index, codes in enumerate(random.sample(known, random.randint(1, 3))):
             onset = self._since(self._born)

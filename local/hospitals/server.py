@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from local.hospitals.credentials import TOKEN_LIFETIME_SECONDS, ClientSecret, Credential, TokenError
 from local.hospitals.hospital import Hospital
@@ -23,7 +24,7 @@ def create_app(hospital: Hospital, credential: Credential, today: date | None = 
     app = web.Application()
     app.router.add_route("*", hospital.base_path + "{path:(?:/.*)?}", endpoint.fhir)
     if isinstance(credential, ClientSecret):
-        app.router.add_post(TOKEN_PATH, _TokenEndpoint(credential).token)
+        app.router.add_post(TOKEN_PATH, _token_endpoint(credential))
     return app
 
 
@@ -74,32 +75,26 @@ class _Endpoint:
             return web.Response(status=304, headers=headers)
         if response.resource is None:
             return web.Response(status=response.status, headers=headers)
-        sent = web.Response(
-            status=response.status,
-            headers=headers,
-            body=orjson.dumps(response.resource),
-            content_type=self._media_type,
-            charset="utf-8",
-        )
+        headers["Content-Type"] = f"{self._media_type}; charset=utf-8"
+        sent = web.Response(status=response.status, headers=headers, body=orjson.dumps(response.resource))
         if "gzip" in request.headers.get("Accept-Encoding", ""):
             sent.enable_compression(web.ContentCoding.gzip)
         return sent
 
 
-class _TokenEndpoint:
-    def __init__(self, credential: ClientSecret) -> None:
-        self._credential = credential
-
-    async def token(self, request: web.Request) -> web.Response:
+def _token_endpoint(credential: ClientSecret) -> Handler:
+    async def token(request: web.Request) -> web.Response:
         headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
         try:
             form = await request.read() if request.content_type == "application/x-www-form-urlencoded" else b""
-            token = self._credential.grant(request.headers.get("Authorization", ""), form.decode("ascii", "replace"))
+            token = credential.grant(request.headers.get("Authorization", ""), form.decode("ascii", "replace"))
         except TokenError as error:
             challenge = {"WWW-Authenticate": 'Basic realm="oauth2"'} if error.basic else {}
             return web.json_response({"error": error.error}, status=error.status, headers=headers | challenge)
         body = {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME_SECONDS}
         return web.json_response(body, headers=headers)
+
+    return token
 
 
 def _is_known(request: web.Request, response: Response) -> bool:

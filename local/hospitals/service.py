@@ -28,8 +28,8 @@ class Records:
         self._types: dict[str, dict[str, Resource]] = defaultdict(dict)
         self._versions: Counter[tuple[str, str]] = Counter()
         for resource in resources:
-            self._types[resource["resourceType"]][resource["id"]] = resource
-            self._versions[resource["resourceType"], resource["id"]] = 1
+            type, id = resource["resourceType"], resource["id"]
+            self._types[type][id], self._versions[type, id] = resource, 1
 
     def of(self, type: str) -> Iterable[Resource]:
         """All resources of a type, in the order they were made."""
@@ -104,7 +104,7 @@ class FhirService:
 
     def _search(self, request: Request, type: str) -> Response:
         pairs = _pairs(request.query)
-        page = self._paging.resume(type, pairs, posted=False) or first_page(type, pairs, posted=False)
+        page = self._paging.resume(type, pairs, posted=False) or first_page(type, pairs)
         return self._page(request.base, page)
 
     def _search_by_post(self, request: Request, type: str) -> Response:
@@ -128,17 +128,15 @@ class FhirService:
 
     def _page(self, base: str, page: Search) -> Response:
         found = search(self._records.of(page.type), page.type, page.parameters, base)
-        counted = page.count == 0 or ("_summary", "count") in page.parameters
-        matches = [] if counted else found[page.offset : page.offset + page.count]
+        counted, end = page.count == 0 or ("_summary", "count") in page.parameters, page.offset + page.count
+        matches = [] if counted else found[page.offset : end]
         own = self._paging.link(base, page) if page.offset else f"{base}/{page.type}?{page.query}".rstrip("?")
         links = [{"relation": "self", "url": own}]
-        if matches and page.offset + page.count < len(found):
-            following = replace(page, offset=page.offset + page.count)
-            links.append({"relation": "next", "url": self._paging.link(base, following)})
+        if matches and end < len(found):
+            links.append({"relation": "next", "url": self._paging.link(base, replace(page, offset=end))})
+        others = included(matches, page.parameters, self._records.find)
         entries = [_entry(base, resource, "match") for resource in matches]
-        entries += [
-            _entry(base, resource, "include") for resource in included(matches, page.parameters, self._records.find)
-        ]
+        entries += [_entry(base, resource, "include") for resource in others]
         bundle = {"resourceType": "Bundle", "id": str(uuid4()), "type": "searchset", "total": len(found), "link": links}
         return Response(200, bundle | ({"entry": entries} if entries else {}))
 
@@ -193,15 +191,14 @@ class FhirService:
 
 
 def _not_here(request: Request) -> RequestError:
+    writable = request.segments[0] == WRITABLE
     match request.segments:
-        case (type, "_search"):
+        case (_, "_search"):
             allowed = "POST"
-        case ("",):
-            allowed = "GET, HEAD, POST"
         case (type,):
-            allowed = "GET, HEAD, POST" if type == WRITABLE else "GET, HEAD"
-        case (type, _):
-            allowed = "GET, HEAD, PUT, DELETE" if type == WRITABLE else "GET, HEAD"
+            allowed = "GET, HEAD, POST" if writable or not type else "GET, HEAD"
+        case (_, _):
+            allowed = "GET, HEAD, PUT, DELETE" if writable else "GET, HEAD"
         case _:
             return RequestError(404, "not-found", "There is nothing at this path")
     return RequestError(405, "not-supported", f"{request.method} is not supported here", {"Allow": allowed})

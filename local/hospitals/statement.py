@@ -24,6 +24,7 @@ def types(hospital: Hospital) -> tuple[str, ...]:
 def statement(hospital: Hospital, base: str, today: date) -> Resource:
     """The Conformance (DSTU2) or CapabilityStatement (STU3, R4) of the server reached at `base`."""
     version = hospital.version
+    resources = [_resource(type) for type in types(hospital)]
     return {
         "resourceType": "Conformance" if version is FhirVersion.DSTU2 else "CapabilityStatement",
         "status": "active",
@@ -35,25 +36,17 @@ def statement(hospital: Hospital, base: str, today: date) -> Resource:
         "fhirVersion": version.number,
         **({} if version is FhirVersion.R4 else {"acceptUnknown": "extensions"}),
         "format": [version.media_type(FhirFormat.JSON), "json"],
-        "rest": [
-            {
-                "mode": "server",
-                "security": _security(hospital, base),
-                "resource": [_resource(type) for type in types(hospital)],
-                **_batch(hospital),
-            }
-        ],
+        "rest": [{"mode": "server", "security": _security(hospital, base), "resource": resources, **_batch(hospital)}],
     }
 
 
 def _resource(type: str) -> Resource:
     writes = ("create", "update", "delete") if type == WRITABLE else ()
+    parameters = parameters_of(type).items()
     return {
         "type": type,
         "interaction": [{"code": code} for code in ("read", "search-type", *writes)],
-        "searchParam": [
-            {"name": name, "type": parameter.kind.value} for name, parameter in parameters_of(type).items()
-        ],
+        "searchParam": [{"name": name, "type": parameter.kind.value} for name, parameter in parameters],
     }
 
 

@@ -11,7 +11,7 @@ import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from local import secret_file
 from local.vault.certificates import server_context
-from local.vault.store import RECOVERABLE_DAYS, Properties, Secret, SecretVersion, Store, VaultError
+from local.vault.store import RECOVERABLE_DAYS, Secret, SecretVersion, Store, VaultError
 
 T = TypeVar("T")
 
@@ -63,22 +63,22 @@ class VaultServer:
 def create_app(store: Store, token: str) -> web.Application:
     """The vault's application, for requests with the bearer `token`; others get Key Vault's challenge."""
     operations = _Operations(store)
-    app = web.Application(middlewares=[_authentication(token), _errors, _api_version])
+    app = web.Application(middlewares=[_guard(token)])
+    # The SDK asks for the latest version by an empty one.
+    secret, version = "/secrets/{name}", "/secrets/{name}/{version:[^/]*}"
+    deleted = "/deletedsecrets/{name}"
     app.add_routes(
         [
             web.get("/secrets", operations.list_secrets),
-            web.put("/secrets/{name}", operations.set_secret),
-            web.get("/secrets/{name}", operations.get_secret),
-            web.patch("/secrets/{name}", operations.update_secret),
-            web.delete("/secrets/{name}", operations.delete_secret),
-            web.get("/secrets/{name}/versions", operations.list_versions),
-            # The SDK asks for the latest version by an empty one.
-            web.get("/secrets/{name}/{version:[^/]*}", operations.get_secret),
-            web.patch("/secrets/{name}/{version:[^/]*}", operations.update_secret),
+            web.put(secret, operations.set_secret),
+            web.delete(secret, operations.delete_secret),
+            web.get(f"{secret}/versions", operations.list_versions),
+            *(web.get(path, operations.get_secret) for path in (secret, version)),
+            *(web.patch(path, operations.update_secret) for path in (secret, version)),
             web.get("/deletedsecrets", operations.list_deleted_secrets),
-            web.get("/deletedsecrets/{name}", operations.get_deleted_secret),
-            web.delete("/deletedsecrets/{name}", operations.purge_secret),
-            web.post("/deletedsecrets/{name}/recover", operations.recover_secret),
+            web.get(deleted, operations.get_deleted_secret),
+            web.delete(deleted, operations.purge_secret),
+            web.post(f"{deleted}/recover", operations.recover_secret),
         ]
     )
     return app
@@ -111,16 +111,12 @@ class _Body(msgspec.Struct, rename={"content_type": "contentType"}):
         except (msgspec.DecodeError, RecursionError) as error:
             raise VaultError(f"The request body is malformed: {error}") from None
 
-    def properties(self) -> Properties:
+    def properties(self) -> dict[str, Any]:
         attributes = self.attributes or _Attributes()
-        given: dict[str, Any] = {
-            "enabled": attributes.enabled,
-            "not_before": attributes.nbf,
-            "expires": attributes.exp,
-            "tags": None if self.tags is None else {name: value or "" for name, value in self.tags.items()},
-            "content_type": self.content_type,
-        }
-        return cast(Properties, {name: value for name, value in given.items() if value is not None})
+        tags = None if self.tags is None else {name: value or "" for name, value in self.tags.items()}
+        given: dict[str, Any] = {"enabled": attributes.enabled, "not_before": attributes.nbf, "expires": attributes.exp}
+        given |= {"tags": tags, "content_type": self.content_type}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class _Operations:
@@ -131,79 +127,61 @@ class _Operations:
         body = await _Body.of(request)
         if body.value is None:
             raise VaultError("Property 'value' is required.")
-        version = self._store.set(_name(request), body.value, **body.properties())
+        version = self._store.set(request.match_info["name"], body.value, **body.properties())
         return web.json_response(_bundle(request, version) | {"value": version.value})
 
     async def get_secret(self, request: web.Request) -> web.Response:
-        version = self._store.get(_name(request), request.match_info.get("version", ""))
+        version = self._store.get(**request.match_info)
         return web.json_response(_bundle(request, version) | {"value": version.value})
 
     async def update_secret(self, request: web.Request) -> web.Response:
-        changes = (await _Body.of(request)).properties()
-        version = self._store.update(_name(request), request.match_info.get("version", ""), **changes)
+        version = self._store.update(**request.match_info, **(await _Body.of(request)).properties())
         return web.json_response(_bundle(request, version))
 
     async def delete_secret(self, request: web.Request) -> web.Response:
-        return web.json_response(_deleted_bundle(request, self._store.delete(_name(request))))
+        return web.json_response(_deleted_bundle(request, self._store.delete(**request.match_info)))
 
     async def get_deleted_secret(self, request: web.Request) -> web.Response:
-        return web.json_response(_deleted_bundle(request, self._store.deleted(_name(request))))
+        return web.json_response(_deleted_bundle(request, self._store.deleted(**request.match_info)))
 
     async def recover_secret(self, request: web.Request) -> web.Response:
-        return web.json_response(_bundle(request, self._store.recover(_name(request))))
+        return web.json_response(_bundle(request, self._store.recover(**request.match_info)))
 
     async def purge_secret(self, request: web.Request) -> web.Response:
-        self._store.purge(_name(request))
+        self._store.purge(**request.match_info)
         return web.Response(status=204)
 
     async def list_secrets(self, request: web.Request) -> web.Response:
-        return _page(request, self._store.secrets(), lambda secret: _item(request, secret))
+        return _page(request, self._store.secrets(), _item)
 
     async def list_deleted_secrets(self, request: web.Request) -> web.Response:
-        deleted = self._store.deleted_secrets()
-        return _page(request, deleted, lambda secret: _deleted_bundle(request, secret) | _item(request, secret))
+        return _page(request, self._store.secrets(deleted=True), lambda *each: _deleted_bundle(*each) | _item(*each))
 
     async def list_versions(self, request: web.Request) -> web.Response:
-        return _page(request, self._store.versions(_name(request)), lambda version: _bundle(request, version))
+        return _page(request, self._store.versions(**request.match_info), _bundle)
 
 
-def _name(request: web.Request) -> str:
-    return request.match_info["name"]
-
-
-def _authentication(token: str) -> Middleware:
+def _guard(token: str) -> Middleware:
     expected = token.encode()
 
     @web.middleware
-    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected):
+            response = _error(401, "Unauthorized", "AKV10000: Request is missing a valid Bearer token.")
+            response.headers["WWW-Authenticate"] = _CHALLENGE
+            return response
+        try:
+            version = request.query.get("api-version", "")
+            if not _API_VERSION.fullmatch(version):
+                raise VaultError(f"api-version must be specified; the specified version ({version}) is not recognized.")
             return await handler(request)
-        response = _error(401, "Unauthorized", "AKV10000: Request is missing a valid Bearer token.")
-        response.headers["WWW-Authenticate"] = _CHALLENGE
-        return response
+        except VaultError as error:
+            return _error(error.status, error.code, str(error), error.inner_code)
+        except web.HTTPException as error:
+            return _error(error.status, error.reason.replace(" ", ""), error.reason)
 
-    return authenticate
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except VaultError as error:
-        return _error(error.status, error.code, str(error), error.inner_code)
-    except web.HTTPException as error:
-        return _error(error.status, error.reason.replace(" ", ""), error.reason)
-
-
-@web.middleware
-async def _api_version(request: web.Request, handler: Handler) -> web.StreamResponse:
-    version = request.query.get("api-version")
-    if version is None:
-        raise VaultError("api-version must be specified")
-    if not _API_VERSION.fullmatch(version):
-        raise VaultError(f"The specified version ({version}) is not recognized.")
-    return await handler(request)
+    return guard
 
 
 def _error(status: int, code: str, message: str, inner_code: str | None = None) -> web.Response:
@@ -219,23 +197,13 @@ def _origin(request: web.Request) -> str:
 
 
 def _bundle(request: web.Request, version: SecretVersion) -> dict[str, Any]:
-    attributes = {
-        "enabled": version.enabled,
-        "nbf": version.not_before,
-        "exp": version.expires,
-        "created": version.created,
-        "updated": version.updated,
-        "recoveryLevel": "Recoverable+Purgeable",
-        "recoverableDays": RECOVERABLE_DAYS,
-    }
-    bundle: dict[str, Any] = {
-        "id": f"{_origin(request)}/secrets/{version.name}/{version.id}",
-        "attributes": {name: value for name, value in attributes.items() if value is not None},
-        "tags": version.tags,
-    }
-    if version.content_type is not None:
-        bundle["contentType"] = version.content_type
-    return bundle
+    times = {"nbf": version.not_before, "exp": version.expires, "created": version.created, "updated": version.updated}
+    attributes: dict[str, Any] = {name: time for name, time in times.items() if time is not None}
+    recovery = {"recoveryLevel": "Recoverable+Purgeable", "recoverableDays": RECOVERABLE_DAYS}
+    attributes |= {"enabled": version.enabled, **recovery}
+    content_type = {} if version.content_type is None else {"contentType": version.content_type}
+    id = f"{_origin(request)}/secrets/{version.name}/{version.id}"
+    return {"id": id, "attributes": attributes, "tags": version.tags, **content_type}
 
 
 def _item(request: web.Request, secret: Secret) -> dict[str, Any]:
@@ -251,7 +219,9 @@ def _deleted_bundle(request: web.Request, secret: Secret) -> dict[str, Any]:
     }
 
 
-def _page(request: web.Request, items: Mapping[str, T], show: Callable[[T], Mapping[str, Any]]) -> web.Response:
+def _page(
+    request: web.Request, items: Mapping[str, T], show: Callable[[web.Request, T], Mapping[str, Any]]
+) -> web.Response:
     """The items whose keys come after the request's skip token, and a link to those beyond `maxresults`."""
     size = _PAGE_SIZES.get(request.query.get("maxresults", str(_MAX_RESULTS)))
     if size is None:
@@ -267,4 +237,4 @@ def _page(request: web.Request, items: Mapping[str, T], show: Callable[[T], Mapp
         token = base64.urlsafe_b64encode(keys[size - 1].encode()).decode().rstrip("=")
         query = {"api-version": request.query["api-version"], "$skiptoken": token, "maxresults": size}
         link = f"{_origin(request)}{request.path}?{urlencode(query, safe='$')}"
-    return web.json_response({"value": [show(items[key]) for key in keys[:size]], "nextLink": link})
+    return web.json_response({"value": [show(request, items[key]) for key in keys[:size]], "nextLink": link})

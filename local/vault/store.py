@@ -4,8 +4,9 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -29,23 +30,6 @@ class VaultError(Exception):
         self.status = status
         self.code = code
         self.inner_code = inner_code
-
-
-class SecretNotFound(VaultError):
-    """No such secret, version or deleted secret."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 404, "SecretNotFound")
-
-
-class Properties(TypedDict, total=False):
-    """The changeable properties of a version; a missing key means no change. Times are Unix seconds."""
-
-    enabled: bool
-    not_before: int
-    expires: int
-    tags: Mapping[str, str]
-    content_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +72,11 @@ class Store:
         content = path.read_bytes() if path.exists() else b"{}"
         self._secrets = msgspec.json.decode(content, type=dict[str, Secret])
 
-    def set(self, name: str, value: str, **properties: Unpack[Properties]) -> SecretVersion:
-        """Makes a new version, which is the latest from now on; nothing carries over from the one before."""
+    def set(self, name: str, value: str, **properties: Any) -> SecretVersion:
+        """Makes a new version, which is the latest from now on; nothing carries over from the one before.
+
+        `properties`, here and in `update`, are those of `SecretVersion` from `enabled` on.
+        """
         secret = self._secrets.get(_key(name))
         if secret and secret.deleted is not None:
             message = f"Secret {name} is deleted but recoverable: until it is recovered or purged, its name is taken."
@@ -97,7 +84,7 @@ class Store:
         if len(value.encode("utf-8", "surrogatepass")) > _MAX_VALUE_BYTES:
             raise VaultError(f"The secret value must not be longer than {_MAX_VALUE_BYTES} bytes.")
         _check_tags(properties)
-        now = _now()
+        now = int(time.time())
         # The name is spelt as it was first.
         name = secret.latest.name if secret else name
         version = SecretVersion(name, uuid4().hex, value, created=now, updated=now, **properties)
@@ -111,18 +98,18 @@ class Store:
             raise VaultError("Operation get is not allowed on a disabled secret.", 403, "Forbidden", "SecretDisabled")
         return found
 
-    def update(self, name: str, version: str = "", **changes: Unpack[Properties]) -> SecretVersion:
+    def update(self, name: str, version: str = "", **changes: Any) -> SecretVersion:
         """Changes the properties of the latest version or of the one named."""
         secret = self._live(name)
         _check_tags(changes)
         old = _version(secret, version)
-        new = replace(old, updated=_now(), **changes)
+        new = replace(old, updated=int(time.time()), **changes)
         self._put(replace(secret, versions=tuple(new if each is old else each for each in secret.versions)))
         return new
 
     def delete(self, name: str) -> Secret:
         """Deletes all versions, so that they can be recovered."""
-        secret = replace(self._live(name), deleted=_now())
+        secret = replace(self._live(name), deleted=int(time.time()))
         self._put(secret)
         return secret
 
@@ -130,7 +117,7 @@ class Store:
         """The deleted secret of that name."""
         secret = self._secrets.get(_key(name))
         if not secret or secret.deleted is None:
-            raise SecretNotFound(f"Deleted Secret not found: {name}")
+            raise VaultError(f"Deleted Secret not found: {name}", 404, "SecretNotFound")
         return secret
 
     def recover(self, name: str) -> SecretVersion:
@@ -144,27 +131,20 @@ class Store:
         self.deleted(name)
         self._save({key: secret for key, secret in self._secrets.items() if key != _key(name)})
 
-    def secrets(self) -> dict[str, Secret]:
-        """The secrets that are not deleted, by their names in lower case, sorted."""
-        return {name: secret for name, secret in sorted(self._secrets.items()) if secret.deleted is None}
-
-    def deleted_secrets(self) -> dict[str, Secret]:
-        """The deleted secrets, by their names in lower case, sorted."""
-        return {name: secret for name, secret in sorted(self._secrets.items()) if secret.deleted is not None}
+    def secrets(self, deleted: bool = False) -> dict[str, Secret]:
+        """The secrets that are deleted, or those that are not, by their names in lower case, sorted."""
+        secrets = sorted(self._secrets.items())
+        return {name: secret for name, secret in secrets if (secret.deleted is not None) == deleted}
 
     def versions(self, name: str) -> dict[str, SecretVersion]:
         """The versions of a secret by their ids, sorted: so in no order of time, as in Key Vault; none if unknown."""
         secret = self.secrets().get(_key(name))
-        return (
-            {version.id: version for version in sorted(secret.versions, key=lambda version: version.id)}
-            if secret
-            else {}
-        )
+        return {version.id: version for version in sorted(secret.versions, key=attrgetter("id"))} if secret else {}
 
     def _live(self, name: str) -> Secret:
         secret = self._secrets.get(_key(name))
         if not secret or secret.deleted is not None:
-            raise SecretNotFound(f"A secret with (name/id) {name} was not found in this key vault.")
+            raise _not_found(name)
         return secret
 
     def _put(self, secret: Secret) -> None:
@@ -184,16 +164,16 @@ def _key(name: str) -> str:
 def _version(secret: Secret, version: str) -> SecretVersion:
     if not version:
         return secret.latest
-    for each in secret.versions:
-        if each.id == version:
-            return each
-    raise SecretNotFound(f"A secret with (name/id) {secret.latest.name}/{version} was not found in this key vault.")
+    found = next((each for each in secret.versions if each.id == version), None)
+    if found is None:
+        raise _not_found(f"{secret.latest.name}/{version}")
+    return found
 
 
-def _check_tags(properties: Properties) -> None:
-    if len(properties.get("tags", {})) > _MAX_TAGS:
+def _not_found(name: str) -> VaultError:
+    return VaultError(f"A secret with (name/id) {name} was not found in this key vault.", 404, "SecretNotFound")
+
+
+def _check_tags(properties: Mapping[str, Any]) -> None:
+    if len(properties.get("tags", ())) > _MAX_TAGS:
         raise VaultError(f"A secret must not have more than {_MAX_TAGS} tags.")
-
-
-def _now() -> int:
-    return int(time.time())

@@ -107,12 +107,7 @@ class AppClient:
     """The app with a token, at one FHIR base. Its methods raise AppError."""
 
     def __init__(
-        self,
-        session: requests.Session,
-        base: str,
-        dialect: Dialect,
-        token: str,
-        observe: Observe = lambda response: None,
+        self, session: requests.Session, base: str, dialect: Dialect, token: str, observe: Observe = lambda _: None
     ) -> None:
         self.dialect = dialect
         self.timing = Timing()

@@ -21,15 +21,8 @@ from shared.settings import SettingError
 from shared.stores.errors import StoreConflict, StoreUnavailable
 
 _FAILURES = (
-    StackError,
-    PortTaken,
-    LocalSettingsError,
-    InstallationError,
-    TableServiceError,
-    SettingError,
-    StoreUnavailable,
-    StoreConflict,
-    OSError,
+    *(StackError, PortTaken, LocalSettingsError, InstallationError, TableServiceError),
+    *(SettingError, StoreUnavailable, StoreConflict, OSError),
 )
 
 
@@ -105,35 +98,26 @@ async def _serve(folder: Path, port: int, host: Host | None) -> None:
 
 
 def _what_to_try(demo: Demo, host: Host | None, folder: Path) -> str:
-    token = {
-        "grant_type": "client_credentials",
-        "client_id": demo.client_id,
-        "client_secret": demo.client_secret,
-        "scope": demo.tenants[0].tenant_id,
-    }
-    fields = " ".join(f"-d {name}={value}" for name, value in token.items())
+    fields = f"-d grant_type=client_credentials -d client_id={demo.client_id} -d client_secret={demo.client_secret}"
     python = Path(sys.executable).relative_to(PROJECT) if Path(sys.executable).is_relative_to(PROJECT) else "python"
     makes_demo = "make demo" if folder == STATE else f"{python} -m local demo --folder {folder}"
-    return "\n".join(
-        (
-            "",
-            f"  Gateway        {demo.base_url}",
-            *((f"  Portal         {demo.portal_url}",) if demo.portal_url else ()),
-            f"  client_id      {demo.client_id}",
-            f"  client_secret  {demo.client_secret}",
-            "",
-            *(f"  {tenant.base:<28} {tenant.tenant_id}  {tenant.name}" for tenant in demo.tenants),
-            "",
-            "Try:",
-            *(() if host else ("  func start",)),
-            f"  {makes_demo}",
-            f"  curl {demo.base_url}/oauth2/token {fields}",
-            "  ./gateway tenant list --local",
-            "",
-            "Ctrl-C stops it; what you changed stays.",
-            "",
-        )
-    )
+    start = "" if host else "\n  func start"
+    portal = f"\n  Portal         {demo.portal_url}" if demo.portal_url else ""
+    tenants = "\n".join(f"  {tenant.base:<28} {tenant.tenant_id}  {tenant.name}" for tenant in demo.tenants)
+    return f"""
+  Gateway        {demo.base_url}{portal}
+  client_id      {demo.client_id}
+  client_secret  {demo.client_secret}
+
+{tenants}
+
+Try:{start}
+  {makes_demo}
+  curl {demo.base_url}/oauth2/token {fields} -d scope={demo.tenants[0].tenant_id}
+  ./gateway tenant list --local
+
+Ctrl-C stops it; what you changed stays.
+"""
 
 
 if __name__ == "__main__":

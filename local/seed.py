@@ -70,7 +70,7 @@ async def seed(
                 _hospital(vault, tenants, hospital, ports[hospital.key], credentials[hospital.key], say)
                 for hospital in TENANT_IDS
             )
-            client, _, _ = await asyncio.gather(
+            client, *_ = await asyncio.gather(
                 _client(ClientRegistry(Table(tables, CLIENTS), vault), vault, known),
                 _signing_key(vault, settings),
                 asyncio.gather(*hospitals),
@@ -95,21 +95,14 @@ async def _hospital(
     say: Callable[[str], None],
 ) -> None:
     secret_name = f"demo-{hospital.key}"
-    columns, value = _access(hospital, f"http://127.0.0.1:{port}", credentials)
+    origin = f"http://127.0.0.1:{port}"
+    columns, value = _access(hospital, origin, credentials)
     stored = await vault.get(secret_name)
     if stored is None or stored.value != value:
         await vault.set(secret_name, value)
+    columns |= {"Name": hospital.name, "BaseUrl": origin + hospital.base_path, "AuthSecret": secret_name}
     try:
-        await tenants.set(
-            TENANT_IDS[hospital],
-            hospital.version,
-            {
-                "Name": hospital.name,
-                "BaseUrl": f"http://127.0.0.1:{port}{hospital.base_path}",
-                "AuthSecret": secret_name,
-                **columns,
-            },
-        )
+        await tenants.set(TENANT_IDS[hospital], hospital.version, columns)
     except RowError as error:
         # Someone tries out what a row can hold.
         say(f"Left as it is: {error}")
@@ -120,11 +113,8 @@ def _access(hospital: Hospital, origin: str, credentials: Mapping[str, str]) -> 
     if hospital is RIVERSIDE:
         return {"Auth": "basic"}, f"{credentials['username']}:{credentials['password']}"
     if hospital is LAKESIDE:
-        return {
-            "Auth": "client_secret_basic",
-            "AuthTokenUrl": origin + TOKEN_PATH,
-            "AuthClientId": credentials["client_id"],
-        }, credentials["client_secret"]
+        columns = {"AuthTokenUrl": origin + TOKEN_PATH, "AuthClientId": credentials["client_id"]}
+        return {"Auth": "client_secret_basic", **columns}, credentials["client_secret"]
     return {"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key", "Batch": "split"}, credentials["key"]
 
 
@@ -133,12 +123,9 @@ async def _client(clients: ClientRegistry, vault: Vault, known: Demo | None) -> 
     if known is not None and await _works(clients, vault, known):
         return known.client_id, known.client_secret
     client_id, old = await _demo_client(clients, known)
-    if client_id is None:
-        made = await clients.create(*_CLIENT, "*")
-    else:
-        for secret_id in old:
-            await clients.delete_secret(client_id, secret_id)
-        made = await clients.add_secret(client_id)
+    for secret_id in old:
+        await clients.delete_secret(str(client_id), secret_id)
+    made = await (clients.add_secret(client_id) if client_id else clients.create(*_CLIENT, "*"))
     return made.client_id, made.client_secret
 
 

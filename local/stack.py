@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -80,7 +80,8 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
     All state is in `folder`. The functions are served on `port` (0: any, and any free ports for the rest), or by nobody
     when `host` is None. Raises StackError, PortTaken, LocalSettingsError, or what a part raises that does not start.
     """
-    serve = _host_command(host)
+    if host is Host.FUNC and shutil.which("func") is None:
+        raise StackError("HOST=func needs Azure Functions Core Tools: npm install -g azure-functions-core-tools@4")
     async with AsyncExitStack() as parts:
         parts.enter_context(_locked(folder))
         chosen = ports.choose(folder / "ports.json", port)
@@ -98,7 +99,7 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
         environment = others | os.environ | values | {_CORE_TOOLS_PYTHON: sys.executable}
         starting_hosts: list[asyncio.Task[ChildProcess]] = []
         portal_url = None
-        if serve is not None:
+        if host is not None:
             functions = sorted(file.parent.name for file in PROJECT.glob("*/function.json"))
             portal_url = f"http://127.0.0.1:{chosen[ports.PORTAL]}/portal"
             public = [name for name in functions if name != _PORTAL_FUNCTION]
@@ -106,8 +107,8 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
                 ("The functions host", ports.FUNCTIONS, public, f"{base_url}/health"),
                 ("The portal's host", ports.PORTAL, [_PORTAL_FUNCTION], portal_url),
             ):
-                start = _start_child(name, serve(chosen[part], served), environment, url)
-                starting_hosts.append(_begin(parts, start))
+                command = _host_command(host, chosen[part], served)
+                starting_hosts.append(_begin(parts, _start_child(name, command, environment, url)))
 
         settings = Settings.from_environment(environment)
         known = demo_file.read(folder / DEMO_FILE)
@@ -124,7 +125,6 @@ class _Part(Protocol):
 
 
 _P = TypeVar("_P", bound=_Part)
-_HostCommand = Callable[[int, Sequence[str]], Sequence[str]]
 
 
 def _begin(parts: AsyncExitStack, start: Coroutine[Any, Any, _P]) -> asyncio.Task[_P]:
@@ -189,37 +189,25 @@ async def _responding(urls: Sequence[str]) -> None:
     """Waits until each URL gets a response other than 503, which says not yet."""
     async with aiohttp.ClientSession() as session:
         for url in urls:
-            while True:
-                if await _responds(session, url):
-                    break
-                await asyncio.sleep(_POLL_SECONDS)
-
-
-async def _responds(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url, allow_redirects=False) as response:
-            return response.status != 503
-    except aiohttp.ClientError:
-        return False
+            status = 503
+            while status == 503:
+                with suppress(aiohttp.ClientError):
+                    async with session.get(url, allow_redirects=False) as response:
+                        status = response.status
+                if status == 503:
+                    await asyncio.sleep(_POLL_SECONDS)
 
 
 def _unexpected_end(name: str, output: str) -> StackError:
     return StackError("\n".join(filter(None, (f"{name} ended unexpectedly", output))))
 
 
-def _host_command(host: Host | None) -> _HostCommand | None:
-    """The command that has a host serve functions, by their names, on a port. Raises StackError without Core Tools."""
-    func = shutil.which("func")
-    if host is Host.FUNC and func is None:
-        raise StackError("HOST=func needs Azure Functions Core Tools: npm install -g azure-functions-core-tools@4")
-    start = {
-        Host.FUNC: lambda port, functions: (str(func), "start", "--port", str(port), "--functions", *functions),
-        Host.LOCAL: lambda port, functions: (
-            *(sys.executable, "-m", "local.functions_host", "--port", str(port)),
-            *(option for function in functions for option in ("--only", function)),
-        ),
-    }
-    return start[host] if host else None
+def _host_command(host: Host, port: int, functions: Sequence[str]) -> Sequence[str]:
+    """The command that has a host serve functions, by their names, on a port."""
+    if host is Host.FUNC:
+        return (str(shutil.which("func")), "start", "--port", str(port), "--functions", *functions)
+    only = (option for function in functions for option in ("--only", function))
+    return (sys.executable, "-m", "local.functions_host", "--port", str(port), *only)
 
 
 def _values(base_url: str, tables: TableService, vault: VaultServer) -> dict[str, str]:
@@ -236,10 +224,8 @@ def _values(base_url: str, tables: TableService, vault: VaultServer) -> dict[str
 
 
 def _tenants(base_url: str) -> tuple[DemoTenant, ...]:
-    return tuple(
-        DemoTenant(tenant_id, hospital.name, hospital.version.value, f"{base_url}/{hospital.version.value}")
-        for hospital, tenant_id in TENANT_IDS.items()
-    )
+    found = ((tenant_id, hospital.name, hospital.version.value) for hospital, tenant_id in TENANT_IDS.items())
+    return tuple(DemoTenant(*tenant, f"{base_url}/{tenant[-1]}") for tenant in found)
 
 
 @contextmanager

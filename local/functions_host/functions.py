@@ -87,14 +87,9 @@ def find(root: Path, only: Collection[str] = (), without: Collection[str] = ()) 
     unknown = {*only, *without} - {folder.name for folder in folders}
     if unknown:
         raise LoadError(f"no such function: {', '.join(sorted(unknown))}")
-    functions: list[Function] = []
-    for folder in folders:
-        if folder.name in without or (only and folder.name not in only) or _is_disabled(folder.name):
-            continue
-        function = _read_function(folder, prefix)
-        if function is not None:
-            functions.append(function)
-    return functions
+    selected = (each for each in folders if each.name not in without and (not only or each.name in only))
+    found = (_read_function(folder, prefix) for folder in selected if not _is_disabled(folder.name))
+    return [function for function in found if function is not None]
 
 
 def _read_function(folder: Path, prefix: str) -> Function | None:
@@ -124,17 +119,6 @@ def _read_function(folder: Path, prefix: str) -> Function | None:
     )
 
 
-def _load(function: Function) -> LoadedFunction:
-    main = _import_main(function)
-    if list(inspect.signature(main).parameters) != [function.trigger]:
-        raise LoadError(f"{function.name}: the entry point must take exactly one argument, {function.trigger}")
-    return LoadedFunction(
-        **{field.name: getattr(function, field.name) for field in fields(function)},
-        main=main,
-        is_async=inspect.iscoroutinefunction(main),
-    )
-
-
 def _parse_route(name: str, prefix: str, route: str) -> Route:
     if route.lower().startswith(("admin", "runtime")):
         raise LoadError(f"{name}: a route must not begin with admin or runtime: {route}")
@@ -144,11 +128,10 @@ def _parse_route(name: str, prefix: str, route: str) -> Route:
         raise LoadError(f"{name}: {error}") from None
 
 
-def _import_main(function: Function) -> Callable[..., Any]:
+def _load(function: Function) -> LoadedFunction:
     name, path = function.name, function.script
-    module_name = name if path.stem == "__init__" else f"{name}.{path.stem}"
     try:
-        module = importlib.import_module(module_name)
+        module = importlib.import_module(name if path.stem == "__init__" else f"{name}.{path.stem}")
     except Exception as error:
         raise LoadError(f"{name}: {type(error).__name__}: {error}") from error
     if module.__file__ is None or Path(module.__file__).resolve() != path.resolve():
@@ -156,7 +139,10 @@ def _import_main(function: Function) -> Callable[..., Any]:
     main = getattr(module, function.entry_point, None)
     if not callable(main):
         raise LoadError(f"{name}: {path.name} has no function {function.entry_point}")
-    return main  # type: ignore[no-any-return]
+    if list(inspect.signature(main).parameters) != [function.trigger]:
+        raise LoadError(f"{name}: the entry point must take exactly one argument, {function.trigger}")
+    declared = {field.name: getattr(function, field.name) for field in fields(function)}
+    return LoadedFunction(**declared, main=main, is_async=inspect.iscoroutinefunction(main))
 
 
 def _is_disabled(name: str) -> bool:

@@ -29,10 +29,8 @@ class Parameter:
 
     def accepts(self, value: str | None) -> bool:
         """True for a decoded value that the constraint lets pass; only an optional parameter's may be missing."""
-        if self.constraint is None:
-            return True
-        if value is None:
-            return self.optional
+        if self.constraint is None or value is None:
+            return self.constraint is None or self.optional
         return self.constraint.search(value) is not None
 
 
@@ -49,13 +47,10 @@ class Route:
         found = self.shape.fullmatch(path)
         if found is None:
             return None
-        values: dict[str, str] = {}
-        for parameter, value in zip(self.parameters, found.groups(), strict=True):
-            if not parameter.accepts(value):
-                return None
-            if value is not None:
-                values[parameter.name] = value
-        return values
+        values = list(zip(self.parameters, found.groups(), strict=True))
+        if not all(parameter.accepts(value) for parameter, value in values):
+            return None
+        return {parameter.name: value for parameter, value in values if value is not None}
 
 
 def parse_route(template: str) -> Route:
@@ -75,14 +70,13 @@ def parse_route(template: str) -> Route:
 def _split(template: str) -> list[re.Match[str]]:
     segments: list[re.Match[str]] = []
     position = 0
-    while True:
+    while position <= len(template):
         segment = _SEGMENT.match(template, position)
-        if segment is None or (segment.end() < len(template) and template[segment.end()] != "/"):
+        if segment is None or template[segment.end() : segment.end() + 1] not in ("", "/"):
             raise RouteError(f"not a literal or one parameter at {template[position:]!r}: {template}")
         segments.append(segment)
-        if segment.end() == len(template):
-            return segments
         position = segment.end() + 1
+    return segments
 
 
 def _parse_segment(segment: re.Match[str], template: str) -> str | Parameter:
@@ -92,12 +86,8 @@ def _parse_segment(segment: re.Match[str], template: str) -> str | Parameter:
     parts = _PARAMETER.fullmatch(text.removesuffix("?"))
     if parts is None:
         raise RouteError(f"not a parameter this host knows, {{{text}}}: {template}")
-    parameter = Parameter(
-        name=parts["name"],
-        optional=text.endswith("?"),
-        catch_all=bool(parts["star"]),
-        constraint=None if parts["constraint"] is None else _parse_constraint(parts["constraint"], template),
-    )
+    constraint = None if parts["constraint"] is None else _parse_constraint(parts["constraint"], template)
+    parameter = Parameter(parts["name"], text.endswith("?"), bool(parts["star"]), constraint)
     if parameter.optional and parameter.catch_all:
         raise RouteError(f"a catch-all can't be optional: {template}")
     return parameter

@@ -92,14 +92,15 @@ def create_runner(functions: Sequence[F], invoke: Callable[[F, HttpRequest], Awa
     app = web.Application(client_max_size=max_body)
     app.router.add_route("*", r"/{path:[\s\S]*}", handle)  # a line break is a character of a path as any
     app.on_response_prepare.append(_drop_empty_content_type)
+    # A body stays as it was sent; aiohttp waits for a handler twice as long as `shutdown_timeout`.
     return web.AppRunner(
         app,
         access_log=None,
-        auto_decompress=False,  # a body stays as it was sent
+        auto_decompress=False,
         max_line_size=65_536,
         max_field_size=32_768,
         lingering_time=5,
-        shutdown_timeout=2.5,  # aiohttp waits for a handler twice this long
+        shutdown_timeout=2.5,
     )
 
 
@@ -154,10 +155,7 @@ async def _drop_empty_content_type(request: web.Request, response: web.StreamRes
 
 def _find(functions: Iterable[F], method: str, path: str) -> tuple[F, dict[str, str]] | None:
     for function in functions:
-        if method not in function.methods:
-            continue
-        route_params = function.route.match(path)
-        if route_params is not None:
+        if method in function.methods and (route_params := function.route.match(path)) is not None:
             return function, route_params
     return None
 

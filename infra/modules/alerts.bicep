@@ -40,6 +40,15 @@ var rules = [
     dimensions: []
   }
   {
+    name: 'host-errors'
+    description: 'The Functions host answered 500 before any function was asked. Runbook: Searches by code end in 500.'
+    severity: 1
+    query: loadTextContent('../queries/hostErrors.kql')
+    column: 'unaudited'
+    threshold: 0
+    dimensions: []
+  }
+  {
     name: 'slow'
     description: 'The 95th percentile of FHIR requests\' time is too high. Runbook: Latency is up.'
     severity: 2

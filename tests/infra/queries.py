@@ -12,9 +12,9 @@ def columns() -> set[str]:
 
 
 def operands(query: str) -> set[str]:
-    """The names that a query's functions and comparisons take, but for those that it makes itself and the time."""
+    """The names that a query's functions and comparisons take, but for those that it makes itself, the time and a request's status."""
     bare = re.sub(r"'[^']*'|\{[^}]*\}", "", query)
     made = set(re.findall(r"(\w+) = ", bare))
     found = set(re.findall(r"(?:percentile|sum|isempty|isnotempty|countif|tostring)\((\w+)", bare))
     found |= set(re.findall(r"(\w+) (?:==|>=|in) ", bare))
-    return found - made - {"total", "TimeGenerated"}
+    return found - made - {"total", "TimeGenerated", "ResultCode"}

@@ -213,7 +213,15 @@ def test_every_alert_names_the_section_of_the_runbook_that_answers_it() -> None:
     found = deployed("large")
     alerts = of_type(found, "Insights/scheduledQueryRules") + of_type(found, "Insights/metricAlerts")
     assert {alert["name"].removeprefix("fhirgw-") for alert in alerts} == {
-        *("server-errors", "slow", "provider-failures", "token-failures", "vault-throttling", "unhealthy"),
+        *(
+            "server-errors",
+            "host-errors",
+            "slow",
+            "provider-failures",
+            "token-failures",
+            "vault-throttling",
+            "unhealthy",
+        ),
     }
     headings = re.findall(r"^## (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
     for alert in alerts:

@@ -12,7 +12,7 @@ def columns() -> set[str]:
 
 
 def operands(query: str) -> set[str]:
-    """The names that a query's functions and comparisons take, but for those that it makes itself, the time and a request's status."""
+    """The names that a query's functions and comparisons take, but for those that it makes itself or the host gives."""
     bare = re.sub(r"'[^']*'|\{[^}]*\}", "", query)
     made = set(re.findall(r"(\w+) = ", bare))
     found = set(re.findall(r"(?:percentile|sum|isempty|isnotempty|countif|tostring)\((\w+)", bare))

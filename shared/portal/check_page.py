@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shared.audit import AuditLog
 from shared.directory.errors import RowError
@@ -25,6 +26,7 @@ from shared.stores.vault import Vault
 _MAX_SECONDS = 180
 
 
+@dataclass(frozen=True, slots=True)
 class CheckPage:
     """Plays the app's calls against a tenant's server and shows the report, which holds no patient's data.
 
@@ -32,22 +34,17 @@ class CheckPage:
     to the stores, and whose tokens are for no provider.
     """
 
-    def __init__(
-        self, settings: Settings, renderer: Renderer, tenants: TenantList, vault: Vault, audit: AuditLog
-    ) -> None:
-        self._settings = settings
-        self._renderer = renderer
-        self._tenants = tenants
-        self._vault = vault
-        self._audit = audit
+    _settings: Settings
+    _renderer: Renderer
+    _tenants: TenantList
+    _vault: Vault
+    _audit: AuditLog
 
     def routes(self) -> Sequence[Route]:
         """The form of the check, and the check."""
+        handlers = {"GET": self._show, "POST": self._check}
         pattern = "/tenants/{tenant}/{version}/check"
-        return (
-            Route("GET", pattern, self._show, AccessLevel.ADMIN),
-            Route("POST", pattern, self._check, AccessLevel.ADMIN),
-        )
+        return [Route(method, pattern, handler, AccessLevel.ADMIN) for method, handler in handlers.items()]
 
     async def _show(self, request: PortalRequest) -> Response:
         return self._form(request, await self._provider(request))
@@ -58,9 +55,8 @@ class CheckPage:
             return self._form(request, provider, status=CONFLICT)
         patient_id = request.form.get("patient", "").strip() or None
         if patient_id is not None and not is_id(patient_id):
-            return self._form(
-                request, provider, "An ID has 1 to 255 letters, digits and any of - . _ ~.", UNPROCESSABLE
-            )
+            problem = "An ID has 1 to 255 letters, digits and any of - . _ ~."
+            return self._form(request, provider, problem, UNPROCESSABLE)
         subject = f"{provider.tenant}/{provider.version.value}"
         self._audit.change(actor=request.principal.id, action="tenant.verify", subject=subject)
         steps: list[Step] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -22,27 +23,18 @@ from shared.stores.tables import Table, etag_of
 _LIFETIMES = {"90": "90 days", "180": "180 days", "365": "1 year", "never": "Never"}
 
 
+@dataclass(frozen=True, slots=True)
 class ClientPages:
     """Lists, makes, shows, changes and ends clients and their secrets."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        renderer: Renderer,
-        table: Table,
-        clients: ClientRegistry,
-        usage: Usage,
-        tenants: TenantList,
-        audit: AuditLog,
-    ) -> None:
-        self._renderer = renderer
-        self._table = table
-        self._clients = clients
-        self._usage = usage
-        self._tenants = tenants
-        self._audit = audit
-        self._max_clients = settings.clients_per_owner
-        self._creating = asyncio.Lock()
+    _settings: Settings
+    _renderer: Renderer
+    _table: Table
+    _clients: ClientRegistry
+    _usage: Usage
+    _tenants: TenantList
+    _audit: AuditLog
+    _creating: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def routes(self) -> Sequence[Route]:
         """The pages and what their forms do."""
@@ -101,9 +93,9 @@ class ClientPages:
     async def _check_room(self, request: PortalRequest) -> None:
         if request.principal.is_admin:
             return
-        found = [entry async for _, entry in self._clients.list()]
-        if sum(isinstance(entry, Client) and request.principal.may_see(entry) for entry in found) >= self._max_clients:
-            raise TooManyClients(self._max_clients)
+        most, found = self._settings.clients_per_owner, [entry async for _, entry in self._clients.list()]
+        if sum(isinstance(entry, Client) and request.principal.may_see(entry) for entry in found) >= most:
+            raise TooManyClients(most)
 
     async def _add_secret(self, request: PortalRequest) -> Response:
         client = await self._own(request)

@@ -1,6 +1,7 @@
 """The page on how an app connects: the endpoints, the token request, and lines that work in a shell."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shared.directory.client import Client
 from shared.directory.client_registry import ClientRegistry
@@ -13,14 +14,14 @@ from shared.portal.tenant_list import TenantEntry, TenantList
 from shared.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
 class ConnectPage:
     """The page "How to connect"; `?client=` fills in the id and a tenant of a client that the person may see."""
 
-    def __init__(self, settings: Settings, renderer: Renderer, clients: ClientRegistry, tenants: TenantList) -> None:
-        self._settings = settings
-        self._renderer = renderer
-        self._clients = clients
-        self._tenants = tenants
+    _settings: Settings
+    _renderer: Renderer
+    _clients: ClientRegistry
+    _tenants: TenantList
 
     def routes(self) -> Sequence[Route]:
         """The one page."""

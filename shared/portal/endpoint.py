@@ -10,6 +10,7 @@ from azure.data.tables.aio import TableServiceClient
 from shared.audit import AuditLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import UnknownClient
+from shared.directory.tenant_csv import TenantImport
 from shared.directory.usage import Usage
 from shared.message import Request, Response
 from shared.portal.check_page import CheckPage
@@ -53,7 +54,7 @@ class PortalEndpoint:
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
             *ConnectPage(settings, self._renderer, clients, tenants).routes(),
             *ClientPages(settings, self._renderer, Table(tables, CLIENTS), clients, usage, tenants, audit).routes(),
-            *ImportPages(self._renderer, tenants, audit).routes(),
+            *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), audit).routes(),
             *TenantPages(settings, self._renderer, tenants, vault, audit).routes(),
             *CheckPage(settings, self._renderer, tenants, vault, audit).routes(),
         )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shared.audit import AuditLog
 from shared.directory.tenant_csv import HEADER, ImportPlan, PlannedRow, TenantImport, write_csv
@@ -15,14 +16,14 @@ from shared.stores.errors import StoreUnavailable
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class ImportPages:
     """Shows what a file would do to the rows, does it when it is confirmed, and makes such a file."""
 
-    def __init__(self, renderer: Renderer, tenants: TenantList, audit: AuditLog) -> None:
-        self._renderer = renderer
-        self._tenants = tenants
-        self._import = TenantImport(tenants.registry)
-        self._audit = audit
+    _renderer: Renderer
+    _tenants: TenantList
+    _import: TenantImport
+    _audit: AuditLog
 
     def routes(self) -> Sequence[Route]:
         """The pages and what their forms do."""

@@ -7,7 +7,8 @@ import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 from shared.message import Request, Response
@@ -21,27 +22,7 @@ _SESSION_SECONDS = 12 * 3600
 _MAX_NAME_CHARACTERS = 64
 
 
-class SignIn(Protocol):
-    """A way to sign in. `secure` says that browsers come by https; `sign_out` is a URL for `sign_out_method`."""
-
-    secure: ClassVar[bool]
-    sign_out: ClassVar[str]
-    sign_out_method: ClassVar[str]
-
-    def is_open(self, request: Request) -> bool:
-        """Whether there is a portal for this request at all."""
-        ...
-
-    def principal(self, request: Request) -> Principal | None:
-        """The person who sent the request, if anyone is signed in."""
-        ...
-
-    def url(self, path: str) -> str:
-        """The address to sign in at, to come back to a path of the portal."""
-        ...
-
-
-def sign_in_for(settings: Settings, environment: Mapping[str, str]) -> SignIn:
+def sign_in_for(settings: Settings, environment: Mapping[str, str]) -> "EntraSignIn | LocalSignIn":
     """The way to sign in to a deployment.
 
     With App Service Authentication on, which sets WEBSITE_AUTH_ENABLED, nobody outside can set the header that names
@@ -54,7 +35,10 @@ def sign_in_for(settings: Settings, environment: Mapping[str, str]) -> SignIn:
 
 
 class EntraSignIn:
-    """App Service Authentication: the platform asks for the password and sets the header, if it is `trusted`."""
+    """App Service Authentication: the platform asks for the password and sets the header, if it is `trusted`.
+
+    `secure` says that browsers come by https; `sign_out` is a URL for `sign_out_method`.
+    """
 
     secure: ClassVar[bool] = True
     sign_out: ClassVar[str] = f"/.auth/logout?post_logout_redirect_uri={ROOT}"
@@ -64,12 +48,15 @@ class EntraSignIn:
         self._trusted = trusted
 
     def is_open(self, request: Request) -> bool:
+        """Whether there is a portal for this request at all."""
         return self._trusted
 
     def principal(self, request: Request) -> Principal | None:
+        """The person who sent the request, if anyone is signed in."""
         return parse_client_principal(request.headers.get("x-ms-client-principal", "")) if self._trusted else None
 
     def url(self, path: str) -> str:
+        """The address to sign in at, to come back to a path of the portal."""
         return f"/.auth/login/aad?post_login_redirect_uri={quote(ROOT + path, safe='')}"
 
 
@@ -109,12 +96,12 @@ class LocalSignIn:
         return _base64url(hmac.digest(self._key, payload.encode(), hashlib.sha256))
 
 
+@dataclass(frozen=True, slots=True)
 class SignInPage:
     """The laptop's form for a name and a role, and signing out."""
 
-    def __init__(self, renderer: Renderer, sign_in: LocalSignIn) -> None:
-        self._renderer = renderer
-        self._sign_in = sign_in
+    _renderer: Renderer
+    _sign_in: LocalSignIn
 
     def routes(self) -> Sequence[Route]:
         """The page and what its forms do."""

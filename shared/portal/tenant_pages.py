@@ -36,17 +36,15 @@ class _Draft:
     removed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class TenantPages:
     """Lists, shows, adds, edits, switches and removes tenants' rows, and stores their credentials."""
 
-    def __init__(
-        self, settings: Settings, renderer: Renderer, tenants: TenantList, vault: Vault, audit: AuditLog
-    ) -> None:
-        self._settings = settings
-        self._renderer = renderer
-        self._tenants = tenants
-        self._vault = vault
-        self._audit = audit
+    _settings: Settings
+    _renderer: Renderer
+    _tenants: TenantList
+    _vault: Vault
+    _audit: AuditLog
 
     def routes(self) -> Sequence[Route]:
         """The pages and what their forms do."""

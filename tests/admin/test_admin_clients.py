@@ -12,17 +12,18 @@ from tests.admin.command_line import CommandLine
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
+New = dict[str, Any]
 CREATE = "client create --name 'Care app' --owner ada@example.com --tenants *"
 
 
 @pytest.fixture
-async def new(admin: CommandLine) -> dict[str, Any]:
+async def new(admin: CommandLine) -> New:
     """A new client, as the command prints it."""
-    created: dict[str, Any] = await admin.json(CREATE)
+    created: New = await admin.json(CREATE)
     return created
 
 
-def held(server: VaultServer, new: dict[str, Any]) -> str | None:
+def held(server: VaultServer, new: New) -> str | None:
     """The hash of a secret that the vault holds."""
     store = Store(server.folder / "secrets.json")
     name = vault_name(new["client_id"], new["secret_id"])
@@ -41,9 +42,7 @@ async def test_create_prints_the_secret_once_and_keeps_its_hash(admin: CommandLi
     assert held(vault_server, new) == hash_of(new["client_secret"])
 
 
-async def test_show_and_list_have_the_client_and_its_secrets_but_no_secret(
-    admin: CommandLine, new: dict[str, Any]
-) -> None:
+async def test_show_and_list_have_the_client_and_its_secrets_but_no_secret(admin: CommandLine, new: New) -> None:
     shown = await admin.json("client show", new["client_id"])
     assert (shown["name"], shown["owner"], shown["tenants"]) == ("Care app", "ada@example.com", "*")
     (secret,) = shown["secrets"]
@@ -52,10 +51,8 @@ async def test_show_and_list_have_the_client_and_its_secrets_but_no_secret(
     assert new["client_secret"] not in str(shown)
     listed = {item["client_id"]: item for item in await admin.json("client list")}
     assert listed[new["client_id"]]["enabled"] is True
-    for line, words in (
-        (f"client show {new['client_id']}", {new["secret_id"]}),
-        ("client list", {"Care", "app", "ada@example.com", new["client_id"]}),
-    ):
+    listed_words = {"Care", "app", "ada@example.com", new["client_id"]}
+    for line, words in ((f"client show {new['client_id']}", {new["secret_id"]}), ("client list", listed_words)):
         for_people = (await admin(line, "--local")).stdout
         assert any(words <= set(found.split()) for found in for_people.splitlines())
         assert "\x1b" not in for_people
@@ -73,16 +70,14 @@ async def test_expires_takes_days_or_the_last_day(admin: CommandLine) -> None:
         assert (wrong.code, wrong.stdout, "90d" in wrong.stderr) == (2, "", True), expiry
 
 
-async def test_set_changes_what_is_given(admin: CommandLine, new: dict[str, Any]) -> None:
+async def test_set_changes_what_is_given(admin: CommandLine, new: New) -> None:
     result = await admin("client set --local --json", new["client_id"], "--tenants", f"{{{TENANT.upper()}}}")
     assert (result.json["name"], result.json["tenants"]) == ("Care app", [TENANT])
     assert result.audit[0]["detail"] == "Tenants"
     assert (await admin("--local client set", new["client_id"])).code == 2
 
 
-async def test_a_secret_is_added_and_the_old_one_deleted(
-    admin: CommandLine, vault_server: VaultServer, new: dict[str, Any]
-) -> None:
+async def test_a_secret_is_added_and_another_deleted(admin: CommandLine, vault_server: VaultServer, new: New) -> None:
     id, old = new["client_id"], new["secret_id"]
     added = await admin.json("client add-secret --expires 30d", id)
     deleted = await admin.json("client delete-secret --yes", id, old)
@@ -97,7 +92,7 @@ async def test_a_secret_is_added_and_the_old_one_deleted(
     assert sixth == "the client has 5 live secrets, the most it may have: delete one first"
 
 
-async def test_deleting_asks_on_a_terminal_and_needs_a_yes_without_one(admin: CommandLine, new: dict[str, Any]) -> None:
+async def test_deleting_asks_on_a_terminal_and_needs_a_yes_without_one(admin: CommandLine, new: New) -> None:
     id, secret = new["client_id"], new["secret_id"]
     for command in (f"client delete-secret {id} {secret}", f"client delete {id}"):
         unasked = await admin.error(command, code=2)
@@ -110,7 +105,7 @@ async def test_deleting_asks_on_a_terminal_and_needs_a_yes_without_one(admin: Co
     assert (await admin(command, terminal=b"y\n")).json["deleted"] is True
 
 
-async def test_disable_enable_and_delete(admin: CommandLine, new: dict[str, Any]) -> None:
+async def test_disable_enable_and_delete(admin: CommandLine, new: New) -> None:
     id = new["client_id"]
     for word, enabled in (("disable", False), ("enable", True)):
         result = await admin("--local client", word, id)

@@ -28,10 +28,8 @@ async def test_a_rotated_key_is_published_before_it_signs_and_can_be_retired(new
     keys = await new_stack.json("keys list")
     assert [(key["kid"], key["state"]) for key in keys] == [(rotated["kid"], "published"), (old, "signs")]
     assert keys[0]["active_from"] == rotated["active_from"]
-    retired = await new_stack("keys retire --yes --local", rotated["kid"])
-    assert retired.stdout == (
-        f"Key {rotated['kid']} is retired: the tokens it signed stop working within 60 seconds.\n"
-    )
+    retired = (await new_stack("keys retire --yes --local", rotated["kid"])).stdout
+    assert retired == f"Key {rotated['kid']} is retired: the tokens it signed stop working within 60 seconds.\n"
     assert sorted(await states(new_stack)) == ["retired", "signs"]
 
 

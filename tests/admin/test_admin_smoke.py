@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from local.demo_file import Demo
 from local.functions_host.server import KEY_STORE
@@ -14,6 +15,7 @@ from tests.admin.command_line import CommandLine, Result
 
 STEPS = ["statement", "no token", "token", "wrong secret", "search", "read", "search by code", "batch", "next page"]
 STEPS += ["addresses", "Server-Timing"]
+CARELESS = "smoke --json --client-id c --tenant t --base r4 --base-url"
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -48,9 +50,7 @@ async def test_a_gateway_that_is_well_passes_every_step(demo: Demo, smoke: Comma
     assert (result.stderr, result.audit) == ("", [])
 
 
-async def test_a_lost_key_store_is_reported(
-    smoke: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lost_key_store_is_told(smoke: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_STORE, "unavailable")
     async with running(tmp_path / "stack", 0, Host.LOCAL, lambda line: None) as stack:
         result = await smoke(*arguments(stack.demo, "r4"), stdin=stack.demo.client_secret.encode())
@@ -59,8 +59,8 @@ async def test_a_lost_key_store_is_reported(
 
 
 async def test_neither_secret_nor_patient_is_printed(demo: Demo, smoke: CommandLine) -> None:
-    base = ("--family", "Black")
-    result = await smoke(*arguments(demo, "r4", *base)[1:], environment={"GATEWAY_CLIENT_SECRET": demo.client_secret})
+    environment = {"GATEWAY_CLIENT_SECRET": demo.client_secret}
+    result = await smoke(*arguments(demo, "r4", "--family", "Black")[1:], environment=environment)
     assert result.code == 0, result.stdout
     assert "\nok    batch          6 of 6 searches succeeded\n" in result.stdout
     for text in ("Black", "Ruth", "1001", demo.client_secret.partition(".")[2]):
@@ -85,13 +85,12 @@ async def test_the_secret_is_asked_for_on_a_terminal(demo: Demo, smoke: CommandL
 
 
 async def test_a_secret_goes_only_to_an_https_origin_that_answers(smoke: CommandLine) -> None:
-    command = "smoke --json --client-id c --tenant t --base-url"
     for url in ("http://gateway.example.com", "gateway.example.com", "https://a.example/stu3"):
-        result = await smoke(command, url, stdin=b"secret")
+        result = await smoke(CARELESS, url, stdin=b"secret")
         assert (result.code, result.stdout) == (2, "")
-    without = await smoke(command, "https://127.0.0.1:1")
+    without = await smoke(CARELESS, "https://127.0.0.1:1")
     assert (without.code, "GATEWAY_CLIENT_SECRET" in without.stderr) == (2, True)
-    nowhere = await smoke(command, "https://127.0.0.1:1", stdin=b"secret")
+    nowhere = await smoke(CARELESS, "https://127.0.0.1:1", stdin=b"secret")
     found = [(finding["state"], finding["text"]) for finding in nowhere.json]
     assert (nowhere.code, found) == (1, [("fail", "no response (ConnectionError)")])
 
@@ -114,27 +113,20 @@ async def careless(token_url: str = "") -> AsyncIterator[tuple[str, list[str]]]:
             return web.json_response(outcome, status=423)
         if request.path == "/r4":
             return web.json_response({"resourceType": "Bundle", "entry": [{"response": {"status": "404"}}] * 6})
-        patient = {
-            "resourceType": "Patient",
-            "id": "1",
-            "link": [{"other": {"reference": "https://third.example/P/1"}}],
-        }
+        elsewhere = {"link": [{"other": {"reference": "https://third.example/P/1"}}]}
+        patient = {"resourceType": "Patient", "id": "1", **elsewhere}
         entry = {"fullUrl": "https://provider.example/Patient/1", "resource": patient}
         return web.json_response({"resourceType": "Bundle", "entry": [entry]})
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", respond)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    await runner.cleanup()
+    async with TestServer(app, host="127.0.0.1") as server:
+        yield str(server.make_url("")).rstrip("/"), asked
 
 
 async def test_a_careless_gateway_fails_every_step_that_it_should(smoke: CommandLine) -> None:
     async with careless() as (url, _):
-        options = ("--base-url", url, "--client-id", "c", "--tenant", "t", "--base", "r4")
-        result = await smoke("--json", "smoke", *options, stdin=b"secret")
+        result = await smoke(f"{CARELESS} {url}", stdin=b"secret")
     assert result.code == 1
     failed = ["no token", "wrong secret", "read", "batch", "addresses", "Server-Timing"]
     assert [subject for subject, state in states(result).items() if state == "fail"] == failed
@@ -145,6 +137,5 @@ async def test_a_careless_gateway_fails_every_step_that_it_should(smoke: Command
 
 async def test_the_secret_is_not_sent_to_a_token_url_of_someone_else(smoke: CommandLine) -> None:
     async with careless() as (other, asked), careless(f"{other}/token") as (url, _):
-        options = ("--base-url", url, "--client-id", "c", "--tenant", "t", "--base", "r4")
-        result = await smoke("--json", "smoke", *options, stdin=b"secret")
+        result = await smoke(f"{CARELESS} {url}", stdin=b"secret")
     assert (result.code, states(result), asked) == (1, {"statement": "fail"}, [])

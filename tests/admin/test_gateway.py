@@ -40,11 +40,8 @@ def test_it_runs_from_any_folder_and_through_links(checkout: Path, tmp_path: Pat
     relative = os.path.relpath(checkout / "gateway", elsewhere)
     for program in (checkout / "gateway", relative, "./second"):
         code, stdout, stderr = run(program, "tenant", "--help", folder=elsewhere)
-        assert (code, stdout.splitlines()[0], stderr) == (
-            0,
-            "Usage: ./gateway tenant [OPTIONS] COMMAND [ARGS]...",
-            "",
-        )
+        usage = "Usage: ./gateway tenant [OPTIONS] COMMAND [ARGS]..."
+        assert (code, stdout.splitlines()[0], stderr) == (0, usage, "")
     assert run("./gateway", "keys", "retire", "a b", folder=checkout)[0] == 1
     assert run("./gateway", "keys", "retire", "a", "b", folder=checkout)[0] == 2
 

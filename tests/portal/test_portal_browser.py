@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -21,7 +22,6 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.ui import WebDriverWait
 
 from local.hospitals.hospital import NORTHGATE
@@ -74,19 +74,14 @@ class Browser:
     def one(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
-    def has(self, selector: str) -> bool:
-        return bool(self.driver.find_elements(By.CSS_SELECTOR, selector))
-
     def text(self) -> str:
         return self.one("main").text
 
     def fill(self, **values: str) -> None:
         for name, value in values.items():
             field = self.one(f'[name="{name}"]')
-            if field.tag_name == "select":
-                Select(field).select_by_value(value)
-            elif field.get_attribute("type") == "radio":
-                self.one(f'[name="{name}"][value="{value}"]').click()
+            if field.tag_name == "select" or field.get_attribute("type") == "radio":
+                self.one(f'[name="{name}"] [value="{value}"], [name="{name}"][value="{value}"]').click()
             else:
                 field.clear()
                 field.send_keys(value)
@@ -112,11 +107,8 @@ class Browser:
             "const done = arguments[0]; axe.run().then(result => done(result.violations), error => done(String(error)))"
         )
         assert isinstance(found, list), found
-        return [
-            f"{violation['id']}: {[item['html'] for item in violation['nodes']]}"
-            for violation in found
-            if violation["impact"] in ("serious", "critical")
-        ]
+        serious = [violation for violation in found if violation["impact"] in ("serious", "critical")]
+        return [f"{violation['id']}: {[item['html'] for item in violation['nodes']]}" for violation in serious]
 
     def look(self, width: int, scheme: str) -> None:
         """Makes the window so wide, and prefers light or dark."""
@@ -153,18 +145,16 @@ class App:
         form = Credentials(client_id, client_secret).form(tenant)
         return requests.post(f"{self.gateway}/oauth2/token", form, timeout=30)
 
-    def patients(self, token: str) -> requests.Response:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    def patients(self, token: requests.Response) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token.json()['access_token']}", "Accept": "application/json"}
         return requests.get(f"{self.gateway}/r4/Patient?_count=2", headers=headers, timeout=30)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
     ends = time.monotonic() + SEEN_SECONDS
-    while time.monotonic() < ends:
-        if condition():
-            return True
+    while not (met := condition()) and time.monotonic() < ends:
         time.sleep(0.2)
-    return False
+    return met
 
 
 async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path], browser: Browser) -> None:
@@ -190,11 +180,10 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         browser.press("Say which ones it may reach.")
         browser.fill(tenants=f"{seeded.tenant_id}\n{hospital}")
         browser.press("Save")
-        token = app.token(client_id, first, seeded.tenant_id)
-        assert token.status_code == 200, token.text
+        first_token = app.token(client_id, first, seeded.tenant_id)
+        assert first_token.status_code == 200, first_token.text
 
         # A second secret; then the first one goes, and what was obtained with it.
-        first_token = token.json()["access_token"]
         assert app.patients(first_token).status_code == 200
         browser.press("Add a secret")
         second = browser.one("#client-secret").text
@@ -224,7 +213,7 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         assert "The credential is stored." in browser.text()
         token = app.token(client_id, second, hospital)
         assert token.status_code == 200, token.text
-        patients = app.patients(token.json()["access_token"])
+        patients = app.patients(token)
         assert patients.status_code == 200, patients.text
         assert patients.json()["entry"][0]["resource"]["resourceType"] == "Patient"
 
@@ -241,7 +230,7 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         browser.press("Switch off")
         assert "The tenant is switched off." in browser.text()
         assert eventually(lambda: app.token(client_id, second, hospital).status_code == 400)
-        assert eventually(lambda: app.patients(token.json()["access_token"]).status_code != 200)
+        assert eventually(lambda: app.patients(token).status_code != 200)
         assert app.token(client_id, second, seeded.tenant_id).status_code == 200
 
     await asyncio.to_thread(journey)
@@ -284,22 +273,15 @@ async def test_the_lines_of_how_to_connect_work_in_a_shell(stack: tuple[Stack, P
     if bash is None or curl is None:
         pytest.skip("bash and curl are not installed")
 
-    def run(script: str, **environment: str) -> dict[str, object]:
-        done = subprocess.run(
-            [bash, "-c", script],
-            env={"PATH": "/usr/bin:/bin", **environment},
-            capture_output=True,
-            check=True,
-            timeout=60,
-        )
-        parsed: dict[str, object] = json.loads(done.stdout)
-        return parsed
+    def run(script: str, **environment: str) -> Any:
+        environment["PATH"] = "/usr/bin:/bin"
+        return json.loads(subprocess.check_output([bash, "-c", script], env=environment, timeout=60))
 
     def journey() -> None:
         browser.sign_in("Grace", "Gateway.Admin")
         browser.open(f"/connect?client={demo.client_id}")
         token = run(browser.one("#token").text, CLIENT_SECRET=demo.client_secret)
-        found = run(browser.one("#fhir").text, TOKEN=str(token["access_token"]))
+        found = run(browser.one("#fhir").text, TOKEN=token["access_token"])
         assert found["resourceType"] == "Bundle"
 
     await asyncio.to_thread(journey)
@@ -320,8 +302,7 @@ async def test_a_form_of_another_origin_changes_nothing(stack: tuple[Stack, Path
         browser.sign_in("Grace", "Gateway.Admin")
         for elsewhere in (same_site, same_site.replace("127.0.0.1", "localhost"), f"data:text/html,{quote(sent)}"):
             browser.driver.get(elsewhere)
-            wait = WebDriverWait(browser.driver, 10)
-            wait.until(lambda driver: "not sent from here" in driver.page_source)
+            WebDriverWait(browser.driver, 10).until(lambda driver: "not sent from here" in driver.page_source)
         browser.open("/clients?q=Forged")
         assert "No client" in browser.text()
 
@@ -341,25 +322,19 @@ def pages(browser: Browser, demo_client: str, tenant: str, file: Path) -> Iterat
     browser.sign_in("Grace Hopper", "Gateway.Admin")
     yield "clients"
     client, row = f"/clients/{demo_client}", f"/tenants/{tenant}/stu3"
-    for name, path in (
-        ("client-new", "/clients/new"),
-        ("client", client),
-        ("client-edit", f"{client}/edit"),
-        ("client-disable", f"{client}/disable"),
-        ("client-delete", f"{client}/delete"),
-        ("connect", f"/connect?client={demo_client}"),
-        ("tenants", "/tenants"),
-        ("tenants-none-found", "/tenants?q=nobody-has-this"),
-        ("tenant-new", "/tenants/new"),
-        ("tenant", row),
-        ("tenant-edit", f"{row}/edit"),
-        ("tenant-disable", f"{row}/disable"),
-        ("tenant-remove", f"{row}/remove"),
-        ("tenant-credential", f"{row}/credential"),
-        ("tenant-check", f"{row}/check"),
-        ("tenant-import", "/tenants/import"),
-        ("not-found", "/nowhere"),
-    ):
+    for name, path in {
+        "connect": f"/connect?client={demo_client}",
+        "client-new": "/clients/new",
+        "client": client,
+        "tenant": row,
+        **{f"client-{page}": f"{client}/{page}" for page in ("edit", "disable", "delete")},
+        **{f"tenant-{page}": f"{row}/{page}" for page in ("edit", "disable", "remove", "credential", "check")},
+        "tenants": "/tenants",
+        "tenants-none-found": "/tenants?q=nobody-has-this",
+        "tenant-new": "/tenants/new",
+        "tenant-import": "/tenants/import",
+        "not-found": "/nowhere",
+    }.items():
         browser.open(path)
         yield name
     browser.open("/clients/new")
@@ -391,17 +366,15 @@ def pages(browser: Browser, demo_client: str, tenant: str, file: Path) -> Iterat
     browser.open(f"{row}/edit")
     browser.fill(Types="Patient,Observation,Encounter")
     browser.press("Save")
-    browser.press("Check this server")
-    assert "the app will load, with gaps" in browser.text()
-    yield "tenant-checked-gaps"
-    browser.fill(patient="not an id")
-    browser.press("Check this server")
-    assert "Nothing was checked" in browser.text()
-    yield "tenant-check-wrong"
-    browser.fill(patient="nobody-has-this")
-    browser.press("Check this server")
-    assert "the app will not load" in browser.text()
-    yield "tenant-checked-not-loading"
+    for name, patient, told in (
+        ("tenant-checked-gaps", "", "the app will load, with gaps"),
+        ("tenant-check-wrong", "not an id", "Nothing was checked"),
+        ("tenant-checked-not-loading", "nobody-has-this", "the app will not load"),
+    ):
+        browser.fill(patient=patient)
+        browser.press("Check this server")
+        assert told in browser.text()
+        yield name
     browser.open("/tenants/import")
     header, ids = "TenantId,FhirVersion,Name,BaseUrl\n", [str(uuid4()) for _ in range(3)]
     lines = [f'{id},r4,"Ward, ""{number}""",https://fhir.example\n' for number, id in enumerate(ids)]

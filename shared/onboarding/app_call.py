@@ -19,6 +19,7 @@ _FORM = "application/x-www-form-urlencoded"
 # The published interface limits these searches; how far, it leaves to the app.
 _COUNTED = frozenset({"Condition", "Encounter", "MedicationOrder", "MedicationRequest", "MedicationStatement"})
 _COUNT = ("_count", "50")
+_BUNDLE = frozenset({"Bundle"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +58,22 @@ def read(type: str, id: str) -> AppCall:
 def search(type: str, pairs: Pairs) -> AppCall:
     """A search by GET."""
     interaction = parse("GET", type, "", {})
-    return AppCall(f"GET {type}?{_names(pairs)}", "GET", interaction, frozenset({"Bundle"}), encoded(pairs))
+    return AppCall(f"GET {type}?{_names(pairs)}", "GET", interaction, _BUNDLE, encoded(pairs))
 
 
 def search_by_form(type: str, pairs: Pairs) -> AppCall:
     """A search by POST [type]/_search."""
-    return AppCall(
-        f"POST {type}/_search?{_names(pairs)}",
-        "POST",
-        parse("POST", f"{type}/_search", "", {}),
-        frozenset({"Bundle"}),
-        body=encoded(pairs).encode(),
-        body_type=_FORM,
-    )
+    label, interaction = f"POST {type}/_search?{_names(pairs)}", parse("POST", f"{type}/_search", "", {})
+    return AppCall(label, "POST", interaction, _BUNDLE, body=encoded(pairs).encode(), body_type=_FORM)
 
 
 def batch(version: FhirVersion, searches: Iterable[AppCall]) -> AppCall:
     """Searches by GET in one batch, posted to the base."""
     urls = [f"{call.interaction.path}?{call.query}" for call in searches]
     entries = [{"request": {"method": "GET", "url": url}} for url in urls]
-    return AppCall(
-        "POST [base] batch",
-        "POST",
-        Interaction(InteractionKind.BATCH, ""),
-        frozenset({"Bundle"}),
-        body=orjson.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries}),
-        body_type=version.media_type(FhirFormat.JSON),
-    )
+    body = orjson.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries})
+    interaction, media_type = Interaction(InteractionKind.BATCH, ""), version.media_type(FhirFormat.JSON)
+    return AppCall("POST [base] batch", "POST", interaction, _BUNDLE, body=body, body_type=media_type)
 
 
 def further_page(search: AppCall, url: str) -> AppCall:

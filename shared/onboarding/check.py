@@ -169,7 +169,8 @@ class _Check:
         if not isinstance(result.document.get("total"), int):
             section.add(ProblemKind.NO_TOTAL, call)
         urls = [entry.get("fullUrl") for entry in _objects(result.document.get("entry"))]
-        if any(_is_http(url) and self._probe.own(url) is None for url in urls if isinstance(url, str)):
+        absolute = [url for url in urls if isinstance(url, str) and url.lower().startswith(("http://", "https://"))]
+        if any(self._probe.own(url) is None for url in absolute):
             section.add(ProblemKind.BASE_ELSEWHERE, call)
 
     async def _location(self, chart: Sequence[_Searched]) -> ResourceReport:
@@ -178,15 +179,11 @@ class _Check:
             return self._report(section)
         encounters = [found for searched in chart if searched.report.type == "Encounter" for found in searched.found]
         references = [reference for encounter in encounters for reference in _location_references(encounter)]
-        if not references:
-            if encounters:
-                section.add(ProblemKind.NO_LOCATION)
-            return self._report(section)
         id = next((id for reference in references if (id := self._location_id(reference))), None)
-        if id is None:
-            section.add(ProblemKind.REFERENCE_ELSEWHERE)
-            return self._report(section)
-        section.mark_essential(await section.require(app_call.read("Location", id)))
+        if id is not None:
+            section.mark_essential(await section.require(app_call.read("Location", id)))
+        elif encounters:
+            section.add(ProblemKind.REFERENCE_ELSEWHERE if references else ProblemKind.NO_LOCATION)
         return self._report(section)
 
     def _location_id(self, reference: str) -> str | None:
@@ -212,9 +209,10 @@ class _Check:
         section = self._section("batch")
         call = app_call.batch(self._version, searches)
         result = await section.send(call)
+        entries = _objects(result.document.get("entry"))
         if result.problem is not None:
             section.add(ProblemKind.BATCH_UNSUPPORTED, call.label, result.problem.text)
-        elif not _has_search_sets(result.document, len(searches)):
+        elif len(entries) != len(searches) or not all(map(_is_search_set, entries)):
             section.add(ProblemKind.BATCH_UNSUPPORTED, call.label, "not every entry was answered with a search set")
         return BatchReport(mode, tuple(section.calls), tuple(section.problems))
 
@@ -287,12 +285,8 @@ class _Check:
 
 def _matches(bundle: Resource, type: str) -> list[Resource]:
     """The resources of a type in a search set, those that can be read again."""
-    resources = (entry.get("resource") for entry in _objects(bundle.get("entry")))
-    return [
-        resource
-        for resource in resources
-        if isinstance(resource, dict) and resource.get("resourceType") == type and app_call.is_id(resource.get("id"))
-    ]
+    resources = [_object(entry.get("resource")) for entry in _objects(bundle.get("entry"))]
+    return [found for found in resources if found.get("resourceType") == type and app_call.is_id(found.get("id"))]
 
 
 def _next(bundle: Resource) -> str | None:
@@ -301,29 +295,21 @@ def _next(bundle: Resource) -> str | None:
     return next((url for url in urls if isinstance(url, str) and url.strip()), None)
 
 
-def _has_search_sets(bundle: Resource, count: int) -> bool:
-    """Whether a batch-response has a search set for each of `count` entries."""
-    entries = _objects(bundle.get("entry"))
-    return len(entries) == count and all(_is_search_set(entry) for entry in entries)
-
-
 def _is_search_set(entry: Resource) -> bool:
-    resource, response = entry.get("resource"), entry.get("response")
-    status = response.get("status") if isinstance(response, dict) else None
-    found = isinstance(resource, dict) and resource.get("resourceType") == "Bundle"
-    return found and isinstance(status, str) and status.startswith("2")
+    """Whether an entry of a batch-response has a search set."""
+    resource, response = _object(entry.get("resource")), _object(entry.get("response"))
+    return resource.get("resourceType") == "Bundle" and str(response.get("status")).startswith("2")
 
 
 def _location_references(encounter: Resource) -> Iterator[str]:
     for place in _objects(encounter.get("location")):
-        location = place.get("location")
-        reference = location.get("reference") if isinstance(location, dict) else None
+        reference = _object(place.get("location")).get("reference")
         if isinstance(reference, str) and not reference.startswith("#"):
             yield reference
 
 
-def _is_http(url: str) -> bool:
-    return url.lower().startswith(("http://", "https://"))
+def _object(item: object) -> Resource:
+    return item if isinstance(item, dict) else {}
 
 
 def _objects(items: object) -> list[Resource]:

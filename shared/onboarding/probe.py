@@ -27,7 +27,7 @@ from shared.stores.vault import Vault
 from shared.upstream.credentials.credential import CredentialError
 from shared.upstream.credentials.factory import Credentials
 from shared.upstream.response import validate_response
-from shared.upstream.search import FORM, Search, provider_search
+from shared.upstream.search import FORM, provider_search
 from shared.upstream.transport import Transport, UpstreamRequest, UpstreamResponse
 
 _MAX_AT_ONCE = 4
@@ -78,10 +78,8 @@ class Probe:
                 async with asyncio.timeout_at(deadline):
                     tls = await self._credentials.client_context(self.provider)
                     proof = await self._credentials.of(self.provider).headers()
-            except CredentialError as error:
-                return CallResult(Problem(ProblemKind.NO_CREDENTIAL, call.label, str(error)))
-            except TimeoutError:
-                return CallResult(Problem(ProblemKind.NO_CREDENTIAL, call.label, "no token in time"))
+            except (CredentialError, TimeoutError) as error:  # of the two, a timeout has no text
+                return CallResult(Problem(ProblemKind.NO_CREDENTIAL, call.label, str(error) or "no token in time"))
             began = time.perf_counter()
             try:
                 response = await self._send(call, proof, deadline, tls)
@@ -107,7 +105,8 @@ class Probe:
     ) -> UpstreamResponse:
         form = call.body.decode() if call.body is not None and call.body_type == FORM else None
         search = provider_search(self.provider, call.method, call.interaction, call.query, form)
-        url = call.page_url or self.provider.base_url + _path_and_query(search)
+        path, query = f"/{search.path}" if search.path else "", f"?{search.query}" if search.query else ""
+        url = call.page_url or f"{self.provider.base_url}{path}{query}"
         method, body, body_type = call.method, call.body, call.body_type
         if search.form is not None and call.page_url is None:
             method, body, body_type = search.method, search.form.encode(), FORM
@@ -123,23 +122,23 @@ class Probe:
 
     async def _validated(self, call: AppCall, response: UpstreamResponse, milliseconds: float) -> CallResult:
         media_type = _media_type(response)
-        document: Mapping[str, Any] = {}
         kind, detail = _by_status(response.status), str(response.status)
+        document: dict[str, Any] = {}
         if kind is None:
             kind, detail, document = await self._read(call, response, media_type)
         problem = Problem(kind, call.label, detail) if kind is not None else None
-        return CallResult(problem, response.status, media_type, milliseconds, document if problem is None else {})
+        return CallResult(problem, response.status, media_type, milliseconds, document)
 
     async def _read(
         self, call: AppCall, response: UpstreamResponse, media_type: str
-    ) -> tuple[ProblemKind | None, str, Mapping[str, Any]]:
+    ) -> tuple[ProblemKind | None, str, dict[str, Any]]:
         """The document in a successful response, or what is wrong with it."""
         try:
             body = await paused(validate_response(response, call.interaction, call.method))
         except FhirError:
             if response.body and media_type_format(media_type) is None:
                 return ProblemKind.NOT_FHIR, media_type or "without a media type", {}
-            return ProblemKind.MALFORMED, "", {}
+            body = None
         if body is None:
             return ProblemKind.MALFORMED, "", {}
         if body.format is not FhirFormat.JSON:
@@ -173,11 +172,6 @@ async def open_probe(provider: Provider, vault: Vault, settings: Settings) -> As
     finally:
         await credentials.close()
         await transport.close()
-
-
-def _path_and_query(search: Search) -> str:
-    path = f"/{search.path}" if search.path else ""
-    return path + (f"?{search.query}" if search.query else "")
 
 
 def _by_status(status: int) -> ProblemKind | None:

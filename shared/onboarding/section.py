@@ -103,28 +103,25 @@ def is_there(resource: Resource, path: str) -> bool:
     first, _, rest = path.partition(".")
     if first == _COMPONENT:
         return all(is_there(component, rest) for component in _components(resource))
-    return any(_alternative(resource, alternative) for alternative in path.split("|"))
+    alternatives = (alternative.partition("=") for alternative in path.split("|"))
+    return any(_reached(resource, steps.split("."), value or None) for steps, _, value in alternatives)
 
 
 def field_reports(interface: ResourceInterface, resources: Sequence[Resource]) -> tuple[FieldReport, ...]:
     """The number of `resources` that have each required and each recommended field, of those that can have it."""
-    paths = [(path, True) for path in interface.required] + [(path, False) for path in interface.recommended]
     composed = [resource for resource in resources if _components(resource)]
-    reports = []
-    for path, required in paths:
-        counted = composed if path.startswith(f"{_COMPONENT}.") else resources
-        reports.append(FieldReport(path, required, sum(is_there(resource, path) for resource in counted), len(counted)))
-    return tuple(reports)
+
+    def counted(path: str, required: bool) -> FieldReport:
+        among = composed if path.startswith(f"{_COMPONENT}.") else resources
+        return FieldReport(path, required, sum(is_there(resource, path) for resource in among), len(among))
+
+    fields = ((interface.required, True), (interface.recommended, False))
+    return tuple(counted(path, required) for paths, required in fields for path in paths)
 
 
 def _components(resource: Resource) -> list[Resource]:
     components = resource.get(_COMPONENT)
     return [found for found in components if isinstance(found, dict)] if isinstance(components, list) else []
-
-
-def _alternative(resource: Resource, path: str) -> bool:
-    steps, wanted, value = path.partition("=")
-    return _reached(resource, steps.split("."), value if wanted else None)
 
 
 def _reached(element: Any, steps: list[str], value: str | None) -> bool:

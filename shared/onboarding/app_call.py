@@ -82,10 +82,8 @@ def further_page(search: AppCall, url: str) -> AppCall:
 
 
 def chart_search(version: FhirVersion, interface: ResourceInterface, patient_id: str) -> Pairs:
-    """The app's search for a patient's resources of a type; empty for a type that it does not search by patient."""
+    """The app's search for a patient's resources of a type that has the parameter `patient`."""
     names = {parameter.name for parameter in interface.search_parameters}
-    if "patient" not in names:
-        return ()
     pairs = [("patient", patient_id)]
     if "date" in names:
         # The page of STU3's Encounter keeps DSTU2's spelling.

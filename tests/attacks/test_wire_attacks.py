@@ -63,11 +63,8 @@ _SLASHES = ("/", "%2f", "%5c", "\\", "%252f", "%c0%af", "//", "/./", "%ef%bc%8f"
 async def test_no_spelling_of_a_way_up_leads_out_of_the_base(target: Target) -> None:
     tried = 0
     for dots, slash in product(_DOTS, _SLASHES):
-        for path in (
-            f"Patient/{dots}{slash}admin",
-            f"{dots}{slash}admin",
-            f"Patient/1{slash}{dots}{slash}{dots}{slash}x",
-        ):
+        up = f"{dots}{slash}"
+        for path in (f"Patient/{up}admin", f"{up}admin", f"Patient/1{slash}{up}{up}x"):
             line = f"GET /stu3/{path}".encode().decode("latin-1")
             status, _ = await target.raw(target.head(line))
             assert status in (0, 200, 400, 401, 403, 404), (path, status)  # 401: /admin is the host's own
@@ -76,12 +73,8 @@ async def test_no_spelling_of_a_way_up_leads_out_of_the_base(target: Target) -> 
         # What got through is an interaction below the base, spelled without a way up.
         assert re.fullmatch(rb"GET /fhir/[A-Z][A-Za-z]+(/[A-Za-z0-9.-]+)*(\?\S*)? HTTP/1\.1", asked), asked
         assert b".." not in asked
-    page.note(
-        "attacks",
-        "path traversal, in ten spellings of dots and nine of slashes",
-        tried,
-        "refused, or an id of its own base",
-    )
+    name = "path traversal, in ten spellings of dots and nine of slashes"
+    page.note("attacks", name, tried, "refused, or an id of its own base")
 
 
 _SMUGGLED = "0\r\n\r\nGET /stu3/Patient/smuggled HTTP/1.1\r\n\r\n"
@@ -119,22 +112,17 @@ async def test_no_request_is_smuggled_in_another(target: Target, shape: str) -> 
     ["evil.example", "127.0.0.1", "169.254.169.254", "gateway.example@evil.example", "gateway.example:99999", "[::1]"],
 )
 async def test_the_host_header_steers_nothing(target: Target, named: str) -> None:
-    headers = (
-        "X-Forwarded-Host: evil.example",
-        "X-Forwarded-For: 127.0.0.1",
-        "X-Original-URL: /admin",
-        "Forwarded: host=evil.example",
-    )
-    status, answer = await target.raw(target.head("GET /stu3/Patient/1", *headers, host=named))
+    forwarded = ("X-Forwarded-Host: evil.example", "X-Forwarded-For: 127.0.0.1", "Forwarded: host=evil.example")
+    head = target.head("GET /stu3/Patient/1", *forwarded, "X-Original-URL: /admin", host=named)
+    status, answer = await target.raw(head)
     assert status in (200, 400)
     assert b"evil.example" not in answer
     for head in target.hospital.heads:
         assert named.encode() not in head or target.hospital.base_url.split("/")[2].startswith(named)
         assert b"evil" not in head
         assert b"orwarded" not in head
-    page.note(
-        "attacks", f"another server's name as Host: `{named}`", 1, f"{status}; its own provider was asked, or none"
-    )
+    figure = f"{status}; its own provider was asked, or none"
+    page.note("attacks", f"another server's name as Host: `{named}`", 1, figure)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +207,7 @@ async def test_no_body_is_too_much(target: Target, name: str, media: str, body: 
 
 @pytest.mark.parametrize("body", [b"<a/>", b"<Patient/>", b'<Patient xmlns="http://evil.example"/>'])
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_xml_that_is_not_fhirs_is_a_bad_request(
-    stack: Deployment, own_app: App, body: bytes, method: str
-) -> None:
+async def test_other_xml_is_a_bad_request(stack: Deployment, own_app: App, body: bytes, method: str) -> None:
     tenant = await stack.tenant("http://127.0.0.1:1/fhir", Access="write")
     answer = await own_app.fhir(tenant, "Patient/1", method, data=body, headers={"Content-Type": _XML})
     assert answer.status == 400

@@ -6,8 +6,10 @@ import os
 import re
 import sys
 import uuid
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
@@ -51,16 +53,14 @@ DIFFERENCES = {
         for client in ("fhir-kit-client", "fhirclient-js", "fhirpy", "fhirclient")
     },
     "the client can't follow the server's relative links; the gateway's are absolute": {
-        ("fhirclient-js", "fhirstarter-stu3", "write"),
-        ("fhirclient-js", "fhirstarter-r4", "write"),
+        *(("fhirclient-js", server, "write") for server in ("fhirstarter-stu3", "fhirstarter-r4")),
         ("fhirclient", "fhirstarter-r4", "pages"),
     },
     "the server's 404 is no FHIR: the gateway's is, and the client's error holds it": {
-        ("fhir-kit-client", "fhirstarter-stu3", "history"),
-        ("fhir-kit-client", "fhirstarter-r4", "history"),
+        ("fhir-kit-client", server, "history") for server in ("fhirstarter-stu3", "fhirstarter-r4")
     },
     "the client keeps only a link's query, and finds HAPI's further pages only by the gateway's handle in it": {
-        ("medplum", "hapi-r4", "pages"),
+        ("medplum", "hapi-r4", "pages")
     },
 }
 """The reasons why a client finds something else at the gateway, and where: client, server and step."""
@@ -105,20 +105,17 @@ def _maven(artifact: str) -> str:
     return _pinned("java/pom.xml", rf"<artifactId>{artifact}</artifactId>\s+<version>(.+)</version>")
 
 
-def _python(module: str) -> Callable[[], Sequence[str]]:
-    return lambda: (sys.executable, "-m", f"tests.clients.{module}")
+def _python(module: str) -> Sequence[str]:
+    return (sys.executable, "-m", f"tests.clients.{module}")
 
 
-def _java(name: str) -> Callable[[], Sequence[str]]:
-    return lambda: (*installation.java(PROGRAMS / "java"), f"clients.{name}")
+def _java(name: str) -> Sequence[str]:
+    return (*installation.java(PROGRAMS / "java"), f"clients.{name}")
 
 
-def _script(name: str) -> Callable[[], Sequence[str]]:
-    def command() -> Sequence[str]:
-        installation.node()
-        return (installation.node((PROGRAMS / name).parent), str(PROGRAMS / name))
-
-    return command
+def _script(name: str) -> Sequence[str]:
+    installation.node()
+    return (installation.node((PROGRAMS / name).parent), str(PROGRAMS / name))
 
 
 _ALL = tuple(server.key for server in SERVERS)
@@ -129,21 +126,22 @@ _RUST = _pinned("rust/Cargo.lock", r'name = "fhir-sdk"\nversion = "(.+)"')
 _GO = _pinned("go/go.mod", r"google/fhir/go v(\S+)")
 _JS = _npm("fhirclient", "fhirclient/package-lock.json")
 
+_KIT = _npm("fhir-kit-client")
+_SPRING = _maven("spring-security-oauth2-client")
+
 CLIENTS = (
-    Client("hapi", "HAPI FHIR client (Java)", releases()["HAPI FHIR"], _HAPI, _java("HapiClient")),
-    Client("httpclient", "Apache HttpClient", _maven("httpclient5"), _HAPI, _java("ApacheClient")),
-    Client(
-        "spring", "Spring Security OAuth client", _maven("spring-security-oauth2-client"), _HAPI, _java("SpringClient")
-    ),
+    Client("hapi", "HAPI FHIR client (Java)", releases()["HAPI FHIR"], _HAPI, partial(_java, "HapiClient")),
+    Client("httpclient", "Apache HttpClient", _maven("httpclient5"), _HAPI, partial(_java, "ApacheClient")),
+    Client("spring", "Spring Security OAuth client", _SPRING, _HAPI, partial(_java, "SpringClient")),
     Client(
         "fhir-sdk", "fhir-sdk (Rust)", _RUST, _TYPED, lambda: installation.rust(PROGRAMS / "rust", "fhir-sdk-client")
     ),
     Client("google-fhir", "google/fhir (Go)", _GO, _TYPED, lambda: installation.go(PROGRAMS / "go")),
-    Client("medplum", "MedplumClient", _npm("@medplum/core"), _R4[:2], _script("medplum_client.mjs")),
-    Client("fhir-kit-client", "fhir-kit-client", _npm("fhir-kit-client"), _ALL, _script("fhir_kit_client.mjs")),
-    Client("fhirclient-js", "fhirclient (JavaScript)", _JS, _ALL, _script("fhirclient/client.mjs")),
-    Client("fhirpy", "fhirpy", version("fhirpy"), _ALL, _python("fhirpy_client")),
-    Client("fhirclient", "fhirclient (Python)", version("fhirclient"), _R4, _python("fhirclient_client")),
+    Client("medplum", "MedplumClient", _npm("@medplum/core"), _R4[:2], partial(_script, "medplum_client.mjs")),
+    Client("fhir-kit-client", "fhir-kit-client", _KIT, _ALL, partial(_script, "fhir_kit_client.mjs")),
+    Client("fhirclient-js", "fhirclient (JavaScript)", _JS, _ALL, partial(_script, "fhirclient/client.mjs")),
+    Client("fhirpy", "fhirpy", version("fhirpy"), _ALL, partial(_python, "fhirpy_client")),
+    Client("fhirclient", "fhirclient (Python)", version("fhirclient"), _R4, partial(_python, "fhirclient_client")),
 )
 PAIRS = [
     pytest.param(client, server, id=f"{client.key}-{server.key}")
@@ -198,21 +196,16 @@ async def _both(client: Client, server: Server, running: Running, gateway: Gatew
         "TENANT": tenant,
         "TOKEN": await gateway.token(server, BatchMode.SPLIT),
     }
-    return (
-        await _steps(command, server, running.bases[server.key], {}),
-        await _steps(command, server, gateway.base(server), through),
-    )
+    direct = await _steps(command, server, running.bases[server.key], {})
+    return direct, await _steps(command, server, gateway.base(server), through)
 
 
 async def _steps(command: Sequence[str], server: Server, base: str, settings: Mapping[str, str]) -> Found:
     own = uuid.uuid4().hex
     common = {"FHIR_BASE": base, "VERSION": server.version.value, "OWN": own}
+    environment = os.environ | common | settings
     process = await asyncio.create_subprocess_exec(
-        *command,
-        env=os.environ | common | settings,
-        cwd=PROGRAMS.parents[1],
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        *command, env=environment, cwd=PROGRAMS.parents[1], stdout=PIPE, stderr=PIPE
     )
     try:
         async with asyncio.timeout(_SECONDS):

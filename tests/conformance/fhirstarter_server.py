@@ -73,12 +73,8 @@ def _provider(model: type[_Resource]) -> FHIRProvider:
             for resource in found[first : first + size]
         ]
         links = dict(_links(context, number, last=max(1, -(-len(found) // size))))
-        return Bundle(
-            type="searchset",
-            total=len(found),
-            link=[{"relation": relation, "url": url} for relation, url in links.items()],
-            entry=entries or None,
-        )
+        link = [{"relation": relation, "url": url} for relation, url in links.items()]
+        return Bundle(type="searchset", total=len(found), link=link, entry=entries or None)
 
     def _links(context: InteractionContext, number: int, last: int) -> Iterator[tuple[str, str]]:
         asked = [(name, value) for name, value in context.request.query_params.multi_items() if name != _PAGE]
@@ -92,15 +88,13 @@ def _provider(model: type[_Resource]) -> FHIRProvider:
         async def search_people(
             context: InteractionContext, family: str | None, given: str | None, gender: str | None, _count: str | None
         ) -> Bundle:
-            return page(
-                context,
-                _count,
-                lambda person: (
-                    (not family or _named(person, "family", family))
-                    and (not given or _named(person, "given", given))
-                    and (not gender or person.gender == gender)
-                ),
-            )
+            def matches(person: _Resource) -> bool:
+                named = (not family or _named(person, "family", family)) and (
+                    not given or _named(person, "given", given)
+                )
+                return named and (not gender or person.gender == gender)
+
+            return page(context, _count, matches)
 
     elif type != "Location":
 

@@ -58,11 +58,7 @@ _QUERIES = (
     "%00", "_id:not=1",
 )  # fmt: skip
 _TYPES = ("Patient", "Patient", "Patient", "Observation", "Condition", "Bundle", "Group")
-_AIMS = {
-    "base": ("stu3", "fhir", "r4"),
-    "type": _TYPES,
-    "id": ("1", "1", "a.b-c", "../1"),
-}
+_AIMS = {"base": ("stu3", "fhir", "r4"), "type": _TYPES, "id": ("1", "1", "a.b-c", "../1")}
 _URLS = ("Patient/1", "Patient/1", "Patient?name=x", "Observation?_include=*", "", "../x", "https://evil.example/")
 _GRANT = {
     "grant_type": ("client_credentials", "client_credentials", "client_credentials", "password"),
@@ -96,15 +92,11 @@ def generate(label: str, count: int, number: int) -> list[Generated]:
 def _documented(label: str, count: int, number: int) -> list[Any]:
     found: list[Any] = []
 
+    unchecked = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
     @seed(number)
     @given(_strategy(label))
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate,),
-    )
+    @settings(unchecked, max_examples=count, phases=(Phase.generate,))
     def keep(case: Any) -> None:
         found.append(case)
 

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor as Generators
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,15 +63,13 @@ async def target(stack: Deployment, host: Host, own_app: App, healthy_origin: st
     other = await stack.tenant(f"{healthy_origin}/{_OTHERS_MARK}")
     bundle = json.loads((await own_app.fhir(tenant, "Patient?name=x")).body)
     handle = bundle["link"][0]["url"].rpartition("=")[2]
-    known = dict(
-        zip(KNOWN, (own_app.client.client_id, own_app.client.client_secret, tenant, handle), strict=True),
-    )
+    known = zip(KNOWN, (own_app.client.client_id, own_app.client.client_secret, tenant, handle), strict=True)
     before, connections = host.memory(), len(host.functions.net_connections())
     beside = asyncio.create_task(serve_another(own_app, other))
     yield Target(
         host,
         await own_app.token(tenant),
-        {name.encode(): value.encode() for name, value in known.items()},
+        {name.encode(): value.encode() for name, value in known},
         (healthy_origin.split("//")[1].encode(), _SECRET.encode(), _OTHERS_MARK.encode()),
     )
     beside.cancel()
@@ -87,15 +85,13 @@ async def target(stack: Deployment, host: Host, own_app: App, healthy_origin: st
 
 
 @pytest.fixture(scope="module")
-def generators() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+def generators() -> Iterator[Generators]:
+    with Generators(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         yield pool
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-async def test_no_generated_request_gets_a_5xx_hangs_or_leaks(
-    label: str, target: Target, generators: ProcessPoolExecutor
-) -> None:
+async def test_no_request_gets_a_5xx_hangs_or_leaks(label: str, target: Target, generators: Generators) -> None:
     found = await fuzz(label, target, generators)
     kinds = Counter({f"{status // 100}xx": 0 for status in (200, 400, 500)})
     for status, count in found.statuses.items():
@@ -107,7 +103,7 @@ async def test_no_generated_request_gets_a_5xx_hangs_or_leaks(
     assert found.statuses.total() >= _CASES
 
 
-async def fuzz(label: str, target: Target, generators: ProcessPoolExecutor) -> Found:
+async def fuzz(label: str, target: Target, generators: Generators) -> Found:
     """Sends the generated requests of one operation, and judges every answer."""
     documented = documented_statuses(label)
     found = Found()
@@ -156,32 +152,24 @@ async def answer_to(
         async with session.request(
             case.method, url, headers=headers, data=body or None, allow_redirects=False
         ) as answer:
-            content = await answer.read()
-            return answer.status, wrong(case.method, answer.status, content, answer.headers, documented, target.hidden)
+            return answer.status, wrong(answer, await answer.read(), documented, target.hidden)
     except TimeoutError:
         return 0, f"no answer within {_SECONDS} s"
     except aiohttp.ClientError as error:
         return 0, f"no answer: {error!r}"
 
 
-def wrong(
-    method: str,
-    status: int,
-    body: bytes,
-    headers: Mapping[str, str],
-    documented: set[int],
-    hidden: tuple[bytes, ...],
-) -> str:
+def wrong(answer: aiohttp.ClientResponse, body: bytes, documented: set[int], hidden: tuple[bytes, ...]) -> str:
     """What is wrong with an answer. An error is an OperationOutcome, OAuth's, or the host's own: empty or text."""
+    status, headers = answer.status, answer.headers
     if status >= 500:
         return f"{status} {body[:300]!r}"
     # A path that is no route, such as an empty type, is the host's 404; a method in no route as well.
-    if status not in documented | {400, 404, 405, 414} | ({204} if method == "OPTIONS" else set()):
+    if status not in documented | {400, 404, 405, 414} | ({204} if answer.method == "OPTIONS" else set()):
         return f"{status} is not documented"
     shown = body + repr(headers).encode()
-    for mark in hidden:
-        if mark in shown:
-            return f"{status} holds {mark!r}"
+    if held := [mark for mark in hidden if mark in shown]:
+        return f"{status} holds {held}"
     media = headers.get("Content-Type", "")
     if status < 400 or not body or media.startswith("text/plain"):
         return ""

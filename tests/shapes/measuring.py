@@ -46,7 +46,7 @@ class Bench:
     app: App
     watch: aiohttp.ClientSession
     base_url: str = ""
-    tenants: dict[str, str] | None = None
+    tenant: str = ""
     other: str = ""
     answer: tuple[bytes, str] = b"", ""
     pause: float = 0.0
@@ -78,18 +78,13 @@ class Bench:
         )
 
     async def _send(self, shape: Shape, way: Way, body: bytes, media: str) -> int:
-        assert self.tenants is not None
         if way is Way.DOWN:
             path = "Patient?name=x" if shape.is_bundle else "Patient/1"
-            answer = await self.app.fhir(
-                self.tenants["write"], path, headers={"Accept": media, "Accept-Encoding": "identity"}
-            )
-        else:
-            method, path = ("POST", "") if shape.is_bundle else ("PUT", "Patient/1")
-            headers = {"Content-Type": media}
-            tenant = self.tenants["write"]
-            answer = await self.app.fhir(tenant, path, method, headers=headers, data=io.BytesIO(body))
-        return answer.status
+            headers = {"Accept": media, "Accept-Encoding": "identity"}
+            return (await self.app.fhir(self.tenant, path, headers=headers)).status
+        method, path = ("POST", "") if shape.is_bundle else ("PUT", "Patient/1")
+        headers = {"Content-Type": media}
+        return (await self.app.fhir(self.tenant, path, method, headers=headers, data=io.BytesIO(body))).status
 
     async def _others(self) -> None:
         """Ten requests a second of another tenant."""
@@ -133,7 +128,7 @@ async def bench(folder: Path, tables: TableService) -> AsyncIterator[Bench]:
             measured = Bench(own, watch)
             async with _provider(measured):
                 columns = {"Access": "write", "TimeoutSeconds": str(_SECONDS)}
-                measured.tenants = {"write": await stack.tenant(measured.base_url, **columns)}
+                measured.tenant = await stack.tenant(measured.base_url, **columns)
                 measured.other = await stack.tenant(f"{origin}/other")
                 await own.token(measured.other)
                 for shape in SHAPES[:2]:  # what is loaded and made once is no part of the figures

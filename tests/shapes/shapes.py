@@ -53,12 +53,10 @@ class Shape:
 
         head, unit, tail, between = map(written, (self.head, self.unit, self.tail, self.between))
         room = max(0, size - len(head.encode()) - len(tail.encode()))
-        length = len((unit + between).replace("NUMBER", "0000000").encode())
+        units = [unit] * (room // len((unit + between).replace("NUMBER", "0000000").encode()))
         if "NUMBER" in unit:
-            units = between.join(unit.replace("NUMBER", f"{number:07}") for number in range(room // length))
-        else:
-            units = between.join([unit] * (room // length))
-        return (head + units + tail).encode()
+            units = [unit.replace("NUMBER", f"{number:07}") for number in range(len(units))]
+        return (head + between.join(units) + tail).encode()
 
 
 def _patient(name: str, head: str, unit: str, tail: str, between: str = "", **rest: Any) -> Shape:

@@ -31,9 +31,7 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self._ticked = self._worked = 0.0
-        self._longest = self._longest_work = 0.0
-        self._cpu = 0.0
+        self._ticked = self._worked = self._longest = self._longest_work = self._cpu = 0.0
         self._memory = 0
 
     def tick(self) -> None:
@@ -71,13 +69,8 @@ class Watch:
 
     async def end(self, request: web.BaseRequest) -> web.Response:
         """Seconds, and bytes beyond those at the beginning."""
-        figures = {
-            "hold": self._longest,
-            "work": self._longest_work,
-            "cpu": time.process_time() - self._cpu,
-            "memory": _bytes("VmHWM") - self._memory,
-        }
-        return web.json_response(figures)
+        cpu, memory = time.process_time() - self._cpu, _bytes("VmHWM") - self._memory
+        return web.json_response({"hold": self._longest, "work": self._longest_work, "cpu": cpu, "memory": memory})
 
 
 def _bytes(name: str) -> int:
@@ -108,5 +101,4 @@ async def _serve(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    options, _ = parser.parse_known_args()
-    asyncio.run(_serve(options.port))
+    asyncio.run(_serve(parser.parse_known_args()[0].port))

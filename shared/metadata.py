@@ -42,8 +42,6 @@ class DocumentEndpoint:
     def __init__(self, public_base_url: str, default_version: FhirVersion, portal_url: str | None = None) -> None:
         """`public_base_url` is the gateway's origin; `portal_url` is a statement's `register` and `manage`, if any."""
         self._public_base_url = public_base_url
-        self._token_url = f"{public_base_url}/oauth2/token"
-        self._authorize_url = f"{public_base_url}/oauth2/authorize"
         self._portal_url = portal_url
         self._default_version = default_version
         self._versions = fhir_bases(default_version)
@@ -60,9 +58,8 @@ class DocumentEndpoint:
 
     def _response(self, request: Request, base: str, name: str) -> Response:
         if base not in self._versions or name not in (_STATEMENT, _SMART_CONFIGURATION):
-            raise FhirError(
-                404, "not-found", f"There is {_STATEMENT} and {_SMART_CONFIGURATION} here, and nothing else"
-            )
+            here = f"{_STATEMENT} and {_SMART_CONFIGURATION}"
+            raise FhirError(404, "not-found", f"There is {here} here, and nothing else")
         if request.method == "OPTIONS":
             return _OPTIONS
         if request.method not in ("GET", "HEAD"):
@@ -76,24 +73,19 @@ class DocumentEndpoint:
 
     def _document(self, base: str, format: FhirFormat | None) -> _Document:
         """The statement in `format`; the SMART configuration, which only has one, without."""
-        document = self._documents.get((base, format))
-        if document is None:
-            document = self._render_statement(base, format) if format else self._render_smart_configuration()
-            self._documents[base, format] = document
-        return document
+        if (base, format) not in self._documents:
+            self._documents[base, format] = self._rendered(base, format)
+        return self._documents[base, format]
 
-    def _render_statement(self, base: str, format: FhirFormat) -> _Document:
-        version = self._versions[base]
-        base_url = f"{self._public_base_url}/{base}"
-        resource = statement(
-            version, base_url, self._token_url, self._authorize_url, self._portal_url, self._portal_url
-        )
+    def _rendered(self, base: str, format: FhirFormat | None) -> _Document:
+        oauth2 = f"{self._public_base_url}/oauth2"
+        if format is None:
+            configuration = smart_configuration(f"{oauth2}/token", f"{oauth2}/keys")
+            return _complete(orjson.dumps(configuration), "application/json", {})
+        version, base_url, portal = self._versions[base], f"{self._public_base_url}/{base}", self._portal_url
+        resource = statement(version, base_url, f"{oauth2}/token", f"{oauth2}/authorize", portal, portal)
         body = to_xml(resource) if format is FhirFormat.XML else orjson.dumps(resource)
         return _complete(body, content_type(version, format), {"Vary": "Accept"})
-
-    def _render_smart_configuration(self) -> _Document:
-        configuration = smart_configuration(self._token_url, f"{self._public_base_url}/oauth2/keys")
-        return _complete(orjson.dumps(configuration), "application/json", {})
 
 
 def _complete(body: bytes, media_type: str, headers: Mapping[str, str]) -> _Document:

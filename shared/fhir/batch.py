@@ -18,7 +18,7 @@ import orjson
 
 from shared.fhir.document import CONDITIONS, Bundle, Entry, Resource, Steps
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import Interaction, InteractionKind, parse
+from shared.fhir.interaction import BUNDLES, Interaction, InteractionKind, parse
 from shared.fhir.paging import page_handle
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirFormat, FhirVersion
@@ -63,11 +63,9 @@ class RefusedEntry:
 
 def bundle_kind(resource: Resource) -> InteractionKind:
     """Whether a Bundle posted to the base is a batch or a transaction; raises FhirError(400) for anything else."""
-    if resource.bundle is not None:
-        if resource.bundle.type == "batch":
-            return InteractionKind.BATCH
-        if resource.bundle.type == "transaction":
-            return InteractionKind.TRANSACTION
+    for kind in BUNDLES:
+        if resource.bundle is not None and resource.bundle.type == kind.value:
+            return kind
     raise FhirError(400, "invalid", "Only a Bundle of the type batch or transaction can be posted to the base.")
 
 
@@ -88,10 +86,7 @@ def batch_entries(bundle: Bundle, links: LinkMap) -> Steps[tuple[BatchEntry | Re
 
 
 def batch_body(
-    kind: InteractionKind,
-    entries: Iterable[tuple[BatchEntry, bytes | None]],
-    format: FhirFormat,
-    version: FhirVersion,
+    kind: InteractionKind, entries: Iterable[tuple[BatchEntry, bytes | None]], format: FhirFormat, version: FhirVersion
 ) -> bytes:
     """The Bundle that goes up, of entries and their resources in this format, or their JSON Patches.
 
@@ -102,14 +97,11 @@ def batch_body(
         for entry, content in entries
     )
     if format is FhirFormat.XML:
-        parts = [f'<Bundle xmlns="http://hl7.org/fhir"><type value="{kind.value}"/>'.encode()]
-        parts += starmap(_xml_entry, entries)
-        return b"".join((*parts, b"</Bundle>"))
+        head = f'<Bundle xmlns="http://hl7.org/fhir"><type value="{kind.value}"/>'.encode()
+        return b"".join((head, *starmap(_xml_entry, entries), b"</Bundle>"))
     written = b",".join(starmap(_json_entry, entries))
-    return b'{"resourceType":"Bundle","type":"%b"%b}' % (
-        kind.value.encode(),
-        b',"entry":[%b]' % written if written else b"",
-    )
+    member = b',"entry":[%b]' % written if written else b""
+    return b'{"resourceType":"Bundle","type":"%b"%b}' % (kind.value.encode(), member)
 
 
 def json_patch_of(content: bytes, format: FhirFormat) -> bytes:
@@ -130,9 +122,7 @@ def json_patch_of(content: bytes, format: FhirFormat) -> bytes:
 
 def _entry(index: int, entry: Entry, links: LinkMap) -> BatchEntry | RefusedEntry:
     try:
-        request = entry.request
-        if request is None:
-            raise FhirError(400, "required", "request is missing.")
+        request = entry.request or {}
         method = request.get("method")
         if method is None:
             raise FhirError(400, "required", "request.method is missing.")
@@ -215,13 +205,9 @@ def _request(entry: BatchEntry) -> dict[str, str]:
 
 
 def _json_entry(entry: BatchEntry, content: bytes | None) -> bytes:
-    members = []
-    if entry.full_url is not None:
-        members.append(b'"fullUrl":' + orjson.dumps(entry.full_url))
-    if content is not None:
-        members.append(b'"resource":' + content)
-    members.append(b'"request":' + orjson.dumps(_request(entry)))
-    return b"{" + b",".join(members) + b"}"
+    full_url = b"" if entry.full_url is None else b'"fullUrl":%b,' % orjson.dumps(entry.full_url)
+    resource = b"" if content is None else b'"resource":%b,' % content
+    return b'{%b%b"request":%b}' % (full_url, resource, orjson.dumps(_request(entry)))
 
 
 def _xml_entry(entry: BatchEntry, content: bytes | None) -> bytes:
@@ -241,9 +227,8 @@ def _binary_of(patch: bytes, format: FhirFormat, version: FhirVersion) -> bytes:
     data = base64.b64encode(patch).decode()
     if format is FhirFormat.JSON:
         return orjson.dumps({"resourceType": "Binary", "contentType": JSON_PATCH, name: data})
-    return (
-        f'<Binary xmlns="http://hl7.org/fhir"><contentType value="{JSON_PATCH}"/><{name} value="{data}"/></Binary>'
-    ).encode()
+    elements = f'<contentType value="{JSON_PATCH}"/><{name} value="{data}"/>'
+    return f'<Binary xmlns="http://hl7.org/fhir">{elements}</Binary>'.encode()
 
 
 def _binary_members(content: bytes, format: FhirFormat) -> dict[str, object]:

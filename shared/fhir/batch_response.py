@@ -57,30 +57,21 @@ def _named_once(responses: Iterable[EntryResponse]) -> Iterator[EntryResponse]:
 
 
 def _json_entry(response: EntryResponse, version: FhirVersion) -> bytes:
-    parts = []
-    if response.full_url is not None:
-        parts.append(b'"fullUrl":' + orjson.dumps(response.full_url))
     resource, outcome = _places(response, version)
-    if resource:
-        parts.append(b'"resource":' + resource)
-    written = orjson.dumps(dict(_elements(response)))
-    if outcome:
-        written = written[:-1] + b',"outcome":' + outcome + b"}"
-    parts.append(b'"response":' + written)
-    return b"{" + b",".join(parts) + b"}"
+    full_url = b"" if response.full_url is None else b'"fullUrl":%b,' % orjson.dumps(response.full_url)
+    written = orjson.dumps(dict(_elements(response)))[:-1]
+    content = b'"resource":%b,' % resource if resource else b""
+    return b'{%b%b"response":%b%b}}' % (full_url, content, written, b',"outcome":' + outcome if outcome else b"")
 
 
 def _xml_entry(response: EntryResponse, version: FhirVersion) -> bytes:
     resource, outcome = map(_root, _places(response, version))
     entry = f"<fullUrl value={quoteattr(response.full_url)}/>" if response.full_url is not None else ""
     elements = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _elements(response))
-    parts = [b"<entry>", entry.encode()]
-    if resource:
-        parts += [b"<resource>", resource, b"</resource>"]
-    parts += [b"<response>", elements.encode()]
-    if outcome:
-        parts += [b"<outcome>", outcome, b"</outcome>"]
-    return b"".join((*parts, b"</response></entry>"))
+    content = b"<resource>%b</resource>" % resource if resource else b""
+    failure = b"<outcome>%b</outcome>" % outcome if outcome else b""
+    written = b"<response>%b%b</response>" % (elements.encode(), failure)
+    return b"<entry>%b%b%b</entry>" % (entry.encode(), content, written)
 
 
 def _root(body: bytes) -> bytes:

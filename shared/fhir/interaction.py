@@ -84,35 +84,24 @@ _OF_ENTRIES = (*PRECONDITIONS, "x-provenance")
 
 _SYSTEM, _TYPE, _INSTANCE = range(3)
 _OPERATION = {"GET": InteractionKind.OPERATION, "POST": InteractionKind.OPERATION}
+_CHANGES = {"PUT": InteractionKind.UPDATE, "PATCH": InteractionKind.PATCH, "DELETE": InteractionKind.DELETE}
 _INTERACTIONS: Mapping[tuple[int, str], Mapping[str, InteractionKind]] = {
     (_SYSTEM, ""): {"GET": InteractionKind.SEARCH_SYSTEM, "POST": InteractionKind.BATCH},
     (_SYSTEM, "metadata"): {"GET": InteractionKind.CAPABILITIES},
     (_SYSTEM, "_search"): {"GET": InteractionKind.SEARCH_SYSTEM, "POST": InteractionKind.SEARCH_SYSTEM},
     (_SYSTEM, "_history"): {"GET": InteractionKind.HISTORY_SYSTEM},
     (_SYSTEM, "$"): _OPERATION,
-    (_TYPE, ""): {
-        "GET": InteractionKind.SEARCH_TYPE,
-        "POST": InteractionKind.CREATE,
-        "PUT": InteractionKind.UPDATE,
-        "PATCH": InteractionKind.PATCH,
-        "DELETE": InteractionKind.DELETE,
-    },
+    (_TYPE, ""): {"GET": InteractionKind.SEARCH_TYPE, "POST": InteractionKind.CREATE, **_CHANGES},
     # Not in the spec by GET: Microsoft's server pages a POST search that way.
     (_TYPE, "_search"): {"GET": InteractionKind.SEARCH_TYPE, "POST": InteractionKind.SEARCH_TYPE},
     (_TYPE, "_history"): {"GET": InteractionKind.HISTORY_TYPE},
     (_TYPE, "$"): _OPERATION,
-    (_INSTANCE, ""): {
-        "GET": InteractionKind.READ,
-        "PUT": InteractionKind.UPDATE,
-        "PATCH": InteractionKind.PATCH,
-        "DELETE": InteractionKind.DELETE,
-    },
+    (_INSTANCE, ""): {"GET": InteractionKind.READ, **_CHANGES},
     (_INSTANCE, "_history"): {"GET": InteractionKind.HISTORY_INSTANCE},
     (_INSTANCE, "_history/"): {"GET": InteractionKind.VREAD},
     (_INSTANCE, "$"): _OPERATION,
     (_INSTANCE, "*"): {"GET": InteractionKind.SEARCH_TYPE},
 }
-_CONDITIONAL = frozenset({InteractionKind.UPDATE, InteractionKind.PATCH, InteractionKind.DELETE})
 # Of the parameters that begin with an underscore, those that select resources; the others shape the response.
 _SELECTING = frozenset(
     {"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_text", "_content", "_language", "_has"}
@@ -148,19 +137,18 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Int
         raise _no_such_path(path)
     kind = kinds.get("GET" if method == "HEAD" else method)
     if kind is None:
-        raise FhirError(405, "not-supported", "This URL does not take this method.", {"Allow": _allow(kinds)})
+        allow = ", ".join(f"{method}, HEAD" if method == "GET" else method for method in kinds)
+        raise FhirError(405, "not-supported", "This URL does not take this method.", {"Allow": allow})
 
     if kind is InteractionKind.BATCH and (given := [name for name in _OF_ENTRIES if name in headers]):
         raise FhirError(400, "not-supported", f"{given[0]} does not go with a batch: say it in the batch's entries.")
 
-    by_search = level == _TYPE and kind in _CONDITIONAL
+    by_search = level == _TYPE and kind in _CHANGES.values()
     if by_search and not _selects(query):
         # A server may take every resource of the type for meant.
         raise FhirError(400, "required", f"A conditional {kind.value} needs a search parameter that selects, or an id.")
     conditional = by_search or (kind is InteractionKind.CREATE and "if-none-exist" in headers)
-    compartment = None
-    if member:
-        compartment, type = type, None if member == "*" else member
+    compartment, type = (type, None if member == "*" else member) if member else (None, type)
     if conditional and not by_search and not _selects(_CRITERIA_PATH.sub("", criteria)):
         raise FhirError(400, "required", "If-None-Exist needs a search parameter that selects.")
     return Interaction(kind, matched.string, type, id, version_id, operation, compartment, conditional, criteria)
@@ -184,7 +172,3 @@ def _no_such_path(path: str) -> FhirError:
     if _UNSAFE.search(path):
         return FhirError(400, "invalid", "The path has characters or segments that no FHIR path has.")
     return FhirError(404, "not-found", "There is no such FHIR path.")
-
-
-def _allow(kinds: Mapping[str, InteractionKind]) -> str:
-    return ", ".join(f"{method}, HEAD" if method == "GET" else method for method in kinds)

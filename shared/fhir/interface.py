@@ -36,11 +36,6 @@ class ResourceInterface:
     recommended: tuple[str, ...]
 
 
-def types(version: FhirVersion) -> frozenset[str]:
-    """The names of the interface's resource types in `version`."""
-    return _TYPES[version]
-
-
 _PATIENT = SearchParameter("patient", "reference", "The patient it is about")
 _CATEGORY = SearchParameter("category", "token", "The app asks for vital-signs")
 _SORTED_BY_DATE = SearchParameter("date", "date", "The app sorts by it, the latest first")
@@ -56,7 +51,6 @@ _IDENTIFIER = SearchParameter("identifier", "token", "An identifier, such as the
 # The app shows the identifier of this type as the medical record number (http://hl7.org/fhir/v2/0203).
 _MRN = "identifier.type.coding.code=MR"
 _PATIENT_REQUIRED = ("name.given", "name.family", "gender", "birthDate", "identifier.value", _MRN)
-_PATIENT_RECOMMENDED = ("name.use", "name.prefix")
 _MEDICATION = "medicationReference.display|medicationCodeableConcept.text"
 
 _OBSERVATION = ResourceInterface(
@@ -68,11 +62,7 @@ _OBSERVATION = ResourceInterface(
         "valueQuantity.value|component.valueQuantity.value",
         "component.code.coding.code",
     ),
-    (
-        "code.coding.display",
-        "valueQuantity.unit|component.valueQuantity.unit",
-        "component.code.coding.display",
-    ),
+    ("code.coding.display", "valueQuantity.unit|component.valueQuantity.unit", "component.code.coding.display"),
 )
 _ENCOUNTER = ResourceInterface(
     "Encounter",
@@ -103,10 +93,7 @@ def _allergy_intolerance(recorded: str) -> ResourceInterface:
 
 def _medication_request(requester: str) -> ResourceInterface:
     return ResourceInterface(
-        "MedicationRequest",
-        (_PATIENT,),
-        (_MEDICATION, "authoredOn", requester),
-        ("dosageInstruction.text", "text.div"),
+        "MedicationRequest", (_PATIENT,), (_MEDICATION, "authoredOn", requester), ("dosageInstruction.text", "text.div")
     )
 
 
@@ -118,21 +105,17 @@ def _coverage(*required: str) -> ResourceInterface:
 _MEDICATION_STATEMENT = ResourceInterface(
     "MedicationStatement", (_PATIENT,), (_MEDICATION,), ("dosage.text", "text.div")
 )
-_PATIENT_SINCE_STU3 = ResourceInterface(
-    "Patient",
-    (_ID, _FAMILY, _GIVEN, _BIRTHDATE, _GENDER, _IDENTIFIER),
-    _PATIENT_REQUIRED,
-    (*_PATIENT_RECOMMENDED, "generalPractitioner.display"),
-)
+
+
+def _patient(practitioner: str, *searches: SearchParameter) -> ResourceInterface:
+    return ResourceInterface("Patient", searches, _PATIENT_REQUIRED, ("name.use", "name.prefix", practitioner))
+
+
+_PATIENT_SINCE_STU3 = _patient("generalPractitioner.display", _ID, _FAMILY, _GIVEN, _BIRTHDATE, _GENDER, _IDENTIFIER)
 
 INTERFACE: Mapping[FhirVersion, tuple[ResourceInterface, ...]] = {
     FhirVersion.DSTU2: (
-        ResourceInterface(
-            "Patient",
-            (_ID, _FAMILY_CONTAINS, _GIVEN, _NAME, _BIRTHDATE, _IDENTIFIER),
-            _PATIENT_REQUIRED,
-            (*_PATIENT_RECOMMENDED, "careProvider.display"),
-        ),
+        _patient("careProvider.display", _ID, _FAMILY_CONTAINS, _GIVEN, _NAME, _BIRTHDATE, _IDENTIFIER),
         _OBSERVATION,
         _condition("dateRecorded"),
         _ENCOUNTER,
@@ -140,13 +123,7 @@ INTERFACE: Mapping[FhirVersion, tuple[ResourceInterface, ...]] = {
             "AllergyIntolerance",
             (_PATIENT,),
             ("substance.text|substance.coding.display", "status"),
-            (
-                "recordedDate",
-                "note.text",
-                "reaction.substance.text",
-                "reaction.manifestation.text",
-                "text.div",
-            ),
+            ("recordedDate", "note.text", "reaction.substance.text", "reaction.manifestation.text", "text.div"),
         ),
         ResourceInterface(
             "MedicationOrder",
@@ -182,3 +159,8 @@ INTERFACE: Mapping[FhirVersion, tuple[ResourceInterface, ...]] = {
 }
 
 _TYPES = {version: frozenset(resource.type for resource in resources) for version, resources in INTERFACE.items()}
+
+
+def types(version: FhirVersion) -> frozenset[str]:
+    """The names of the interface's resource types in `version`."""
+    return _TYPES[version]

@@ -178,7 +178,11 @@ class _Reader(JsonCursor):
         type = first[1].decode() if first else _last_type(memoryview(self.body)[start:end])
         if type != "Bundle":
             if end - start > _MAX_LOOK or not _names_one_type(self.body[start:end]):
-                yield from self._other_resource(type)
+                for name in self.members(_RESOURCE):  # one `resourceType` and no more counts
+                    if name:
+                        self.string()
+                    else:
+                        yield from self.skip()
             self.at = end
             return Resource(type, start, end)
         check_bundle_depth(depth)
@@ -187,16 +191,7 @@ class _Reader(JsonCursor):
         extents = _extents(memoryview(self.body)[start:end])
         if end - start > SLICE:
             yield
-        bundle = yield from self._bundle(extents, depth)
-        return Resource(type, start, end, bundle)
-
-    def _other_resource(self, type: str) -> Steps[None]:
-        """Any resource but a Bundle, for which one `resourceType` and no more counts."""
-        for name in self.members(_RESOURCE):
-            if name:
-                self.string()
-            else:
-                yield from self.skip()
+        return Resource(type, start, end, (yield from self._bundle(extents, depth)))
 
     def _bundle(self, extents: list[_KnownEntry], depth: int) -> Steps[Bundle]:
         type, links, entries = "", [], []
@@ -209,8 +204,7 @@ class _Reader(JsonCursor):
                 for index in self.items():
                     if index == MAX_LINKS:
                         raise Unreadable("a Bundle has more links than any needs")
-                    link = yield from self._link()
-                    if link is not None:
+                    if (link := (yield from self._link())) is not None:
                         links.append(link)
             elif name == "entry":
                 allowed = _ALLOWED_ENTRIES.of(len(self.body))
@@ -218,8 +212,7 @@ class _Reader(JsonCursor):
                     if index == allowed:
                         raise Unreadable("it holds more entries than its size allows for")
                     known = extents[index] if index < len(extents) else _UNKNOWN
-                    entry = self._plain_entry(known) or (yield from self._entry(known, depth))
-                    entries.append(entry)
+                    entries.append(self._plain_entry(known) or (yield from self._entry(known, depth)))
                     if self.needs_pause or index % _ENTRIES_PER_PAUSE == 0:
                         yield from self.pause()
             else:
@@ -289,10 +282,9 @@ class _Reader(JsonCursor):
         for name in self.members(_NAMES["response"]):
             if name == "outcome":
                 outcome = yield from self._part(extent.outcome, depth)
-            elif name == "status":
-                status = self.string() or ""
-            elif name == "location":
-                self.string()
+            elif name:
+                value = self.string() or ""
+                status = value if name == "status" else status
             else:
                 yield from self.skip()
         return status, outcome

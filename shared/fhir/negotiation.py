@@ -12,17 +12,11 @@ from urllib.parse import quote, unquote
 from shared.fhir.errors import FhirError
 from shared.fhir.versions import FhirFormat, FhirVersion
 
-_MEDIA_TYPES = {
-    "application/fhir+json": FhirFormat.JSON,
-    "application/json+fhir": FhirFormat.JSON,
-    "application/json": FhirFormat.JSON,
-    "text/json": FhirFormat.JSON,
-    "application/fhir+xml": FhirFormat.XML,
-    "application/xml+fhir": FhirFormat.XML,
-    "application/xml": FhirFormat.XML,
-    "text/xml": FhirFormat.XML,
+_NAMES = {
+    FhirFormat.JSON: ("application/fhir+json", "application/json+fhir", "application/json", "text/json"),
+    FhirFormat.XML: ("application/fhir+xml", "application/xml+fhir", "application/xml", "text/xml"),
 }
-_NAMES = {format: {media for media, its in _MEDIA_TYPES.items() if its is format} for format in FhirFormat}
+_MEDIA_TYPES = {media: format for format, names in _NAMES.items() for media in names}
 _SHORT = {format.value: format for format in FhirFormat}
 _ANY, _ANY_APPLICATION = "*/*", "application/*"
 # `_format=`, with any of its characters percent-encoded.
@@ -171,8 +165,7 @@ def _best(ranges: list[_Range]) -> FhirFormat | None:
 
 def _rank(ranges: list[_Range], format: FhirFormat) -> tuple[float, int, int] | None:
     """The rank of `format`, by the most specific ranges that cover it: quality, specificity, minus the position."""
-    covers = ((2, _NAMES[format]), (1, {_ANY_APPLICATION}), (0, {_ANY}))
-    for specificity, names in covers:
+    for specificity, names in ((2, _NAMES[format]), (1, (_ANY_APPLICATION,)), (0, (_ANY,))):
         found = [(wanted.quality, -position) for position, wanted in enumerate(ranges) if wanted.media in names]
         if found:
             quality, first = max(found)

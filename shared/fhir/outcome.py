@@ -18,22 +18,15 @@ NO_STORE = {"Cache-Control": "no-store", "Vary": "Authorization"}  # the tenant 
 _MAX_REWRITTEN_BYTES = 262_144
 # The elements in their order: "" is a value, and what stands in a list may repeat.
 _CODING: Mapping[str, Any] = dict.fromkeys(("system", "version", "code", "display"), "")
-_ISSUE: Mapping[str, Any] = {
-    "severity": "",
-    "code": "",
-    "details": {"coding": [_CODING], "text": ""},
-    "diagnostics": "",
-    "location": [""],
-    "expression": [""],
-}
+_DETAILS: Mapping[str, Any] = {"coding": [_CODING], "text": ""}
+_LISTS = {"location": [""], "expression": [""]}
+_ISSUE: Mapping[str, Any] = {"severity": "", "code": "", "details": _DETAILS, "diagnostics": "", **_LISTS}
 
 
 def operation_outcome(code: str, diagnostics: str, severity: str = "error") -> dict[str, Any]:
     """An OperationOutcome of one issue, which reads the same in DSTU2, STU3 and R4."""
-    return {
-        "resourceType": "OperationOutcome",
-        "issue": [{"severity": severity, "code": code, "diagnostics": diagnostics}],
-    }
+    issue = {"severity": severity, "code": code, "diagnostics": diagnostics}
+    return {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
 def rewritten_outcome(body: bytes, format: FhirFormat) -> bytes:

@@ -7,15 +7,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from shared.fhir.document import Bundle
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import (
-    BUNDLES,
-    OF_ONE_RESOURCE,
-    PAGED,
-    TYPE_PATTERN,
-    Interaction,
-    InteractionKind,
-    parse,
-)
+from shared.fhir.interaction import BUNDLES, OF_ONE_RESOURCE, PAGED, TYPE_PATTERN, Interaction, InteractionKind, parse
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting import LinkMap, rewrite_form
 
@@ -59,11 +51,7 @@ def page_bundles(
             if entry.resource is not None and entry.resource.bundle is not None:
                 if part.interaction.kind in OF_ONE_RESOURCE and part.interaction.type != "Bundle":
                     # Its links would pass for content, and lead anywhere.
-                    raise FhirError(
-                        502,
-                        "exception",
-                        "The provider responded to an entry with a Bundle that is none.",
-                    )
+                    raise FhirError(502, "exception", "The provider responded to an entry with a Bundle that is none.")
                 yield from page_bundles(entry.resource.bundle, part)
 
 

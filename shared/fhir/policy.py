@@ -237,9 +237,7 @@ def _held(resource: Resource) -> list[Resource]:
     if resource.bundle is None:
         return [resource]
     entries = resource.bundle.entries
-    return [entry.resource for entry in entries if entry.resource is not None] + [
-        entry.outcome for entry in entries if entry.outcome is not None
-    ]
+    return [part for entry in entries for part in (entry.resource, entry.outcome) if part is not None]
 
 
 def _no_such_type(type: str, permissions: Permissions) -> FhirError:

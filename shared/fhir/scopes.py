@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Flag, auto
+from functools import reduce
+from operator import or_
 
-from shared.fhir.interaction import TYPE_PATTERN, InteractionKind
+from shared.fhir.interaction import BUNDLES, TYPE_PATTERN, InteractionKind
 
 
 class Action(Flag):
@@ -41,21 +43,14 @@ _WORDS = {
 }
 _LETTERS = dict(zip("cruds", Action, strict=True))
 _NEEDED: Mapping[InteractionKind, Action] = {
-    InteractionKind.READ: Action.READ,
-    InteractionKind.VREAD: Action.READ,
-    InteractionKind.HISTORY_INSTANCE: Action.READ,
+    **dict.fromkeys((InteractionKind.READ, InteractionKind.VREAD, InteractionKind.HISTORY_INSTANCE), Action.READ),
     InteractionKind.CREATE: Action.CREATE,
-    InteractionKind.UPDATE: Action.UPDATE,
-    InteractionKind.PATCH: Action.UPDATE,
+    **dict.fromkeys((InteractionKind.UPDATE, InteractionKind.PATCH), Action.UPDATE),
     InteractionKind.DELETE: Action.DELETE,
-    InteractionKind.SEARCH_TYPE: Action.SEARCH,
-    InteractionKind.SEARCH_SYSTEM: Action.SEARCH,
-    InteractionKind.HISTORY_TYPE: Action.SEARCH,
-    InteractionKind.HISTORY_SYSTEM: Action.SEARCH,
+    **dict.fromkeys((InteractionKind.SEARCH_TYPE, InteractionKind.SEARCH_SYSTEM), Action.SEARCH),
+    **dict.fromkeys((InteractionKind.HISTORY_TYPE, InteractionKind.HISTORY_SYSTEM), Action.SEARCH),
     InteractionKind.OPERATION: Action.READ | Action.SEARCH,
-    InteractionKind.CAPABILITIES: NO_ACTION,
-    InteractionKind.BATCH: NO_ACTION,
-    InteractionKind.TRANSACTION: NO_ACTION,
+    **dict.fromkeys((InteractionKind.CAPABILITIES, *BUNDLES), NO_ACTION),
 }
 
 
@@ -69,23 +64,15 @@ def parse_scope(text: str) -> Scope | None:
     if matched is None:
         return None
     type, actions = matched.groups()
-    if actions in _WORDS:
-        return Scope(type, _WORDS[actions], text)
-    granted = NO_ACTION
-    for letter in actions:
-        granted |= _LETTERS[letter]
-    return Scope(type, granted, text)
+    word = _WORDS.get(actions)
+    return Scope(type, reduce(or_, map(_LETTERS.__getitem__, actions)) if word is None else word, text)
 
 
 def granted(scopes: tuple[Scope, ...], type: str | None) -> Action:
     """The actions that `scopes` grant on a type, or on every type at once for None. No scopes grant everything."""
     if not scopes:
         return EVERY_ACTION
-    actions = NO_ACTION
-    for scope in scopes:
-        if scope.type in ("*", type):
-            actions |= scope.actions
-    return actions
+    return reduce(or_, (scope.actions for scope in scopes if scope.type in ("*", type)), NO_ACTION)
 
 
 def permits(scopes: tuple[Scope, ...], kind: InteractionKind, type: str | None, *, conditional: bool = False) -> bool:
@@ -101,7 +88,5 @@ def permits(scopes: tuple[Scope, ...], kind: InteractionKind, type: str | None, 
     if needed is None:
         return False
     if conditional:
-        needed |= Action.SEARCH
-        if kind is InteractionKind.UPDATE:
-            needed |= Action.CREATE
+        needed |= Action.SEARCH | (Action.CREATE if kind is InteractionKind.UPDATE else NO_ACTION)
     return needed in granted(scopes, type)

@@ -48,12 +48,8 @@ def statement(
     }
     if version is not FhirVersion.R4:
         head["acceptUnknown"] = "no"  # it speaks for every provider at once, so it promises the least
-    uris = {
-        **({"authorize": authorize_url} if version is FhirVersion.R4 else {}),
-        "token": token_url,
-        "register": register_url,
-        "manage": manage_url,
-    }
+    uris: dict[str, str | None] = {"authorize": authorize_url} if version is FhirVersion.R4 else {}
+    uris |= {"token": token_url, "register": register_url, "manage": manage_url}
     head["format"] = [*(version.media_type(format) for format in FhirFormat), *(format.value for format in FhirFormat)]
     rest: dict[str, Any] = {
         "mode": "server",
@@ -84,20 +80,16 @@ def smart_configuration(token_url: str, jwks_url: str) -> dict[str, Any]:
 
 def _security(version: FhirVersion, uris: Mapping[str, str | None]) -> dict[str, Any]:
     authority = "http://terminology.hl7.org/CodeSystem" if version is FhirVersion.R4 else "http://hl7.org/fhir"
+    named = [{"url": name, "valueUri": uri} for name, uri in uris.items() if uri]
     return {
-        "extension": [
-            {"url": _OAUTH_URIS, "extension": [{"url": name, "valueUri": uri} for name, uri in uris.items() if uri]}
-        ],
+        "extension": [{"url": _OAUTH_URIS, "extension": named}],
         "service": [{"coding": [{"system": f"{authority}/restful-security-service", "code": "SMART-on-FHIR"}]}],
         "description": "OAuth 2.0 client credentials, with the tenant ID as the scope.",
     }
 
 
 def _resource(resource: ResourceInterface) -> dict[str, Any]:
-    declared: dict[str, Any] = {
-        "type": resource.type,
-        "interaction": [{"code": kind.value} for kind in READS],
-    }
+    declared: dict[str, Any] = {"type": resource.type, "interaction": [{"code": kind.value} for kind in READS]}
     if resource.search_parameters:
         declared["searchParam"] = [
             {"name": parameter.name, "type": parameter.type, "documentation": parameter.documentation}

@@ -128,11 +128,8 @@ class _Reader:
             raise Unreadable("it has text between its elements")
 
     def _check(self, fed: int) -> None:
-        for number, things in (
-            (self._parts, "parts"),
-            (self._attributes_seen, "attributes"),
-            (len(self._places), "links"),
-        ):
+        counts = (self._parts, self._attributes_seen, len(self._places))
+        for number, things in zip(counts, ("parts", "attributes", "links"), strict=True):
             if number > ALLOWED[things].of(fed):
                 raise Unreadable(f"it has more {things} than a body of its length has")
 
@@ -156,11 +153,10 @@ class _Reader:
             raise Unreadable(f"it is nested deeper than {MAX_DEPTH} elements")
         around = self._scope
         value = None
-        if attributes:
-            if attributes[0] == "value" and len(attributes) == 2:
-                value = attributes[1]
-            else:
-                value = self._attributes(written, attributes, in_xhtml=False)
+        if len(attributes) == 2 and attributes[0] == "value":
+            value = attributes[1]
+        elif attributes:
+            value = self._attributes(written, attributes, in_xhtml=False)
         scope = self._scope
         name = scope.names.get(written) or self._resolve(written)
         is_child = depth == self._watched
@@ -253,9 +249,8 @@ class _Reader:
         inner = outer.inner.get(declared)
         if inner is None:
             new = dict(zip(declared[::2], declared[1::2], strict=True))
-            if any(
-                prefix in _RESERVED or uri in _RESERVED.values() or (prefix and not uri) for prefix, uri in new.items()
-            ):
+            reserved = not (_RESERVED.keys().isdisjoint(new) and set(_RESERVED.values()).isdisjoint(new.values()))
+            if reserved or any(prefix and not uri for prefix, uri in new.items()):
                 raise Unreadable("it declares a namespace that can't be declared")
             uris = outer.uris | new
             inner = outer if uris == outer.uris else _Scope(uris)
@@ -322,11 +317,8 @@ class _Reader:
             raise Unreadable("it has a code with white space around it")
         within.values[name] = value
         if within.kind == "link" and name == "url":
-            within.values["span"] = next(
-                (start, end)
-                for attribute, start, end in attribute_spans(self._body, self.parser.position)
-                if attribute == b"value"
-            )
+            spans = attribute_spans(self._body, self.parser.position)
+            within.values["span"] = next((start, end) for attribute, start, end in spans if attribute == b"value")
 
     def _resource(self, within: _Frame, name: str, attributes: list[str]) -> str | None:
         if within.seen:
@@ -356,13 +348,10 @@ class _Reader:
                 self.parser.read_text(True)
             case "resource" | "Bundle":
                 within["resource"] = self._made(frame, written)
+            case "container" | "contained" if not frame.seen:
+                raise Unreadable("it has no resource where one must stand")
             case "container":
-                if not frame.seen:
-                    raise Unreadable("it has no resource where one must stand")
                 within[frame.name] = values["resource"]
-            case "contained":
-                if not frame.seen:
-                    raise Unreadable("it has no resource where one must stand")
             case "request":
                 within["request"] = values
             case "response":
@@ -372,25 +361,19 @@ class _Reader:
                     element = frame.start, self._body.index(b">", self.parser.position) + 1
                     start, end = values["span"]
                     link = Link(values.get("relation", ""), values["url"], start, end, element)
-                    links = within.setdefault("links", [])
-                    links.append(link)
-                    if len(links) > MAX_LINKS:
+                    within.setdefault("links", []).append(link)
+                    if len(within["links"]) > MAX_LINKS:
                         raise Unreadable("a Bundle has more links than any needs")
             case "entry":
-                entry = Entry(
-                    values.get("fullUrl"),
-                    values.get("request"),
-                    values.get("resource"),
-                    values.get("status", ""),
-                    values.get("outcome"),
-                )
+                full_url, request, resource = map(values.get, ("fullUrl", "request", "resource"))
+                entry = Entry(full_url, request, resource, values.get("status", ""), values.get("outcome"))
                 within.setdefault("entries", []).append(entry)
 
     def _made(self, frame: _Frame, written: str) -> Resource:
-        values = frame.values
         bundle = None
         if frame.kind == "Bundle":
-            bundle = Bundle(values.get("type", ""), tuple(values.get("links", ())), tuple(values.get("entries", ())))
+            links, entries = (tuple(frame.values.get(name, ())) for name in ("links", "entries"))
+            bundle = Bundle(frame.values.get("type", ""), links, entries)
         # For an empty element the parser stands behind it, before its container's end: no container is called as it.
         end = self.parser.position
         if self._body.startswith(f"</{written}".encode(), end):

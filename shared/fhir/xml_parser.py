@@ -57,8 +57,7 @@ def inherited(body: bytes, resource: Resource) -> tuple[int, bytes]:
 class Parser:
     """Parses `body`; `start`, `end` and `text` are called as expat does, with attributes as a list.
 
-    After each piece `check` is called with the number of bytes so far.
-    `text` may be taken away and given back while it parses, by `read_text`.
+    After each piece `check` is called with the number of bytes so far. `read_text` takes `text` away and gives it back.
     """
 
     def __init__(
@@ -78,8 +77,8 @@ class Parser:
         parser.ordered_attributes = True
         parser.buffer_text = True
         parser.XmlDeclHandler = self._declaration
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.ProcessingInstructionHandler = self._instruction
+        parser.StartDoctypeDeclHandler = self._refuse
+        parser.ProcessingInstructionHandler = self._refuse
         self.on_start(start)
         parser.EndElementHandler = end
         self.read_text(True)
@@ -156,8 +155,5 @@ class Parser:
         if version != "1.0" or (encoding and encoding.lower() != "utf-8"):
             raise Unreadable("it is not XML 1.0 in UTF-8")
 
-    def _doctype(self, *declaration: object) -> None:
-        raise Unreadable("it has a document type declaration")
-
-    def _instruction(self, target: str, data: str) -> None:
-        raise Unreadable("it has a processing instruction")
+    def _refuse(self, *markup: object) -> None:
+        raise Unreadable("it has a document type declaration or a processing instruction")

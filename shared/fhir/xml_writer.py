@@ -4,10 +4,9 @@ import re
 from typing import Any
 
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, section 2.2
-_ESCAPES = str.maketrans(
-    # A parser turns bare white space in an attribute into blanks (XML 1.0, section 3.3.3).
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
-)
+# A parser turns bare white space in an attribute into blanks (XML 1.0, section 3.3.3).
+_WHITE_SPACE = {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", **_WHITE_SPACE})
 
 
 def to_xml(resource: dict[str, Any]) -> bytes:

@@ -151,11 +151,10 @@ def _base_end(
     if position is Position.TEXT:
         return link_map.base_in_text(text, scheme, after_escape=bool(_ESCAPE_BEFORE.search(text, scheme - 6, scheme)))
     if position is Position.NARRATIVE:
-        if text.endswith(_PLAIN_HREFS, string, scheme):
-            closing = _CLOSING[text[scheme - 1]].search(text, scheme, string_end)
-        else:
-            before = _BEFORE_HREF.search(text, max(scheme - _HREF_WINDOW, string), scheme)
-            closing = _CLOSING[before[1][-1]].search(text, scheme, string_end) if before else None
+        is_href = text.endswith(_PLAIN_HREFS, string, scheme) or _BEFORE_HREF.search(
+            text, max(scheme - _HREF_WINDOW, string), scheme
+        )
+        closing = _CLOSING[text[scheme - 1]].search(text, scheme, string_end) if is_href else None
         end = closing.start() if closing else -1
     else:
         end = string_end if scheme == string else -1

@@ -67,14 +67,11 @@ class LinkMap:
 
         A source stands alone or begins a longer URL; before it no letter may stand but that of an escape.
         """
-        base = (
-            self._text.match(text[start : start + _MAX_URL_IN_TEXT], 0)
-            if after_escape
-            else self._text.match(text, start)
-        )
+        alone = text[start : start + _MAX_URL_IN_TEXT] if after_escape else text
+        base = self._text.match(alone, 0 if after_escape else start)
         if base is None:
             return None
-        end = start + base.end() if after_escape else base.end()
+        end = base.end() + (start if after_escape else 0)
         path_end = _path_end(_PATH_IN_TEXT, text, end, end + _MAX_URL_IN_TEXT)
         return None if _last_climb(text, end, path_end) >= 0 else end
 

@@ -18,45 +18,31 @@ class PatientRecord:
     location: Resource | None
 
 
-class App:
-    """The app at one hospital. Raises AppError."""
+def read_record(client: AppClient, given: str, family: str, note: Note) -> PatientRecord:
+    """Finds a patient by name, and reads the whole chart. Raises AppError."""
+    patients = resources(client.search_patients({"given": given, "family": family}), "Patient")
+    if not patients:
+        raise AppError(f"search: there is no patient {given} {family}")
+    note(f"search       {len(patients)} found")
+    id = str(patients[0]["id"])
+    patient = client.call("GET", f"Patient/{id}")
+    searches = client.dialect.chart_searches(id)
+    entries = client.batch(searches)
+    note(f"batch        {len(searches)} searches in one request")
+    bundles = {type: batch_result(type, entry) for type, entry in zip(searches, entries, strict=True)}
+    chart = {type: _all_pages(client, type, bundle, note) for type, bundle in bundles.items()}
+    places = (place["location"] for encounter in chart["Encounter"][:1] for place in encounter.get("location", ()))
+    reference = next((place["reference"] for place in places if "reference" in place), None)
+    location = client.call("GET", reference) if reference else None
+    note("read         the patient" + (", the last known location" if location else ""))
+    return PatientRecord(patient, chart, location)
 
-    def __init__(self, client: AppClient, note: Note) -> None:
-        self._client = client
-        self._note = note
 
-    def read(self, given: str, family: str) -> PatientRecord:
-        """Finds a patient by name, and reads the whole chart."""
-        patients = resources(self._client.search_patients({"given": given, "family": family}), "Patient")
-        if not patients:
-            raise AppError(f"search: there is no patient {given} {family}")
-        self._note(f"search       {len(patients)} found")
-        id = str(patients[0]["id"])
-        patient = self._client.call("GET", f"Patient/{id}")
-        chart = self._chart(id)
-        location = self._last_location(chart["Encounter"])
-        self._note("read         the patient" + (", the last known location" if location else ""))
-        return PatientRecord(patient, chart, location)
-
-    def _chart(self, patient: str) -> dict[str, list[Resource]]:
-        searches = self._client.dialect.chart_searches(patient)
-        entries = self._client.batch(searches)
-        self._note(f"batch        {len(searches)} searches in one request")
-        bundles = [(type, batch_result(type, entry)) for type, entry in zip(searches, entries, strict=True)]
-        return {type: self._all_pages(type, bundle) for type, bundle in bundles}
-
-    def _all_pages(self, type: str, first: Resource) -> list[Resource]:
-        pages = [first, *self._client.further_pages(first)]
-        found = [resource for page in pages for resource in resources(page, type)]
-        if len(found) != first.get("total", len(found)):
-            raise AppError(f"{type}: {first['total']} were found, {len(found)} came")
-        if len(pages) > 1:
-            self._note(f"next         {len(pages) - 1} further pages of {type}")
-        return found
-
-    def _last_location(self, encounters: Sequence[Resource]) -> Resource | None:
-        for encounter in encounters[:1]:
-            for place in encounter.get("location", ()):
-                if "reference" in place["location"]:
-                    return self._client.call("GET", place["location"]["reference"])
-        return None
+def _all_pages(client: AppClient, type: str, first: Resource, note: Note) -> list[Resource]:
+    pages = [first, *client.further_pages(first)]
+    found = [resource for page in pages for resource in resources(page, type)]
+    if len(found) != first.get("total", len(found)):
+        raise AppError(f"{type}: {first['total']} were found, {len(found)} came")
+    if len(pages) > 1:
+        note(f"next         {len(pages) - 1} further pages of {type}")
+    return found

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from app.chart import Chart, chart
 from app.client import AppClient, AppError, Timing, read_statement, request_token
-from app.record import App
+from app.record import read_record
 from app.render import render
 from local import demo_file
 from local.demo_file import Demo, DemoTenant
@@ -61,7 +61,7 @@ def _read_chart(console: Console, demo: Demo, tenant: DemoTenant, given: str, fa
             token = request_token(session, statement.token_url, credentials, tenant.tenant_id)
             note(f"token        for {tenant.tenant_id}, good for {token.expires_in} s")
             client = AppClient(session, tenant.base, statement.dialect, token.value)
-            found = chart(App(client, note).read(given, family))
+            found = chart(read_record(client, given, family, note))
     except requests.ConnectionError:
         raise DemoError(f"{demo.base_url} does not answer. Start it first: make run") from None
     except (AppError, requests.RequestException) as error:

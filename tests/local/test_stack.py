@@ -46,12 +46,8 @@ class Running:
         return settings
 
     def token(self, tenant_id: str) -> requests.Response:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self.demo.client_id,
-            "client_secret": self.demo.client_secret,
-            "scope": tenant_id,
-        }
+        client = {"client_id": self.demo.client_id, "client_secret": self.demo.client_secret}
+        form = {"grant_type": "client_credentials", "scope": tenant_id, **client}
         return requests.post(f"{self.demo.base_url}/oauth2/token", form, timeout=30)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -65,26 +61,20 @@ def command(name: str, folder: Path, *options: str) -> list[str]:
 
 @contextmanager
 def started(folder: Path, name: str = "run") -> Iterator[Running]:
-    output = folder.with_suffix(".out")
+    output, arguments = folder.with_suffix(".out"), command(name, folder, "--port", "0")
     with output.open("wb") as file:
-        process = subprocess.Popen(
-            command(name, folder, "--port", "0"), cwd=PROJECT, stdout=file, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(arguments, cwd=PROJECT, stdout=file, stderr=subprocess.STDOUT)
     try:
-        wait_until(lambda: "Ready" in output.read_text() or process.poll() is not None, _START_SECONDS)
+        end = time.monotonic() + _START_SECONDS
+        while "Ready" not in output.read_text() and process.poll() is None:
+            assert time.monotonic() < end, "it did not start in time"
+            time.sleep(0.05)
         assert process.poll() is None, output.read_text()
         yield Running(folder, output, process)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait(_STOP_SECONDS)
-
-
-def wait_until(condition: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.05)
 
 
 def descendants(running: Running) -> list[psutil.Process]:
@@ -105,10 +95,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def run(name: str, folder: Path, *options: str) -> tuple[int, str, str]:
     """The exit code, output and errors of a command that ends by itself."""
-    environment = os.environ | {"COLUMNS": "160"}
-    done = subprocess.run(
-        command(name, folder, *options), cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120
-    )
+    captured = {"capture_output": True, "text": True, "env": os.environ | {"COLUMNS": "160"}}
+    done = subprocess.run(command(name, folder, *options), cwd=PROJECT, timeout=120, **captured)
     return done.returncode, done.stdout, done.stderr
 
 

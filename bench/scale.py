@@ -16,7 +16,7 @@ from bench.comparison import FORM
 from bench.cores import LOAD_CORE
 from bench.deployment import Deployment
 from bench.process import Running, running
-from bench.tables import connection_string, tenant_id
+from bench.stand_ins import connection_string, tenant_id
 from bench.wrk import Load, Prepared, load
 from local.ports import free_port
 
@@ -106,7 +106,7 @@ async def memory(
 
 async def in_flight(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> Load:
     """500 connections at a provider that takes 500 ms for everything: the round that was disturbed least."""
-    async with _module("bench.slow_provider") as slow, servers.gateway(deployment.environment) as gateway:
+    async with _stand_ins() as slow, servers.gateway(deployment.environment) as gateway:
         tenant = await deployment.tenant(f"http://127.0.0.1:{slow.port}/500/fhir", MaxConcurrent="1000")
         request = _read(await deployment.token(tenant))
         await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=2)
@@ -116,7 +116,7 @@ async def in_flight(deployment: Deployment, folder: Path, *, rounds: int, second
 
 async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> Load:
     """One batch at a time, of seven reads that take the provider 100 ms each and that the gateway takes apart."""
-    async with _module("bench.slow_provider") as slow, servers.gateway(deployment.environment) as gateway:
+    async with _stand_ins() as slow, servers.gateway(deployment.environment) as gateway:
         base = f"http://127.0.0.1:{slow.port}/{BATCH_MILLISECONDS}/fhir"
         token = await deployment.token(await deployment.tenant(base, Batch="split"))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
@@ -127,7 +127,7 @@ async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> 
 
 async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> DeadProvider:
     """Fifty providers of 20 ms, one of which takes connections and never responds, at a load well below the most."""
-    async with _module("bench.slow_provider") as slow, servers.gateway(deployment.environment) as gateway:
+    async with _stand_ins() as slow, servers.gateway(deployment.environment) as gateway:
         base = f"http://127.0.0.1:{slow.port}/{_PROVIDER_MILLISECONDS}/fhir"
         healthy = [_read(await deployment.token(await deployment.tenant(base))) for _ in range(PROVIDERS - 1)]
 
@@ -185,10 +185,11 @@ async def _send_steadily(gateway: Running, token: str) -> None:
 
 
 @asynccontextmanager
-async def _module(name: str, *options: str) -> AsyncIterator[Running]:
-    """A server of this package in a process of its own."""
+async def _stand_ins(*options: str) -> AsyncIterator[Running]:
     port = free_port()
-    async with running([sys.executable, "-m", name, "--port", str(port), *options], port, core=LOAD_CORE) as server:
+    async with running(
+        [sys.executable, "-m", "bench.stand_ins", "--port", str(port), *options], port, core=LOAD_CORE
+    ) as server:
         yield server
 
 
@@ -196,5 +197,5 @@ async def _module(name: str, *options: str) -> AsyncIterator[Running]:
 async def _large_directory(deployment: Deployment, provider: Running) -> AsyncIterator[Deployment]:
     """The deployment with the tables that know any number of tenants."""
     client = ("--client", deployment.client.client_id, "--secret", deployment.client.secret_id)
-    async with _module("bench.tables", "--provider", str(provider.port), *client) as tables:
+    async with _stand_ins("--provider", str(provider.port), *client) as tables:
         yield deployment.with_tables(connection_string(tables.port))

@@ -1,16 +1,21 @@
-"""A directory of any number of tenants: as much of Table Storage's protocol as the gateway uses to read it.
+"""The servers of the benchmark that make up what they respond with.
 
-Azurite looks through all rows for each query, so 100,000 of them would measure Azurite. Here a tenant's row is made
-on request: tenant number N is served by the provider at /t/N/fhir.
+- A FHIR server that takes its time: at /500/fhir every response takes 500 ms.
+- A directory of any number of tenants: as much of Table Storage's protocol as the gateway uses to read it. Azurite
+  looks through all rows for each query, so 100,000 of them would measure Azurite. Here a tenant's row is made on
+  request: tenant number N is served by the provider at /t/N/fhir.
 
-`python -m bench.tables --port 8080 --provider 8081 --client ID --secret ID`
+`python -m bench.stand_ins --port 8080 --provider 8081 --client ID --secret ID`
 """
 
 import argparse
+import asyncio
 import re
 from datetime import UTC, datetime
 
 from aiohttp import web
+
+from bench import recorded
 
 ACCOUNT = "bench"
 _KEY = re.compile(r"PartitionKey eq '([^']+)'")
@@ -29,11 +34,19 @@ def connection_string(port: int) -> str:
 
 
 def create_app(provider_port: int, client_id: str, secret_id: str) -> web.Application:
-    """The tables `Tenants` and `Clients`; what is written is thrown away."""
+    """A Patient of 2 KB for every GET below /{milliseconds}/fhir, and the tables `Tenants` and `Clients`.
+
+    What is written there is thrown away.
+    """
+    patient = recorded.patient("http://127.0.0.1/fhir")
     client: list[dict[str, object]] = [
         {"PartitionKey": client_id, "RowKey": "client", "Name": "Benchmark", "Tenants": "*", "Enabled": True},
         {"PartitionKey": client_id, "RowKey": f"secret-{secret_id}", "Created": datetime.now(UTC).isoformat()},
     ]
+
+    async def slow(request: web.Request) -> web.Response:
+        await asyncio.sleep(int(request.match_info["milliseconds"]) / 1000)
+        return web.Response(body=patient, content_type="application/fhir+json")
 
     async def clients(request: web.Request) -> web.Response:
         return _rows(client if _key(request) == client_id else [])
@@ -49,6 +62,7 @@ def create_app(provider_port: int, client_id: str, secret_id: str) -> web.Applic
         return web.Response(status=204)
 
     app = web.Application()
+    app.router.add_get(r"/{milliseconds:\d+}/fhir/{path:.*}", slow)
     app.router.add_get(f"/{ACCOUNT}/Clients()", clients)
     app.router.add_get(f"/{ACCOUNT}/Tenants()", tenants)
     app.router.add_route("*", "/{path:.*}", written)
@@ -65,12 +79,13 @@ def _rows(rows: list[dict[str, object]]) -> web.Response:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.tables")
-    for name, kind in (("port", int), ("provider", int), ("client", str), ("secret", str)):
-        parser.add_argument(f"--{name}", type=kind, required=True)
+    parser = argparse.ArgumentParser(prog="python -m bench.stand_ins")
+    parser.add_argument("--port", type=int, required=True)
+    for name, kind in (("provider", int), ("client", str), ("secret", str)):
+        parser.add_argument(f"--{name}", type=kind)
     options = parser.parse_args()
     app = create_app(options.provider, options.client, options.secret)
-    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None)
+    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None, backlog=4096)
 
 
 if __name__ == "__main__":

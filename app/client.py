@@ -139,9 +139,7 @@ class AppClient:
             yield bundle
         raise AppError(f"next: there is no end after {_MAX_PAGES} pages")
 
-    def call(
-        self, method: str, url: str, form: Mapping[str, str] | None = None, json: Resource | None = None
-    ) -> Resource:
+    def call(self, method: str, url: str, form: Mapping[str, str] | None = None, json: Any = None) -> Resource:
         """A FHIR request; `url` is below the base, or absolute as links are."""
         if "://" in url and not url.startswith((f"{self._base}/", f"{self._base}?")):
             raise AppError(f"{method}: a link leads away from the gateway")

@@ -38,6 +38,7 @@ def markdown(results: Results) -> str:
         (name, f"{start.total:.0f} ms", f"{start.first:.0f} ms", f"{start.later:.1f} ms")
         for name, start in results.cold.items()
     ]
+    cold_head = ("first request", "process start to first answer", "the first answer alone", "later ones")
     memory = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in comparison.memory.items())
     sections = {
         "Where it was measured": results.machine + f"- load average before the run {results.busy_before:.1f}; "
@@ -46,9 +47,7 @@ def markdown(results: Results) -> str:
         "Side by side": f"{_comparison(comparison)}\n\nMemory at the end: {memory}.",
         "One request by stage": _stages(results.stages),
         "Scale": _scale(results),
-        "Cold start": _table(
-            ("first request", "process start to first answer", "the first answer alone", "later ones"), cold
-        ),
+        "Cold start": _table(cold_head, cold),
         "Instances": _instances(comparison),
     }
     return "\n\n".join(f"### {title}\n\n{content}" for title, content in sections.items()) + "\n"

@@ -219,9 +219,7 @@ def _deleted_bundle(request: web.Request, secret: Secret) -> dict[str, Any]:
     }
 
 
-def _page(
-    request: web.Request, items: Mapping[str, T], show: Callable[[web.Request, T], Mapping[str, Any]]
-) -> web.Response:
+def _page(request: web.Request, items: Mapping[str, T], show: Callable[[web.Request, T], Any]) -> web.Response:
     """The items whose keys come after the request's skip token, and a link to those beyond `maxresults`."""
     size = _PAGE_SIZES.get(request.query.get("maxresults", str(_MAX_RESULTS)))
     if size is None:

@@ -16,9 +16,8 @@ from bench.deployment import PUBLIC_BASE_URL, Deployment, deployed
 from bench.process import PROJECT, ProcessEnded, Running
 from local.serving import serving
 
-pytestmark = pytest.mark.skipif(
-    not servers.WORKER_PYTHON.exists(), reason="no Python 3.13 or later: make .functions-worker/.installed"
-)
+NO_WORKER = "no Python 3.13 or later: make .functions-worker/.installed"
+pytestmark = pytest.mark.skipif(not servers.WORKER_PYTHON.exists(), reason=NO_WORKER)
 
 _EACH_OWN = {"Date", "Server", "X-Request-Id", "Server-Timing"}
 
@@ -85,10 +84,8 @@ def lines(log: Path) -> list[str]:
     return log.read_text().splitlines()
 
 
-async def ask(
-    server: Running, target: str, method: str = "GET", **options: Any
-) -> tuple[aiohttp.ClientResponse, bytes]:
-    url = URL(f"http://127.0.0.1:{server.port}{target}", encoded=True)
+async def ask(server: Running, path: str, method: str = "GET", **options: Any) -> tuple[aiohttp.ClientResponse, bytes]:
+    url = URL(f"http://127.0.0.1:{server.port}{path}", encoded=True)
     async with aiohttp.ClientSession() as session, session.request(method, url, **options) as response:
         return response, await response.read()
 

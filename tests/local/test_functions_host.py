@@ -144,14 +144,14 @@ async def base(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
         ("GET", "/same", "fhirx"),  # the host compares names in upper case, where "_" comes after the letters
         ("GET", "/methods", "got"),
         ("POST", "/methods", "posted"),  # a wrong method falls through to the next route
-        *((method, "/methods", None) for method in ("PUT", "HEAD", "OPTIONS")),
+        *((method, "/methods", "") for method in ("PUT", "HEAD", "OPTIONS")),
     ],
 )
 async def test_the_first_function_with_method_and_route_is_called(
-    base: str, method: str, target: str, name: str | None
+    base: str, method: str, target: str, name: str
 ) -> None:
     response, body = await send(base, target, method)
-    if name is None:
+    if not name:
         assert (response.status, body) == (404, b"")
     else:
         assert json.loads(body)["function"].startswith(f"{name}_")
@@ -195,9 +195,7 @@ async def test_the_host_answers_before_any_function_is_asked(tmp_path: Path, mon
             assert status == 400 or (body != b"") == (status == 200), request
 
 
-@pytest.mark.parametrize(
-    ("host", "prefix"), [("{}", "api"), ('{"extensions": {"http": {"routePrefix": "v1/"}}}', "v1"), (HOST, "")]
-)
+@pytest.mark.parametrize(("host", "prefix"), [("{}", "api"), (HOST.replace('""', '"v1/"'), "v1"), (HOST, "")])
 def test_the_prefix_is_api_unless_the_host_file_names_one(tmp_path: Path, host: str, prefix: str) -> None:
     name = add_function(tmp_path, "plain", ECHO)
     (tmp_path / "host.json").write_text(host)
@@ -439,9 +437,7 @@ async def started(process: asyncio.subprocess.Process) -> tuple[list[str], str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_stopped_host_ends_the_requests_it_has_and_takes_no_more(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+async def test_a_stopped_host_ends_the_requests_it_has_and_takes_no_more(tmp_path: Path, number: int) -> None:
     code = """
         import sys
         async def main(req):

@@ -98,9 +98,7 @@ paths = st.lists(st.tuples(words | st.text(max_size=4).map(quote), ends).map("".
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
     name=st.sampled_from(["gateway.example", "[::1", "a:1", "]"]),
 )
-async def test_whatever_path_comes_the_answer_has_a_shape_of_its_place(
-    host: Host, path: str, query: str, method: str, name: str
-) -> None:
+async def test_any_path_gets_a_response_of_its_place(host: Host, path: str, query: str, method: str, name: str) -> None:
     status, headers, body = await ask(host, f"/{path}{query}", method, host=name)
     if "x-request-id" not in headers:
         assert (status in (400, 404), body) == (True, b"")  # the host's own: an empty segment, a null character

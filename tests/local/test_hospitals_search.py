@@ -43,10 +43,9 @@ def test_a_resource_of_any_shape_can_be_searched(shape: object, query: str) -> N
 )
 def test_a_date_is_compared_by_its_whole_span(date: str, found: str) -> None:
     days = {"a": "2024-05-09", "b": "2024-05-10", "c": "2024-05-11T10:00:00Z"}
-    resources = [
-        {"resourceType": "Encounter", "id": id, "period": {"start": day, "end": day}} for id, day in days.items()
-    ]
-    resources.append({"resourceType": "Encounter", "id": "d", "period": {"start": "2024-05-12T08:00:00Z"}})  # it lasts
+    periods = {id: {"start": day, "end": day} for id, day in days.items()}
+    periods["d"] = {"start": "2024-05-12T08:00:00Z"}  # it lasts
+    resources = [{"resourceType": "Encounter", "id": id, "period": period} for id, period in periods.items()]
     assert "".join(match["id"] for match in search(resources, "Encounter", (("date", date),), BASE)) == found
 
 

@@ -44,9 +44,10 @@ def test_ours_are_written_for_the_owner_alone_and_what_a_person_set_stays(tmp_pa
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "[]", '{"Values": []}', '{"Values": {"A": 1}}', '{"Host": 1}', '{"IsEncrypted": true}']
-)
+KINDS = ["{", "[]", '{"Values": []}', '{"Values": {"A": 1}}', '{"Host": 1}', '{"IsEncrypted": true}']
+
+
+@pytest.mark.parametrize("content", KINDS)
 def test_a_file_of_another_kind_is_left_and_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "local.settings.json"
     file.write_text(content)

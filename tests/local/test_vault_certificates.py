@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -11,9 +12,8 @@ BROKEN = b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n"
 
 def issued(days: int) -> tuple[bytes, bytes]:
     authority, now = trustme.CA(), datetime.now(UTC)
-    certificate = authority.issue_cert(
-        "127.0.0.1", not_before=now - timedelta(days=30), not_after=now + timedelta(days=days)
-    )
+    begin, end = now - timedelta(days=30), now + timedelta(days=days)
+    certificate = authority.issue_cert("127.0.0.1", not_before=begin, not_after=end)
     return authority.cert_pem.bytes(), certificate.private_key_and_cert_chain_pem.bytes()
 
 
@@ -25,9 +25,7 @@ def issued(days: int) -> tuple[bytes, bytes]:
         *(((issued(300)[0], broken), False) for broken in (b"", BROKEN)),
     ],
 )
-def test_a_certificate_that_ends_soon_or_is_of_no_use_is_made_anew(
-    tmp_path: Path, files: tuple[bytes, bytes], is_kept: bool
-) -> None:
+def test_a_certificate_that_ends_soon_or_is_broken_is_made_anew(tmp_path: Path, files: Any, is_kept: bool) -> None:
     paths = tmp_path / "ca.pem", tmp_path / "server.pem"
     for path, content in zip(paths, files, strict=True):
         path.write_bytes(content)

@@ -87,9 +87,7 @@ bodies = json_values | st.fixed_dictionaries({}, optional=fields | {"value": st.
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies)
-async def test_any_json_is_taken_or_refused_and_what_is_taken_comes_back(
-    wire: aiohttp.ClientSession, body: object
-) -> None:
+async def test_any_json_is_taken_and_comes_back_or_is_refused(wire: aiohttp.ClientSession, body: object) -> None:
     async with wire.put("/secrets/anything", params=VERSION, json=body) as response:
         if response.status != 200:
             assert response.status == 400

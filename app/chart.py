@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from app.client import Resource
-from app.record import PatientRecord
+from app.client import PatientRecord, Resource
 
 Row = dict[str, str]
 """The texts of a resource by name; empty where the hospital said nothing, dates as FHIR writes them."""

@@ -13,7 +13,7 @@ from bench.cold_start import ColdStart, cold_starts
 from bench.comparison import FLOOR, compare, prepared_requests
 from bench.deployment import Deployment, deployed
 from bench.process import PROJECT, Running
-from bench.results import Results
+from bench.report import Results
 from bench.stages import stages
 from shared.application import Application
 

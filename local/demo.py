@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.chart import Chart, chart
-from app.client import AppClient, AppError, Timing, read_statement, request_token
-from app.record import read_record
+from app.client import AppClient, AppError, Timing, read_record, read_statement, request_token
 from app.render import render
 from local import demo_file
 from local.demo_file import Demo, DemoTenant

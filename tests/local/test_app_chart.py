@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from app.chart import Chart, chart
-from app.client import Resource
-from app.record import PatientRecord
+from app.client import PatientRecord, Resource
 from app.render import render, sparkline
 from local.hospitals.hospital import HOSPITALS, NORTHGATE, Hospital
 from local.hospitals.resources import resources

@@ -11,20 +11,25 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 from fhir.resources.R4B import get_fhir_model_class as r4_model
 from fhir.resources.STU3 import get_fhir_model_class as stu3_model
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from local.hospitals.credentials import BasicPassword, ClientSecret, Credential, SubscriptionKey
 from local.hospitals.hospital import HOSPITALS, LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.search import search
 from local.hospitals.server import create_app
 from shared.fhir.versions import FhirFormat
 
 TODAY = date(2026, 3, 14)
+R4_BASE = "http://127.0.0.1:8101/r4"
 CLIENT = "client_id=gate:way&client_secret=s3cret%2F%2B"
 GRANT = "grant_type=client_credentials"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -270,6 +275,54 @@ async def test_a_page_is_as_large_as_asked_for_and_echoes_the_search(caller: Cal
     _, bundle, _ = await caller.send("POST", "Patient/_search?gender=female", data={"_count": "3"})
     assert (len(bundle["entry"]), bundle["total"]) == (3, 14)
     assert bundle["link"][0]["url"] == f"{caller.base}/Patient?gender=female&_count=3"
+
+
+@given(st.text(min_size=1))
+def test_an_escaped_value_finds_itself(text: str) -> None:
+    patient = {"resourceType": "Patient", "id": "1", "identifier": [{"system": "urn:x", "value": text}]}
+    escaped = "".join(f"\\{letter}" if letter in "\\,|$" else letter for letter in text)
+    assert search([patient], "Patient", (("identifier", f"urn:x|{escaped}"),), R4_BASE) == [patient]
+    assert search([patient], "Patient", (("identifier", f"no,{escaped}"),), R4_BASE) == [patient]
+
+
+_KEYS = st.sampled_from(["coding", "code", "system", "value", "reference", "start", "end"])
+_SHAPES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner),
+    max_leaves=8,
+)
+
+
+@given(_SHAPES, st.sampled_from(["subject=1001", "code=8867-4", "date=ge2020", "_sort=-date", "_sort=code"]))
+def test_a_resource_of_any_shape_can_be_searched(shape: object, query: str) -> None:
+    odd = {"resourceType": "Observation", "id": "1", "subject": shape, "code": shape, "effectiveDateTime": shape}
+    odd["effectivePeriod"] = shape
+    assert len(search([odd, odd], "Observation", tuple(parse_qsl(query)), R4_BASE)) in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("date", "found"),
+    [
+        *(("eq2024-05-10", "b"), ("2024-05", "abc"), ("2024", "abc"), ("ne2024-05-10", "acd")),
+        *(("gt2024-05-10", "cd"), ("ge2024-05-10", "bcd"), ("lt2024-05-10", "a"), ("le2024-05-10", "ab")),
+        *(("sa2024-05-09", "bcd"), ("eb2024-05-10", "a"), ("2024-05-11T10:00", "c"), ("gt2090", "d")),
+        *(("2024-05-11T05:00:00-05:00", "c"), ("gt2024-05-11T10:00:00.5Z", "cd"), ("eb2024-05-11T10:00:00.9Z", "ab")),
+    ],
+)
+def test_a_date_is_compared_by_its_whole_span(date: str, found: str) -> None:
+    days = {"a": "2024-05-09", "b": "2024-05-10", "c": "2024-05-11T10:00:00Z"}
+    periods = {id: {"start": day, "end": day} for id, day in days.items()}
+    periods["d"] = {"start": "2024-05-12T08:00:00Z"}  # it lasts
+    resources = [{"resourceType": "Encounter", "id": id, "period": period} for id, period in periods.items()]
+    assert "".join(match["id"] for match in search(resources, "Encounter", (("date", date),), R4_BASE)) == found
+
+
+def test_strings_have_no_case_and_no_accents_and_what_has_no_value_is_sorted_last() -> None:
+    dated = {"resourceType": "Patient", "id": "dated", "birthDate": "1980", "name": [{"family": "García"}]}
+    resources = [{"resourceType": "Patient", "id": "undated"}, dated]
+    assert search(resources, "Patient", (("family", "GARCIA"),), R4_BASE) == [dated]
+    for order in ("birthdate", "-birthdate"):
+        assert search(resources, "Patient", (("_sort", order),), R4_BASE)[0] is dated
 
 
 # Paging

@@ -126,8 +126,10 @@ async def test_clients_secrets_that_end_soon_or_lack_a_half_are_reported(
 ) -> None:
     await new_stack.json("init")
     create = "client create --name App --owner Ada --tenants * --expires"
-    _, soon, gone, left = [await new_stack.json(create, days) for days in ("40d", "9d", "90d", "90d")]
+    _, soon, gone, off, left = [await new_stack.json(create, f"{days}d") for days in (40, 9, 90, 90, 90)]
     await vault.delete(f"client-{gone['client_id']}-{gone['secret_id']}")
+    name = f"client-{off['client_id']}-{off['secret_id']}"
+    await vault.disable(name, (await vault.versions(name))[0].version)
     for row in await tables[CLIENTS].partition(left["client_id"]):
         await tables[CLIENTS].delete(left["client_id"], str(row["RowKey"]))
     await tables[CLIENTS].insert({"PartitionKey": "typed", "RowKey": "client", "Tenants": "contoso"})
@@ -136,12 +138,13 @@ async def test_clients_secrets_that_end_soon_or_lack_a_half_are_reported(
     for new, text in (
         (soon, "secret {secret_id} of client {client_id} expires in 8 days"),
         (gone, "secret {secret_id} of client {client_id} has no hash in the vault: it does not work"),
+        (off, "secret {secret_id} of client {client_id} is disabled in the vault: it does not work"),
         (left, "client-{client_id}-{secret_id} in the vault belongs to no client: it opens nothing"),
     ):
         assert findings.pop(text.format(**new)).endswith(f"{delete} {new['client_id']} {new['secret_id']}")
     wrong = "table Clients, row (typed, client), column Tenants: must be * or a comma list of tenant GUIDs"
     assert findings == {wrong: "correct or remove it in Storage Explorer"}
-    for client in (gone, left):
+    for client in (gone, off, left):
         await new_stack.json("client delete-secret --yes", client["client_id"], client["secret_id"])
     assert not any(fix.startswith(delete) for *_, fix in await examined(new_stack))
 

@@ -52,11 +52,9 @@ class ClientCache:
         if client is None or secret is None:
             return None
         stored = await self._hashes.get(vault_name(client_id, secret_id))
-        return (
-            (client, stored)
-            if stored is not None and secret.authenticates(stored.properties, datetime.now(UTC))
-            else None
-        )
+        if stored is None or not secret.authenticates(stored.properties, datetime.now(UTC)):
+            return None
+        return client, stored
 
     async def _load(self, client_id: str) -> Client | None:
         try:

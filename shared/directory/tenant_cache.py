@@ -120,9 +120,5 @@ def _tenant_rows(rows: Iterable[Row], *, local: bool) -> _TenantRows:
             providers[version] = parse_provider(row, local=local)
         except RowError as error:
             providers[version] = error
-    on = (version for version in FhirVersion if version in providers and not _switched_off(providers[version]))
-    return _TenantRows(providers, tuple(on))
-
-
-def _switched_off(found: Provider | RowError) -> bool:
-    return isinstance(found, Provider) and not found.enabled
+    on = [version for version, found in providers.items() if isinstance(found, RowError) or found.enabled]
+    return _TenantRows(providers, tuple(version for version in FhirVersion if version in on))

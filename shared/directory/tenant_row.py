@@ -86,7 +86,7 @@ class _RowReader:
             version=version,
             base_url=base_url,
             name=self._text("Name") or tenant,
-            enabled=self._flag("Enabled", default=True),
+            enabled=self._enabled(),
             auth=self._auth(),
             extra_headers=self._extra_headers(),
             batch=self._choice("Batch", BatchMode.NATIVE),
@@ -112,10 +112,14 @@ class _RowReader:
             raise self._error(column, "has bytes of another encoding than the terminal's: type it again")
         return text
 
+    def _list(self, column: str) -> list[str]:
+        return [item for part in self._text(column).split(",") if (item := part.strip())]
+
     def _base_url(self) -> str:
-        if not self._text("BaseUrl"):
+        text = self._text("BaseUrl")
+        if not text:
             raise self._error("BaseUrl", "is missing")
-        url = self._url("BaseUrl").rstrip("/")
+        url = self._url("BaseUrl", text).rstrip("/")
         parts = urlsplit(url)
         if parts.query or parts.fragment:
             raise self._error("BaseUrl", "must end with the path: no query, no fragment")
@@ -125,11 +129,8 @@ class _RowReader:
             raise self._error("BaseUrl", "has a path with empty or dot segments, or characters that a base can't have")
         return url
 
-    def _url(self, column: str) -> str:
-        """The column's URL, https (or http on loopback, on a laptop), with its scheme and host in lower case."""
-        return self._checked_url(column, self._text(column))
-
-    def _checked_url(self, column: str, text: str) -> str:
+    def _url(self, column: str, text: str) -> str:
+        """The URL of a column, https (or http on loopback, on a laptop), with its scheme and host in lower case."""
         if not re.fullmatch(r"[\x21-\x7e]+", text) or "\\" in text:
             raise self._error(column, "is not a URL")
         try:
@@ -164,7 +165,7 @@ class _RowReader:
             self._check_audience()
         return ProviderAuth(
             kind=AuthKind(name),
-            token_url=self._url("AuthTokenUrl") if self._text("AuthTokenUrl") else None,
+            token_url=self._url("AuthTokenUrl", url) if (url := self._text("AuthTokenUrl")) else None,
             client_id=self._text("AuthClientId") or None,
             scope=self._text("AuthScope") or None,
             header=header or None,
@@ -183,7 +184,7 @@ class _RowReader:
         if not scope:
             return
         audience = _AUDIENCE.fullmatch(scope)
-        host, provider = audience[1].lower() if audience else "", urlsplit(self._url("BaseUrl")).hostname or ""
+        host, provider = audience[1].lower() if audience else "", urlsplit(self._text("BaseUrl")).hostname or ""
         of_azure = all(f".{name}".endswith(_AZURE_FHIR) for name in (host, provider))
         if host != provider and not of_azure:
             raise self._error("AuthScope", "must be one scope, the provider's own, such as <BaseUrl>/.default")
@@ -216,7 +217,7 @@ class _RowReader:
         return tuple(headers.items())
 
     def _types(self, version: FhirVersion) -> frozenset[str]:
-        names = [name.strip() for name in self._text("Types").split(",") if name.strip()]
+        names = self._list("Types")
         if not all(_TYPE.fullmatch(name) for name in names):
             raise self._error("Types", "must be a comma list of resource types such as Patient,Observation")
         return frozenset(names) or interface_types(version)
@@ -228,7 +229,7 @@ class _RowReader:
         return bool(text)
 
     def _operations(self, types: frozenset[str]) -> frozenset[str]:
-        names = [name.strip() for name in self._text("Operations").split(",") if name.strip()]
+        names = self._list("Operations")
         for name in names:
             operation = _OPERATION.fullmatch(name)
             if operation is None:
@@ -239,8 +240,8 @@ class _RowReader:
 
     def _page_origins(self) -> tuple[str, ...]:
         origins = []
-        for text in filter(None, map(str.strip, self._text("PageOrigins").split(","))):
-            url = urlsplit(self._checked_url("PageOrigins", text.rstrip("/")))
+        for text in self._list("PageOrigins"):
+            url = urlsplit(self._url("PageOrigins", text.rstrip("/")))
             if url.path or url.query or url.fragment:
                 raise self._error("PageOrigins", "must be a comma list of origins such as https://pages.example.com")
             default = f":{443 if url.scheme == 'https' else 80}"
@@ -265,11 +266,10 @@ class _RowReader:
             raise self._error("MaxConcurrent", "must be a whole number from 1 to 10000")
         return int(float(text))
 
-    def _flag(self, column: str, *, default: bool) -> bool:
-        text = self._text(column)
-        found = flag(text) if text else default
+    def _enabled(self) -> bool:
+        found = flag(self._text("Enabled") or "true")
         if found is None:
-            raise self._error(column, "must be true or false")
+            raise self._error("Enabled", "must be true or false")
         return found
 
     def _choice(self, column: str, default: _E) -> _E:

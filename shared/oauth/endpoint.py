@@ -7,7 +7,7 @@ definition of a statement's `oauth-uris` in R4 asks for: nobody signs in here, s
 import asyncio
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -39,24 +39,16 @@ _REFUSAL_SECONDS = 0.2
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class OAuthEndpoint:
     """Everything below `oauth2/`; every refusal is an OAuth error in JSON."""
 
-    def __init__(
-        self,
-        clients: ClientCache,
-        tenants: TenantCache,
-        keys: SigningKeys,
-        tokens: AccessTokens,
-        usage: Usage,
-        audit: AuditLog,
-    ) -> None:
-        self._clients = clients
-        self._tenants = tenants
-        self._keys = keys
-        self._tokens = tokens
-        self._usage = usage
-        self._audit = audit
+    clients: ClientCache
+    tenants: TenantCache
+    keys: SigningKeys
+    tokens: AccessTokens
+    usage: Usage
+    audit: AuditLog
 
     async def __call__(self, request: Request) -> Response:
         response = await self._respond(request)
@@ -94,14 +86,14 @@ class OAuthEndpoint:
         status, error = 500, ServerError.error
         try:
             token_request = parse_token_request(request)
-            client = await authenticate(self._clients, token_request.credentials)
+            client = await authenticate(self.clients, token_request.credentials)
             client_id, secret_id = client.id, token_request.credentials.secret_id
             scope = token_request.scope.strip() or client.only_tenant or ""
             tenant, scopes = parse_scope_request(scope)
-            if not client.may_reach(tenant) or not await self._tenants.known(tenant):
+            if not client.may_reach(tenant) or not await self.tenants.known(tenant):
                 raise InvalidScope("the scope must name one tenant that this client may reach")
             grant = Grant(client.id, secret_id, tenant, scopes)
-            token, lifetime = await self._tokens.issue(grant)
+            token, lifetime = await self.tokens.issue(grant)
             status, error = 200, ""
         except OAuthError as refused:
             status, error = refused.status, refused.error
@@ -113,7 +105,7 @@ class OAuthEndpoint:
             status, error = TemporarilyUnavailable.status, TemporarilyUnavailable.error
             raise
         finally:
-            self._audit.token_request(
+            self.audit.token_request(
                 request_id=request_id(request.headers),
                 client_id=client_id,
                 secret_id=secret_id,
@@ -122,7 +114,7 @@ class OAuthEndpoint:
                 error=error,
                 milliseconds=(time.monotonic() - began) * 1000,
             )
-        self._usage.used(client.id, secret_id)
+        self.usage.used(client.id, secret_id)
         body = {
             "token_type": "Bearer",
             "access_token": token,
@@ -135,7 +127,7 @@ class OAuthEndpoint:
     async def _known(self, client_id: str) -> str:
         """The id if it is a client's, else "": what else stands in its place may be a secret."""
         try:
-            return client_id if await self._clients.known(client_id) else ""
+            return client_id if await self.clients.known(client_id) else ""
         except StoreUnavailable:
             return ""
 
@@ -144,7 +136,7 @@ class OAuthEndpoint:
             return Response(204, {"Allow": "GET, HEAD, OPTIONS"})
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("read the keys with GET", {"Allow": "GET, HEAD, OPTIONS"})
-        ring = await self._keys.ring()
+        ring = await self.keys.ring()
         headers = {"Content-Type": "application/json", "Cache-Control": "public, max-age=60"}
         return Response(200, headers, orjson.dumps(ring.jwks()))
 

@@ -119,10 +119,7 @@ MISSING = "1, FhirVersion: is missing in the first line, which names the columns
             lines("TenantId,FhirVersion", f"{TENANT},r4", f"{TENANT},stu3", f"{TENANT.upper()},R4"),
             ["4, TenantId: the same tenant and version stand in line 2"],
         ),
-        (
-            lines("TenantId,FhirVersion", f"{TENANT},r4", f'{OTHER},"r4', "x"),
-            ["3: is no CSV: unexpected end of data"],
-        ),
+        (lines("TenantId,FhirVersion", f"{TENANT},r4", f'{OTHER},"r4', "x"), ["3: is no CSV: unexpected end of data"]),
     ],
 )
 def test_everything_that_is_wrong_is_said_with_its_line_and_column(file: bytes, said: list[str]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import pytest
 from azure.data.tables.aio import TableServiceClient
 
-from shared.directory.client_cache import ClientCache
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.tenant_registry import TenantRegistry
 from shared.stores.tables import Table, table_service
@@ -46,9 +45,3 @@ def registry(table: Table) -> TenantRegistry:
 @pytest.fixture
 def clients(table: Table, vault: Vault) -> ClientRegistry:
     return ClientRegistry(table, vault)
-
-
-@pytest.fixture
-def cache(table: Table, vault: Vault, deployment: Deployment) -> ClientCache:
-    """The clients as a request reads them, nothing remembered yet."""
-    return ClientCache(table, vault, deployment.settings)

@@ -150,6 +150,10 @@ async def test_a_change_is_seen_within_the_cache_time(rows: Rows, tenant: str, k
     await until(lambda: serves("https://hospital.example/fhir"), "the new row is seen")
     await rows.put(typed, BaseUrl="https://moved.example/fhir")
     await until(lambda: serves("https://moved.example/fhir"), "the change is seen")
+    await rows.put(typed, Enabled=False)
+    await until(is_unknown, "the row is off")
+    await rows.put(typed)
+    await until(lambda: serves("https://hospital.example/fhir"), "the row is on")
     await rows.table.delete(typed, "stu3")
     await until(is_unknown, "the row is gone")
 

@@ -140,16 +140,6 @@ async def test_an_import_that_a_store_stopped_is_finished_by_the_next(
     assert (again.unchanged, again.rows) == (100, [])
 
 
-async def test_two_imports_at_once_write_every_row_once(importing: TenantImport, registry: TenantRegistry) -> None:
-    content = file(*({"BaseUrl": BASE_URL, "Name": number} for number in range(50)))
-    plans = [await importing.plan(content) for _ in range(2)]
-    written: list[PlannedRow] = []
-    met = await asyncio.gather(*(importing.carry_out(plan.additions, written.append) for plan in plans))
-    assert sorted(numbers(written)) == list(range(50))
-    assert sum(map(len, met)) == 50
-    assert len(await registry.rows()) == 50
-
-
 async def test_an_interrupted_import_tells_all_that_it_wrote(importing: TenantImport, registry: TenantRegistry) -> None:
     content = file(*({"BaseUrl": BASE_URL, "Name": number} for number in range(300)))
     plan = await importing.plan(content)

@@ -83,11 +83,6 @@ async def test_a_row_that_could_not_be_used_is_not_written(
         assert await table.get(TENANT, "stu3") == before
 
 
-async def test_a_laptop_has_providers_on_loopback(table: Table) -> None:
-    made = await TenantRegistry(table, local=True).set(TENANT, STU3, {"BaseUrl": "http://127.0.0.1:8080/fhir"})
-    assert made.base_url == "http://127.0.0.1:8080/fhir"
-
-
 @pytest.mark.parametrize("key", [(f"{{{TENANT.upper()}}}", "stu3"), (TENANT, " STU3 ")])
 async def test_a_row_with_keys_typed_oddly_is_found_and_put_right(
     registry: TenantRegistry, table: Table, key: tuple[str, str]

@@ -45,12 +45,14 @@ async def bad_clients(server: Deployment) -> dict[str, Credentials]:
         "unknown client": Credentials("0" * 32, secret),
         "client id in capitals": Credentials(client_id.upper(), secret),
         "client id that is no id": Credentials("x' or PartitionKey ne '", secret),
+        "no client id": Credentials("", secret),
         "wrong secret": Credentials(client_id, f"{good.secret_id}.{'A' * 43}"),
         "secret cut short": Credentials(client_id, secret[:-1]),
         "secret with more after it": Credentials(client_id, f"{secret}A"),
         "unknown secret id": Credentials(client_id, new_client_secret()),
         "secret id in capitals": Credentials(client_id, secret.replace(good.secret_id, good.secret_id.upper())),
         "secret without id": Credentials(client_id, secret.partition(".")[2]),
+        "secret id that is no id": Credentials(client_id, f"../{secret}"),
         "secret with an empty id": Credentials(client_id, "." + secret),
         "the hash itself": Credentials(client_id, hash_of(secret)),
         "another client's secret": Credentials(client_id, (await server.client()).client_secret),
@@ -79,7 +81,7 @@ async def bad_clients(server: Deployment) -> dict[str, Credentials]:
     return bad
 
 
-async def test_every_failure_is_one_and_the_same_response(server: Deployment) -> None:
+async def test_every_failure_is_one_and_the_same_response(server: Deployment, caplog: pytest.LogCaptureFixture) -> None:
     tenant = await server.tenant()
     expected = await server.oauth("grant_type=client_credentials&client_id=nobody&client_secret=none")
     assert refused(expected) == (401, "invalid_client")
@@ -90,6 +92,7 @@ async def test_every_failure_is_one_and_the_same_response(server: Deployment) ->
         assert await server.request_token(credentials, tenant) == expected, problem
         body = urlencode({"grant_type": "client_credentials", "scope": tenant})
         assert await server.oauth(body, authorization=credentials.basic()) == expected, problem
+    assert "client), column Enabled: must be true or false" in caplog.text
 
 
 async def test_a_failure_is_told_only_at_whole_steps_of_time(server: Deployment) -> None:

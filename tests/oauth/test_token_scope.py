@@ -2,13 +2,11 @@
 
 import json
 from urllib.parse import urlencode
-from uuid import uuid4
 
 import pytest
 
-from shared.message import Response
 from tests.deployment import Credentials, Deployment
-from tests.oauth.conftest import granted, refused, until
+from tests.oauth.conftest import granted, refused
 
 GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 OTHER = "9188040d-6c67-4c5b-b112-36a304b66dad"
@@ -89,27 +87,3 @@ async def test_one_response_to_every_tenant_that_can_not_be_had(server: Deployme
     }
     assert {problem: response for problem, response in responses.items() if response != expected} == {}
     assert await scope_of(server, confined, mine) == mine
-
-
-async def test_a_tenant_with_one_row_switched_on_or_broken_can_be_had(server: Deployment, client: Credentials) -> None:
-    mixed = await server.tenant(Enabled=False)
-    await server.tenant(tenant=mixed, version="r4")
-    broken = await server.tenant(BaseUrl="ftp://hospital.example")
-    assert await scope_of(server, client, mixed) == mixed
-    assert await scope_of(server, client, broken) == broken
-
-
-async def test_a_tenant_can_be_had_once_it_is_on_board_and_no_longer_when_it_is_off(
-    server: Deployment, client: Credentials
-) -> None:
-    guid = str(uuid4())
-
-    async def asked(status: int) -> Response | None:
-        response = await server.request_token(client, guid)
-        return response if response.status == status else None
-
-    assert await asked(400)
-    await server.tenant(tenant=f" {{{guid.upper()}}}")
-    await until(lambda: asked(200), "the tenant is on board")
-    await server.tenant(tenant=f" {{{guid.upper()}}}", Enabled=False)
-    await until(lambda: asked(400), "the tenant is off")

@@ -5,7 +5,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
 from azure.data.tables import EdmType, EntityProperty
+from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
 from shared.settings import Settings
@@ -113,6 +116,27 @@ async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(table_s
                 with pytest.raises(StoreUnavailable) as raised:
                     await call
                 assert "127.0.0.1" not in str(raised.value)
+
+
+class SignedOut:
+    """A credential as azure.identity's are when nobody is signed in."""
+
+    async def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token from ...")
+
+    async def close(self) -> None: ...
+
+    async def __aenter__(self) -> "SignedOut":
+        return self
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+
+async def test_a_sign_in_that_failed_is_told_from_an_answer() -> None:
+    async with TableServiceClient("https://127.0.0.1:1", credential=SignedOut()) as service:
+        with pytest.raises(StoreUnavailable) as raised:
+            await Table(service, "Tenants").get("p", "r")
+    assert str(raised.value) == "Table Storage (Tenants): nobody is signed in, or not allowed"
 
 
 async def test_rows_are_inserted_once_and_together_or_not_at_all(table: Table) -> None:

@@ -101,6 +101,14 @@ async def test_what_is_not_there_deleted_disabled_or_expired_is_none(vault: Vaul
     assert isinstance(raised.value, StoreConflict)
 
 
+async def test_a_refusal_has_its_status(tmp_path: Path) -> None:
+    async with SwitchedVault(tmp_path, mode=403).running() as refusing:
+        vault = vault_at(refusing.url, tmp_path)
+        with pytest.raises(StoreUnavailable, match="Key Vault answered 403"):
+            await vault.get("name")
+        await vault.close()
+
+
 async def test_a_vault_that_does_not_answer_or_refuses_is_unavailable(
     vault_server: VaultServer, tmp_path: Path, name: str
 ) -> None:

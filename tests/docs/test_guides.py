@@ -11,7 +11,6 @@ from tests.infra.queries import columns, operands
 
 GUIDES = [DOCS / f"{name}.md" for name in ("deployment", "runbook", "security-model", "costs", "supply-chain")]
 FOR_DEVELOPERS = [DOCS / "architecture.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
-WITH_COMMANDS = [DOCS / "deployment.md", DOCS / "runbook.md"]
 WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
 
 

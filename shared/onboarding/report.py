@@ -167,15 +167,10 @@ class Report:
 
     def problems(self) -> Iterator[tuple[str, Problem]]:
         """Every problem and its section: "statement", a resource type, "batch" or "paging"."""
-        needed = ((resource.type, resource.problems) for resource in self.resources if not resource.spare)
-        for section, problems in (
-            ("statement", self.statement.problems),
-            *needed,
-            ("batch", self.batch.problems),
-            ("paging", self.paging.problems),
-        ):
-            for problem in problems:
-                yield section, problem
+        needed = [(resource.type, resource.problems) for resource in self.resources if not resource.spare]
+        rest = (("batch", self.batch.problems), ("paging", self.paging.problems))
+        for section, problems in (("statement", self.statement.problems), *needed, *rest):
+            yield from ((section, problem) for problem in problems)
 
 
 def _is_usable_patient(resource: ResourceReport) -> bool:
@@ -215,22 +210,18 @@ def to_json(report: Report) -> dict[str, object]:
 
 def _calls_and_problems(section: StatementReport | ResourceReport | BatchReport | PagingReport) -> dict[str, object]:
     return {
-        "calls": [
-            {
-                "call": call.call,
-                "works": call.works,
-                "status": call.status,
-                "media_type": call.media_type,
-                "p50_ms": round(call.milliseconds, 1),
-                "repeats": call.repeats,
-            }
-            for call in section.calls
-        ],
+        "calls": [_call_fields(call) for call in section.calls],
         "problems": [
             {"problem": problem.kind.code, "call": problem.call, "text": problem.text, "hint": problem.hint}
             for problem in section.problems
         ],
     }
+
+
+def _call_fields(call: CallReport) -> dict[str, object]:
+    fields = asdict(call)
+    fields["p50_ms"] = round(fields.pop("milliseconds"), 1)
+    return fields
 
 
 def summary(report: Report) -> str:

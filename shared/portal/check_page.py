@@ -52,11 +52,11 @@ class CheckPage:
     async def _check(self, request: PortalRequest) -> Response:
         provider = await self._provider(request)
         if provider.auth.kind is AuthKind.MANAGED_IDENTITY:
-            return self._form(request, provider, status=CONFLICT)
+            return self._form(request, provider, CONFLICT)
         patient_id = request.form.get("patient", "").strip() or None
         if patient_id is not None and not is_id(patient_id):
             problem = "An ID has 1 to 255 letters, digits and any of - . _ ~."
-            return self._form(request, provider, problem, UNPROCESSABLE)
+            return self._form(request, provider, UNPROCESSABLE, problem)
         subject = f"{provider.tenant}/{provider.version.value}"
         self._audit.change(actor=request.principal.id, action="tenant.verify", subject=subject)
         steps: list[Step] = []
@@ -67,17 +67,18 @@ class CheckPage:
         except TimeoutError:
             pass  # the page shows the steps until then
         sections = list(dict.fromkeys(step.section for step in steps))
-        context: dict[str, object] = {
-            "provider": provider,
-            "path": tenant_path(provider.tenant, provider.version),
-            "report": report,
-            "steps": sorted(steps, key=lambda step: sections.index(step.section)),
-            "max_seconds": _MAX_SECONDS,
-        }
-        if report is not None:
-            context["summary"] = summary(report)
-            context["fields"] = [(of.type, field) for of in report.resources for field in of.fields if field.entries]
-        return self._renderer.page("tenant_checked.html", request, 200, **context)
+        resources = report.resources if report is not None else ()
+        return self._renderer.page(
+            "tenant_checked.html",
+            request,
+            provider=provider,
+            path=tenant_path(provider.tenant, provider.version),
+            report=report,
+            summary=summary(report) if report is not None else "",
+            fields=[(resource.type, field) for resource in resources for field in resource.fields if field.entries],
+            steps=sorted(steps, key=lambda step: sections.index(step.section)),
+            max_seconds=_MAX_SECONDS,
+        )
 
     async def _provider(self, request: PortalRequest) -> Provider:
         try:
@@ -88,8 +89,6 @@ class CheckPage:
             raise NotFound
         return provider
 
-    def _form(
-        self, request: PortalRequest, provider: Provider, problem: str | None = None, status: int = 200
-    ) -> Response:
+    def _form(self, request: PortalRequest, provider: Provider, status: int = 200, problem: str = "") -> Response:
         context = {"provider": provider, "path": tenant_path(provider.tenant, provider.version), "problem": problem}
         return self._renderer.page("tenant_check.html", request, status, **context)

@@ -86,7 +86,7 @@ class ClientPages:
                 await self._check_room(request)
                 new = await self._clients.create(name, request.principal.id, (), expires=_expiry(request.form))
         except Refusal as error:
-            return self._new_form(request, request.form, _sentence(error), UNPROCESSABLE)
+            return self._new_form(request, request.form, _sentence(error))
         self._audit_change(request, "create", new.client_id, f"secret {new.secret_id}")
         return self._secret_page(request, new, name.strip(), reaches_any=False)
 
@@ -102,7 +102,7 @@ class ClientPages:
         try:
             new = await self._clients.add_secret(client.id, _expiry(request.form))
         except Refusal as error:
-            return await self._client_page(request, client, _sentence(error), UNPROCESSABLE)
+            return await self._client_page(request, client, _sentence(error))
         self._audit_change(request, "add-secret", client.id, f"secret {new.secret_id}")
         return self._secret_page(request, new, client.name, reaches_any=client.tenants != frozenset())
 
@@ -138,7 +138,7 @@ class ClientPages:
 
     async def _edit(self, request: PortalRequest) -> Response:
         etag, client = await self._etag(request), await self._own(request)
-        return self._edit_form(request, client, _values(client), etag)
+        return self._edit_form(request, client, values=_values(client), etag=etag)
 
     async def _save(self, request: PortalRequest) -> Response:
         etag, client = await self._etag(request), await self._own(request)
@@ -146,7 +146,7 @@ class ClientPages:
         values = {name: request.form.get(name, "") for name in stored}
         values["tenants"] = values["tenants"].replace(",", "\n")
         if request.form.get("etag") != etag:
-            return self._edit_form(request, client, values, etag, stored=stored, status=CONFLICT)
+            return self._edit_form(request, client, CONFLICT, values=values, etag=etag, stored=stored)
         # An owner changes the name alone, whatever the form holds.
         names = ("name", "owner", "tenants") if request.principal.is_admin else ("name",)
         changes = {name: values[name] for name in names if values[name].split() != stored[name].split()}
@@ -157,7 +157,8 @@ class ClientPages:
         try:
             await self._clients.change(client.id, etag=etag, **changes)
         except Refusal as error:
-            return self._edit_form(request, client, values, etag, problem=_sentence(error), status=UNPROCESSABLE)
+            problem = _sentence(error)
+            return self._edit_form(request, client, UNPROCESSABLE, values=values, etag=etag, problem=problem)
         except StoreConflict:
             return await self._save(request)  # the row has another ETag by now, so this shows what is in it
         self._audit_change(request, "set", client.id, ", ".join(name.capitalize() for name in changes))
@@ -185,22 +186,19 @@ class ClientPages:
             raise NotFound
         return etag_of(row)
 
-    async def _client_page(
-        self, request: PortalRequest, client: Client, problem: str | None = None, status: int = 200
-    ) -> Response:
-        live = len(client.live_secrets)
+    async def _client_page(self, request: PortalRequest, client: Client, problem: str | None = None) -> Response:
         names = await self._tenants.names()
         tenants = None if client.tenants is None else sorted((names.get(id, ""), id) for id in client.tenants)
         return self._renderer.page(
             "client.html",
             request,
-            status,
+            UNPROCESSABLE if problem else 200,
             client=client,
             secrets=sorted(client.secrets, key=lambda secret: secret.created or datetime.min.replace(tzinfo=UTC)),
             used=await self._usage.last_used(client.id),
             now=datetime.now(UTC),
             tenants=tenants,
-            full=live >= MAX_LIVE_SECRETS,
+            full=len(client.live_secrets) >= MAX_LIVE_SECRETS,
             lifetimes=_LIFETIMES,
             problem=problem,
         )
@@ -209,24 +207,13 @@ class ClientPages:
         """The page that shows a secret. It reads no store: a failure now would lose the secret."""
         return self._renderer.page("secret.html", request, new=new, name=name or new.client_id, reaches_any=reaches_any)
 
-    def _new_form(
-        self, request: PortalRequest, values: Mapping[str, str], problem: str | None = None, status: int = 200
-    ) -> Response:
+    def _new_form(self, request: PortalRequest, values: Mapping[str, str], problem: str | None = None) -> Response:
         context = {"name": values.get("name", ""), "lifetime": values.get("lifetime", ""), "problem": problem}
+        status = UNPROCESSABLE if problem else 200
         return self._renderer.page("client_new.html", request, status, lifetimes=_LIFETIMES, **context)
 
-    def _edit_form(
-        self,
-        request: PortalRequest,
-        client: Client,
-        values: Mapping[str, str],
-        etag: str,
-        *,
-        stored: Mapping[str, str] | None = None,
-        problem: str | None = None,
-        status: int = 200,
-    ) -> Response:
-        context = {"client": client, "values": values, "etag": etag, "stored": stored, "problem": problem}
+    def _edit_form(self, request: PortalRequest, client: Client, status: int = 200, **context: object) -> Response:
+        context = {"client": client, "stored": None, "problem": None, **context}
         return self._renderer.page("client_edit.html", request, status, **context)
 
     def _audit_change(self, request: PortalRequest, action: str, client_id: str, detail: str = "") -> None:

@@ -49,20 +49,14 @@ class Route:
     access: AccessLevel = AccessLevel.MEMBER
     upload: bool = False
 
-    def match(self, method: str, path: str) -> Mapping[str, str] | None:
-        """The parameters, or None when the route is of another page."""
-        if method != self.method:
-            return None
-        found = re.fullmatch(_PARAMETER.sub(r"(?P<\1>[^/]+)", self.pattern), path)
-        return None if found is None else found.groupdict()
-
 
 def find_route(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
     """The first route for a method and a path, with its parameters; HEAD is served as GET."""
     for route in routes:
-        parameters = route.match("GET" if method == "HEAD" else method, path)
-        if parameters is not None:
-            return route, parameters
+        if route.method == ("GET" if method == "HEAD" else method):
+            found = re.fullmatch(_PARAMETER.sub(r"(?P<\1>[^/]+)", route.pattern), path)
+            if found is not None:
+                return route, found.groupdict()
     return None
 
 

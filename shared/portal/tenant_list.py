@@ -20,12 +20,16 @@ from shared.stores.tables import Row, Table
 _FRESH_SECONDS = 10
 
 
+Key = tuple[str, FhirVersion]
+"""What names a row: the tenant's GUID, and the version."""
+
+
 def tenant_path(tenant: str, version: FhirVersion) -> str:
     """The page of a tenant's row, below the portal's root."""
     return f"/tenants/{tenant}/{version.value}"
 
 
-def tenant_of(request: PortalRequest) -> tuple[str, FhirVersion]:
+def tenant_of(request: PortalRequest) -> Key:
     """The tenant and the version that the path names in any spelling. Raises NotFound when it names none."""
     tenant, version = parse_tenant_id(request.parameters["tenant"]), parse_version(request.parameters["version"])
     if tenant is None or version is None:
@@ -73,7 +77,8 @@ class TenantList:
         wanted = search.strip().strip("{}").lower()
         if not wanted:
             return entries
-        return [entry for entry in entries if any(wanted in text.lower() for text in _searched(entry))]
+        texts = ((entry, (entry.tenant or entry.key[0], entry.name, entry.host)) for entry in entries)
+        return [entry for entry, searched in texts if any(wanted in text.lower() for text in searched)]
 
     async def names(self) -> Mapping[str, str]:
         """The name of each tenant that has a row. Raises StoreUnavailable."""
@@ -83,11 +88,10 @@ class TenantList:
         """A tenant's row as it is now, also when its key or columns were typed in another spelling."""
         row = await self._table.get(tenant, version.value)
         if row is None:
-            async for typed in self._table.scan([*KEY_COLUMNS]):
-                key = (str(typed["PartitionKey"]), str(typed["RowKey"]))
-                if (parse_tenant_id(key[0]), parse_version(key[1])) == (tenant, version):
-                    row = await self._table.get(*key)
-                    break
+            typed = [(str(row["PartitionKey"]), str(row["RowKey"])) async for row in self._table.scan([*KEY_COLUMNS])]
+            meant = (key for key in typed if (parse_tenant_id(key[0]), parse_version(key[1])) == (tenant, version))
+            key = next(meant, None)
+            row = await self._table.get(*key) if key is not None else None
         return None if row is None else canonical(row, COLUMNS)
 
     def expire(self) -> None:
@@ -123,7 +127,3 @@ def _host(url: str) -> str:
         return urlsplit(url).netloc
     except ValueError:
         return ""
-
-
-def _searched(entry: TenantEntry) -> tuple[str, ...]:
-    return (entry.tenant or entry.key[0], entry.name, entry.host)

@@ -16,7 +16,7 @@ from shared.message import Response
 from shared.portal.errors import ChangedMeanwhile, NotFound, UnusableRow
 from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer, list_page, see_other
 from shared.portal.request import AccessLevel, Handler, PortalRequest, Route
-from shared.portal.tenant_list import TenantList, tenant_of, tenant_path
+from shared.portal.tenant_list import Key, TenantList, tenant_of, tenant_path
 from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict
 from shared.stores.tables import Row, etag_of
@@ -96,22 +96,21 @@ class TenantPages:
     async def _create(self, request: PortalRequest) -> Response:
         values = {column: request.form.get(column, "") for column in (*KEY_COLUMNS, *COLUMNS)}
         tenant, version = parse_tenant_id(values["PartitionKey"]), parse_version(values["RowKey"])
-        if tenant is None:
-            problem = "is not a GUID such as 72f988bf-86f1-41af-91ab-2d7cd011db47"
-            return self._new_form(request, _Draft(values, errors={"PartitionKey": problem}), UNPROCESSABLE)
-        if version is None:
-            return self._new_form(request, _Draft(values, errors={"RowKey": "is no FHIR version"}), UNPROCESSABLE)
+        if tenant is None or version is None:
+            no_tenant = {"PartitionKey": "is not a GUID such as 72f988bf-86f1-41af-91ab-2d7cd011db47"}
+            errors = no_tenant if tenant is None else {"RowKey": "is no FHIR version"}
+            return self._new_form(request, _Draft(values, errors=errors), UNPROCESSABLE)
         taken = _Draft(values, errors={"PartitionKey": f"has a row for {version.value} already: edit that one"})
         if await self._tenants.row(tenant, version) is not None:
             return self._new_form(request, taken, CONFLICT)
         columns = {column: values[column] for column in COLUMNS if values[column].strip()}
         try:
-            await self._set(tenant, version, (), columns)
+            await self._set((tenant, version), (), columns)
         except RowError as error:
             return self._new_form(request, _Draft(values, errors={error.column: error.problem}), UNPROCESSABLE)
         except StoreConflict:
             return self._new_form(request, taken, CONFLICT)
-        self._changed(request, "set", tenant, version, ", ".join(columns))
+        self._changed(request, "set", (tenant, version), ", ".join(columns))
         return see_other(tenant_path(tenant, version), "saved")
 
     async def _edit(self, request: PortalRequest) -> Response:
@@ -121,9 +120,9 @@ class TenantPages:
         return self._edit_form(request, row, _Draft(_column_texts(row), etag_of(row), errors))
 
     async def _save(self, request: PortalRequest) -> Response:
-        tenant, version = tenant_of(request)
+        tenant, version = key = tenant_of(request)
         values = {column: request.form.get(column, "") for column in COLUMNS}
-        row = await self._tenants.row(tenant, version)
+        row = await self._tenants.row(*key)
         if row is None:
             draft = _Draft({**values, "PartitionKey": tenant, "RowKey": version.value}, removed=True)
             return self._new_form(request, draft, CONFLICT)
@@ -134,13 +133,13 @@ class TenantPages:
         changes = {column: text for column, text in values.items() if text.strip() != stored[column]}
         changes |= dict.fromkeys(_unknown_columns(row), "")
         try:
-            await self._set(tenant, version, (row,), changes)
+            await self._set(key, (row,), changes)
         except RowError as error:
             draft = _Draft(values, etag, {error.column: error.problem})
             return self._edit_form(request, row, draft, UNPROCESSABLE)
         except StoreConflict:
             return await self._save(request)  # the row has another ETag by now, so this shows what is in it
-        self._changed(request, "set", tenant, version, ", ".join(changes))
+        self._changed(request, "set", key, ", ".join(changes))
         return see_other(_path(request), "saved")
 
     async def _confirm_disable(self, request: PortalRequest) -> Response:
@@ -148,34 +147,30 @@ class TenantPages:
         return self._renderer.page("tenant_disable.html", request, path=_path(request), name=name)
 
     async def _switch(self, action: str, request: PortalRequest) -> Response:
-        row, (tenant, version) = await self._row(request), tenant_of(request)
+        row, key = await self._row(request), tenant_of(request)
         try:
-            await self._set(tenant, version, (row,), {"Enabled": "true" if action == "enable" else "false"})
+            await self._set(key, (row,), {"Enabled": "true" if action == "enable" else "false"})
         except RowError as error:
             raise UnusableRow(f"{error.column} {error.problem}. Edit the row first.") from error
-        self._changed(request, action, tenant, version)
+        self._changed(request, action, key)
         return see_other(_path(request), "switched-on" if action == "enable" else "switched-off")
 
     async def _confirm_remove(self, request: PortalRequest) -> Response:
         return self._remove_form(request, _name(await self._row(request)))
 
     async def _remove(self, request: PortalRequest) -> Response:
-        tenant, version = tenant_of(request)
-        name = _name(await self._row(request))
+        key, name = tenant_of(request), _name(await self._row(request))
         typed = request.form.get("confirmation", "")
-        if typed.strip().lower() != name.lower() and parse_tenant_id(typed) != tenant:
-            return self._remove_form(
-                request, name, "What you typed is neither the tenant's name nor its GUID.", UNPROCESSABLE
-            )
-        await self._tenants.registry.remove(tenant, version)
-        self._changed(request, "remove", tenant, version)
+        if typed.strip().lower() != name.lower() and parse_tenant_id(typed) != key[0]:
+            return self._remove_form(request, name, "What you typed is neither the tenant's name nor its GUID.")
+        await self._tenants.registry.remove(*key)
+        self._changed(request, "remove", key)
         return see_other("/tenants", "removed")
 
     async def _credential(self, request: PortalRequest) -> Response:
         return self._credential_form(request, _credential_names(await self._provider(request)))
 
     async def _store_credential(self, request: PortalRequest) -> Response:
-        tenant, version = tenant_of(request)
         names = _credential_names(await self._provider(request))
         name = request.form.get("name", "")
         if name not in names:
@@ -189,7 +184,7 @@ class TenantPages:
             await self._vault.set(name, value)
         except SecretNameHeld as error:
             return self._credential_form(request, names, f"{error}.", CONFLICT)
-        self._changed(request, "set-secret", tenant, version, f"secret {name}")
+        self._changed(request, "set-secret", tenant_of(request), f"secret {name}")
         return see_other(_path(request), "secret-set")
 
     async def _row(self, request: PortalRequest) -> Row:
@@ -215,17 +210,13 @@ class TenantPages:
         versions = await self._vault.versions(name)
         return versions[0].created if versions and versions[0].usable(datetime.now(UTC)) else None
 
-    async def _set(
-        self, tenant: str, version: FhirVersion, rows: Sequence[Row], changes: Mapping[str, str | None]
-    ) -> None:
+    async def _set(self, key: Key, rows: Sequence[Row], changes: Mapping[str, str | None]) -> None:
         """Changes the row that was read, or makes one where there was none; else raises StoreConflict."""
-        await self._tenants.registry.write(self._tenants.registry.changed((tenant, version), rows, changes))
+        await self._tenants.registry.write(self._tenants.registry.changed(key, rows, changes))
 
-    def _changed(
-        self, request: PortalRequest, action: str, tenant: str, version: FhirVersion, detail: str = ""
-    ) -> None:
+    def _changed(self, request: PortalRequest, action: str, key: Key, detail: str = "") -> None:
         self._tenants.expire()
-        subject = f"{tenant}/{version.value}"
+        subject = f"{key[0]}/{key[1].value}"
         self._audit.change(actor=request.principal.id, action=f"tenant.{action}", subject=subject, detail=detail)
 
     def _new_form(self, request: PortalRequest, draft: _Draft, status: int = 200) -> Response:
@@ -248,11 +239,9 @@ class TenantPages:
             **context,
         )
 
-    def _remove_form(
-        self, request: PortalRequest, name: str, problem: str | None = None, status: int = 200
-    ) -> Response:
+    def _remove_form(self, request: PortalRequest, name: str, problem: str | None = None) -> Response:
         context = {"path": _path(request), "name": name, "tenant": tenant_of(request)[0], "problem": problem}
-        return self._renderer.page("tenant_remove.html", request, status, **context)
+        return self._renderer.page("tenant_remove.html", request, UNPROCESSABLE if problem else 200, **context)
 
     def _credential_form(
         self, request: PortalRequest, names: Sequence[str], problem: str | None = None, status: int = 200

@@ -54,19 +54,11 @@ async def init(session: Session) -> None:
         return
     key = await rotate(session.vault, session.settings)
     session.audit("keys.rotate", key.version)
-    session.output.result(
-        {"tables": tables, "created_key": key.version},
-        f"The tables are there; signing key {key.version} is new.",
-    )
+    made = {"tables": tables, "created_key": key.version}
+    session.output.result(made, f"The tables are there; signing key {key.version} is new.")
 
 
-cli.add_command(client)
-cli.add_command(tenant)
-tenant.add_command(import_tenants)
-tenant.add_command(export_tenants)
-tenant.add_command(verify)
-cli.add_command(keys)
-cli.add_command(azure)
-cli.add_command(doctor)
-cli.add_command(smoke)
-cli.add_command(completion)
+for command in (client, tenant, keys, azure, doctor, smoke, completion):
+    cli.add_command(command)
+for command in (import_tenants, export_tenants, verify):
+    tenant.add_command(command)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -135,9 +136,8 @@ async def delete_secret(session: Session, client_id: str, secret_id: str, yes: b
     if not await session.clients.delete_secret(client_id, secret_id):
         raise Refusal(f"client {client_id!r} has no secret {secret_id!r}")
     session.audit("client.delete-secret", client_id, f"secret {secret_id}")
-    session.output.result(
-        {"client_id": client_id, "secret_id": secret_id, "deleted": True}, f"Secret {secret_id} is deleted."
-    )
+    deleted = {"client_id": client_id, "secret_id": secret_id, "deleted": True}
+    session.output.result(deleted, f"Secret {secret_id} is deleted.")
 
 
 @client.command(epilog=examples(f"client disable {_ID}"))
@@ -177,14 +177,7 @@ async def _switch(session: Session, client_id: str, *, enabled: bool) -> None:
 
 
 def _show_secret(session: Session, new: "NewSecret") -> None:
-    session.output.record(
-        {
-            "client_id": new.client_id,
-            "secret_id": new.secret_id,
-            "client_secret": new.client_secret,
-            "expires": new.expires,
-        }
-    )
+    session.output.record(asdict(new))
     session.output.notice("The secret is not shown again: keep it now.")
 
 

@@ -60,9 +60,8 @@ def _setting_findings(environment: Mapping[str, str]) -> list[Finding]:
             if name in findings:
                 return list(findings.values())
             good = _REQUIRED.get(name, "")
-            fix = (
-                f"set it as the gateway has it, such as {good}" if good else "correct it, or remove it for the default"
-            )
+            fix = "correct it, or remove it for the default"
+            fix = f"set it as the gateway has it, such as {good}" if good else fix
             findings[name] = Finding(State.FAIL, "settings", str(error), fix)
             environment = {**environment, name: good}
         else:

@@ -158,19 +158,11 @@ async def _signing_key(session: Session) -> AsyncIterator[Finding]:
 
 async def _tenants(session: Session) -> AsyncIterator[Finding]:
     rows = await session.tenants.rows()
-    wrong = [
-        *(found for row in rows if (found := _row_finding(session, row)) is not None),
-        *(
-            Finding(
-                State.FAIL,
-                "Tenants",
-                f"{tenant} has {len(same)} rows for {version.value}",
-                "remove all but one in Storage Explorer",
-            )
-            for (tenant, version), same in by_meaning(rows).items()
-            if len(same) > 1
-        ),
-    ]
+    wrong = [found for row in rows if (found := _row_finding(session, row)) is not None]
+    for (tenant, version), same in by_meaning(rows).items():
+        if len(same) > 1:
+            text = f"{tenant} has {len(same)} rows for {version.value}"
+            wrong.append(Finding(State.FAIL, "Tenants", text, "remove all but one in Storage Explorer"))
     for finding in islice(_by_weight(wrong), _MAX_ROWS):
         yield finding
     if len(wrong) > _MAX_ROWS:
@@ -211,10 +203,8 @@ async def _pages(session: Session) -> AsyncIterator[Finding]:
 async def _secrets(session: Session) -> AsyncIterator[Finding]:
     # Key Vault does not tell capitals apart.
     held = {secret.name.lower(): secret async for secret in session.vault.secrets()}
-    findings = [
-        *[finding async for finding in _provider_secrets(session, held)],
-        *[finding async for finding in _client_secrets(session, held)],
-    ]
+    findings = [finding async for finding in _provider_secrets(session, held)]
+    findings += [finding async for finding in _client_secrets(session, held)]
     for finding in _by_weight(findings):
         yield finding
     if not findings:

@@ -10,17 +10,8 @@ from urllib.parse import urlencode, urlsplit
 from requests import RequestException, Response, Session
 
 from admin.output import Finding, State
-from app.client import (
-    AppClient,
-    AppError,
-    Resource,
-    Statement,
-    batch_result,
-    next_link,
-    read_statement,
-    request_token,
-    resources,
-)
+from app import client as apps
+from app.client import AppClient, AppError, Resource, Statement
 from shared.settings import is_loopback
 
 _TIMEOUT_SECONDS = 60.0
@@ -88,7 +79,7 @@ class _Steps:
             return Finding(State.FAIL, name, f"no response ({type(error).__name__})")
 
     def _read_statement(self) -> Finding:
-        self._statement = read_statement(self._session, self._base)
+        self._statement = apps.read_statement(self._session, self._base)
         text = f"FHIR {self._statement.fhir_version}, tokens at {self._statement.token_url}"
         if not self._statement.token_url.startswith(f"{self._origin}/"):
             # The secret goes nowhere but where the person said.
@@ -101,7 +92,7 @@ class _Steps:
         return Finding(state, "no token", f"response {response.status_code}")
 
     def _get_token(self) -> Finding:
-        token = request_token(self._session, self._statement.token_url, self._client, self._tenant)
+        token = apps.request_token(self._session, self._statement.token_url, self._client, self._tenant)
         self._app = AppClient(self._session, self._base, self._statement.dialect, token.value, self._responses.append)
         return Finding(State.OK, "token", f"good for {token.expires_in} s")
 
@@ -109,7 +100,7 @@ class _Steps:
         client_id, secret = self._client
         wrong = (client_id, f"{secret.partition('.')[0]}.{token_urlsafe(32)}")
         try:
-            request_token(self._session, self._statement.token_url, wrong, self._tenant)
+            apps.request_token(self._session, self._statement.token_url, wrong, self._tenant)
         except AppError as error:
             state = State.OK if (error.status, error.error) == (_UNAUTHORIZED, "invalid_client") else State.FAIL
             return Finding(state, "wrong secret", f"response {error.status} {error.error}")
@@ -118,7 +109,7 @@ class _Steps:
     def _search(self, criteria: Mapping[str, str]) -> Finding:
         bundle = self._app.search_patients(criteria)
         self._bundles.append(bundle)
-        patients = resources(bundle, "Patient")
+        patients = apps.resources(bundle, "Patient")
         if not patients:
             return Finding(State.WARN, "search", "no patient was found", "name one that there is with --family")
         self._patient = str(patients[0].get("id"))
@@ -146,7 +137,7 @@ class _Steps:
         failures: list[str] = []
         for type, entry in zip(searches, self._app.batch(searches), strict=True):
             try:
-                self._bundles.append(batch_result(type, entry))
+                self._bundles.append(apps.batch_result(type, entry))
             except AppError as error:
                 failures.append(str(error))
         state = State.OK if not failures else State.WARN if len(failures) < len(searches) else State.FAIL
@@ -154,7 +145,7 @@ class _Steps:
         return Finding(state, "batch", "; ".join([text, *failures]))
 
     def _next_page(self) -> Finding:
-        following = next((link for bundle in self._bundles if (link := next_link(bundle)) is not None), None)
+        following = next((link for bundle in self._bundles if (link := apps.next_link(bundle)) is not None), None)
         if following is None:
             return Finding(State.SKIPPED, "next page", "no response has a further page")
         page = self._app.call("GET", following)

@@ -132,10 +132,8 @@ async def remove(session: Session, tenant: str, version: FhirVersion, yes: bool)
     if not await session.tenants.remove(tenant, version):
         raise _no_row(tenant, version)
     session.audit("tenant.remove", _subject(tenant, version))
-    session.output.result(
-        {"tenant_id": parse_tenant_id(tenant), "version": version.value, "removed": True},
-        f"The row of tenant {tenant} for {version.value} is removed.",
-    )
+    removed = {"tenant_id": parse_tenant_id(tenant), "version": version.value, "removed": True}
+    session.output.result(removed, f"The row of tenant {tenant} for {version.value} is removed.")
 
 
 @tenant.command(epilog=examples(f"tenant disable {_GUID} stu3"))
@@ -159,10 +157,8 @@ async def _switch(session: Session, tenant: str, version: FhirVersion, *, enable
     provider = await session.tenants.set(tenant, version, {"Enabled": str(enabled).lower()})
     word = "enable" if enabled else "disable"
     session.audit(f"tenant.{word}", _subject(tenant, version))
-    session.output.result(
-        {"tenant_id": provider.tenant, "version": version.value, "enabled": enabled},
-        f"Tenant {provider.tenant} is {word}d for {version.value}.",
-    )
+    switched = {"tenant_id": provider.tenant, "version": version.value, "enabled": enabled}
+    session.output.result(switched, f"Tenant {provider.tenant} is {word}d for {version.value}.")
 
 
 async def existing_row(session: Session, tenant: str, version: FhirVersion) -> Provider:

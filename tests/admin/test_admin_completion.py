@@ -34,9 +34,7 @@ TAB = {
 
 @pytest.mark.parametrize("program", ["gateway", "./gateway"])
 @pytest.mark.parametrize("shell", TAB)
-def test_the_script_has_the_tab_key_complete_the_command_in_any_folder(
-    shell: str, program: str, tmp_path: Path
-) -> None:
+def test_the_tab_key_completes_the_command_in_any_folder(shell: str, program: str, tmp_path: Path) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} on this machine")
     script = tmp_path / "script"

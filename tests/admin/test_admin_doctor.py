@@ -121,9 +121,7 @@ async def test_secrets_that_are_missing_or_end_soon_are_reported(new_stack: Comm
     assert findings == {}
 
 
-async def test_clients_secrets_that_end_soon_or_lack_a_half_are_reported(
-    new_stack: CommandLine, tables: Tables, vault: Vault
-) -> None:
+async def test_clients_secrets_that_end_or_lack_a_half(new_stack: CommandLine, tables: Tables, vault: Vault) -> None:
     await new_stack.json("init")
     create = "client create --name App --owner Ada --tenants * --expires"
     _, soon, gone, off, left = [await new_stack.json(create, f"{days}d") for days in (40, 9, 90, 90, 90)]

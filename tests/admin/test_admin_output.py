@@ -10,9 +10,7 @@ from admin.output import Fields, Output, printable
 MOMENT = datetime(2027, 1, 31, 12, 30, tzinfo=timezone(timedelta(hours=2)))
 
 
-def test_a_record_is_aligned_without_what_is_empty_and_its_records_are_a_table_below(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_record_is_aligned_with_its_records_in_a_table_below(capsys: pytest.CaptureFixture[str]) -> None:
     fields: Fields = {"client_id": "a", "name": "x" * 200, "expires": MOMENT, "enabled": True, "auth": None}
     more: Fields = {"types": frozenset("BA"), "left": frozenset(), "all": (), "secrets": ({"id": "a", "hint": None},)}
     Output(as_json=False).record({**fields, **more})

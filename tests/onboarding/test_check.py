@@ -208,11 +208,6 @@ CASES = {
     "nobody listens": Case(
         ["statement unreachable", "Patient unreachable"], verdict=FAILS, columns={"BaseUrl": "http://127.0.0.1:9"}
     ),
-    "types": Case(
-        ["Coverage not-let-through"],
-        statuses={"Coverage": "unchecked"},
-        columns={"Types": ",".join(found.type for found in INTERFACE[LAKESIDE.version] if found.type != "Coverage")},
-    ),
 }
 
 

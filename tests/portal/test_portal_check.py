@@ -60,9 +60,7 @@ async def test_defects_of_a_server_are_told_with_what_to_do(portal: Portal, onbo
     assert "401 invalid_client" in wrong
 
 
-async def test_the_patient_can_be_named_is_not_shown_and_the_check_is_audited(
-    portal: Portal, onboarding: Onboarding, changes: Changes
-) -> None:
+async def test_a_patient_who_is_named_is_not_shown(portal: Portal, onboarding: Onboarding, changes: Changes) -> None:
     admin, path = await portal.admin(), await onboard(portal, await onboarding.row(Enabled=False))
     wrong = await admin.post(f"{path}/check", {"patient": "a/../b"})
     assert (wrong.status, onboarding.targets, changes()) == (422, [], [])
@@ -80,9 +78,7 @@ async def test_the_patient_can_be_named_is_not_shown_and_the_check_is_audited(
     assert "nobody-has-this" not in nobody.text
 
 
-async def test_a_check_ends_in_time_with_its_calls_until_then(
-    portal: Portal, onboarding: Onboarding, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_check_ends_in_time(portal: Portal, onboarding: Onboarding, monkeypatch: pytest.MonkeyPatch) -> None:
     async def twist(request: web.Request, body: object) -> None:
         if type_of(request) == "Observation":
             await asyncio.Event().wait()
@@ -97,9 +93,7 @@ async def test_a_check_ends_in_time_with_its_calls_until_then(
     assert "the app will" not in page.words
 
 
-async def test_the_portals_own_identity_goes_to_no_server(
-    portal: Portal, onboarding: Onboarding, changes: Changes
-) -> None:
+async def test_the_portals_identity_goes_to_no_server(portal: Portal, onboarding: Onboarding, changes: Changes) -> None:
     row = {**await onboarding.row(NORTHGATE, Auth="managed_identity"), "AuthHeader": "", "AuthSecret": ""}
     admin, path = await portal.admin(), await onboard(portal, row)
     page = await admin.post(f"{path}/check")

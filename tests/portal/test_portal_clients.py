@@ -179,9 +179,7 @@ async def test_an_owner_changes_nothing_but_the_name(portal: Portal) -> None:
     assert (client.name, client.owner, client.tenants) == ("Renamed", "ada@example.com", frozenset())
 
 
-async def test_the_second_of_two_editors_is_told_and_shown_both(
-    portal: Portal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_second_of_two_editors_is_shown_both(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the other one saves between the portal's reading and its writing."""
     admin, other = await portal.admin(), await portal.admin("other@example.com")
     client_id = (await created(admin, "As it was")).client_id

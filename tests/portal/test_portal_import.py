@@ -92,9 +92,7 @@ async def test_an_export_imports_without_a_change_here_and_on_the_command_line(p
     assert (read.code, read.json["unchanged"]) == (0, 1)
 
 
-async def test_an_import_that_a_store_stopped_is_told_and_done_by_the_next_try(
-    portal: Portal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stopped_import_is_ended_by_the_next_try(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
     admin = await portal.admin()
     text = "TenantId,FhirVersion,BaseUrl\n" + "".join(f"{uuid4()},r4,https://a.example\n" for _ in range(50))
     left, insert = 20, Table.insert
@@ -113,9 +111,7 @@ async def test_an_import_that_a_store_stopped_is_told_and_done_by_the_next_try(
     assert "30 rows were written" in await preview_and_write(admin, text)
 
 
-async def test_rows_that_someone_else_writes_meanwhile_are_theirs(
-    portal: Portal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rows_that_others_write_meanwhile_are_theirs(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
     admin, ids, insert = await portal.admin(), [str(uuid4()) for _ in range(2)], Table.insert
 
     async def insert_late(self: Table, row: Row) -> None:

@@ -142,9 +142,7 @@ async def test_a_tenant_is_removed_by_whoever_types_its_name_or_id(portal: Porta
         assert (await admin.get(path)).status == 404
 
 
-async def test_a_credential_is_stored_under_the_rows_name_and_never_shown(
-    portal: Portal, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_credential_is_stored_and_never_shown(portal: Portal, caplog: pytest.LogCaptureFixture) -> None:
     admin, name = await portal.admin(), f"riverside-{uuid4().hex}"
     _, path = await portal.tenant(Auth="basic", AuthSecret=name)
     assert "the gateway can't get in without it" in (await admin.get(path)).words

@@ -140,20 +140,21 @@ async def delete_secret(session: Session, client_id: str, secret_id: str, yes: b
     session.output.result(deleted, f"Secret {secret_id} is deleted.")
 
 
-@client.command(epilog=examples(f"client disable {_ID}"))
-@click.argument("client_id")
-@with_session
-async def disable(session: Session, client_id: str) -> None:
-    """Keeps a client out, with the tokens it has, until it is enabled again."""
-    await _switch(session, client_id, enabled=False)
+def _add_switch(word: str, help: str) -> None:
+    """Adds the command `enable` or `disable`."""
+
+    @client.command(word, help=help, epilog=examples(f"client {word} {_ID}"))
+    @click.argument("client_id")
+    @with_session
+    async def switch(session: Session, client_id: str) -> None:
+        enabled = word == "enable"
+        await session.clients.set_enabled(client_id, enabled)
+        session.audit(f"client.{word}", client_id)
+        session.output.result({"client_id": client_id, "enabled": enabled}, f"Client {client_id} is {word}d.")
 
 
-@client.command(epilog=examples(f"client enable {_ID}"))
-@click.argument("client_id")
-@with_session
-async def enable(session: Session, client_id: str) -> None:
-    """Lets a disabled client in again."""
-    await _switch(session, client_id, enabled=True)
+_add_switch("disable", "Keeps a client out, with the tokens it has, until it is enabled again.")
+_add_switch("enable", "Lets a disabled client in again.")
 
 
 @client.command(epilog=examples(f"client delete {_ID} --yes"))
@@ -167,13 +168,6 @@ async def delete(session: Session, client_id: str, yes: bool) -> None:
         raise UnknownClient(client_id)
     session.audit("client.delete", client_id)
     session.output.result({"client_id": client_id, "deleted": True}, f"Client {client_id} is deleted.")
-
-
-async def _switch(session: Session, client_id: str, *, enabled: bool) -> None:
-    await session.clients.set_enabled(client_id, enabled)
-    word = "enable" if enabled else "disable"
-    session.audit(f"client.{word}", client_id)
-    session.output.result({"client_id": client_id, "enabled": enabled}, f"Client {client_id} is {word}d.")
 
 
 def _show_secret(session: Session, new: "NewSecret") -> None:

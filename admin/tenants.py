@@ -136,29 +136,22 @@ async def remove(session: Session, tenant: str, version: FhirVersion, yes: bool)
     session.output.result(removed, f"The row of tenant {tenant} for {version.value} is removed.")
 
 
-@tenant.command(epilog=examples(f"tenant disable {_GUID} stu3"))
-@_row_arguments
-@with_session
-async def disable(session: Session, tenant: str, version: FhirVersion) -> None:
-    """Switches a tenant's row off, and keeps it."""
-    await _switch(session, tenant, version, enabled=False)
+def _add_switch(word: str, help: str) -> None:
+    """Adds the command `enable` or `disable`."""
+
+    @tenant.command(word, help=help, epilog=examples(f"tenant {word} {_GUID} stu3"))
+    @_row_arguments
+    @with_session
+    async def switch(session: Session, tenant: str, version: FhirVersion) -> None:
+        await existing_row(session, tenant, version)
+        provider = await session.tenants.set(tenant, version, {"Enabled": "true" if word == "enable" else "false"})
+        session.audit(f"tenant.{word}", _subject(tenant, version))
+        switched = {"tenant_id": provider.tenant, "version": version.value, "enabled": provider.enabled}
+        session.output.result(switched, f"Tenant {provider.tenant} is {word}d for {version.value}.")
 
 
-@tenant.command(epilog=examples(f"tenant enable {_GUID} stu3"))
-@_row_arguments
-@with_session
-async def enable(session: Session, tenant: str, version: FhirVersion) -> None:
-    """Switches a tenant's row on again."""
-    await _switch(session, tenant, version, enabled=True)
-
-
-async def _switch(session: Session, tenant: str, version: FhirVersion, *, enabled: bool) -> None:
-    await existing_row(session, tenant, version)
-    provider = await session.tenants.set(tenant, version, {"Enabled": str(enabled).lower()})
-    word = "enable" if enabled else "disable"
-    session.audit(f"tenant.{word}", _subject(tenant, version))
-    switched = {"tenant_id": provider.tenant, "version": version.value, "enabled": enabled}
-    session.output.result(switched, f"Tenant {provider.tenant} is {word}d for {version.value}.")
+_add_switch("disable", "Switches a tenant's row off, and keeps it.")
+_add_switch("enable", "Switches a tenant's row on again.")
 
 
 async def existing_row(session: Session, tenant: str, version: FhirVersion) -> Provider:

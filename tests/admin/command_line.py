@@ -5,13 +5,15 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+
+import click
 
 from admin.__main__ import main
 
@@ -23,6 +25,15 @@ _FORKSERVER.set_forkserver_preload(
         *("shared.onboarding.check", "shared.onboarding.probe", "shared.stores.tables", "shared.stores.vault"),
     ]
 )
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with its words."""
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from commands(child, (*path, name))
+    else:
+        yield path, command
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,18 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
+from local.vault.store import Store
 from shared.settings import Settings
 from shared.stores.tables import ALL_TABLES, table_service
 from shared.stores.vault import Vault
 from tests.admin.command_line import CommandLine
 from tests.deployment import Deployment
+
+
+def held(server: VaultServer) -> dict[str, str]:
+    """What the vault holds now."""
+    store = Store(server.folder / "secrets.json")
+    return {name: store.get(name).value for name in store.secrets()}
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from local.vault.server import VaultServer
-from local.vault.store import Store
 from shared.directory.client import hash_of, hint_of, vault_name
 from tests.admin.command_line import CommandLine
+from tests.admin.conftest import held
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -23,11 +23,9 @@ async def new(admin: CommandLine) -> New:
     return created
 
 
-def held(server: VaultServer, new: New) -> str | None:
-    """The hash of a secret that the vault holds."""
-    store = Store(server.folder / "secrets.json")
-    name = vault_name(new["client_id"], new["secret_id"])
-    return store.get(name).value if name in store.secrets() else None
+def name_of(new: New) -> str:
+    """The name of a secret in the vault."""
+    return vault_name(new["client_id"], new["secret_id"])
 
 
 async def test_create_prints_the_secret_once_and_keeps_its_hash(admin: CommandLine, vault_server: VaultServer) -> None:
@@ -39,7 +37,7 @@ async def test_create_prints_the_secret_once_and_keeps_its_hash(admin: CommandLi
     assert secret not in for_people.stderr
 
     new = await admin.json(CREATE)
-    assert held(vault_server, new) == hash_of(new["client_secret"])
+    assert held(vault_server)[name_of(new)] == hash_of(new["client_secret"])
 
 
 async def test_show_and_list_have_the_client_and_its_secrets_but_no_secret(admin: CommandLine, new: New) -> None:
@@ -84,8 +82,8 @@ async def test_a_secret_is_added_and_another_deleted(admin: CommandLine, vault_s
     assert deleted == {"client_id": id, "secret_id": old, "deleted": True}
     (left,) = (await admin.json("client show", id))["secrets"]
     assert left["secret_id"] == added["secret_id"]
-    assert held(vault_server, added)
-    assert held(vault_server, new) is None
+    assert name_of(added) in (stored := held(vault_server))
+    assert name_of(new) not in stored
     for _ in range(4):
         await admin.json("client add-secret", id)
     sixth = await admin.error("client add-secret", id)

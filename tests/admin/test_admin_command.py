@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,19 +14,10 @@ import click
 
 from admin.cli import cli
 from shared.stores.tables import CLIENTS
-from tests.admin.command_line import CommandLine
+from tests.admin.command_line import CommandLine, commands
 from tests.deployment import Deployment
 
 PROJECT = Path(__file__).parents[2]
-
-
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that does something, with its words."""
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            yield from commands(child, (*path, name))
-    else:
-        yield path, command
 
 
 def test_every_command_has_help_options_and_examples_of_itself() -> None:

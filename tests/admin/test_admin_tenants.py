@@ -6,10 +6,10 @@ import pytest
 
 from admin.tenants import kebab_case
 from local.vault.server import VaultServer
-from local.vault.store import Store
 from shared.directory.tenant_columns import COLUMNS
 from shared.stores.tables import TENANTS
 from tests.admin.command_line import CommandLine
+from tests.admin.conftest import held
 from tests.deployment import Deployment
 
 BASE_URL = "https://fhir.riverside.example/stu3"
@@ -19,12 +19,6 @@ WITH_SECRET = f"tenant set --base-url {BASE_URL} --auth basic --secret-value-fro
 @pytest.fixture
 def tenant() -> str:
     return str(uuid4())
-
-
-def held(server: VaultServer) -> dict[str, str]:
-    """What the vault holds now."""
-    store = Store(server.folder / "secrets.json")
-    return {name: store.get(name).value for name in store.secrets()}
 
 
 async def test_every_column_can_be_set_and_changed(admin: CommandLine, tenant: str, deployment: Deployment) -> None:
@@ -66,7 +60,7 @@ async def test_a_tenant_and_a_version_may_be_in_capitals_and_braces(admin: Comma
     on_loopback = "http://127.0.0.1:8101/fhir"
     made = await admin("tenant set --local --json --name Riverside", typed, "STU3", "--base-url", on_loopback)
     assert (made.json["tenant_id"], made.json["version"], made.json["base_url"]) == (tenant, "stu3", on_loopback)
-    assert [(line["subject"], line["detail"]) for line in made.audit] == [(f"{tenant}/stu3", "BaseUrl, Name")]
+    assert [(line["subject"], line["detail"]) for line in made.audit] == [(f"{tenant}/stu3", "Name, BaseUrl")]
     assert await admin.json("tenant show", tenant) == [made.json]
     for word, enabled in (("disable", False), ("enable", True)):
         assert (await admin("tenant --local", word, tenant, "stu3")).stdout == f"Tenant {tenant} is {word}d for stu3.\n"

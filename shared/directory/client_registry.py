@@ -22,8 +22,9 @@ from shared.directory.client import (
     secret_id_of,
     vault_name,
 )
-from shared.directory.errors import InvalidClientValue, InvalidTenantId, RowError, TooManySecrets, UnknownClient
-from shared.directory.typed_text import canonical, parse_tenant_id
+from shared.directory.errors import InvalidClientValue, RowError, TooManySecrets, UnknownClient
+from shared.directory.tenant_registry import canonical_tenant_id
+from shared.directory.typed_text import canonical
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import Row, Table, etag_of
 from shared.stores.vault import Vault
@@ -167,18 +168,17 @@ class ClientRegistry:
             raise InvalidClientValue("the secret would have expired already: give a time to come")
         client_secret = new_client_secret()
         secret_id = secret_id_of(client_secret)
+        name = vault_name(client_id, secret_id)
         row = {"PartitionKey": client_id, "RowKey": SECRET_ROW_PREFIX + secret_id, "Created": now}
         expiry = {} if expires is None else {"Expires": expires}
         rows = [*beside, {**row, **expiry, "Hint": hint_of(client_secret)}]
         try:
-            await self._vault.set(
-                vault_name(client_id, secret_id), hash_of(client_secret), expires=expires, tags=ALGORITHM_TAG
-            )
+            await self._vault.set(name, hash_of(client_secret), expires=expires, tags=ALGORITHM_TAG)
             await self._table.insert_together(*rows, unchanged=unchanged)
         except BaseException:
             # Also when it was interrupted, or a response got lost and the rows are there.
             with suppress(StoreUnavailable, StoreConflict):
-                await self._vault.delete(vault_name(client_id, secret_id))
+                await self._vault.delete(name)
                 for made in rows:
                     await self._table.delete(client_id, str(made["RowKey"]))
             raise
@@ -206,10 +206,4 @@ def _tenants(tenants: str | Iterable[str]) -> str:
         return ALL_TENANTS
     if len(names) > _MAX_TENANTS:
         raise InvalidClientValue(f"a client can name {_MAX_TENANTS} tenants, or * for all")
-    ids: dict[str, None] = {}
-    for name in names:
-        tenant = parse_tenant_id(name)
-        if tenant is None:
-            raise InvalidTenantId(name)
-        ids[tenant] = None
-    return ",".join(ids)
+    return ",".join(dict.fromkeys(map(canonical_tenant_id, names)))

@@ -65,7 +65,7 @@ class TenantRegistry:
 
     async def get(self, tenant: str, version: FhirVersion) -> Provider | None:
         """The provider of a tenant for a version, switched on or not. Raises RowError when its row can't be used."""
-        row = _only(await self._read(_tenant_id(tenant), version))
+        row = _only(await self._read(canonical_tenant_id(tenant), version))
         return None if row is None else parse_provider(row, local=self._local)
 
     async def preview(self, tenant: str, version: FhirVersion, changes: Mapping[str, str | None]) -> Provider:
@@ -85,13 +85,9 @@ class TenantRegistry:
     def changed(self, meaning: RowMeaning, rows: Sequence[Row], changes: Mapping[str, str | None]) -> RowChange:
         """What `set` would write, given the `rows` that there are for a canonical tenant id and a version."""
         read = _only(rows)
-        row: dict[str, object] = dict(read or {})
-        for column, value in changes.items():
-            row[column] = (value or "").strip()
-        key = (meaning[0], meaning[1].value)
-        row = {column: value for column, value in row.items() if column_text(value)} | dict(
-            zip(KEY_COLUMNS, key, strict=True)
-        )
+        changed = {**(read or {}), **{column: (value or "").strip() for column, value in changes.items()}}
+        row = {column: value for column, value in changed.items() if column_text(value)}
+        row |= {"PartitionKey": meaning[0], "RowKey": meaning[1].value}
         provider = parse_provider(row, local=self._local)
         return RowChange(_typed(row, provider), provider, read, read is None or self.read(read) != provider)
 
@@ -108,13 +104,13 @@ class TenantRegistry:
 
     async def remove(self, tenant: str, version: FhirVersion) -> bool:
         """Removes a tenant's row for a version, and any second one; False when there was none."""
-        keys = await self._keys(_tenant_id(tenant), version)
+        keys = await self._keys(canonical_tenant_id(tenant), version)
         for key in keys:
             await self._table.delete(*key)
         return bool(keys)
 
     async def _changed(self, tenant: str, version: FhirVersion, changes: Mapping[str, str | None]) -> RowChange:
-        meaning = (_tenant_id(tenant), version)
+        meaning = (canonical_tenant_id(tenant), version)
         return self.changed(meaning, await self._read(*meaning), changes)
 
     async def _read(self, tenant: str, version: FhirVersion) -> Sequence[Row]:
@@ -163,7 +159,8 @@ def _typed(row: Row, provider: Provider) -> Row:
     return {column: types.get(column, column_text(value)) for column, value in row.items()}
 
 
-def _tenant_id(text: str) -> str:
+def canonical_tenant_id(text: str) -> str:
+    """A tenant's GUID, given in any spelling. Raises InvalidTenantId."""
     tenant = parse_tenant_id(text)
     if tenant is None:
         raise InvalidTenantId(text)

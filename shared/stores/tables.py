@@ -1,6 +1,7 @@
 """Table Storage: rows in and out, with ETags."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
@@ -87,11 +88,8 @@ class Table:
 
     async def insert(self, row: Row) -> None:
         """Adds a row; StoreConflict when it is there already."""
-        try:
-            with translated(self._store):
-                await self._client.create_entity(_entity(row))
-        except ResourceNotFoundError as error:
-            raise self._missing() from error
+        with self._needed():
+            await self._client.create_entity(_entity(row))
 
     async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
         """Adds rows of one partition, all or none; StoreConflict when one is there already.
@@ -102,9 +100,9 @@ class Table:
         operations: list[Any] = [(TransactionOperation.CREATE, _entity(row)) for row in rows]
         if unchanged is not None:
             keys = {key: unchanged[key] for key in ("PartitionKey", "RowKey")}
-            condition = {"etag": etag_of(unchanged), "match_condition": MatchConditions.IfNotModified}
-            operations.append((TransactionOperation.UPDATE, keys, {"mode": UpdateMode.MERGE, **condition}))
-        with translated(self._store):
+            condition = {"mode": UpdateMode.MERGE, **_unchanged(etag_of(unchanged))}
+            operations.append((TransactionOperation.UPDATE, keys, condition))
+        with self._needed():
             try:
                 await self._client.submit_transaction(operations)
             except TableTransactionError as error:
@@ -112,37 +110,35 @@ class Table:
                     raise
                 code = getattr(error, "error_code", None)  # not among its declared fields
                 if code == TableErrorCode.TABLE_NOT_FOUND:
-                    raise self._missing() from None
+                    raise ResourceNotFoundError from error
                 raise StoreConflict(self._store) from error
 
     async def put(self, row: Row) -> None:
         """Writes a row over whatever is there, all its columns."""
-        try:
-            with translated(self._store):
-                await self._client.upsert_entity(_entity(row), mode=UpdateMode.REPLACE)
-        except ResourceNotFoundError as error:
-            raise self._missing() from error
+        with self._needed():
+            await self._client.upsert_entity(_entity(row), mode=UpdateMode.REPLACE)
 
     async def replace(self, row: Row, etag: str) -> None:
         """Writes a row only if it still has this ETag; StoreConflict otherwise."""
         try:
             with translated(self._store):
-                await self._client.update_entity(
-                    _entity(row), mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
-                )
+                await self._client.update_entity(_entity(row), mode=UpdateMode.REPLACE, **_unchanged(etag))
         except ResourceNotFoundError as error:
             raise StoreConflict(self._store) from error
 
     async def delete(self, partition: str, row: str, etag: str | None = None) -> None:
         """Removes a row, only with this ETag if one is given (StoreConflict otherwise); no error if it is gone."""
-        condition: dict[str, Any] = (
-            {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag is not None else {}
-        )
         with translated(self._store):
-            await self._client.delete_entity(partition, row, **condition)
+            await self._client.delete_entity(partition, row, **({} if etag is None else _unchanged(etag)))
 
-    def _missing(self) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._store}: there is no such table, run ./gateway init")
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        """As `translated`, for writes: a table that is not there takes nothing."""
+        try:
+            with translated(self._store):
+                yield
+        except ResourceNotFoundError as error:
+            raise StoreUnavailable(f"{self._store}: there is no such table, run ./gateway init") from error
 
     async def _query(
         self, filter: str, parameters: Mapping[str, object], columns: list[str] | None
@@ -153,6 +149,10 @@ class Table:
                     yield _row(row)
         except ResourceNotFoundError:
             return  # the table itself is not there yet
+
+
+def _unchanged(etag: str) -> dict[str, Any]:
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
 def _entity(row: Row) -> dict[str, Any]:

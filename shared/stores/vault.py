@@ -76,12 +76,9 @@ class Vault:
                 found = await self._get(name, version)
         except ResourceNotFoundError:
             return None
-        if found is None or found.value is None:
+        if found is None or found.value is None or not _version(found.properties).usable(datetime.now(UTC)):
             return None
-        properties = _version(found.properties)
-        if not properties.usable(datetime.now(UTC)):
-            return None
-        return Secret(properties, found.value, found.properties.tags or {})
+        return Secret(_version(found.properties), found.value, found.properties.tags or {})
 
     async def versions(self, name: str) -> list[SecretVersion]:
         """Every version of a secret, newest first; empty when there is no such secret."""
@@ -112,14 +109,9 @@ class Vault:
         """Adds a version, which is the latest from now on. SecretNameHeld when a deleted secret has the name."""
         with translated(_STORE):
             try:
-                secret = await self._client.set_secret(
-                    name,
-                    value,
-                    not_before=active_from,
-                    expires_on=expires,
-                    content_type=content_type,
-                    tags=dict(tags or {}),
-                )
+                times: dict[str, Any] = {"not_before": active_from, "expires_on": expires}
+                described: dict[str, Any] = {"content_type": content_type, "tags": dict(tags or {})}
+                secret = await self._client.set_secret(name, value, **times, **described)
             except ResourceExistsError as error:
                 raise SecretNameHeld(self._held(name, _inner_code(error))) from error
         return _version(secret.properties)
@@ -170,9 +162,7 @@ class Vault:
 
 def _inner_code(error: HttpResponseError) -> str | None:
     inner: Any = getattr(error.error, "innererror", None)
-    if isinstance(inner, Mapping):
-        return str(inner.get("code"))
-    return None
+    return str(inner.get("code")) if isinstance(inner, Mapping) else None
 
 
 def _version(properties: SecretProperties) -> SecretVersion:

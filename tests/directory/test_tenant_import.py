@@ -5,13 +5,11 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import pytest
-from azure.data.tables.aio import TableServiceClient
 
-from shared.directory.tenant_csv import ImportPlan, PlannedRow, TenantImport, write_csv
+from shared.directory.tenant_csv import ImportPlan, PlannedRow, TenantImport
 from shared.directory.tenant_registry import TenantRegistry
 from shared.fhir.versions import FhirVersion
-from shared.stores.errors import StoreUnavailable
-from shared.stores.tables import Row, Table
+from shared.stores.tables import Table
 
 STU3 = FhirVersion.STU3
 BASE_URL = "https://fhir.riverside.example/stu3"
@@ -46,14 +44,6 @@ async def carry_out(importing: TenantImport, plan: ImportPlan) -> list[PlannedRo
     written: list[PlannedRow] = []
     assert await importing.carry_out([*plan.additions, *plan.replacements], written.append) == []
     return written
-
-
-async def test_what_was_exported_changes_nothing(importing: TenantImport, registry: TenantRegistry) -> None:
-    columns = {"BaseUrl": BASE_URL, "Name": "@Home", "ExtraHeaders": '{"X-Site": "=1"}', "TimeoutSeconds": "2.5"}
-    await registry.set(tenant(1), STU3, columns)
-    await registry.set(tenant(2), STU3, {"BaseUrl": BASE_URL, "Auth": "basic", "AuthSecret": "a", "Enabled": "false"})
-    plan = await importing.plan(write_csv(await registry.rows()))
-    assert (plan.additions, plan.replacements, plan.unchanged, said(plan)) == ([], [], 2, [])
 
 
 async def test_new_rows_are_added_with_the_types_of_the_table_and_others_keep_what_the_file_does_not_have(
@@ -99,45 +89,6 @@ async def test_a_row_typed_with_odd_keys_is_found_and_put_right(importing: Tenan
     assert (await importing.plan(file({"BaseUrl": BASE_URL}))).unchanged == 1
     await carry_out(importing, await importing.plan(file({"BaseUrl": f"{BASE_URL}/x"})))
     assert [(row["PartitionKey"], row["RowKey"]) async for row in table.scan()] == [(tenant(0), "stu3")]
-
-
-async def test_a_row_that_someone_changed_since_is_left_and_told(
-    importing: TenantImport, registry: TenantRegistry
-) -> None:
-    await registry.set(tenant(0), STU3, {"BaseUrl": BASE_URL})
-    plan = await importing.plan(file(*({"BaseUrl": BASE_URL, "Name": "File"} for _ in range(3))))
-    await registry.set(tenant(0), STU3, {"Name": "Person"})
-    await registry.set(tenant(1), STU3, {"BaseUrl": BASE_URL, "Name": "Person"})
-    written: list[PlannedRow] = []
-    met = await importing.carry_out([*plan.additions, *plan.replacements], written.append)
-    assert (sorted(numbers(met)), numbers(written)) == ([0, 1], [2])
-    names = {provider.name async for _, provider in registry.list() if not isinstance(provider, Exception)}
-    assert names == {"Person", "File"}
-
-
-async def test_an_import_that_a_store_stopped_is_finished_by_the_next(
-    service: TableServiceClient, table_name: str, importing: TenantImport
-) -> None:
-    class Failing(Table):
-        left = 40
-
-        async def insert(self, row: Row) -> None:
-            self.left -= 1
-            if self.left < 0:
-                raise StoreUnavailable("no answer")
-            await super().insert(row)
-
-    content = file(*({"BaseUrl": BASE_URL, "Name": number} for number in range(100)))
-    failing = TenantImport(TenantRegistry(Failing(service, table_name), local=False))
-    written: list[PlannedRow] = []
-    with pytest.raises(StoreUnavailable):
-        await failing.carry_out((await failing.plan(content)).additions, written.append)
-    assert len(written) == 40
-    plan = await importing.plan(content)
-    assert (plan.unchanged, len(plan.additions)) == (40, 60)
-    assert len(await carry_out(importing, plan)) == 60
-    again = await importing.plan(content)
-    assert (again.unchanged, again.rows) == (100, [])
 
 
 async def test_an_interrupted_import_tells_all_that_it_wrote(importing: TenantImport, registry: TenantRegistry) -> None:

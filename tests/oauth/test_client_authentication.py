@@ -52,7 +52,7 @@ async def bad_clients(server: Deployment) -> dict[str, Credentials]:
         "unknown secret id": Credentials(client_id, new_client_secret()),
         "secret id in capitals": Credentials(client_id, secret.replace(good.secret_id, good.secret_id.upper())),
         "secret without id": Credentials(client_id, secret.partition(".")[2]),
-        "secret id that is no id": Credentials(client_id, f"../{secret}"),
+        "secret id that is no id": Credentials(client_id, f"a/{secret}"),
         "secret with an empty id": Credentials(client_id, "." + secret),
         "the hash itself": Credentials(client_id, hash_of(secret)),
         "another client's secret": Credentials(client_id, (await server.client()).client_secret),

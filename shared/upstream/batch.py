@@ -88,7 +88,6 @@ def _authorized(
 def _checked(
     context: RequestContext, entry: BatchEntry | RefusedEntry, content: _Content
 ) -> tuple[BatchEntry, bytes | None]:
-    """An entry and its resource; raises FhirError when they may not go up."""
     if isinstance(entry, RefusedEntry):
         raise entry.error
     if isinstance(content, FhirError):
@@ -104,10 +103,9 @@ async def _send_split(
     contents: Sequence[_Content],
     format: FhirFormat,
 ) -> Response:
-    """The batch-response of entries that were sent one by one, at most eight of a batch at once.
+    """The batch-response of entries that are authorized and sent one by one, at most eight at once: none hurts another.
 
-    Each entry is authorized by itself and has its own status and outcome: none hurts another. `contents` are in
-    `format`, with links already mapped.
+    `contents` are in `format`, with links already mapped.
     """
     at_once = asyncio.Semaphore(min(_MAX_AT_ONCE, context.provider.max_concurrent))
     version = context.provider.version
@@ -131,12 +129,9 @@ async def _send_split(
 
 
 def _entry_response(response: Response, entry: BatchEntry, context: RequestContext) -> EntryResponse:
-    """A response in its place in the batch's.
-
-    A body in another format than the batch's can't stand there: a read fails, any other response goes without it.
-    """
     body = response.body
     if body and media_type_format(response.headers.get("Content-Type")) is not context.format:
+        # It can't stand there: a read fails, any other response goes without its body.
         if entry.method == "GET" and response.status < 400:
             raise FhirError(502, "not-supported", "The provider answered in another format than was asked for.")
         body = b""

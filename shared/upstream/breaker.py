@@ -16,8 +16,6 @@ _PAUSE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 30.0
 _MAX_REMEMBERED = 20_000
 
-_Key = tuple[str, str, str, ProviderAuth]
-
 
 @dataclass(slots=True)
 class Attempt:
@@ -50,7 +48,7 @@ class Breaker:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._circuits: LRUCache[_Key, _Circuit] = LRUCache(_MAX_REMEMBERED)
+        self._circuits: LRUCache[tuple[str, str, str, ProviderAuth], _Circuit] = LRUCache(_MAX_REMEMBERED)
 
     @contextmanager
     def attempt(self, provider: Provider) -> Iterator[Attempt]:
@@ -75,12 +73,8 @@ class Breaker:
             return False
         left = circuit.retry_at - self._clock()
         if left > 0 or circuit.probing:
-            raise FhirError(
-                503,
-                "transient",
-                "The provider has not answered lately. Try again shortly.",
-                {"Retry-After": str(max(math.ceil(left), 1))},
-            )
+            text = "The provider has not answered lately. Try again shortly."
+            raise FhirError(503, "transient", text, {"Retry-After": str(max(math.ceil(left), 1))})
         circuit.probing = True
         return True
 

@@ -16,9 +16,8 @@ def fhir_error(error: Exception) -> FhirError:
             return error
         case StoreUnavailable():
             _log.error("%s", error)
-            return FhirError(
-                503, "transient", "The gateway's directory is not reachable. Try again.", {"Retry-After": "5"}
-            )
+            text = "The gateway's directory is not reachable. Try again."
+            return FhirError(503, "transient", text, {"Retry-After": "5"})
         case RowError():
             _log.error("%s", error)
             return FhirError(500, "exception", f"The tenant's directory entry can't be used: {error}.")

@@ -3,21 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared.directory.provider import Provider
 from shared.fhir.errors import FhirError
 
 _MAX_WAIT_SECONDS = 1.0
 
-_Key = tuple[str, str]
-
 
 @dataclass(slots=True)
 class _Queue:
     slots: asyncio.Semaphore
     limit: int
-    users: int = field(default=0)
+    users: int = 0
 
 
 class Limiter:
@@ -27,7 +25,7 @@ class Limiter:
     """
 
     def __init__(self) -> None:
-        self._queues: dict[_Key, _Queue] = {}
+        self._queues: dict[tuple[str, str], _Queue] = {}
 
     @asynccontextmanager
     async def slot(self, provider: Provider) -> AsyncIterator[None]:
@@ -40,14 +38,11 @@ class Limiter:
             raise _busy()
         queue.users += 1
         try:
-            if queue.slots.locked():
-                try:
-                    async with asyncio.timeout(_MAX_WAIT_SECONDS):
-                        await queue.slots.acquire()
-                except TimeoutError:
-                    raise _busy() from None
-            else:
-                await queue.slots.acquire()
+            try:
+                async with asyncio.timeout(_MAX_WAIT_SECONDS):
+                    await queue.slots.acquire()
+            except TimeoutError:
+                raise _busy() from None
             try:
                 yield
             finally:
@@ -59,9 +54,5 @@ class Limiter:
 
 
 def _busy() -> FhirError:
-    return FhirError(
-        503,
-        "throttled",
-        "The provider already has as many requests in flight as it is set to take. Try again shortly.",
-        {"Retry-After": "1"},
-    )
+    text = "The provider already has as many requests in flight as it is set to take. Try again shortly."
+    return FhirError(503, "throttled", text, {"Retry-After": "1"})

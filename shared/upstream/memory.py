@@ -112,6 +112,5 @@ class MemoryBudget:
 
 
 def _exhausted() -> FhirError:
-    return FhirError(
-        503, "throttled", "The gateway has as much under way as it can hold. Try again shortly.", {"Retry-After": "1"}
-    )
+    text = "The gateway has as much under way as it can hold. Try again shortly."
+    return FhirError(503, "throttled", text, {"Retry-After": "1"})

@@ -80,6 +80,12 @@ class OfferedPage:
         parts = (self.tenant, self.client_id, self.base, self.type, self.kind.value, self.binding, self.url)
         return hashlib.sha256("\0".join(parts).encode()).digest()
 
+    def row(self, handle: str, expires: datetime) -> dict[str, object]:
+        """The row of the table `Pages`."""
+        key = {"PartitionKey": self.tenant, "RowKey": handle, "Client": self.client_id, "Base": self.base}
+        page = {"Type": self.type, "Kind": self.kind.value, "Binding": self.binding, "Url": self.url}
+        return {**key, **page, "Expires": expires}
+
 
 class PageHandles:
     """The table `Pages` (PartitionKey = tenant, RowKey = handle)."""
@@ -107,7 +113,7 @@ class PageHandles:
                 made[digest] = handle
             elif digest not in rows:
                 made[digest] = secrets.token_urlsafe(_HANDLE_BYTES)
-                rows[digest] = _row(page, made[digest], now + 2 * LIFETIME_SECONDS)
+                rows[digest] = page.row(made[digest], datetime.fromtimestamp(now + 2 * LIFETIME_SECONDS, UTC))
         if rows:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -115,7 +121,9 @@ class PageHandles:
             except TimeoutError:
                 raise FhirError(504, "timeout", "Links to further pages could not be kept in time.") from None
             self._handles.update((digest, (made[digest], now + LIFETIME_SECONDS)) for digest in rows)
-            self._perhaps_sweep(len(rows))
+            by_chance = random.random() * _HANDLES_PER_SWEEP < len(rows)  # noqa: S311 (no secret)
+            if by_chance and (self._sweep is None or self._sweep.done()):
+                self._sweep = asyncio.create_task(self._delete_expired())
         return [made[page.digest] for page in pages]
 
     async def page(
@@ -149,11 +157,6 @@ class PageHandles:
         parts = (rows[start : start + _MAX_ROWS_TOGETHER] for start in range(0, len(rows), _MAX_ROWS_TOGETHER))
         await asyncio.gather(*(self._table.insert_together(*part) for part in parts))
 
-    def _perhaps_sweep(self, made: int) -> None:
-        by_chance = random.random() * _HANDLES_PER_SWEEP < made  # noqa: S311 (no secret)
-        if by_chance and (self._sweep is None or self._sweep.done()):
-            self._sweep = asyncio.create_task(self._delete_expired())
-
     async def _delete_expired(self) -> None:
         """Deletes up to _MAX_SWEPT rows that expired more than a day ago, beside the requests."""
         parameters = {"start": str(uuid.uuid4()), "limit": datetime.now(UTC) - _KEPT_AFTER_EXPIRY}
@@ -169,20 +172,6 @@ class PageHandles:
                         deleted += 1
         except (StoreUnavailable, TimeoutError) as error:
             _log.warning("expired pages not deleted: %s", error or "out of time")
-
-
-def _row(page: OfferedPage, handle: str, expires: float) -> dict[str, object]:
-    return {
-        "PartitionKey": page.tenant,
-        "RowKey": handle,
-        "Client": page.client_id,
-        "Base": page.base,
-        "Type": page.type,
-        "Kind": page.kind.value,
-        "Binding": page.binding,
-        "Url": page.url,
-        "Expires": datetime.fromtimestamp(expires, UTC),
-    }
 
 
 def paging(context: RequestContext) -> Paging:
@@ -247,8 +236,6 @@ async def write_links(
 
 @dataclass(slots=True)
 class _Links:
-    """A Bundle's links by what becomes of them: written anew, kept under a handle, or left out."""
-
     written: list[tuple[Link, str]] = field(default_factory=list)
     kept: list[tuple[Link, OfferedPage]] = field(default_factory=list)
     left_out: list[Link] = field(default_factory=list)
@@ -262,6 +249,8 @@ async def _links_of(
     No more than MAX_HANDLES are looked at: no Bundle needs more, and each may be long.
     """
     rules, found = paging(context), _Links()
+    grant, part = context.grant, page_interaction(request.interaction)
+    whose = (grant.tenant, grant.client_id, context.trace.base, part.type or "", part.kind, context.provider.binding)
     seen = 0
     # The most wanted ones first.
     for link in sorted(bundle.links, key=lambda link: _RANKS.get(_relation(link), len(_RANKS))):
@@ -283,7 +272,7 @@ async def _links_of(
         if page.plain is not None:
             found.written.append((link, page.plain))
         elif len(found.kept) < left:
-            found.kept.append((link, _offered(context, page.url, request)))
+            found.kept.append((link, OfferedPage(*whose, page.url)))
         else:
             found.left_out.append(link)
     return found
@@ -306,8 +295,3 @@ def _self(context: RequestContext, rules: Paging, url: str, request_url: str, re
     path = request.interaction.path.removesuffix("/_search")
     query = encoded(rewrite_form(request.query, context.downstream_links))
     return f"{context.base_url}/{path}" + (f"?{query}" if query else "")
-
-
-def _offered(context: RequestContext, url: str, request: BundleRequest) -> OfferedPage:
-    grant, page, binding = context.grant, page_interaction(request.interaction), context.provider.binding
-    return OfferedPage(grant.tenant, grant.client_id, context.trace.base, page.type or "", page.kind, binding, url)

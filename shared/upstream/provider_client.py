@@ -99,7 +99,7 @@ class ProviderClient:
             if interaction.kind in BUNDLES and body.resource.bundle is not None:
                 context.trace.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
             check_response(body.resource, interaction.kind, permissions)
-            sent = BundleRequest(interaction, _query_and_form(request))
+            sent = BundleRequest(interaction, "&".join(filter(None, (request.query, _form(request)))))
             replaced = await write_links(context, self._handles, body, url, sent, request.entries)
             try:
                 mapped = await paused(body.mapped(down, replaced))
@@ -136,7 +136,6 @@ class ProviderClient:
     async def _authentication(
         self, context: RequestContext, credential: Credential
     ) -> tuple[ssl.SSLContext | None, Mapping[str, str]]:
-        """The TLS context and the headers that authenticate the gateway to the provider."""
         with context.trace.timing.hop(CREDENTIAL):
             try:
                 async with asyncio.timeout_at(context.deadline):
@@ -190,7 +189,6 @@ class ProviderClient:
 async def _check_echo(
     context: RequestContext, secrets: frozenset[str], headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Raises FhirError (502) for a response with the gateway's own credential in it."""
     if await echoes(secrets, headers, body):
         provider = context.provider
         _log.error("tenant %s, %s: the provider sent the credential back", provider.tenant, provider.version.value)
@@ -198,18 +196,19 @@ async def _check_echo(
 
 
 def _as_the_row_says(provider: Provider, request: FhirRequest) -> FhirRequest:
-    """A search with what the columns `Search` and `Total` say; any other request as it is."""
     if request.page_url is not None:
         return request
-    form = (request.body or b"").decode("latin-1") if request.body_type == FORM else None
-    search = provider_search(provider, request.method, request.interaction, request.query, form)
+    search = provider_search(provider, request.method, request.interaction, request.query, _form(request))
     if search.form is None:
         return replace(request, query=search.query)
     body = spelled_format(search.form, provider.version).encode("latin-1")
     interaction = replace(request.interaction, path=search.path)
-    return replace(
-        request, method=search.method, interaction=interaction, query=search.query, body=body, body_type=FORM
-    )
+    found = replace(request, method=search.method, interaction=interaction, query=search.query)
+    return replace(found, body=body, body_type=FORM)
+
+
+def _form(request: FhirRequest) -> str | None:
+    return (request.body or b"").decode("latin-1") if request.body_type == FORM else None
 
 
 def _url(context: RequestContext, request: FhirRequest) -> str:
@@ -218,19 +217,11 @@ def _url(context: RequestContext, request: FhirRequest) -> str:
 
 
 def _headers(context: RequestContext, request: FhirRequest) -> dict[str, str]:
-    headers = forwarded_headers(request.headers, request.interaction, context.permissions, context.upstream_links)
-    headers["accept"] = request.accept or context.provider.version.media_type(context.format)
-    headers["accept-encoding"] = "gzip, deflate"
-    headers["x-request-id"] = context.trace.request_id
-    if request.body_type is not None:
-        headers["content-type"] = request.body_type
-    return headers
-
-
-def _query_and_form(request: FhirRequest) -> str:
-    """The query, with the form of a search by POST."""
-    form = (request.body or b"").decode("latin-1") if request.body_type == FORM else ""
-    return "&".join(filter(None, (request.query, form)))
+    accept = request.accept or context.provider.version.media_type(context.format)
+    own = {"accept": accept, "accept-encoding": "gzip, deflate", "x-request-id": context.trace.request_id}
+    typed = {} if request.body_type is None else {"content-type": request.body_type}
+    forwarded = forwarded_headers(request.headers, request.interaction, context.permissions, context.upstream_links)
+    return {**forwarded, **own, **typed}
 
 
 def _status(text: str) -> int:

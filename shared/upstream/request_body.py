@@ -97,16 +97,13 @@ def form_body(context: RequestContext, request: Request) -> bytes:
 
 
 async def _mapped(context: RequestContext, body: Body, resource: Resource) -> bytes:
-    """A resource with its links mapped, if every search in its references is let through."""
-    references = await paused(body.criteria(resource))
-    await paused(_authorized(context, references))
+    def authorized(references: list[str]) -> Steps[None]:
+        for reference in references:
+            authorize_reference(context.upstream_links.map(reference) or reference, context.permissions)
+            yield
+
+    await paused(authorized(await paused(body.criteria(resource))))
     return await paused(body.mapped_part(resource, context.upstream_links))
-
-
-def _authorized(context: RequestContext, references: list[str]) -> Steps[None]:
-    for reference in references:
-        authorize_reference(context.upstream_links.map(reference) or reference, context.permissions)
-        yield
 
 
 def _patch_of_entry(context: RequestContext, content: bytes, format: FhirFormat, type: str) -> bytes:
@@ -125,15 +122,13 @@ def _json_patch(context: RequestContext, patch: bytes) -> bytes:
 
 def _fhirpath_patch(context: RequestContext, content: bytes, format: FhirFormat) -> bytes:
     content = rewrite_fhirpath_patch(content, context.upstream_links)
-    if format is FhirFormat.XML:
-        _authorize_strings(context, content, _XML_STRING, XML_REFERENCE)
-    else:
-        _authorize_strings(context, content, _JSON_STRING, JSON_ESCAPE)
+    in_xml = format is FhirFormat.XML
+    strings, escape = (_XML_STRING, XML_REFERENCE) if in_xml else (_JSON_STRING, JSON_ESCAPE)
+    _authorize_strings(context, content, strings, escape)
     return content
 
 
 def _authorize_strings(context: RequestContext, patch: bytes, strings: re.Pattern[str], escape: Escape) -> None:
-    """Judge every string of a patch that a server could take for a reference with criteria."""
     for found in strings.finditer(patch.decode("latin-1")):
         raw = found[found.lastindex or 0]
         if "?" in raw or escape.sign in raw:
@@ -141,17 +136,14 @@ def _authorize_strings(context: RequestContext, patch: bytes, strings: re.Patter
 
 
 def _taken(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The body of a request, if it is one that the gateway takes."""
     if "transfer-encoding" in request.headers and not request.body:
         # The host hands a body on only where its length was announced, or something before the host has counted it.
         raise FhirError(411, "required", f"The body came empty. {_SEND_LENGTH}")
     if len(request.body) > limit:
         raise FhirError(413, "too-long", "The body is larger than this gateway takes.")
     if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
-        # RFC 9110 section 15.5.16
-        raise FhirError(
-            415, "not-supported", "Send the body without Content-Encoding.", {"Accept-Encoding": "identity"}
-        )
+        identity = {"Accept-Encoding": "identity"}  # RFC 9110 section 15.5.16
+        raise FhirError(415, "not-supported", "Send the body without Content-Encoding.", identity)
     return request.body
 
 

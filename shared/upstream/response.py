@@ -24,19 +24,9 @@ _SECONDS = re.compile(r"[0-9]{1,6}")
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:[ \t]*;[\t\x20-\x7e]*)?", re.ASCII)  # text/plain; charset=x
 _CODES = {
-    400: "invalid",
-    403: "forbidden",
-    404: "not-found",
-    405: "not-supported",
-    409: "conflict",
-    410: "not-found",
-    412: "conflict",
-    413: "too-long",
-    414: "too-long",
-    415: "not-supported",
-    422: "processing",
-    429: "throttled",
-}
+    400: "invalid", 403: "forbidden", 404: "not-found", 405: "not-supported", 409: "conflict", 410: "not-found",
+    412: "conflict", 413: "too-long", 414: "too-long", 415: "not-supported", 422: "processing", 429: "throttled",
+}  # fmt: skip
 # These refuse this very request, with or without an OperationOutcome, and are passed on: no outage.
 _REFUSALS = frozenset(_CODES) - {403}
 _WITH_BODY = BUNDLES.union(READS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import uuid
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.deployment import Deployment
+from tests.faults.provider_faults import FHIR
 from tests.host import App, HttpResponse
 
 
@@ -48,7 +50,9 @@ class Bystanders:
 async def bystanders(stack: Deployment, app: App, origin: str, count: int) -> AsyncIterator[Bystanders]:
     """`count` tenants of the hospital at `origin`, each with requests of every kind one after the other."""
     found = Bystanders()
-    marks = {await stack.tenant(f"{origin}/{mark}", Batch=batch): mark for mark, batch in _marks(count)}
+    named = [f"mark{uuid.uuid4().hex}" for _ in range(count)]
+    batch = itertools.cycle(("native", "split"))
+    marks = {await stack.tenant(f"{origin}/{mark}", Batch=next(batch)): mark for mark in named}
 
     async def live(tenant: str, mark: str) -> None:
         chance = random.Random(mark)
@@ -70,10 +74,6 @@ async def bystanders(stack: Deployment, app: App, origin: str, count: int) -> As
                 task.result()
 
 
-def _marks(count: int) -> list[tuple[str, str]]:
-    return [(f"mark{uuid.uuid4().hex}", ("native", "split")[number % 2]) for number in range(count)]
-
-
 async def _ask(chance: random.Random, app: App, tenant: str) -> tuple[str, HttpResponse]:
     match chance.randrange(6):
         case 0:
@@ -86,9 +86,7 @@ async def _ask(chance: random.Random, app: App, tenant: str) -> tuple[str, HttpR
         case 3:
             entries = [{"request": {"method": "GET", "url": f"Patient/{number}"}} for number in range(3)]
             batch = {"resourceType": "Bundle", "type": "batch", "entry": entries}
-            return "batch", await app.fhir(
-                tenant, "", "POST", data=json.dumps(batch), headers={"Content-Type": "application/fhir+json"}
-            )
+            return "batch", await app.fhir(tenant, "", "POST", data=json.dumps(batch), headers={"Content-Type": FHIR})
         case 4:
             answer = await app.fhir(tenant, "Patient?name=y")
             if answer.status != 200:

@@ -11,7 +11,9 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.faults.provider_faults import Script
+from shared.message import Response
+from tests.faults.provider_faults import Fault, Script
+from tests.host import HttpResponse
 
 
 @asynccontextmanager
@@ -21,28 +23,21 @@ async def well() -> AsyncIterator[str]:
     async def answer(request: web.BaseRequest) -> web.Response:
         _, mark, *rest = request.path.split("/")
         base = f"http://{request.host}/{mark}"
-        patient: dict[str, Any] = {
-            "resourceType": "Patient",
-            "id": rest[-1] if rest else "1",
-            "name": [{"family": mark}],
-        }
-        body: dict[str, Any] = patient
-        if "page" in request.query and len(rest) < 2:
-            body = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": {**patient, "id": "2"}}]}
+        patient: dict[str, Any] = {"resourceType": "Patient", "id": "1", "name": [{"family": mark}]}
+        entry: dict[str, Any] = {"resource": patient}
+        found: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "entry": [entry]}
+        if "page" in request.query:
+            body = found
         elif not rest or rest == [""]:
-            asked = json.loads(await request.read())
-            entry: dict[str, Any] = {"resource": patient, "response": {"status": "200 OK"}}
-            body = {
-                "resourceType": "Bundle",
-                "type": "batch-response",
-                "entry": [entry for _ in asked.get("entry", ())],
-            }
+            entry["response"] = {"status": "200 OK"}
+            count = len(json.loads(await request.read())["entry"])
+            body = {**found, "type": "batch-response", "entry": [entry] * count}
         elif len(rest) == 1 or rest[1] == "_search":
-            page = {"relation": "next", "url": f"{base}?page={mark}"}
-            entry = {"fullUrl": f"{base}/Patient/1", "resource": {**patient, "id": "1"}}
-            body = {"resourceType": "Bundle", "type": "searchset", "total": 1, "link": [page], "entry": [entry]}
-        if "slow" in request.query:
-            await asyncio.sleep(float(request.query["slow"]))
+            entry["fullUrl"] = f"{base}/Patient/1"
+            body = {**found, "total": 1, "link": [{"relation": "next", "url": f"{base}?page={mark}"}]}
+        else:
+            body = {**patient, "id": rest[-1]}
+        await asyncio.sleep(float(request.query.get("slow", 0)))
         return web.json_response(body, content_type="application/fhir+json")
 
     runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=0.1)
@@ -95,3 +90,17 @@ async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIt
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def judged(answer: HttpResponse | Response, fault: Fault, hospital: Scripted) -> None:
+    """Fails unless the answer is the fault's: the right status, an outcome that names nobody, or the breaker's 503."""
+    assert answer.status in fault.statuses | {503}, answer
+    if answer.status == 200:
+        assert json.loads(answer.body)["resourceType"] == "Patient"
+        return
+    assert json.loads(answer.body)["resourceType"] == "OperationOutcome"
+    assert (answer.status == 503) <= ("Retry-After" in answer.headers)
+    shown = answer.body + str(answer.headers).encode()
+    for hidden in (hospital.base_url.split("/")[2], "169.254", "evil.example", "WWW-Authenticate"):
+        assert hidden.encode() not in shown
+    assert "Location" not in answer.headers

@@ -14,7 +14,10 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PATIENT = b'{"resourceType":"Patient","id":"1"}'
 OUTCOME = b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception"}]}'
 FHIR = "application/fhir+json"
-_LARGE = 40 * 1_048_576
+_LARGE = 400 * 1_048_576
+
+
+_OK, _BUSY, _BAD, _LATE = (frozenset({status}) for status in (200, 429, 502, 504))
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Fault:
 
     name: str
     script: Script
-    statuses: frozenset[int]
+    statuses: frozenset[int] = _BAD
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,12 +39,15 @@ def message(
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def says(content: bytes) -> Script:
-    """These bytes, and then the end of the connection."""
+def says(content: bytes, seconds: float = 0, then: Script | None = None) -> Script:
+    """These bytes, and after so many seconds what is to happen then, or the end of the connection."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(content)
         await writer.drain()
+        await asyncio.sleep(seconds)
+        if then is not None:
+            await then(reader, writer)
 
     return script
 
@@ -63,12 +69,7 @@ def encodes(body: bytes, encoding: str) -> Script:
 
 
 def says_and_hangs(content: bytes) -> Script:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(content)
-        await writer.drain()
-        await asyncio.sleep(3600)
-
-    return script
+    return says(content, 3600)
 
 
 def repeats(head: bytes, piece: bytes, pause: float = 0.0) -> Script:
@@ -89,16 +90,6 @@ async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def resets_after(content: bytes) -> Script:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(content)
-        await writer.drain()
-        await asyncio.sleep(0.05)
-        await resets(reader, writer)
-
-    return script
-
-
 def _zeros() -> bytes:
     """A gigabyte of zeros, compressed: one megabyte."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
@@ -107,17 +98,17 @@ def _zeros() -> bytes:
 
 
 _SLOW = {"TimeoutSeconds": "1"}
-_BAD, _LATE = frozenset({502}), frozenset({504})
-_OK = frozenset({200})
 _XML = "application/fhir+xml"
 _METADATA = "http://169.254.169.254/metadata/identity/oauth2/token"
 _XML_HEAD = b'<Patient xmlns="http://hl7.org/fhir">'
+_DOCTYPE = b'<!DOCTYPE a [<!ENTITY a %s>]><Patient xmlns="http://hl7.org/fhir">&a;</Patient>'
+_CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nTransfer-Encoding: chunked\r\n\r\n"
 _NEXT = b'{"resourceType":"Bundle","type":"searchset","link":[{"relation":"next","url":"%s"}]}'
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("closes the connection without a word", says(b""), _BAD),
-    Fault("resets the connection", resets, _BAD),
-    Fault("resets the connection amid the answer", resets_after(message(PATIENT, length=500)), _BAD),
+    Fault("closes the connection without a word", says(b"")),
+    Fault("resets the connection", resets),
+    Fault("resets the connection amid the answer", says(message(PATIENT, length=500), 0.05, resets)),
     Fault("hangs before the answer", says_and_hangs(b""), _LATE, _SLOW),
     Fault("hangs amid the headers", says_and_hangs(b"HTTP/1.1 200 OK\r\nContent-Ty"), _LATE, _SLOW),
     Fault("hangs amid the body", says_and_hangs(message(PATIENT, length=500)), _LATE, _SLOW),
@@ -126,117 +117,64 @@ FAULTS: tuple[Fault, ...] = (
     Fault("sends 100 Continue for ever", repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02), _LATE, _SLOW),
     Fault("sends 102 Processing for ever", repeats(b"", b"HTTP/1.1 102 Processing\r\n\r\n", 0.02), _LATE | _BAD, _SLOW),
     Fault("switches protocols", says_and_hangs(message(b"", "101 Switching Protocols")), _BAD | _LATE, _SLOW),
-    Fault("ends before its Content-Length", says(message(PATIENT, length=500)), _BAD),
+    Fault("ends before its Content-Length", says(message(PATIENT, length=500))),
     Fault("sends more than its Content-Length", says(message(PATIENT) + message(OUTCOME)), _OK),
-    Fault("has a Content-Length that is no number", says(b"HTTP/1.1 200 OK\r\nContent-Length: 1e3\r\n\r\n{}"), _BAD),
-    Fault("has a negative Content-Length", says(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}"), _BAD),
-    Fault("has two Content-Lengths", answers(PATIENT, "200 OK", FHIR, "Content-Length: 3"), _BAD),
-    Fault(
-        "has Content-Length and Transfer-Encoding",
-        answers(b"0\r\n\r\n", "200 OK", FHIR, "Transfer-Encoding: chunked"),
-        _BAD,
-    ),
-    Fault(
-        "has a chunk size that is no number",
-        says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n"),
-        _BAD,
-    ),
-    Fault(
-        "ends amid a chunk",
-        says(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"),
-        _BAD,
-    ),
-    Fault(
-        "leaves out the last chunk",
-        says(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"23\r\n" + PATIENT + b"\r\n"
-        ),
-        _BAD,
-    ),
-    Fault("says gzip and is not", encodes(PATIENT, "gzip"), _BAD),
-    Fault("cuts gzip short", encodes(gzip.compress(PATIENT)[:-12], "gzip"), _BAD),
-    Fault("unpacks to a gigabyte", encodes(_zeros(), "gzip"), _BAD),
+    Fault("has a Content-Length that is no number", says(b"HTTP/1.1 200 OK\r\nContent-Length: 1e3\r\n\r\n{}")),
+    Fault("has a negative Content-Length", says(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}")),
+    Fault("has two Content-Lengths", answers(PATIENT, "200 OK", FHIR, "Content-Length: 3")),
+    Fault("has Content-Length and chunks", answers(b"0\r\n\r\n", "200 OK", FHIR, "Transfer-Encoding: chunked")),
+    Fault("has a chunk size that is no number", says(_CHUNKED + b"xyz\r\n{}\r\n0\r\n\r\n")),
+    Fault("ends amid a chunk", says(_CHUNKED + b"ff\r\n{")),
+    Fault("leaves out the last chunk", says(_CHUNKED + b"23\r\n" + PATIENT + b"\r\n")),
+    Fault("says gzip and is not", encodes(PATIENT, "gzip")),
+    Fault("cuts gzip short", encodes(gzip.compress(PATIENT)[:-12], "gzip")),
+    Fault("unpacks to a gigabyte", encodes(_zeros(), "gzip")),
     Fault("uses an encoding nobody asked for", encodes(PATIENT, "compress"), _BAD | _OK),
-    Fault(
-        "sends without end", repeats(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" " * 65_536), _BAD
-    ),
-    Fault("announces forty megabytes", says_and_hangs(message(b"", length=_LARGE)), _BAD),
-    Fault("sends a header of a megabyte", says(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 1_048_576 + b"\r\n\r\n"), _BAD),
+    Fault("sends without end", repeats(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" " * 65_536)),
+    Fault("announces more than is taken", says_and_hangs(message(b"", length=_LARGE))),
+    Fault("sends a header of a megabyte", says(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 1_048_576 + b"\r\n\r\n")),
     Fault("sends headers without end", repeats(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n" * 4096), _BAD | _LATE, _SLOW),
-    Fault("sends a status line of a megabyte", says(b"HTTP/1.1 200 " + b"a" * 1_048_576), _BAD),
-    Fault("does not speak HTTP", says(b"220 smtp.example ESMTP\r\n"), _BAD),
-    Fault("speaks HTTP/2", says(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), _BAD),
-    Fault("speaks HTTP/0.9", says(PATIENT), _BAD),
-    Fault("has a status of its own making", answers(PATIENT, "999 Whatever"), _BAD),
+    Fault("sends a status line of a megabyte", says(b"HTTP/1.1 200 " + b"a" * 1_048_576)),
+    Fault("does not speak HTTP", says(b"220 smtp.example ESMTP\r\n")),
+    Fault("speaks HTTP/2", says(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
+    Fault("speaks HTTP/0.9", says(PATIENT)),
+    Fault("has a status of its own making", answers(PATIENT, "999 Whatever")),
     Fault("folds a header over two lines", answers(PATIENT, "200 OK", FHIR, "X-A: b\r\n c"), _BAD | _OK),
-    Fault("puts a null byte into a header", answers(PATIENT, "200 OK", FHIR, 'ETag: W/"\0"'), _BAD),
-    Fault("breaks off in JSON", answers(b'{"resourceType":"Patient","na'), _BAD),
-    Fault("nests JSON a million deep", answers(b"[" * 1_000_000), _BAD),
-    Fault("sends JSON that is no resource", answers(b'{"a":1}'), _BAD),
-    Fault("sends a JSON array", answers(b"[1]"), _BAD),
-    Fault("sends bytes that are no UTF-8", answers(b'{"resourceType":"\xff"}'), _BAD),
-    Fault("names a charset there is not", answers(PATIENT, "200 OK", f"{FHIR};charset=klingon"), _BAD),
-    Fault(
-        "names a charset that takes minutes to read",
-        answers(b"-" + b"ba" * 700_000, "200 OK", f"{FHIR};charset=punycode"),
-        _BAD,
-    ),
+    Fault("puts a null byte into a header", answers(PATIENT, "200 OK", FHIR, 'ETag: W/"\0"')),
+    Fault("breaks off in JSON", answers(b'{"resourceType":"Patient","na')),
+    Fault("nests JSON a million deep", answers(b"[" * 1_000_000)),
+    Fault("sends JSON that is no resource", answers(b'{"a":1}')),
+    Fault("sends a JSON array", answers(b"[1]")),
+    Fault("sends bytes that are no UTF-8", answers(b'{"resourceType":"\xff"}')),
+    Fault("names a charset there is not", answers(PATIENT, "200 OK", f"{FHIR};charset=klingon")),
+    Fault("names a charset that takes minutes", answers(b"-" + b"ba" * 700_000, "200 OK", f"{FHIR};charset=punycode")),
     Fault("sends a patient of another type", answers(b'{"resourceType":"Practitioner"}'), frozenset({403})),
-    Fault("answers HTML", answers(b"<html>", "200 OK", "text/html"), _BAD),
+    Fault("answers HTML", answers(b"<html>", "200 OK", "text/html")),
     Fault("answers a login page as 404", answers(b"<html>", "404 Not Found", "text/html"), frozenset({404})),
-    Fault("calls FHIR plain text", answers(PATIENT, "200 OK", "text/plain"), _BAD),
-    Fault("leaves the Content-Type out", answers(PATIENT, "200 OK", None), _BAD),
-    Fault("answers 200 with nothing", answers(b""), _BAD),
-    Fault(
-        "sends XML with entities in entities",
-        says(
-            message(
-                b'<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><Patient xmlns="http://hl7.org/fhir">&b;</Patient>',
-                "200 OK",
-                _XML,
-            )
-        ),
-        _BAD,
-    ),
-    Fault(
-        "sends XML that includes a file",
-        says(
-            message(
-                b'<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><Patient xmlns="http://hl7.org/fhir">&a;</Patient>',
-                "200 OK",
-                _XML,
-            )
-        ),
-        _BAD,
-    ),
-    Fault("nests XML a million deep", answers(_XML_HEAD + b"<a>" * 1_000_000, "200 OK", _XML), _BAD),
-    Fault("redirects within itself", redirects("307 Temporary Redirect", "/fhir/Patient/2"), _BAD),
-    Fault("redirects to another server", redirects("302 Found", "https://evil.example/"), _BAD),
-    Fault("redirects to the cloud's metadata", redirects("303 See Other", _METADATA), _BAD),
-    Fault(
-        "redirects to the gateway's own machine", redirects("308 Permanent Redirect", "http://127.0.0.1:{trap}/"), _BAD
-    ),
-    Fault(
-        "links the next page to the gateway's own machine",
-        answers(_NEXT % b"http://127.0.0.1:{trap}/"),
-        frozenset({502}),
-    ),
-    Fault("links the next page to the cloud's metadata", answers(_NEXT % _METADATA.encode()), _BAD),
-    Fault("answers 401", answers(OUTCOME, "401 Unauthorized", FHIR, "WWW-Authenticate: Basic"), _BAD),
+    Fault("calls FHIR plain text", answers(PATIENT, "200 OK", "text/plain")),
+    Fault("leaves the Content-Type out", answers(PATIENT, "200 OK", None)),
+    Fault("answers 200 with nothing", answers(b"")),
+    Fault("sends XML with entities in entities", answers(_DOCTYPE % b'"&b;&b;"><!ENTITY b "aaaa"', "200 OK", _XML)),
+    Fault("sends XML that includes a file", answers(_DOCTYPE % b'SYSTEM "file:///etc/passwd"', "200 OK", _XML)),
+    Fault("nests XML a million deep", answers(_XML_HEAD + b"<a>" * 1_000_000, "200 OK", _XML)),
+    Fault("redirects within itself", redirects("307 Temporary Redirect", "/fhir/Patient/2")),
+    Fault("redirects to another server", redirects("302 Found", "https://evil.example/")),
+    Fault("redirects to the cloud's metadata", redirects("303 See Other", _METADATA)),
+    Fault("redirects to the gateway's own machine", redirects("308 Permanent Redirect", "http://127.0.0.1:{trap}/")),
+    Fault("links the next page to the gateway's own machine", answers(_NEXT % b"http://127.0.0.1:{trap}/")),
+    Fault("links the next page to the cloud's metadata", answers(_NEXT % _METADATA.encode())),
+    Fault("answers 401", answers(OUTCOME, "401 Unauthorized", FHIR, "WWW-Authenticate: Basic")),
     Fault("answers 403", answers(OUTCOME, "403 Forbidden"), frozenset({403})),
-    Fault("answers 407", answers(b"", "407 Proxy Authentication Required"), _BAD),
-    Fault("answers 429 for ten minutes", throttles("600", b"slow down"), frozenset({429})),
-    Fault("answers 429 without end", throttles("9" * 400), frozenset({429})),
-    Fault("answers 429 with a Retry-After that is no number", throttles("²"), frozenset({429})),
-    Fault(
-        "answers 429 with a Retry-After in a time zone there is not",
-        throttles("Mon, 01 Jan 2024 00:00:00 +99999999999999999999"),
-        frozenset({429}),
-    ),
+    Fault("answers 403 with HTML", answers(b"<html>", "403 Forbidden", "text/html")),
+    Fault("answers 409 and breaks off", answers(b'{"', "409 Conflict"), frozenset({409})),
+    Fault("answers 407", answers(b"", "407 Proxy Authentication Required")),
+    Fault("answers 429 for ten minutes", throttles("600", b"slow down"), _BUSY),
+    Fault("answers 429 without end", throttles("9" * 400), _BUSY),
+    Fault("answers 429 with a Retry-After that is no number", throttles("²"), _BUSY),
+    Fault("answers 429 in a time zone there is not", throttles(f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}"), _BUSY),
     Fault("answers 500 with an outcome", answers(OUTCOME, "500 Oops"), frozenset({500})),
-    Fault("answers 500 with HTML", answers(b"<html>", "500 Oops", "text/html"), _BAD),
-    Fault("answers 502", answers(b"<html>", "502 Bad Gateway", "text/html"), _BAD),
-    Fault("answers 503", answers(b"<html>", "503 Down", "text/html"), _BAD),
+    Fault("answers 500 with HTML", answers(b"<html>", "500 Oops", "text/html")),
+    Fault("answers 502", answers(b"<html>", "502 Bad Gateway", "text/html")),
+    Fault("answers 503", answers(b"<html>", "503 Down", "text/html")),
     Fault("answers 504", answers(b"<html>", "504 Slow", "text/html"), _LATE),
 )

@@ -43,34 +43,32 @@ async def test_a_certificate_that_is_not_good(
         await seen(own_app, others, tenant, f"provider's certificate {problem}", {502})
 
 
-async def test_plain_http_where_tls_should_be(stack: Deployment, own_app: App, others: Bystanders) -> None:
+_UNREACHABLE: dict[str, tuple[str, set[int]]] = {
+    "speaks plain HTTP where TLS should be": ("https://127.0.0.1:{plain}", {502}),
+    "hangs in the TLS handshake": ("https://127.0.0.1:{silent}", {504}),
+    "has a name that does not resolve": ("https://no-such-hospital.invalid", {502, 504}),
+    "refuses connections": ("http://127.0.0.1:{closed}", {502}),
+}
+
+
+@pytest.mark.parametrize("fault", _UNREACHABLE)
+async def test_a_provider_that_can_not_be_reached(
+    fault: str, stack: Deployment, own_app: App, others: Bystanders
+) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(message(b"", "400 Bad Request"))
         writer.close()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        tenant = await stack.tenant(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/fhir")
-        await seen(own_app, others, tenant, "provider speaks plain HTTP where TLS should be", {502})
-
-
-async def test_a_handshake_without_an_end(stack: Deployment, own_app: App, others: Bystanders) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:  # it says nothing
-        base_url = f"https://127.0.0.1:{listening.getsockname()[1]}/fhir"
-        tenant = await stack.tenant(base_url, TimeoutSeconds="1")
-        await seen(own_app, others, tenant, "provider hangs in the TLS handshake", {504})
-
-
-async def test_a_name_that_does_not_resolve(stack: Deployment, own_app: App, others: Bystanders) -> None:
-    tenant = await stack.tenant("https://no-such-hospital.invalid/fhir", TimeoutSeconds="3")
-    await seen(own_app, others, tenant, "provider's name does not resolve", {502, 504})
-
-
-async def test_a_port_where_nobody_listens(stack: Deployment, own_app: App, others: Bystanders) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        tenant = await stack.tenant(f"http://127.0.0.1:{taken.getsockname()[1]}/fhir")
-        await seen(own_app, others, tenant, "provider refuses connections", {502})
+    url, expected = _UNREACHABLE[fault]
+    plain = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with plain:
+        with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            servers = {"plain": plain.sockets[0], "silent": silent, "closed": closed}
+            ports = {name: server.getsockname()[1] for name, server in servers.items()}
+            tenant = await stack.tenant(f"{url.format(**ports)}/fhir", TimeoutSeconds="2")
+            await seen(own_app, others, tenant, f"provider {fault}", expected)
 
 
 _TOKEN_FAULTS = {
@@ -89,15 +87,9 @@ _TOKEN_FAULTS = {
 @pytest.mark.parametrize("fault", _TOKEN_FAULTS)
 async def test_a_fault_of_a_token_endpoint(fault: str, stack: Deployment, own_app: App, others: Bystanders) -> None:
     async with hospitals.scripted(_TOKEN_FAULTS[fault]) as endpoint, hospitals.scripted(answers(PATIENT)) as hospital:
-        secret = await stack.secret("s3cret")
-        tenant = await stack.tenant(
-            hospital.base_url,
-            Auth="client_secret_post",
-            AuthTokenUrl=endpoint.base_url,
-            AuthClientId="gateway",
-            AuthSecret=secret,
-            TimeoutSeconds="2",
-        )
+        columns = {"Auth": "client_secret_post", "AuthClientId": "gateway", "TimeoutSeconds": "2"}
+        columns |= {"AuthTokenUrl": endpoint.base_url, "AuthSecret": await stack.secret("s3cret")}
+        tenant = await stack.tenant(hospital.base_url, **columns)
         await seen(own_app, others, tenant, f"provider's token endpoint {fault}", {502, 504})
         assert hospital.connections == 0
         endpoint.script = answers(b'{"access_token":"t","expires_in":300}', "200 OK", "application/json")

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import time
 from base64 import urlsafe_b64decode as b64decode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from shared.stores.tables import CLIENTS
 from tests.deployment import Deployment, SwitchedVault
 from tests.faults import hospitals, page
 from tests.faults.conftest import FULL
-from tests.faults.provider_faults import PATIENT, message
+from tests.faults.provider_faults import FHIR, PATIENT, message, says
 from tests.faults.stack import Line, running
 from tests.faults.test_provider_faults import slowest
 from tests.host import App, HttpResponse
@@ -33,15 +33,22 @@ if not FULL:
 _NAMES = {"slow": "is slow", "hang": "hangs", "refuse": "is gone"}
 
 
-@asynccontextmanager
-async def deployment(
-    folder: Path, tables: TableService, **settings: str
-) -> AsyncIterator[tuple[Deployment, SwitchedVault, Line, App]]:
-    async with running(folder, tables, **settings) as (stack, vault, line):
-        host = await stack.host()
-        async with stack.app(host) as own:
-            yield stack, vault, line, own
-        assert host.unexpected() == []
+Deployed = Callable[..., AbstractAsyncContextManager[tuple[Deployment, SwitchedVault, Line, App]]]
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, table_service: TableService) -> Deployed:
+    """Starts a deployment with changed settings: its stores' switches, and an app on its one instance."""
+
+    @asynccontextmanager
+    async def start(**settings: str) -> AsyncIterator[tuple[Deployment, SwitchedVault, Line, App]]:
+        async with running(tmp_path, table_service, **settings) as (stack, vault, line):
+            host = await stack.host()
+            async with stack.app(host) as own:
+                yield stack, vault, line, own
+            assert host.unexpected() == []
+
+    return start
 
 
 def oauth_or_outcome(answer: HttpResponse) -> None:
@@ -63,14 +70,13 @@ async def until(app: App, tenant: str, status: int, seconds: float = 60) -> Http
 
 @pytest.mark.parametrize(("store", "mode"), _CASES, ids=str)
 async def test_known_tenants_go_on_while_a_store_fails(
-    store: str, mode: str | int, tmp_path: Path, table_service: TableService, healthy_origin: str
+    store: str, mode: str | int, deployment: Deployed, healthy_origin: str
 ) -> None:
-    async with deployment(tmp_path, table_service, CACHE_SECONDS="1") as (stack, vault, line, own):
+    async with deployment(CACHE_SECONDS="1") as (stack, vault, line, own):
         known, unknown = await stack.tenant(f"{healthy_origin}/known"), await stack.tenant(f"{healthy_origin}/unknown")
         password = await stack.secret("Bearer x")
-        guarded = await stack.tenant(
-            f"{healthy_origin}/guarded", Auth="header", AuthHeader="X-Key", AuthSecret=password
-        )
+        columns = {"Auth": "header", "AuthHeader": "X-Key", "AuthSecret": password}
+        guarded = await stack.tenant(f"{healthy_origin}/guarded", **columns)
         for tenant in (known, guarded):
             assert (await own.fhir(tenant, "Patient/1")).status == 200
         new_client = await stack.client()
@@ -95,17 +101,14 @@ async def test_known_tenants_go_on_while_a_store_fails(
 
         vault.mode = line.mode = "pass"
         assert (await until(own, unknown, 200)).status == 200
-        page.note_fault(
-            f"{store} {_NAMES.get(str(mode), f'answers {mode}')}",
-            len(answers) + 1,
-            f"known to the instance: 200 ({len(answers)}); unknown: {cold.status} (1)",
-            f"{slowest(answers)}; unknown {cold.seconds:.1f}",
-        )
+        what = f"{store} {_NAMES.get(str(mode), f'answers {mode}')}"
+        told = f"known to the instance: 200 ({len(answers)}); unknown: {cold.status} (1)"
+        page.note_fault(what, len(answers) + 1, told, f"{slowest(answers)}; unknown {cold.seconds:.1f}")
 
 
-async def test_both_stores_gone_and_back(tmp_path: Path, table_service: TableService, healthy_origin: str) -> None:
+async def test_both_stores_gone_and_back(deployment: Deployed, healthy_origin: str) -> None:
     settings = {} if FULL else {"CACHE_SECONDS": "1"}
-    async with deployment(tmp_path, table_service, **settings) as (stack, vault, line, own):
+    async with deployment(**settings) as (stack, vault, line, own):
         tenant = await stack.tenant(f"{healthy_origin}/mark")
         await until(own, tenant, 200)
         vault.mode = line.mode = "refuse"
@@ -122,10 +125,8 @@ async def test_both_stores_gone_and_back(tmp_path: Path, table_service: TableSer
         page.note_fault(what, len(answers), f"200 ({len(answers)}), with a new token for each", slowest(answers))
 
 
-async def test_what_is_known_serves_for_stale_seconds_and_no_longer(
-    tmp_path: Path, table_service: TableService, healthy_origin: str
-) -> None:
-    async with deployment(tmp_path, table_service, CACHE_SECONDS="1", STALE_SECONDS="3") as (stack, vault, line, own):
+async def test_what_is_known_serves_for_stale_seconds_and_no_longer(deployment: Deployed, healthy_origin: str) -> None:
+    async with deployment(CACHE_SECONDS="1", STALE_SECONDS="3") as (stack, vault, line, own):
         tenant = await stack.tenant(f"{healthy_origin}/mark")
         assert (await own.fhir(tenant, "Patient/1")).status == 200
         vault.mode = line.mode = "refuse"
@@ -137,10 +138,8 @@ async def test_what_is_known_serves_for_stale_seconds_and_no_longer(
         page.note_fault("both stores gone for longer than STALE_SECONDS", "-", "200, then 503")
 
 
-async def test_a_secret_that_is_known_to_be_revoked_stays_revoked(
-    tmp_path: Path, table_service: TableService, healthy_origin: str
-) -> None:
-    async with deployment(tmp_path, table_service, CACHE_SECONDS="1") as (stack, vault, line, own):
+async def test_a_secret_that_is_known_to_be_revoked_stays_revoked(deployment: Deployed, healthy_origin: str) -> None:
+    async with deployment(CACHE_SECONDS="1") as (stack, vault, line, own):
         tenant = await stack.tenant(f"{healthy_origin}/mark")
         assert (await own.fhir(tenant, "Patient/1")).status == 200
         registry = ClientRegistry(stack.table(CLIENTS), stack.vault)
@@ -156,9 +155,9 @@ async def test_a_secret_that_is_known_to_be_revoked_stays_revoked(
 
 
 async def test_a_signing_key_is_rotated_and_two_instances_are_out_of_step(
-    tmp_path: Path, table_service: TableService, healthy_origin: str
+    deployment: Deployed, healthy_origin: str
 ) -> None:
-    async with deployment(tmp_path, table_service, CACHE_SECONDS="2") as (stack, _, _, first):
+    async with deployment(CACHE_SECONDS="2") as (stack, _, _, first):
         tenant = await stack.tenant(f"{healthy_origin}/mark")
         second = await stack.host()
         asked = 0
@@ -183,19 +182,16 @@ def clock_off_by(seconds: int) -> dict[str, str]:
     if faketime is None:
         pytest.skip("needs faketime, to set one instance's clock")
     shown = subprocess.run([faketime, "-f", f"{seconds:+d}s", "env"], capture_output=True, text=True, check=True)
-    found = dict(
-        line.split("=", 1) for line in shown.stdout.splitlines() if line.startswith(("LD_PRELOAD=", "FAKETIME="))
-    )
+    lines = (line for line in shown.stdout.splitlines() if line.startswith(("LD_PRELOAD=", "FAKETIME=")))
+    found = dict(line.split("=", 1) for line in lines)
     return {**found, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(3, 200), (-3, 200), (120, 401), (-120, 200)])
-async def test_an_instances_clock_is_off(
-    seconds: int, status: int, tmp_path: Path, table_service: TableService, healthy_origin: str
-) -> None:
+async def test_an_instances_clock_is_off(seconds: int, status: int, deployment: Deployed, healthy_origin: str) -> None:
     """Few seconds are nothing; a token from further ahead is not yet good elsewhere, and nothing else is disturbed."""
     environment = clock_off_by(seconds)
-    async with deployment(tmp_path, table_service) as (stack, _, _, right):
+    async with deployment() as (stack, _, _, right):
         tenant = await stack.tenant(f"{healthy_origin}/mark")
         async with stack.app(await stack.host(0, **environment)) as off:
             token = await off.token(tenant)
@@ -217,10 +213,8 @@ async def test_an_instances_clock_is_off(
         page.note_fault(f"an instance's clock is {abs(seconds)} s {direction}", 4, what, f"{seen.seconds:.1f}", "200")
 
 
-async def test_a_row_broken_by_hand_amid_a_request(
-    tmp_path: Path, table_service: TableService, healthy_origin: str
-) -> None:
-    async with deployment(tmp_path, table_service, CACHE_SECONDS="1") as (stack, _, _, own):
+async def test_a_row_broken_by_hand_amid_a_request(deployment: Deployed, healthy_origin: str) -> None:
+    async with deployment(CACHE_SECONDS="1") as (stack, _, _, own):
         tenant, other = await stack.tenant(f"{healthy_origin}/mark"), await stack.tenant(f"{healthy_origin}/other")
         await own.token(tenant)
         under_way = asyncio.create_task(own.fhir(tenant, "Patient/1?slow=2"))
@@ -236,23 +230,17 @@ async def test_a_row_broken_by_hand_amid_a_request(
         page.note_fault("a row broken by hand amid a request", "-", what, others="200")
 
 
-async def test_an_instance_killed_amid_a_write_and_started_again(
-    tmp_path: Path, table_service: TableService, healthy_origin: str
-) -> None:
-    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(1)
-        writer.write(message(PATIENT))
-        await writer.drain()
-
-    async with deployment(tmp_path, table_service) as (stack, _, _, own), hospitals.scripted(slow) as hospital:
+async def test_an_instance_killed_amid_a_write_and_started_again(deployment: Deployed, healthy_origin: str) -> None:
+    slow = says(b"", 1, says(message(PATIENT)))
+    async with deployment() as (stack, _, _, own), hospitals.scripted(slow) as hospital:
         tenant = await stack.tenant(hospital.base_url, Access="write")
         paging = await stack.tenant(f"{healthy_origin}/mark")
         other = await stack.host()
         first_page = json.loads((await own.fhir(paging, "Patient?name=x")).body)
         next_page = first_page["link"][0]["url"].split("/stu3/", 1)[1]
         await own.token(tenant)
-        headers = {"Content-Type": "application/fhir+json"}
-        write = asyncio.create_task(own.fhir(tenant, "Patient/1", "PUT", data=PATIENT, headers=headers))
+        put = own.fhir(tenant, "Patient/1", "PUT", data=PATIENT, headers={"Content-Type": FHIR})
+        write = asyncio.create_task(put)
         await asyncio.wait_for(hospital.reached.wait(), 10)
         await own.host.kill()
         assert (await write).status == 0
@@ -265,19 +253,13 @@ async def test_an_instance_killed_amid_a_write_and_started_again(
         assert (await own.fhir(paging, next_page)).status == 200
         assert (await own.fhir(tenant, "Patient/1")).status == 200
         assert sum(head.startswith(b"PUT") for head in hospital.heads) == 1
-        page.note_fault(
-            "an instance killed (SIGKILL) amid a write, and started again",
-            4,
-            "its connection ended; then 200 with the same token and page handle",
-            others="200 on the other instance",
-            lost="the answer to the write, which the provider got once",
-        )
+        what = "an instance killed (SIGKILL) amid a write, and started again"
+        told = {"others": "200 on the other instance", "lost": "the answer to the write, which the provider got once"}
+        page.note_fault(what, 4, "its connection ended; then 200 with the same token and page handle", **told)
 
 
-async def test_clients_that_hang_up_leave_nothing_behind(
-    tmp_path: Path, table_service: TableService, healthy_origin: str
-) -> None:
-    async with deployment(tmp_path, table_service) as (stack, _, _, own):
+async def test_clients_that_hang_up_leave_nothing_behind(deployment: Deployed, healthy_origin: str) -> None:
+    async with deployment() as (stack, _, _, own):
         tenant = await stack.tenant(f"{healthy_origin}/mark", MaxConcurrent=2)
         token = await own.token(tenant)
         host, port = own.host.url.removeprefix("http://").split(":")

@@ -1,6 +1,5 @@
 """Hospitals that a test scripts, and the app's requests to them through the gateway."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -99,28 +98,3 @@ async def hospital(deployment: Deployment) -> AsyncIterator[Hospital]:
 async def second_hospital(deployment: Deployment) -> AsyncIterator[Hospital]:
     async with served(Hospital(deployment)) as hospital:
         yield hospital
-
-
-RawServer = Callable[[bytes], Awaitable[str]]
-
-
-@pytest.fixture
-async def raw_provider() -> AsyncIterator[RawServer]:
-    """Starts servers that answer every request with these very bytes and then close the connection."""
-    servers: list[asyncio.Server] = []
-
-    async def start(answer: bytes) -> str:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
-            await writer.drain()
-            writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        servers.append(server)
-        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/fhir"
-
-    yield start
-    for server in servers:
-        server.close()
-        await server.wait_closed()

@@ -44,13 +44,3 @@ async def test_neither_tokens_nor_pages_of_one_tenant_lead_to_another(
 
     await asyncio.gather(*(follow(reader, owner) for reader in tenants for owner in tenants))
     page.note("attacks", "page handles of another tenant", len(tenants) * (len(tenants) - 1), "404")
-
-
-async def test_a_handle_is_bound_to_its_client_and_base_too(stack: Deployment, host: Host, healthy_origin: str) -> None:
-    tenant = await stack.tenant(f"{healthy_origin}/bound")
-    async with stack.app(host) as owner, stack.app(host) as another:
-        bundle = json.loads((await owner.fhir(tenant, "Patient?name=x")).body)
-        handle = bundle["link"][0]["url"].split("/stu3/", 1)[1]
-        assert (await owner.fhir(tenant, handle)).status == 200
-        assert (await another.fhir(tenant, handle)).status == 404
-        assert (await owner.fhir(tenant, handle, base="fhir")).status == 404

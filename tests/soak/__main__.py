@@ -19,16 +19,17 @@ from shared.oauth.signing_keys import rotate
 from shared.stores.tables import CLIENTS
 from tests.deployment import Deployment, SwitchedVault
 from tests.faults import hospitals, page
-from tests.faults.bystanders import Bystanders, bystanders
+from tests.faults.bystanders import bystanders
 from tests.faults.provider_faults import FAULTS, PATIENT, message, says
 from tests.faults.stack import running
-from tests.host import App, Host
+from tests.host import App
 
 _TENANTS = 20
 _SAMPLE_SECONDS = 5
 _WELL = says(message(PATIENT))
 # Of memory, over the second half. A short run ends before the caches are full: verified tokens take ten minutes.
 _GROWTH, _GROWTH_OF_SHORT_RUN, _SHORT_RUN_SECONDS = 0.05, 0.25, 1200
+_COUNTED = ("requests to faulty providers", "secrets rotated", "signing keys rotated", "outages of Key Vault")
 _IDLE_SECONDS = 60  # twice as long as the longest that any connection is kept
 
 
@@ -54,7 +55,7 @@ async def soak(seconds: float, *, write: bool) -> int:
         process = host.functions
         theirs, own = [await parts.enter_async_context(stack.app(host)) for _ in range(2)]
         samples: list[int] = []
-        counts = {"faults": 0, "secrets": 0, "keys": 0, "outages": 0}
+        counts = dict.fromkeys(_COUNTED, 0)
         async with bystanders(stack, theirs, origin, _TENANTS) as found:
             ends = time.monotonic() + seconds
             faults = asyncio.create_task(_faults(stack, own, counts))
@@ -71,9 +72,35 @@ async def soak(seconds: float, *, write: bool) -> int:
         await own.session.close()
         peers = {int(url.rsplit(":", 1)[1]): name for url, name in ((vault.url, "Key Vault"), (origin, "a provider"))}
         left = await _left_open(process, peers)
-        busy = await _busy_milliseconds(process)
-        figures = _figures(seconds, found, samples, process, host, counts, left, busy)
-        return _judge(figures, found, samples, host, [*failed, *left], write=write)
+        half, end = _trend(samples)
+        before = sum(process.cpu_times()[:2])
+        await asyncio.sleep(10)
+        times = sorted(found.seconds)
+        figures = {
+            "minutes": f"{seconds / 60:.0f}",
+            "requests of the other tenants": len(times) + len(found.wrong),
+            "of these wrong, lost or another tenant's": len(found.wrong),
+            "median, 99th percentile, longest (ms)": ", ".join(
+                f"{times[int(share * (len(times) - 1))] * 1000:.0f}" for share in (0.5, 0.99, 1)
+            ),
+            **counts,
+            "memory halfway and at the end, by a line through all samples in between (MB)": f"{half:.0f}, {end:.0f}",
+            "connections left open": "; ".join(left) or "none but the one it listens on",
+            "file descriptors, threads": f"{process.num_fds()}, {process.num_threads()}",
+            "processor time in ten idle seconds (ms)": round((sum(process.cpu_times()[:2]) - before) * 1000),
+            "unexpected lines in the log": len(host.unexpected()),
+        }
+        problems = [*failed, *left, *found.wrong[:5], *host.unexpected()[:5]]
+    if end - half > half * (_GROWTH_OF_SHORT_RUN if seconds < _SHORT_RUN_SECONDS else _GROWTH):
+        problems.append(f"memory grows: {half:.0f} MB halfway, {end:.0f} MB at the end")
+    for name, figure in figures.items():
+        print(f"{name}: {figure}")
+        page.note("soak", name, figure)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if write:
+        page.write()
+    return 1 if problems else 0
 
 
 async def _left_open(process: psutil.Process, peers: Mapping[int, str]) -> list[str]:
@@ -110,7 +137,7 @@ async def _faults(stack: Deployment, own: App, counts: dict[str, int]) -> None:
                 seen = {answer.status for answer in answers}
                 if before.status not in {200, 503} | late or not seen <= fault.statuses | {503} | late:
                     raise AssertionError(f"{fault.name}: {before.status}, then {seen}")
-                counts["faults"] += len(answers)
+                counts["requests to faulty providers"] += len(answers)
 
 
 async def _changes(stack: Deployment, vault: SwitchedVault, theirs: App, counts: dict[str, int]) -> None:
@@ -124,46 +151,15 @@ async def _changes(stack: Deployment, vault: SwitchedVault, theirs: App, counts:
             theirs.tokens.clear()
             await asyncio.sleep(6)  # longer than a request takes, also beside other work
         await registry.delete_secret(old.client_id, old.secret_id)
-        counts["secrets"] += 1
-        if counts["secrets"] % 6 == 1:
+        counts["secrets rotated"] += 1
+        if counts["secrets rotated"] % 6 == 1:
             await rotate(stack.vault, stack.settings)
-            counts["keys"] += 1
+            counts["signing keys rotated"] += 1
         await asyncio.sleep(6)
         vault.mode = 503
         await asyncio.sleep(1)
         vault.mode = "pass"
-        counts["outages"] += 1
-
-
-def _figures(
-    seconds: float,
-    found: Bystanders,
-    samples: list[int],
-    process: psutil.Process,
-    host: Host,
-    counts: dict[str, int],
-    left: list[str],
-    busy: int,
-) -> dict[str, object]:
-    times = sorted(found.seconds)
-    middle, end = _trend(samples)
-    return {
-        "minutes": f"{seconds / 60:.0f}",
-        "requests of the other tenants": len(times) + len(found.wrong),
-        "of these wrong, lost or another tenant's": len(found.wrong),
-        "median, 99th percentile, longest (ms)": ", ".join(
-            f"{times[int(share * (len(times) - 1))] * 1000:.0f}" for share in (0.5, 0.99, 1)
-        ),
-        "requests to faulty providers": counts["faults"],
-        "secrets rotated": counts["secrets"],
-        "signing keys rotated": counts["keys"],
-        "outages of Key Vault": counts["outages"],
-        "memory halfway and at the end, by a line through all samples in between (MB)": f"{middle:.0f}, {end:.0f}",
-        "connections left open": "; ".join(left) or "none but the one it listens on",
-        "file descriptors, threads": f"{process.num_fds()}, {process.num_threads()}",
-        "processor time in ten idle seconds (ms)": busy,
-        "unexpected lines in the log": len(host.unexpected()),
-    }
+        counts["outages of Key Vault"] += 1
 
 
 def _trend(samples: list[int]) -> tuple[float, float]:
@@ -171,30 +167,6 @@ def _trend(samples: list[int]) -> tuple[float, float]:
     half = [size / 1_048_576 for size in samples[len(samples) // 2 :]]
     slope, start = statistics.linear_regression(range(len(half)), half)
     return start, start + slope * (len(half) - 1)
-
-
-async def _busy_milliseconds(process: psutil.Process) -> int:
-    before = sum(process.cpu_times()[:2])
-    await asyncio.sleep(10)
-    return round((sum(process.cpu_times()[:2]) - before) * 1000)
-
-
-def _judge(
-    figures: dict[str, object], found: Bystanders, samples: list[int], host: Host, failed: list[str], *, write: bool
-) -> int:
-    for name, figure in figures.items():
-        print(f"{name}: {figure}")
-        page.note("soak", name, figure)
-    problems = [*failed, *found.wrong[:5], *host.unexpected()[:5]]
-    middle, end = _trend(samples)
-    short = len(samples) * _SAMPLE_SECONDS < _SHORT_RUN_SECONDS
-    if end - middle > middle * (_GROWTH_OF_SHORT_RUN if short else _GROWTH):
-        problems.append(f"memory grows: {middle:.0f} MB halfway, {end:.0f} MB at the end")
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if write:
-        page.write()
-    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote_plus
 
 import aiohttp
@@ -71,12 +72,15 @@ class TokenEndpoint:
         except aiohttp.ClientError as error:
             # Not chained: aiohttp's errors name the host.
             raise CredentialError(f"token endpoint can't be reached ({type(error).__name__})") from None
-        found = _json_object(body)
+        try:
+            found = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            found = None
         if status != 200:
-            code = (found or {}).get("error")
+            code = found.get("error") if isinstance(found, dict) else None
             named = f" {code}" if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
             raise CredentialError(f"token endpoint answered {status}{named}")
-        if found is None:
+        if not isinstance(found, dict):
             raise CredentialError("token endpoint answered 200 with something that is not a JSON object")
         return found
 
@@ -88,14 +92,6 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
         if len(body) > _MAX_BYTES:
             raise CredentialError(f"token endpoint answered with more than {_MAX_BYTES} bytes")
     return bytes(body)
-
-
-def _json_object(body: bytes) -> Mapping[str, object] | None:
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +168,8 @@ def signed_assertion(key: str, client_id: str, audience: str, key_id: str | None
     return jwt.encode(claims, private_key, algorithm=_algorithm(private_key), headers=headers)
 
 
-def _private_key(text: str) -> tuple[RSAPrivateKey | EllipticCurvePrivateKey, str | None]:
+def _private_key(text: str) -> tuple[Any, str | None]:
+    """The private key, of any type, and the `kid` of a JWK."""
     try:
         if text.lstrip().startswith("{"):
             jwk = orjson.loads(text)
@@ -183,16 +180,17 @@ def _private_key(text: str) -> tuple[RSAPrivateKey | EllipticCurvePrivateKey, st
     except Exception:
         # cryptography and PyJWT raise errors of many types here, and some quote the key.
         raise ValueError("is neither a private key in PEM (without a password) nor a JWK") from None
-    if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
-        raise ValueError("is not a private key of RSA, P-256 or P-384")
     return key, key_id
 
 
-def _algorithm(key: RSAPrivateKey | EllipticCurvePrivateKey) -> str:
-    if isinstance(key, RSAPrivateKey):
-        return "RS384"
-    if isinstance(key.curve, SECP384R1 | SECP256R1):
-        return "ES384" if isinstance(key.curve, SECP384R1) else "ES256"
+def _algorithm(key: object) -> str:
+    match key:
+        case RSAPrivateKey():
+            return "RS384"
+        case EllipticCurvePrivateKey(curve=SECP384R1()):
+            return "ES384"
+        case EllipticCurvePrivateKey(curve=SECP256R1()):
+            return "ES256"
     raise ValueError("is not a private key of RSA, P-256 or P-384")
 
 

@@ -92,13 +92,7 @@ async def _issue(who: str, credential: "AsyncTokenCredential", scope: str) -> Is
         token = await credential.get_token(*scope.split())
     except Exception as error:
         # An odd response comes out of azure-identity as a KeyError or ValueError too. Its messages hold the response.
-        raise CredentialError(_reason(who, error)) from None
+        status, code = getattr(error, "status_code", None), _ENTRA_ERROR.search(str(error))
+        told = f"answered {status}" if status is not None else f"gave no token ({type(error).__name__})"
+        raise CredentialError(f"{who} {told}" + (f" {code.group()}" if status and code else "")) from None
     return IssuedToken(token_value(token.token), token.expires_on - time.time())
-
-
-def _reason(who: str, error: Exception) -> str:
-    status = getattr(error, "status_code", None)
-    code = _ENTRA_ERROR.search(str(error))
-    if status is None:
-        return f"{who} gave no token ({type(error).__name__})"
-    return f"{who} answered {status}" + (f" {code.group()}" if code else "")

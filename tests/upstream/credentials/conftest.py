@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shared.directory.provider import Provider, ProviderAuth
+from shared.directory.provider import Provider
 from shared.upstream.credentials.factory import Credentials
 from tests.clients import installation
 from tests.clients.installation import CLIENTS as CLIENTS
@@ -43,10 +43,7 @@ def vault() -> Vault:
 def provider() -> Callable[..., Provider]:
     """Makes a provider whose row has the given authentication."""
 
-    def make(auth: ProviderAuth, base_url: str = "https://fhir.example.com") -> Provider:
-        return replace(PROVIDER, auth=auth, base_url=base_url)
-
-    return make
+    return lambda auth, base_url="https://fhir.example.com": replace(PROVIDER, auth=auth, base_url=base_url)
 
 
 @pytest.fixture
@@ -82,20 +79,14 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
         await runner.cleanup()
 
 
-@pytest.fixture(scope="session")
-def node() -> str:
-    """Node.js, with the packages of `tests/clients` installed as their lock file says."""
-    return installation.node()
-
-
 @pytest.fixture
-async def run_node(node: str) -> AsyncIterator[Callable[[str, bytes], Awaitable[str]]]:
+async def run_node() -> AsyncIterator[Callable[[str, bytes], Awaitable[str]]]:
     """Runs a script of `tests/clients` with the given stdin until the test ends, and returns its first line."""
     processes: list[asyncio.subprocess.Process] = []
 
     async def run(script: str, stdin: bytes) -> str:
         process = await asyncio.create_subprocess_exec(
-            node, script, cwd=CLIENTS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            installation.node(), script, cwd=CLIENTS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
         processes.append(process)
         assert process.stdin is not None

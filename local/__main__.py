@@ -100,7 +100,11 @@ async def _serve(folder: Path, port: int, host: Host | None) -> None:
 def _what_to_try(demo: Demo, host: Host | None, folder: Path) -> str:
     fields = f"-d grant_type=client_credentials -d client_id={demo.client_id} -d client_secret={demo.client_secret}"
     python = Path(sys.executable).relative_to(PROJECT) if Path(sys.executable).is_relative_to(PROJECT) else "python"
-    makes_demo = "make demo" if folder == STATE else f"{python} -m local demo --folder {folder}"
+    lists = "./gateway tenant list --local"
+    makes_demo = "make demo"
+    if folder != STATE:  # where local.settings.json stands, too
+        lists = f"cd {folder} && {PROJECT}/{lists[2:]}"
+        makes_demo = f"{python} -m local demo --folder {folder}"
     start = "" if host else "\n  func start"
     portal = f"\n  Portal         {demo.portal_url}" if demo.portal_url else ""
     tenants = "\n".join(f"  {tenant.base:<28} {tenant.tenant_id}  {tenant.name}" for tenant in demo.tenants)
@@ -114,7 +118,7 @@ def _what_to_try(demo: Demo, host: Host | None, folder: Path) -> str:
 Try:{start}
   {makes_demo}
   curl {demo.base_url}/oauth2/token {fields} -d scope={demo.tenants[0].tenant_id}
-  ./gateway tenant list --local
+  {lists}
 
 Ctrl-C stops it; what you changed stays.
 """

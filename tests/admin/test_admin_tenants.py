@@ -44,8 +44,12 @@ async def test_every_column_can_be_set_and_changed(admin: CommandLine, tenant: s
         "TimeoutSeconds": 2.5,
         "MaxConcurrent": 8,
     }
+    assert {*columns, "AuthHeader"} == set(COLUMNS)
     options = [f"--{kebab_case(name)}={value}" for name, value in columns.items() if name != "Enabled"]
-    await admin.json("tenant set --enabled=false", tenant, "r4", *options)
+    shown = await admin.json("tenant set --enabled=false", tenant, "r4", *options)
+    for name, value in {**columns, "ExtraHeaders": "Redox-Source-Id", "Types": "Observation,Patient"}.items():
+        found = shown[kebab_case(name).replace("-", "_")]
+        assert (",".join(sorted(found)) if isinstance(found, list) else found) == value
     row = await deployment.table(TENANTS).get(tenant, "r4")
     assert row == {"PartitionKey": tenant, "RowKey": "r4", **columns}
     removed = [f"--{name}=" for name in ("auth-token-url", "auth-client-id", "auth-scope", "auth-key-id")]

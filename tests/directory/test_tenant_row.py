@@ -59,14 +59,15 @@ def test_a_row_with_a_base_url_alone_takes_the_defaults() -> None:
 
 
 def test_every_column_has_its_place() -> None:
-    found = parse(
+    columns = dict(
         Name=" Mercy ", Enabled="No", Auth=" Private_Key_JWT", **TOKEN, AuthScope="system/*.read", AuthKeyId="k1",
         AuthCertificate="their-certificate", ExtraHeaders='{"Redox-Source-Id": "abc"}', Batch="SPLIT", Access="Write",
         Types="Patient, Observation,,", TimeoutSeconds="2.5", MaxConcurrent=" 8 ", Search="Post", Total=" Accurate",
         Operations="Patient/$everything , Observation/$lastn,",
         PageOrigins="HTTPS://Pages.example/, https://b.example:8443, https://pages.example:443",
     )  # fmt: skip
-    assert found == Provider(
+    assert {*columns, "BaseUrl", "AuthHeader"} == set(COLUMNS)
+    assert parse(**columns) == Provider(
         tenant=GUID, version=FhirVersion.STU3, base_url=BASE, name="Mercy", enabled=False,
         auth=ProviderAuth(
             kind=AuthKind.PRIVATE_KEY_JWT, token_url="https://login.example/token?a=b", client_id="us",

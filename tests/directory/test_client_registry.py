@@ -12,7 +12,7 @@ from azure.data.tables.aio import TableServiceClient
 from shared.directory.client import hint_of, matches, vault_name
 from shared.directory.client_cache import ClientCache
 from shared.directory.client_registry import MAX_LIVE_SECRETS, ClientRegistry, NewSecret
-from shared.directory.errors import InvalidClientValue, InvalidTenantId, RowError, TooManySecrets, UnknownClient
+from shared.directory.errors import InvalidClientValue, InvalidTenantId, TooManySecrets, UnknownClient
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import Row, Table
 from shared.stores.vault import Vault
@@ -77,19 +77,12 @@ async def test_a_secret_is_nowhere_but_in_its_answer(
     assert stored.value not in repr(rows)
 
 
-@pytest.mark.parametrize("half", [False, True])
-async def test_old_and_new_secret_overlap_until_the_old_one_is_deleted(
-    clients: ClientRegistry, table: Table, vault: Vault, deployment: Deployment, half: bool
+async def test_a_deletion_that_stopped_half_way_is_done_again_and_the_other_secret_works_on(
+    clients: ClientRegistry, table: Table, vault: Vault, deployment: Deployment
 ) -> None:
-    """Also when a deletion that stopped half way is done again."""
     old = await clients.create("Care app", "Ada", "*")
     new = await clients.add_secret(old.client_id)
-    cache = ClientCache(table, vault, deployment.settings)
-    assert await works(cache, old)
-    assert await works(cache, new)
-
-    if half:
-        await vault.delete(vault_name(old.client_id, old.secret_id))
+    await vault.delete(vault_name(old.client_id, old.secret_id))
     assert await clients.delete_secret(old.client_id, old.secret_id)
     assert not await clients.delete_secret(old.client_id, old.secret_id)
     cache = ClientCache(table, vault, deployment.settings)
@@ -162,13 +155,9 @@ async def test_the_list_has_every_client_and_says_which_row_is_wrong(clients: Cl
     listed = dict([item async for item in clients.list()])
     assert set(listed) == {first.client_id, second.client_id, "typed"}
     assert listed[first.client_id] == await clients.get(first.client_id)
-    wrong = listed["typed"]
-    assert isinstance(wrong, RowError)
-    assert wrong.column == "Tenants"
+    assert str(listed["typed"]).startswith("table Clients, row (typed, client), column Tenants: ")
     await clients.set_enabled("typed", False)  # it can still be kept out
-    row = await table.get("typed", "client")
-    assert row is not None
-    assert row["Enabled"] is False
+    assert ((await table.get("typed", "client")) or {})["Enabled"] is False
 
 
 async def test_a_client_whose_columns_are_typed_oddly_is_read_and_can_be_changed(
@@ -206,27 +195,18 @@ async def test_two_people_at_once_cannot_add_a_sixth_secret(
     assert held == {vault_name(new.client_id, secret_id) for secret_id in live}
 
 
-async def test_a_change_that_meets_another_writes_nothing(
+async def test_a_secret_is_not_added_to_a_client_that_was_deleted_meanwhile(
     service: TableServiceClient, table_name: str, table: Table, vault: Vault, clients: ClientRegistry
 ) -> None:
-    """The other change, and then a deletion, come in between the read and the write of the first."""
     new = await clients.create("Care app", "Ada", "*")
 
     class Interrupted(Table):
-        async def replace(self, row: Row, etag: str) -> None:
-            await clients.change(new.client_id, name="Second")
-            await super().replace(row, etag)
-
         async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
             await clients.delete(new.client_id)
             await super().insert_together(*rows, unchanged=unchanged)
 
-    interrupted = ClientRegistry(Interrupted(service, table_name), vault)
     with pytest.raises(StoreConflict):
-        await interrupted.change(new.client_id, name="First")
-    assert (await clients.get(new.client_id)).name == "Second"
-    with pytest.raises(StoreConflict):
-        await interrupted.add_secret(new.client_id)
+        await ClientRegistry(Interrupted(service, table_name), vault).add_secret(new.client_id)
     assert await table.partition(new.client_id) == []
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from local.azurite.table_service import TableService
 from shared.message import Response
-from tests.deployment import GATEWAY, Credentials, Deployment, SwitchedVault
+from tests.deployment import Credentials, Deployment, SwitchedVault
 
 Start = Callable[..., Deployment]
 
@@ -57,18 +57,9 @@ async def own_vault(tmp_path: Path) -> AsyncIterator[SwitchedVault]:
 
 
 @pytest.fixture
-async def start(own_vault: SwitchedVault, table_service: TableService, deployment: Deployment) -> AsyncIterator[Start]:
+def start(own_vault: SwitchedVault, deployment: Deployment) -> Start:
     """Starts instances on this test's own vault and the tables of all; keyword arguments are settings."""
-    async with AsyncExitStack() as stack:
-
-        def start(**changes: str) -> Deployment:
-            stores = {"KEY_VAULT_URL": own_vault.url, "LOCAL_VAULT": str(own_vault.folder)}
-            tables = {"TABLES_CONNECTION_STRING": table_service.connection_string}
-            instance = Deployment({"PUBLIC_BASE_URL": GATEWAY, **stores, **tables, **changes})
-            stack.push_async_callback(instance.close)
-            return instance
-
-        yield start
+    return partial(deployment.instance, KEY_VAULT_URL=own_vault.url, LOCAL_VAULT=str(own_vault.folder))
 
 
 @pytest.fixture(scope="session")

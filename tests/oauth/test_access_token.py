@@ -169,9 +169,8 @@ async def test_a_forged_token_is_refused(tokens: AccessTokens, key: SigningKey) 
     }
     for problem, token in forged.items():
         assert await refuses(tokens, token), problem
-    for token in ("", ".", "..", "a.b.c", "é.é.é", "\udcff.\udcff.\udcff", "x" * 5000, "e30.e30.e30"):
+    for token in ("", "..", "é.é.é", "\udcff.\udcff.\udcff", "e30.e30.e30", f"{part(b'[' * 2900)}.e30.e30"):
         assert await refuses(tokens, token)
-    assert await refuses(tokens, f"{part(b'[' * 2900)}.e30.e30")
     assert await tokens.verify(signed(key, claims())) == GRANT
 
 

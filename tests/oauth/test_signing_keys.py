@@ -1,6 +1,7 @@
 """Rotation of the signing keys without a token lost, and the keys as they are published."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -31,6 +32,10 @@ async def signer(instance: Deployment) -> str:
 async def published(instance: Deployment) -> list[str]:
     response = await instance.oauth(method="GET", path="/oauth2/keys")
     return [key["kid"] for key in json.loads(response.body)["keys"]]
+
+
+async def is_signer(instance: Deployment, version: str) -> bool:
+    return await signer(instance) == version
 
 
 async def are_published(instance: Deployment, versions: set[str]) -> bool:
@@ -74,10 +79,7 @@ async def test_the_first_key_signs_at_once_and_the_next_is_published_before_it_s
     if datetime.now(UTC) < second.active_from - timedelta(seconds=0.5):
         assert await signer(instance) == first.version
 
-    async def signs() -> bool:
-        return await signer(instance) == second.version
-
-    await until(signs, "the new key signs")
+    await until(lambda: is_signer(instance, second.version), "the new key signs")
     assert datetime.now(UTC) >= second.active_from
     assert set(await published(instance)) == {first.version, second.version}
 
@@ -94,10 +96,9 @@ async def test_a_token_of_a_new_key_is_good_on_an_instance_that_has_not_seen_it(
     token = jwt.encode(body, private, algorithm="ES256", headers={"typ": "at+jwt", "kid": new.version})
 
     async def good() -> bool:
-        try:
+        with suppress(InvalidToken):
             return await other.application.tokens.verify(token) == GRANT
-        except InvalidToken:
-            return False
+        return False
 
     await until(good, "the other instance looked again")
 

@@ -40,16 +40,10 @@ _NAMES = {
     "statement": "Statement",
     "batch": "Batch",
     "paging": "Further pages",
-    "Patient": "Patients",
-    "Observation": "Observations",
-    "Condition": "Conditions",
-    "Encounter": "Encounters",
+    **{type: f"{type}s" for type in ("Patient", "Observation", "Condition", "Encounter", "Coverage", "Location")},
     "AllergyIntolerance": "Allergies",
-    "MedicationOrder": "Medications",
-    "MedicationRequest": "Medications",
+    **dict.fromkeys(("MedicationOrder", "MedicationRequest"), "Medications"),
     "MedicationStatement": "Medication statements",
-    "Coverage": "Coverages",
-    "Location": "Locations",
 }
 
 

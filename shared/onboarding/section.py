@@ -14,13 +14,8 @@ from shared.onboarding.report import SLOW_MILLISECONDS, CallReport, FieldReport,
 _REPEATS = 3
 _ENOUGH_MILLISECONDS = 6000  # a call that has taken this long in all is not repeated
 
-_STATUSES = {
-    ProblemKind.CREDENTIAL_REFUSED: Status.REFUSED,
-    ProblemKind.FORBIDDEN: Status.REFUSED,
-    ProblemKind.REFUSED: Status.REFUSED,
-    ProblemKind.SORT_REFUSED: Status.REFUSED,
-    ProblemKind.NOT_FOUND: Status.MISSING,
-}
+_REFUSALS = (ProblemKind.CREDENTIAL_REFUSED, ProblemKind.FORBIDDEN, ProblemKind.REFUSED, ProblemKind.SORT_REFUSED)
+_STATUSES = {**dict.fromkeys(_REFUSALS, Status.REFUSED), ProblemKind.NOT_FOUND: Status.MISSING}
 _COMPONENT = "component"
 
 

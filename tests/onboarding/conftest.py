@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import strategies as st
 
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from local.hospitals.server import create_app
@@ -25,6 +26,12 @@ from shared.stores.tables import Row
 from shared.stores.vault import Vault
 from tests.deployment import Deployment
 
+NAMES = st.sampled_from(["a", "b", "c", "d", "family", "given", "value", "system"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(NAMES, inside, max_size=3),
+    max_leaves=20,
+)
 TOKEN_URL = "{origin}/oauth2/token"
 ACCESS: dict[Hospital, tuple[dict[str, str], dict[str, str], str]] = {
     RIVERSIDE: ({"username": "gateway", "password": "p"}, {"Auth": "basic"}, "gateway:p"),

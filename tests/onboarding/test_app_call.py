@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 from shared.fhir.interface import INTERFACE
 from shared.fhir.versions import FhirVersion
 from shared.onboarding import app_call
+from tests.onboarding.conftest import JSON
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=6), inside, max_size=3),
-    max_leaves=8,
-)
 PATIENT = {version: next(found for found in INTERFACE[version] if found.type == "Patient") for version in FhirVersion}
 BRIAN = {
     "name": [{"family": ["O, Brian"], "given": ["Ann"]}],

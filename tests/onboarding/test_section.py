@@ -9,12 +9,8 @@ from hypothesis import strategies as st
 from shared.fhir.interface import INTERFACE
 from shared.fhir.versions import FhirVersion
 from shared.onboarding.section import field_reports, is_there
+from tests.onboarding.conftest import JSON
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inside, max_size=3),
-    max_leaves=20,
-)
 DEEP: Any = "x"
 for _ in range(5000):
     DEEP = [DEEP]

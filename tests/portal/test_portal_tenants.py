@@ -80,7 +80,7 @@ def meanwhile(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
 
 
 async def test_the_second_of_two_editors_is_told_and_shown_both(portal: Portal, meanwhile: Meanwhile) -> None:
-    """Also when the other one saves between the portal's reading and its writing, or removes the row."""
+    """Also when the other saves between the portal's reading and its writing, removes the row, or adds it first."""
     admin, (id, path) = await portal.admin(), await portal.tenant(Name="As it was", Batch="split")
     mine = {"Name": "Mine", "BaseUrl": BASE, "Batch": "split"}
     form = await admin.get(f"{path}/edit")
@@ -103,10 +103,6 @@ async def test_the_second_of_two_editors_is_told_and_shown_both(portal: Portal, 
     page = await admin.post(f"{path}/edit", {**mine, "etag": form.field("etag")})
     assert (page.status, page.field("PartitionKey"), page.field("Name")) == (409, id, "Mine")
     assert "removed this row meanwhile" in page.text
-
-
-async def test_a_row_that_someone_else_adds_first_is_theirs(portal: Portal, meanwhile: Meanwhile) -> None:
-    admin, id = await portal.admin(), str(uuid4())
     meanwhile(id, {"Name": "Theirs", "BaseUrl": BASE})
     page = await admin.post(NEW, {"PartitionKey": id, "RowKey": "stu3", "BaseUrl": BASE, "Name": "Mine"})
     assert (page.status, (await portal.provider(id)).name) == (409, "Theirs")
@@ -174,9 +170,8 @@ async def test_markup_in_a_name_is_text(portal: Portal) -> None:
     _, path = await portal.tenant(Name="<script>alert('x')</script>\"><img src=x>")
     for page in ("/portal/tenants", path, f"{path}/edit", f"{path}/remove", f"{path}/disable"):
         text = (await admin.get(page)).text
-        assert "&lt;script&gt;alert(" in text
-        assert "<script>" not in text
-        assert "<img" not in text
+        found = [markup in text for markup in ("&lt;script&gt;alert(", "<script>", "<img")]
+        assert found == [True, False, False], page
 
 
 async def test_a_list_is_searched_by_name_id_and_host_and_paged(portal: Portal) -> None:
@@ -231,10 +226,7 @@ async def test_changes_take_effect_and_are_audited_without_values(portal: Portal
         assert (await admin.post(f"{path}/{action}")).status == 303
         assert (await portal.provider(id)).enabled is enabled
     await admin.post(f"{path}/remove", {"confirmation": id})
-    assert changes() == [
-        ("grace@example.com", f"tenant.{action}", f"{id}/stu3", detail)
-        for action, detail in (
-            *(("set", "Name, AuthClientId"), ("set-secret", "secret audited")),
-            *((word, "") for word in ("disable", "enable", "remove")),
-        )
-    ]
+    expected = [("set", "Name, AuthClientId"), ("set-secret", "secret audited")]
+    expected += [(word, "") for word in ("disable", "enable", "remove")]
+    who, row = "grace@example.com", f"{id}/stu3"
+    assert changes() == [(who, f"tenant.{action}", row, detail) for action, detail in expected]

@@ -78,12 +78,10 @@ async def _verify_tenant(
     for provider in providers:
         with _live_table(provider) as on_step:
             reports.append(await _check(session, provider, patient_id, on_step))
-    if session.output.as_json:
-        items = [_json_fields(report) for report in reports]
-        if version is not None:
-            session.output.record(items[0])
-        else:
-            session.output.records(items, ())
+    if session.output.as_json and version is not None:
+        session.output.record(_json_fields(reports[0]))
+    elif session.output.as_json:
+        session.output.records([_json_fields(report) for report in reports], ())
     else:
         for number, report in enumerate(reports):
             if number:
@@ -109,14 +107,14 @@ async def _verify_all(session: Session, *, strict: bool) -> int:
 
     with session.output.progress("tenants", len(rows)) as ended:
         results = await asyncio.gather(*(checked(found, ended) for _, found in rows))
-    fields = _json_fields if session.output.as_json else _line
-    session.output.records(
-        [
-            _row_problem(key, result) if isinstance(result, _NoReport) else fields(result)
-            for (key, _), result in zip(rows, results, strict=True)
-        ],
-        ("tenant_id", "version", "name", "verdict", "gaps", "slowest_ms", "problem"),
-    )
+    items: list[Fields] = []
+    for ((tenant, version), _), result in zip(rows, results, strict=True):
+        if isinstance(result, _NoReport):
+            key = {"tenant_id": tenant, "version": version}
+            items.append({**key, "verdict": "could-not-run", "problem": str(result)})
+        else:
+            items.append(_json_fields(result) if session.output.as_json else _line(result))
+    session.output.records(items, ("tenant_id", "version", "name", "verdict", "gaps", "slowest_ms", "problem"))
     return max((_exit_code(result, strict=strict) for result in results), default=0)
 
 
@@ -124,11 +122,12 @@ async def _providers(session: Session, tenant: str, version: FhirVersion | None)
     """The tenant's provider for a version, or all of its providers. Raises Refusal or RowError."""
     if version is not None:
         return [await existing_row(session, tenant, version)]
-    found = [found for _, found in await rows_of(session, tenant)]
-    for row in found:
-        if isinstance(row, RowError):
-            raise row
-    return [row for row in found if isinstance(row, Provider)]
+    providers = []
+    for _, found in await rows_of(session, tenant):
+        if isinstance(found, RowError):
+            raise found
+        providers.append(found)
+    return providers
 
 
 async def _check(session: Session, provider: Provider, patient_id: str | None, on_step: "OnStep") -> "Report":
@@ -144,19 +143,14 @@ def _exit_code(report: "Report | _NoReport", *, strict: bool) -> int:
 
     if isinstance(report, _NoReport):
         return CouldNotRun.exit_code
-    if report.verdict is Verdict.LOADS_WITH_GAPS:
-        return _WILL_NOT_LOAD if strict else 0
-    return 0 if report.verdict is Verdict.LOADS else _WILL_NOT_LOAD
+    good = report.verdict is Verdict.LOADS or (report.verdict is Verdict.LOADS_WITH_GAPS and not strict)
+    return 0 if good else _WILL_NOT_LOAD
 
 
 def _json_fields(report: "Report") -> Fields:
     from shared.onboarding.report import summary, to_json
 
     return {**to_json(report), "summary": summary(report)}
-
-
-def _row_problem(key: tuple[str, str], error: _NoReport) -> Fields:
-    return {"tenant_id": key[0], "version": key[1], "verdict": "could-not-run", "problem": str(error)}
 
 
 def _line(report: "Report") -> Fields:

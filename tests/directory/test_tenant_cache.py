@@ -2,6 +2,7 @@
 
 import traceback
 import uuid
+from dataclasses import replace
 
 import pytest
 from azure.data.tables.aio import TableServiceClient
@@ -12,20 +13,18 @@ from shared.directory.tenant_cache import TenantCache
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
 from shared.stores.tables import Table
-from tests.deployment import GATEWAY
+from tests.deployment import Deployment
 from tests.oauth.conftest import until
 
 STU3, R4, DSTU2 = FhirVersion.STU3, FhirVersion.R4, FhirVersion.DSTU2
-AZURE = {"PUBLIC_BASE_URL": GATEWAY, "TABLES_ENDPOINT": "https://account.table.core.windows.net"}
-AZURE |= {"KEY_VAULT_URL": "https://vault.example", "CACHE_SECONDS": "1"}
 
 
 class Rows:
-    """The table, and the directory that an instance reads from it."""
+    """The table, and the directory that an instance in Azure reads from it."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, settings: Settings) -> None:
         self.table = table
-        self.tenants = TenantCache(table, Settings.from_environment(AZURE))
+        self.tenants = TenantCache(table, replace(settings, cache_seconds=1, local_vault=None))
 
     async def put(self, key: str, row_key: str = "stu3", **columns: object) -> None:
         row = {"PartitionKey": key, "RowKey": row_key, "BaseUrl": "https://hospital.example/fhir", **columns}
@@ -36,8 +35,8 @@ class Rows:
 
 
 @pytest.fixture
-def rows(table: Table) -> Rows:
-    return Rows(table)
+def rows(table: Table, deployment: Deployment) -> Rows:
+    return Rows(table, deployment.settings)
 
 
 @pytest.fixture
@@ -70,12 +69,12 @@ async def test_keys_as_people_type_them(rows: Rows, tenant: str, spell: str, row
 
 
 async def test_an_unknown_tenant_has_no_provider_to_fall_back_to(
-    rows: Rows, tenant: str, service: TableServiceClient, caplog: pytest.LogCaptureFixture
+    rows: Rows, tenant: str, service: TableServiceClient, deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
     await rows.put(str(uuid.uuid4()))
     for key, row_key in (("*", "stu3"), ("", "stu3"), (tenant, "stu4")):
         await rows.put(key, row_key)
-    missing = TenantCache(Table(service, f"T{uuid.uuid4().hex}"), Settings.from_environment(AZURE))
+    missing = TenantCache(Table(service, f"T{uuid.uuid4().hex}"), deployment.settings)
     for tenants, unknown in (
         (missing, tenant),
         *((rows.tenants, each) for each in (tenant, tenant[:-1], "' or true or '")),
@@ -158,10 +157,9 @@ async def test_a_change_is_seen_within_the_cache_time(rows: Rows, tenant: str, k
     await until(is_unknown, "the row is gone")
 
 
-async def test_http_on_loopback_is_for_a_laptop_only(rows: Rows, tenant: str) -> None:
+async def test_http_on_loopback_is_for_a_laptop_only(rows: Rows, tenant: str, deployment: Deployment) -> None:
     await rows.put(tenant, BaseUrl="http://127.0.0.1:9000/fhir")
     with pytest.raises(RowError):
         await rows.tenants.provider(tenant, STU3)
-    laptop = AZURE | {"LOCAL_VAULT": "/somewhere", "KEY_VAULT_URL": "https://127.0.0.1:8443"}
-    found = await TenantCache(rows.table, Settings.from_environment(laptop)).provider(tenant, STU3)
+    found = await TenantCache(rows.table, deployment.settings).provider(tenant, STU3)
     assert found.base_url == "http://127.0.0.1:9000/fhir"

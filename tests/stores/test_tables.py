@@ -1,7 +1,5 @@
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -11,34 +9,17 @@ from azure.data.tables import EdmType, EntityProperty
 from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
-from shared.settings import Settings
 from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.sdk import CLIENT_OPTIONS
 from shared.stores.tables import Table, etag_of
-from shared.stores.tables import table_service as service_of
-from tests.deployment import GATEWAY
-
-
-@asynccontextmanager
-async def table_at(connection_string: str) -> AsyncIterator[Table]:
-    """A table that is not there yet, of the account that the settings name."""
-    environment = {"PUBLIC_BASE_URL": GATEWAY, "KEY_VAULT_URL": "https://vault.example"}
-    settings = Settings.from_environment({**environment, "TABLES_CONNECTION_STRING": connection_string})
-    async with service_of(settings) as service:
-        yield Table(service, f"T{uuid.uuid4().hex}")
+from tests.directory.conftest import service as service
+from tests.directory.conftest import table as table
+from tests.directory.conftest import table_name as table_name
 
 
 @pytest.fixture
-async def table(table_service: TableService) -> AsyncIterator[Table]:
-    """A table of this test's own."""
-    async with table_at(table_service.connection_string) as table:
-        await table.create()
-        yield table
-
-
-@pytest.fixture
-async def missing_table(table_service: TableService) -> AsyncIterator[Table]:
-    async with table_at(table_service.connection_string) as table:
-        yield table
+def missing_table(service: TableServiceClient) -> Table:
+    return Table(service, f"T{uuid.uuid4().hex}")
 
 
 def row(partition: str = "p", row: str = "r", **columns: object) -> dict[str, object]:
@@ -109,7 +90,8 @@ async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(table_s
     before, _, rest = table_service.connection_string.partition("AccountKey=")
     other_key = f"{before}AccountKey=b3RoZXI=;{rest.partition(';')[2]}"
     for connection_string in (nowhere, other_key):
-        async with table_at(connection_string) as table:
+        async with TableServiceClient.from_connection_string(connection_string, **CLIENT_OPTIONS) as service:
+            table = Table(service, "Tenants")
             reads = (table.create(), table.get("p", "r"), table.partition("p"))
             writes = (table.insert(row()), table.put(row()), table.replace(row(), "*"), table.delete("p", "r"))
             for call in (*reads, *writes):

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +13,7 @@ from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 from shared.stores.vault import Vault
 from tests.deployment import GATEWAY, SwitchedVault
+from tests.directory.conftest import vault as vault
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -21,13 +21,6 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 def vault_at(url: str, folder: Path) -> Vault:
     environment = {"PUBLIC_BASE_URL": GATEWAY, "TABLES_ENDPOINT": "https://account.table.core.windows.net"}
     return Vault(Settings.from_environment({**environment, "KEY_VAULT_URL": url, "LOCAL_VAULT": str(folder)}))
-
-
-@pytest.fixture
-async def vault(vault_server: VaultServer) -> AsyncIterator[Vault]:
-    vault = vault_at(vault_server.url, vault_server.folder)
-    yield vault
-    await vault.close()
 
 
 @pytest.fixture
@@ -64,9 +57,8 @@ async def test_of_two_versions_made_at_once_the_one_to_be_active_later_is_newer(
     vault: Vault, name: str, order: int
 ) -> None:
     for _ in range(5):  # until two are made within the same second
-        soon, later = [
-            await vault.set(name, "x", active_from=NOW + timedelta(hours=hours)) for hours in (1, 2)[::order]
-        ][::order]
+        times = [NOW + timedelta(hours=hours) for hours in (1, 2)][::order]
+        soon, later = [await vault.set(name, "x", active_from=time) for time in times][::order]
         if soon.created == later.created:
             break
     assert soon.created == later.created
@@ -114,13 +106,13 @@ async def test_a_vault_that_does_not_answer_or_refuses_is_unavailable(
 ) -> None:
     (tmp_path / "ca.pem").write_bytes((vault_server.folder / "ca.pem").read_bytes())
     (tmp_path / "token").write_text("another")
-    for vault in (vault_at("https://127.0.0.1:1", vault_server.folder), vault_at(vault_server.url, tmp_path)):
-        for call in (vault.get(name), vault.versions(name), vault.set(name, "x"), vault.delete(name)):
+    for failing in (vault_at("https://127.0.0.1:1", vault_server.folder), vault_at(vault_server.url, tmp_path)):
+        for call in (failing.get(name), failing.versions(name), failing.set(name, "x"), failing.delete(name)):
             with pytest.raises(StoreUnavailable) as raised:
                 await call
             assert name not in str(raised.value)
             assert "127.0.0.1" not in str(raised.value)
-        await vault.close()
+        await failing.close()
 
 
 class _Challenging(SwitchedVault):

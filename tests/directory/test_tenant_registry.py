@@ -27,7 +27,10 @@ async def test_columns_have_the_types_of_what_they_hold_and_an_empty_value_remov
     auth = {"Auth": "basic", "AuthSecret": "riverside"}
     elsewhere = {"PartitionKey": str(uuid4()), "RowKey": "r4"}  # no change moves a row to another tenant
     columns = {**BASE, **auth, "Name": "Riverside", "TimeoutSeconds": "2", "MaxConcurrent": "8"}
-    await registry.set(TENANT, STU3, columns | elsewhere)
+    preview = await registry.preview(TENANT, STU3, columns)
+    assert await keys(table) == []
+    assert await registry.set(TENANT, STU3, columns | elsewhere) == preview
+    assert [item async for item in registry.list()] == [((TENANT, "stu3"), preview)]
     changed = await registry.set(TENANT, STU3, {"Enabled": "no", "Auth": "", "AuthSecret": "  ", "MaxConcurrent": None})
     assert (changed.name, changed.max_concurrent, changed.enabled) == ("Riverside", 512, False)
     await registry.set(TENANT, STU3, {"MaxConcurrent": "8"})

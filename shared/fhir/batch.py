@@ -4,9 +4,9 @@ They are taken out of the client's envelope and judged one by one; what goes up 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -109,14 +109,18 @@ def json_patch_of(content: bytes, format: FhirFormat) -> bytes:
 
     Raises FhirError (400) for anything else.
     """
-    members = _binary_members(content, format)
+    members: dict[str, object] = {}
+    if format is FhirFormat.XML:
+        root = ElementTree.fromstring(content)  # noqa: S314 (it was read before, and has no document type)
+        members = {element.tag.rpartition("}")[2]: element.get("value") for element in root}
+    else:
+        with suppress(orjson.JSONDecodeError):
+            members = orjson.loads(content)
     data = members.get("data") or members.get("content")
     media_type = str(members.get("contentType")).partition(";")[0].strip().lower()
-    try:
+    with suppress(ValueError):
         if media_type == JSON_PATCH and isinstance(data, str):
             return base64.b64decode("".join(data.split()), validate=True)
-    except (binascii.Error, ValueError):
-        pass
     raise FhirError(400, "invalid", f"A Binary that patches holds {JSON_PATCH} in base64.")
 
 
@@ -229,13 +233,3 @@ def _binary_of(patch: bytes, format: FhirFormat, version: FhirVersion) -> bytes:
         return orjson.dumps({"resourceType": "Binary", "contentType": JSON_PATCH, name: data})
     elements = f'<contentType value="{JSON_PATCH}"/><{name} value="{data}"/>'
     return f'<Binary xmlns="http://hl7.org/fhir">{elements}</Binary>'.encode()
-
-
-def _binary_members(content: bytes, format: FhirFormat) -> dict[str, object]:
-    if format is FhirFormat.JSON:
-        try:
-            return dict(orjson.loads(content))
-        except orjson.JSONDecodeError:
-            return {}
-    root = ElementTree.fromstring(content)  # noqa: S314 (it was read before, and has no document type)
-    return {element.tag.rpartition("}")[2]: element.get("value") for element in root}

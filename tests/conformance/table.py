@@ -2,23 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
-
-from tests.conformance.servers import SERVERS, releases
 
 Cells = MutableMapping[tuple[str, str], str]
 """What was found of an interaction (by its title) with a server (by its key)."""
 
 NO_FHIR = "no FHIR: 502"
 _PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
-
-
-def servers(titles: Iterable[str], cells: Cells) -> list[list[str]]:
-    """The lines of the table of servers: an interaction in each, by its title, and a server in each column."""
-    lines = [["Interaction", *(f"{server.title} {server.version.name}" for server in SERVERS)]]
-    lines.append(["release", *(releases()[server.title] for server in SERVERS)])
-    return lines + [[title, *(cells[title, server.key] for server in SERVERS)] for title in titles]
 
 
 def publish(lines: Sequence[Sequence[str]]) -> None:

@@ -133,10 +133,14 @@ def _asked(chance: Random, patient: dict[str, Any], base_url: str) -> dict[str, 
     if chance.random() < 0.3:
         entry = dict(chance.choice(writes))
         return {"fullUrl": "urn:uuid:4ea01d32-5fcc-4a0c-8e16-7e3b4ad3c1c5", **entry} if chance.random() < 0.5 else entry
-    request = {"method": "GET", "url": chance.choice(reads)}
+    request = _get(chance.choice(reads))
     if chance.random() < 0.2:
         request |= chance.choice(({"ifNoneMatch": 'W/"1"'}, {"ifModifiedSince": "2026-01-01T00:00:00Z"}))
     return {"request": request}
+
+
+def _get(url: str) -> dict[str, str]:
+    return {"method": "GET", "url": url}
 
 
 def downward(number: int, provider: str) -> Case:
@@ -157,25 +161,22 @@ def downward(number: int, provider: str) -> Case:
         {"response": outcome},
     ]
     headers = {"Accept": row.version.media_type(format)}
-    # By kind: the request, and the answers that are there to be had.
-    match chance.choice(("search", "search", "read", "history", "page", "operation", "batch", "batch")):
-        case "read":
-            method, path, sent, answers = "GET", "Patient/1", None, [patient]
-        case "page":
-            method, path, sent, answers = "GET", PAGE, None, [searchset]
-        case "operation":
-            method, path, sent, answers = "GET", f"Patient/1/{OPERATION}", None, [searchset]
-        case "history":
-            history = searchset | {"type": "history"}
-            method, path, sent, answers = "GET", "Patient/1/_history", None, [history]
-        case "batch":
-            asked = [{"request": {"method": "GET", "url": url}} for url in ("Patient?name=x", "Patient/1", "Patient/2")]
-            batch = {"resourceType": "Bundle", "type": "batch", "entry": asked}
-            method, path, sent = "POST", "", plain(batch, format)
-            whole = {"resourceType": "Bundle", "type": "batch-response", "entry": listed}
-            answers = [whole] if row.batch == "native" else [searchset, patient, patient]
-        case _:
-            method, path, sent, answers = "GET", "Patient?name=x", None, [searchset]
+    method, sent = "GET", None
+    by_path = {
+        "Patient?name=x": searchset,
+        "Patient/1": patient,
+        "Patient/1/_history": searchset | {"type": "history"},
+        f"Patient/1/{OPERATION}": searchset,
+        PAGE: searchset,
+    }
+    path = chance.choice(("Patient?name=x", *by_path, "", ""))
+    answers = [by_path.get(path, searchset)]
+    if not path:
+        urls = ("Patient?name=x", "Patient/1", "Patient/2")
+        batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": _get(url)} for url in urls]}
+        method, sent = "POST", plain(batch, format)
+        whole = {"resourceType": "Bundle", "type": "batch-response", "entry": listed}
+        answers = [whole] if row.batch == "native" else [searchset, patient, patient]
     changed = tuple(document(chance, answer, format) for answer in answers)
     return Case(number, row, method, path, sent, changed, _charset(chance), headers)
 

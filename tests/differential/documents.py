@@ -293,24 +293,12 @@ def _altered(chance: Random, text: str) -> str:
     )  # fmt: skip
 
 
-def _write_loosely(chance: Random, tree: Any) -> None:
-    members, index, name = _picked(chance, tree)
-    pair = members[index]
-    values = ("NaN", "undefined", "'x'", "01", "+1", ".5", "0x1", "Infinity", "tru", '"\n"', '"\\x41"')
-    before = chance.choice((f"/* {name} */", "// \n", "# \n", ",", "\f", "\v", "\u00a0", "\ufeff", " \r\n\t"))
-    part, written = chance.choice(
-        ((0, name), (0, f"'{name}'"), (1, chance.choice(values)), (0, before + pair[0]), (0, before + pair[0]))
-    )
-    pair[part] = written
-
-
 _OF_JSON: dict[str, Callable[[Random, Any], None]] = {
     "a value of another type": _retype_value,
     "escapes": _escape,
     "an extension of a primitive": _primitive_extension,
     "a Bundle more around": _nest_member,
     "another string": _alter_string,
-    "what JSON does not have": _write_loosely,
 }
 
 

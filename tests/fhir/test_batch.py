@@ -3,6 +3,7 @@ import json
 import pytest
 
 from shared.fhir.batch import MAX_ENTRIES, BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
+from shared.fhir.batch_response import EntryResponse, batch_response
 from shared.fhir.document import Bundle, Resource, run
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
@@ -32,8 +33,8 @@ def refusal(document: dict[str, object]) -> FhirError:
     return refused.error
 
 
-def batch(*requests: dict[str, object], type: str = "batch") -> dict[str, object]:
-    return {"resourceType": "Bundle", "type": type, "entry": [{"request": request} for request in requests]}
+def batch(*requests: dict[str, object]) -> dict[str, object]:
+    return {"resourceType": "Bundle", "type": "batch", "entry": [{"request": request} for request in requests]}
 
 
 def test_a_bundle_is_a_batch_or_a_transaction() -> None:
@@ -104,24 +105,18 @@ def test_a_malformed_entry_is_refused_by_itself(request_: dict[str, object] | No
 
 
 @pytest.mark.parametrize(
-    ("method", "url", "resource", "kind"),
+    ("method", "url", "type", "kind"),
     [
-        ("POST", "Patient", {"resourceType": "Patient"}, InteractionKind.CREATE),
-        ("PUT", "Patient/1", {"resourceType": "Patient"}, InteractionKind.UPDATE),
-        ("PATCH", "Patient/1", {"resourceType": "Binary"}, InteractionKind.PATCH),
-        ("POST", "Patient/_search", None, InteractionKind.SEARCH_TYPE),
-        ("DELETE", "Patient/1", None, InteractionKind.DELETE),
+        ("POST", "Patient", "Patient", "create"), ("PUT", "Patient/1", "Patient", "update"),
+        ("PATCH", "Patient/1", "Binary", "patch"), ("PATCH", "Patient/1", "Parameters", "patch"),
+        ("POST", "Patient/_search", None, "search-type"), ("DELETE", "Patient/1", None, "delete"),
     ],
-)
-def test_an_entry_carries_the_resource_its_interaction_takes(
-    method: str, url: str, resource: dict[str, object] | None, kind: InteractionKind
-) -> None:
-    document = batch({"method": method, "url": url}, type="transaction")
-    if resource is not None:
-        document["entry"][0]["resource"] = resource  # type: ignore[index]
-    (entry,) = requests_of(document)
-    assert entry.interaction.kind is kind
-    assert (entry.resource and entry.resource.type) == (resource and resource["resourceType"])
+)  # fmt: skip
+def test_an_entry_carries_the_resource_that_goes_with_it(method: str, url: str, type: str | None, kind: str) -> None:
+    entry = {"request": {"method": method, "url": url}} | ({"resource": {"resourceType": type}} if type else {})
+    (found,) = requests_of({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert found.interaction.kind is InteractionKind(kind)
+    assert (found.resource and found.resource.type) == type
 
 
 def test_a_batch_of_too_many_entries_is_too_costly() -> None:
@@ -166,3 +161,41 @@ def test_what_goes_up_is_written_from_what_was_judged(format: FhirFormat) -> Non
         (f"{PROVIDER}/Patient/x", {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=a|<&\"'b"}),
         (None, {"method": "GET", "url": "Patient/1", "ifModifiedSince": "2020-02-29T01:30:00Z", "ifMatch": 'W/"2"'}),
     ]
+
+
+ONE, OTHER = "https://gateway.example/r4/Patient/1", "https://gateway.example/r4/Patient/2"
+
+
+@pytest.mark.parametrize("format", FhirFormat)
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ([ONE, OTHER], [ONE, OTHER]),
+        ([ONE, OTHER, ONE, ONE], [ONE, OTHER, None, None]),
+        ([None, None, ONE], [None, None, ONE]),
+    ],
+)
+def test_a_full_url_stands_once(format: FhirFormat, asked: list[str | None], named: list[str | None]) -> None:
+    assert b"entry" not in batch_response([], FhirVersion.R4, format)
+    body = b"{}" if format is FhirFormat.JSON else b"<Patient/>"
+    bundle = batch_response((EntryResponse(200, body, url) for url in asked), FhirVersion.R4, format)
+    if format is FhirFormat.JSON:
+        assert [entry.get("fullUrl") for entry in json.loads(bundle)["entry"]] == named
+    else:
+        assert [url for url in named if url] == [part.split(b'"')[1].decode() for part in bundle.split(b"<fullUrl")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("document", "inside"),
+    [
+        (b"<?xml version='1.0'?>\n<!-- a--b --><Patient id='1'/>", b"<Patient id='1'/>"),
+        (
+            b'<Patient xmlns:s="u" s:schemaLocation="a >b" id="1"><x/></Patient>',
+            b'<Patient xmlns:s="u" id="1"><x/></Patient>',
+        ),
+        (b"<Patient id='s:schemaLocation=\"\"' />", b"<Patient id='s:schemaLocation=\"\"' />"),
+    ],
+)
+def test_a_documents_root_stands_in_an_entry_without_what_only_a_document_has(document: bytes, inside: bytes) -> None:
+    bundle = batch_response([EntryResponse(200, document)], FhirVersion.R4, FhirFormat.XML)
+    assert b"<resource>" + inside + b"</resource>" in bundle

@@ -32,16 +32,12 @@ def test_an_error_becomes_its_status_headers_and_a_valid_outcome() -> None:
 @pytest.mark.parametrize(
     ("query", "accept", "format"),
     [
-        ("_format=xml", "application/json", FhirFormat.XML),
-        ("", "application/xml", FhirFormat.XML),
+        ("_format=xml", "application/json", FhirFormat.XML), ("", "application/xml", FhirFormat.XML),
         ("", "application/fhir+xml;fhirVersion=9.9", FhirFormat.XML),
-        ("_format=json", "application/xml", FhirFormat.JSON),
-        ("_format=html", "application/xml", FhirFormat.JSON),
-        ("", "text/html", FhirFormat.JSON),
-        ("", "*/*", FhirFormat.JSON),
-        ("", None, FhirFormat.JSON),
+        ("_format=json", "application/xml", FhirFormat.JSON), ("_format=html", "application/xml", FhirFormat.JSON),
+        ("", "text/html", FhirFormat.JSON), ("", "*/*", FhirFormat.JSON), ("", None, FhirFormat.JSON),
     ],
-)
+)  # fmt: skip
 def test_an_error_is_xml_only_for_who_asks_for_it(query: str, accept: str | None, format: FhirFormat) -> None:
     assert format_for_errors(query, accept) is format
 

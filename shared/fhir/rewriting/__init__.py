@@ -7,12 +7,6 @@ from shared.fhir.rewriting.patch_links import rewrite_fhirpath_patch, rewrite_js
 from shared.fhir.rewriting.xml_links import rewrite_xml, xml_references
 
 __all__ = [
-    "LinkMap",
-    "rewrite_criteria",
-    "rewrite_fhirpath_patch",
-    "rewrite_form",
-    "rewrite_json",
-    "rewrite_json_patch",
-    "rewrite_xml",
-    "xml_references",
-]
+    "LinkMap", "rewrite_criteria", "rewrite_fhirpath_patch", "rewrite_form", "rewrite_json", "rewrite_json_patch",
+    "rewrite_xml", "xml_references",
+]  # fmt: skip

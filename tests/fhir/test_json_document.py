@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from shared.fhir import json_escapes
@@ -246,6 +246,7 @@ ESCAPED = st.lists(
 
 
 @given(ESCAPED, st.integers(13, 40))
+@example("\\\\u0041", 40)
 def test_no_escape_hides_a_name_or_a_url(characters: str, slice: int) -> None:
     body = f'{{"x":"{characters}"}}'.encode()
     with pytest.MonkeyPatch.context() as patch:

@@ -102,6 +102,7 @@ TAKEN = {
     "as deep as may be": patient("<a>" * (MAX_DEPTH - 1) + "</a>" * (MAX_DEPTH - 1)),
     "a long value": patient(f'<a value="{"QUJD" * 200_000}" id="x"/>'),
     "a long value of other letters": patient(f'<a value="{"x" * 300_000 + "é" * 300_000}"/>'),
+    "a long value of these, cut elsewhere": patient(f'<a value="{"é" * 300_000}"/><a value="x{"é" * 300_000}"/>'),
     "a long value with line breaks": patient(f"<a value='{('QUJD' * 19 + '&#xA;') * 20_000}'/>"),
 }
 

@@ -94,3 +94,21 @@ async def _ask(chance: random.Random, app: App, tenant: str) -> tuple[str, HttpR
             (link,) = json.loads(answer.body)["link"]
             return "next page", await app.fhir(tenant, link["url"].split("/stu3/", 1)[1])
     return "read", await app.fhir(tenant, f"Patient/{chance.randrange(1000)}")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Who takes part: the stores, the app of the tenant with the fault, and other tenants."""
+
+    stack: Deployment
+    app: App
+    others: Bystanders
+
+    @asynccontextmanager
+    async def meanwhile(self, tenant: str) -> AsyncIterator[None]:
+        """While something happens to the tenant, which has its token, the others are served, and rightly."""
+        await self.app.token(tenant)
+        self.others.begin()
+        yield
+        await self.others.served(10)
+        assert self.others.wrong == []

@@ -8,7 +8,7 @@ import pytest
 from local.azurite.table_service import TableService
 from tests.deployment import Deployment
 from tests.faults import hospitals, page
-from tests.faults.bystanders import Bystanders, bystanders
+from tests.faults.bystanders import Bystanders, Scene, bystanders
 from tests.faults.stack import running
 from tests.host import App, Host
 
@@ -47,6 +47,11 @@ async def others(stack: Deployment, host: Host, healthy_origin: str) -> AsyncIte
     """Tenants that are served while faults happen to others."""
     async with stack.app(host) as theirs, bystanders(stack, theirs, healthy_origin, 20 if FULL else 6) as others:
         yield others
+
+
+@pytest.fixture
+def scene(stack: Deployment, own_app: App, others: Bystanders) -> Scene:
+    return Scene(stack, own_app, others)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,38 +9,30 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from tests.deployment import Deployment
 from tests.faults import hospitals, page
-from tests.faults.bystanders import Bystanders
-from tests.faults.provider_faults import PATIENT, answers, message, redirects, repeats, says, says_and_hangs
+from tests.faults.bystanders import Scene
+from tests.faults.provider_faults import FHIR, PATIENT, answers, message, redirects, repeats, says, says_and_hangs
 from tests.faults.test_provider_faults import recovered, slowest, statuses
-from tests.host import App, HttpResponse
 
 
-async def seen(app: App, others: Bystanders, tenant: str, fault: str, expected: set[int]) -> list[HttpResponse]:
-    """What a tenant gets whose provider has this fault, after a look at what others got meanwhile."""
-    await app.token(tenant)
-    others.begin()
-    answers = await asyncio.gather(*(app.fhir(tenant, "Patient/1") for _ in range(3)))
-    await others.served(10)
-    assert others.wrong == []
+async def seen(scene: Scene, tenant: str, fault: str, expected: set[int]) -> None:
+    """Looks at what a tenant gets whose provider has this fault."""
+    async with scene.meanwhile(tenant):
+        answers = await asyncio.gather(*(scene.app.fhir(tenant, "Patient/1") for _ in range(3)))
     assert {answer.status for answer in answers} <= expected
     assert all(json.loads(answer.body)["resourceType"] == "OperationOutcome" for answer in answers)
     assert not any(b"127.0.0.1" in answer.body or b"invalid" in answer.body for answer in answers)
-    page.note_fault(fault, len(answers), statuses(answers), slowest(answers), others.told())
-    return answers
+    page.note_fault(fault, len(answers), statuses(answers), slowest(answers), scene.others.told())
 
 
 @pytest.mark.parametrize("problem", ["is of an unknown authority", "has expired"])
-async def test_a_certificate_that_is_not_good(
-    problem: str, stack: Deployment, own_app: App, others: Bystanders
-) -> None:
+async def test_a_certificate_that_is_not_good(problem: str, scene: Scene) -> None:
     ends = datetime.now(UTC) - timedelta(days=1) if "expired" in problem else None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1", not_after=ends).configure_cert(context)
     async with hospitals.scripted(says(message(PATIENT)), context) as hospital:
-        tenant = await stack.tenant(hospital.base_url)
-        await seen(own_app, others, tenant, f"provider's certificate {problem}", {502})
+        tenant = await scene.stack.tenant(hospital.base_url)
+        await seen(scene, tenant, f"provider's certificate {problem}", {502})
 
 
 _UNREACHABLE: dict[str, tuple[str, set[int]]] = {
@@ -52,9 +44,7 @@ _UNREACHABLE: dict[str, tuple[str, set[int]]] = {
 
 
 @pytest.mark.parametrize("fault", _UNREACHABLE)
-async def test_a_provider_that_can_not_be_reached(
-    fault: str, stack: Deployment, own_app: App, others: Bystanders
-) -> None:
+async def test_a_provider_that_can_not_be_reached(fault: str, scene: Scene) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(message(b"", "400 Bad Request"))
@@ -67,8 +57,8 @@ async def test_a_provider_that_can_not_be_reached(
             closed.bind(("127.0.0.1", 0))
             servers = {"plain": plain.sockets[0], "silent": silent, "closed": closed}
             ports = {name: server.getsockname()[1] for name, server in servers.items()}
-            tenant = await stack.tenant(f"{url.format(**ports)}/fhir", TimeoutSeconds="2")
-            await seen(own_app, others, tenant, f"provider {fault}", expected)
+            tenant = await scene.stack.tenant(f"{url.format(**ports)}/fhir", TimeoutSeconds="2")
+            await seen(scene, tenant, f"provider {fault}", expected)
 
 
 _TOKEN_FAULTS = {
@@ -85,75 +75,61 @@ _TOKEN_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", _TOKEN_FAULTS)
-async def test_a_fault_of_a_token_endpoint(fault: str, stack: Deployment, own_app: App, others: Bystanders) -> None:
+async def test_a_fault_of_a_token_endpoint(fault: str, scene: Scene) -> None:
     async with hospitals.scripted(_TOKEN_FAULTS[fault]) as endpoint, hospitals.scripted(answers(PATIENT)) as hospital:
         columns = {"Auth": "client_secret_post", "AuthClientId": "gateway", "TimeoutSeconds": "2"}
-        columns |= {"AuthTokenUrl": endpoint.base_url, "AuthSecret": await stack.secret("s3cret")}
-        tenant = await stack.tenant(hospital.base_url, **columns)
-        await seen(own_app, others, tenant, f"provider's token endpoint {fault}", {502, 504})
+        columns |= {"AuthTokenUrl": endpoint.base_url, "AuthSecret": await scene.stack.secret("s3cret")}
+        tenant = await scene.stack.tenant(hospital.base_url, **columns)
+        await seen(scene, tenant, f"provider's token endpoint {fault}", {502, 504})
         assert hospital.connections == 0
         endpoint.script = answers(b'{"access_token":"t","expires_in":300}', "200 OK", "application/json")
-        await recovered(own_app, tenant)
+        await recovered(scene.app, tenant)
 
 
-async def test_a_dead_provider_is_left_alone_and_found_again(
-    stack: Deployment, own_app: App, others: Bystanders
-) -> None:
+async def test_a_dead_provider_is_left_alone_and_found_again(scene: Scene) -> None:
     async with hospitals.scripted(says(b"")) as hospital:
-        tenant = await stack.tenant(hospital.base_url)
+        tenant = await scene.stack.tenant(hospital.base_url)
         for _ in range(5):
-            assert (await own_app.fhir(tenant, "Patient/1")).status == 502
+            assert (await scene.app.fhir(tenant, "Patient/1")).status == 502
         reached = hospital.connections
-        others.begin()
-        refused = [await own_app.fhir(tenant, "Patient/1") for _ in range(20)]
-        await others.served(10)
+        async with scene.meanwhile(tenant):
+            refused = [await scene.app.fhir(tenant, "Patient/1") for _ in range(20)]
         assert {answer.status for answer in refused} == {503}
         assert all(1 <= int(answer.headers["Retry-After"]) <= 5 for answer in refused)
         assert hospital.connections == reached
-        assert others.wrong == []
         hospital.script = answers(PATIENT)
-        await recovered(own_app, tenant)
+        await recovered(scene.app, tenant)
         seen = "502 (5), then 503 (20) without a connection"
-        page.note_fault("provider fails five times: the circuit opens", 25, seen, slowest(refused), others.told())
+        page.note_fault("provider fails five times: the circuit opens", 25, seen, slowest(refused), scene.others.told())
 
 
-async def test_a_batch_of_large_answers_is_bounded_and_hurts_nobody(
-    stack: Deployment, own_app: App, others: Bystanders
-) -> None:
+async def test_a_batch_of_large_answers_is_bounded_and_hurts_nobody(scene: Scene) -> None:
     large = json.dumps({"resourceType": "Patient", "id": "1", "x": "y" * 1_048_576}).encode()
     async with hospitals.scripted(answers(large)) as hospital:
-        tenant = await stack.tenant(hospital.base_url, Batch="split")
-        await own_app.token(tenant)
-        others.begin()
+        tenant = await scene.stack.tenant(hospital.base_url, Batch="split")
         entries = [{"request": {"method": "GET", "url": "Patient/1"}}] * 40
         batch = json.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries})
-        answer = await own_app.fhir(tenant, "", "POST", data=batch, headers={"Content-Type": "application/fhir+json"})
-        await others.served(10)
-        assert others.wrong == []
+        async with scene.meanwhile(tenant):
+            answer = await scene.app.fhir(tenant, "", "POST", data=batch, headers={"Content-Type": FHIR})
         assert answer.status == 200
         assert len(answer.body) < 5 * 1_048_576  # the instance's MAX_RESPONSE_MB is 4
         found = [entry["response"]["status"] for entry in json.loads(answer.body)["entry"]]
         assert set(found) == {"200 OK", "502 Bad Gateway"}
         assert found.count("200 OK") == 3
         what, seen = "a batch whose forty answers have a megabyte each", "200: three entries 200, the others 502"
-        page.note_fault(what, 1, seen, slowest([answer]), others.told())
+        page.note_fault(what, 1, seen, slowest([answer]), scene.others.told())
 
 
-async def test_more_than_memory_may_hold_is_refused_in_time(
-    stack: Deployment, own_app: App, others: Bystanders
-) -> None:
+async def test_more_than_memory_may_hold_is_refused_in_time(scene: Scene) -> None:
     """A provider that trickles large answers fills its tenant's share; then its tenant is refused, and nobody else."""
     body = message(b" " * 3_900_000, length=3_900_001)
     async with hospitals.scripted(says_and_hangs(body)) as hospital:
-        tenant = await stack.tenant(hospital.base_url, TimeoutSeconds="8")
-        await own_app.token(tenant)
-        others.begin()
-        answers = await asyncio.gather(*(own_app.fhir(tenant, "Patient/1") for _ in range(40)))
-        await others.served(10)
-        assert others.wrong == []
+        tenant = await scene.stack.tenant(hospital.base_url, TimeoutSeconds="8")
+        async with scene.meanwhile(tenant):
+            answers = await asyncio.gather(*(scene.app.fhir(tenant, "Patient/1") for _ in range(40)))
         refused = [answer for answer in answers if answer.status == 503]
         assert {answer.status for answer in answers} == {503, 504}
         assert all("Retry-After" in answer.headers for answer in refused)
         assert 40 - len(refused) <= 64 // 3.7
         what = "provider trickles forty large answers at once"
-        page.note_fault(what, 40, statuses(answers), slowest(answers), others.told())
+        page.note_fault(what, 40, statuses(answers), slowest(answers), scene.others.told())

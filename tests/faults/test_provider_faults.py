@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.deployment import Deployment
 from tests.faults import hospitals, page
-from tests.faults.bystanders import Bystanders
+from tests.faults.bystanders import Scene
 from tests.faults.conftest import FULL
 from tests.faults.provider_faults import FAULTS, FHIR, PATIENT, Fault, Script, message, says
-from tests.host import App, Host, HttpResponse
+from tests.host import App, HttpResponse
 
 _REQUESTS = 24 if FULL else 3  # with the write one less than opens the circuit, so that a short run need not wait
 _MOST_MEMORY = 900 * 1_048_576
@@ -43,32 +42,25 @@ def with_trap(script: Script, trap: hospitals.Scripted) -> Script:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
-async def test_a_fault_of_a_provider_is_its_tenants_alone(
-    fault: Fault, stack: Deployment, host: Host, own_app: App, others: Bystanders, trap: hospitals.Scripted
-) -> None:
+async def test_a_fault_of_a_provider_is_its_tenants_alone(fault: Fault, scene: Scene, trap: hospitals.Scripted) -> None:
     async with hospitals.scripted(with_trap(fault.script, trap)) as hospital:
-        tenant = await stack.tenant(hospital.base_url, Access="write", **fault.columns)
-        await own_app.token(tenant)
-        others.begin()
-
-        answers = await asyncio.gather(*(own_app.fhir(tenant, "Patient/1") for _ in range(_REQUESTS)))
-        await others.served(10)
-
-        assert others.wrong == []
+        tenant = await scene.stack.tenant(hospital.base_url, Access="write", **fault.columns)
+        async with scene.meanwhile(tenant):
+            answers = await asyncio.gather(*(scene.app.fhir(tenant, "Patient/1") for _ in range(_REQUESTS)))
         for answer in answers:
             hospitals.judged(answer, fault, hospital)
         written = hospital.connections
-        put = await own_app.fhir(tenant, "Patient/1", "PUT", data=PATIENT, headers={"Content-Type": FHIR})
+        put = await scene.app.fhir(tenant, "Patient/1", "PUT", data=PATIENT, headers={"Content-Type": FHIR})
         assert hospital.connections - written <= 1, "a write was sent twice"
         assert put.status in fault.statuses | {200, 503}
         assert trap.connections == 0
 
         hospital.script = says(message(PATIENT))
-        back = await recovered(own_app, tenant)
+        back = await recovered(scene.app, tenant)
         assert json.loads(back.body) == json.loads(PATIENT)
-        assert host.memory() < _MOST_MEMORY
+        assert scene.app.host.memory() < _MOST_MEMORY
         seen = [*answers, put]
-        page.note_fault(f"provider {fault.name}", len(seen), statuses(seen), slowest(seen), others.told())
+        page.note_fault(f"provider {fault.name}", len(seen), statuses(seen), slowest(seen), scene.others.told())
 
 
 async def recovered(app: App, tenant: str) -> HttpResponse:

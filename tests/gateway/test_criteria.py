@@ -145,9 +145,7 @@ async def test_criteria_in_a_provenance_header_are_judged(hospital: Hospital, cr
 
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
 @pytest.mark.parametrize(("reference", "status"), [("Organization?name=x", 403), ("Patient?identifier=1", 200)])
-async def test_a_reference_is_judged_as_the_search_it_is(
-    hospital: Hospital, reference: str, status: int, kind: str
-) -> None:
+async def test_a_reference_is_judged_as_its_search(hospital: Hospital, reference: str, status: int, kind: str) -> None:
     hospital.answers({"resourceType": "Patient"})
     await hospital.row("r4", Access="write")
     patient = {"resourceType": "Patient", "link": [{"other": {"reference": reference}}]}

@@ -93,7 +93,7 @@ async def test_an_answer_that_could_be_read_in_two_ways_is_refused(hospital: Hos
 
 
 @pytest.mark.parametrize("mode", ["native", "split"])
-async def test_each_entry_of_a_batch_is_in_the_audit_log(
+async def test_each_entry_of_a_batch_is_audited(
     hospital: Hospital, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     async def answer(request: web.Request) -> web.Response:

@@ -70,9 +70,7 @@ async def test_dstu2_has_an_entrys_outcome_as_its_resource(hospital: Hospital) -
 
 
 @pytest.mark.parametrize(("columns", "most"), [({}, 8), ({"MaxConcurrent": 1}, 1)])
-async def test_entries_are_asked_for_side_by_side_but_not_all_at_once(
-    hospital: Hospital, columns: dict[str, object], most: int
-) -> None:
+async def test_eight_entries_at_most_go_up_at_once(hospital: Hospital, columns: dict[str, object], most: int) -> None:
     running = peak = 0
 
     async def slow(request: web.Request) -> web.Response:
@@ -152,9 +150,7 @@ async def test_an_answer_in_another_format_than_the_batchs_does_not_get_into_it(
         assert entry["response"].get("outcome", {}).get("resourceType") == told
 
 
-async def test_an_entry_that_the_gateway_itself_fails_hurts_no_other(
-    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_entry_the_gateway_fails_hurts_no_other(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page handle that can't be written is one entry's misfortune."""
 
     async def paged(request: web.Request) -> web.Response:

@@ -159,18 +159,6 @@ def test_an_assertion_says_who_to_whom_and_for_how_long(key, text, algorithm):
     assert claims["jti"] != again["jti"]
 
 
-@pytest.mark.parametrize(
-    ("text", "key_id", "kid"),
-    [
-        (json.dumps(jwk(P384_KEY, "of-the-jwk")), "of-the-row", "of-the-row"),
-        (json.dumps(jwk(P384_KEY, "of-the-jwk")), None, "of-the-jwk"),
-        (pem(P384_KEY), None, None),
-    ],
-)
-def test_the_key_id_is_the_rows_then_the_jwks_then_none(text, key_id, kid):
-    assert jwt.get_unverified_header(signed_assertion(text, "gateway", TOKEN_URL, key_id)).get("kid") == kid
-
-
 def unusable_keys() -> list[str]:
     public = P384_KEY.public_key()
     return [

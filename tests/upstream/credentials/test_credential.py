@@ -31,9 +31,7 @@ async def test_an_open_endpoint_gets_no_header(credentials, provider):
         (ProviderAuth(AuthKind.HEADER, header="X-Key", secret="s"), "\ufeff0123 abc\r\n", "X-Key", "0123 abc"),
     ],
 )
-async def test_the_server_gets_the_header_that_it_demands(
-    session, serve, credentials, vault, provider, auth, secret, header, value
-):
+async def test_the_server_gets_the_header(session, serve, credentials, vault, provider, auth, secret, header, value):
     async def handler(request: web.Request) -> web.Response:
         return web.Response(status=200 if request.headers.get(header) == value else 401)
 
@@ -53,9 +51,7 @@ async def test_the_server_gets_the_header_that_it_demands(
         *((PASSWORD, value, "Key Vault secret s is missing") for value in (None, "", "\n")),
     ],
 )
-async def test_a_secret_that_can_not_be_sent_is_an_error_that_does_not_show_it(
-    credentials, vault, provider, auth, secret, problem
-):
+async def test_a_secret_that_can_not_be_sent_is_not_shown(credentials, vault, provider, auth, secret, problem):
     vault.stored.update({} if secret is None else {"s": secret})
     with pytest.raises(CredentialError, match=problem) as caught:
         await credentials.of(provider(auth)).headers()

@@ -50,19 +50,6 @@ def test_a_row_that_lacks_what_its_kind_needs_names_the_column(credentials, prov
         credentials.of(provider(replace(COMPLETE, kind=kind, **{field: None})))
 
 
-async def test_tenants_with_the_same_account_share_no_token(serve, credentials, vault, provider):
-    issued: list[str] = []
-
-    async def handler(request: web.Request) -> web.Response:
-        issued.append(f"token-{len(issued) + 1}")
-        return web.json_response({"access_token": issued[-1], "token_type": "bearer", "expires_in": 60})
-
-    vault.stored["secret"] = "s3cret"
-    row = provider(replace(COMPLETE, kind=AuthKind.CLIENT_SECRET_POST, token_url=await serve(handler)))
-    other = replace(row, tenant="33333333-3333-3333-3333-333333333333")
-    assert await credentials.of(row).headers() != await credentials.of(other).headers()
-
-
 async def test_closing_ends_the_token_requests_under_way(serve, credentials, vault, provider):
     asked = asyncio.Event()
 

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -52,27 +52,16 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """The median of several rounds."""
-
-    per_second: float
-    p50: float
-    p99: float
-    cpu: float
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """Every round's figures by case, connections and system; `memory` is the systems' at the end, in bytes."""
 
     rounds: dict[tuple[str, int, str], list[Load]]
     memory: dict[str, int]
 
-    def measured(self, case: str, connections: int, system: str) -> Measured:
+    def measured(self, case: str, connections: int, system: str) -> Load:
         """The medians of one cell."""
         rounds = self.rounds[case, connections, system]
-        figures = ("per_second", "p50", "p99", "cpu")
-        return Measured(*(median(getattr(each, figure) for each in rounds) for figure in figures))
+        return Load(*(median(getattr(each, figure.name) for each in rounds) for figure in fields(Load)))
 
     def has(self, case: str, connections: int, system: str) -> bool:
         """True for a cell that was measured."""

@@ -99,7 +99,7 @@ async def memory(
         for target in requests:
             while done < target:
                 random.shuffle(reads)
-                done += (await load(gateway, reads, folder, connections=32, seconds=seconds)).requests
+                done += int((await load(gateway, reads, folder, connections=32, seconds=seconds)).requests)
             points.append((done, gateway.memory_bytes()))
         return Memory(tenants, at_start, tuple(points))
 

@@ -38,8 +38,8 @@ class Load:
     p50: float
     p99: float
     cpu: float
-    requests: int
-    refused: int
+    requests: float
+    refused: float
 
 
 class UnexpectedResponse(Exception):

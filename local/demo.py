@@ -11,15 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.chart import Chart, chart
+from app.chart import chart
 from app.client import AppClient, AppError, Timing, read_record, read_statement, request_token
 from app.render import render
 from local import demo_file
 from local.demo_file import Demo, DemoTenant
-
-
-class DemoError(Exception):
-    """The demo failed; the message is one line."""
 
 
 def play(file: Path, tenant_name: str | None, patient: Sequence[str]) -> int:
@@ -28,13 +24,13 @@ def play(file: Path, tenant_name: str | None, patient: Sequence[str]) -> int:
     try:
         demo = demo_file.read(file)
         if demo is None:
-            raise DemoError("start it first: make run")
+            raise AppError("start it first: make run")
         tenants = [tenant for tenant in demo.tenants if _is_named(tenant, tenant_name)]
         if not tenants:
             names = ", ".join(tenant.name for tenant in demo.tenants)
-            raise DemoError(f"there is no tenant {tenant_name}: there are {names}")
+            raise AppError(f"there is no tenant {tenant_name}: there are {names}")
         timings = {tenant: _read_chart(console, demo, tenant, *patient) for tenant in tenants}
-    except DemoError as error:
+    except AppError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     console.print(_timings(timings))
@@ -62,20 +58,16 @@ def _read_chart(console: Console, demo: Demo, tenant: DemoTenant, given: str, fa
             client = AppClient(session, tenant.base, statement.dialect, token.value)
             found = chart(read_record(client, given, family, note))
     except requests.ConnectionError:
-        raise DemoError(f"{demo.base_url} does not answer. Start it first: make run") from None
+        raise AppError(f"{demo.base_url} does not answer. Start it first: make run") from None
     except (AppError, requests.RequestException) as error:
-        raise DemoError(f"{tenant.name}: {error}") from None
-    _check(found, tenant)
+        raise AppError(f"{tenant.name}: {error}") from None
+    hospital, missing = found.patient["hospital"], found.missing()
+    if hospital != tenant.name:
+        raise AppError(f"{tenant.name}: the chart came from {hospital or 'nowhere'}")
+    if missing:
+        raise AppError(f"{tenant.name}: missing in the chart: {', '.join(missing)}")
     console.print(render(found, statement.dialect.version, date.today()))
     return client.timing
-
-
-def _check(found: Chart, tenant: DemoTenant) -> None:
-    hospital = found.patient["hospital"]
-    if hospital != tenant.name:
-        raise DemoError(f"{tenant.name}: the chart came from {hospital or 'nowhere'}")
-    if missing := found.missing():
-        raise DemoError(f"{tenant.name}: missing in the chart: {', '.join(missing)}")
 
 
 def _timings(timings: dict[DemoTenant, Timing]) -> Table:

@@ -13,7 +13,7 @@ from pathlib import Path
 from local import secret_file
 from local.demo_file import Demo
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
-from local.hospitals.statement import TOKEN_PATH
+from local.hospitals.service import TOKEN_PATH
 from shared.directory.client import matches, secret_id_of, vault_name
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import RowError, UnknownClient

@@ -1,7 +1,11 @@
-"""Route templates of HTTP triggers, matched as the Functions host matches them (ASP.NET Core's route patterns)."""
+"""Route templates of HTTP triggers and the target of a request line, as the Functions host has them.
+
+Templates are matched as ASP.NET Core's route patterns, a target is read as Kestrel reads it.
+"""
 
 import re
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote
 
 # ASCII: .NET folds no letter beyond ASCII into one of ours, Python would let "dſtu2" pass for "dstu2".
 _FLAGS = re.IGNORECASE | re.ASCII
@@ -9,9 +13,14 @@ _FLAGS = re.IGNORECASE | re.ASCII
 # Braces inside a parameter are doubled; a slash may stand there too, as part of a regex.
 _SEGMENT = re.compile(r"\{(?P<parameter>(?:[^{}]|\{\{|\}\})*+)\}|(?P<literal>[^/{}?]+)")
 _PARAMETER = re.compile(r"(?P<star>\*?)(?P<name>[^/{}?*:=]+)(?::(?P<constraint>.+))?", re.DOTALL)
-_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_REGEX_ESCAPE = re.compile(r"\\.", re.DOTALL)
 _ANCHORS = {r"\z": r"\Z", r"\Z": r"(?=\n?\Z)"}  # .NET's and Python's; `$` matches before a last line break in both
 _CONSTRAINT = re.compile(r"(?P<kind>\w*)(?:\((?P<argument>.*)\))?", re.DOTALL)
+
+
+_ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+# What PathString.ToUriComponent escapes: everything but pchar and "/", and a "%" that begins no escape.
+_UNSAFE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9%!$&'()*+,\-./:;=@_~]+")
 
 
 class RouteError(ValueError):
@@ -101,7 +110,9 @@ def _parse_constraint(text: str, template: str) -> re.Pattern[str]:
     if "):" in parts["argument"] or ")=" in parts["argument"]:
         raise RouteError(f"')' before ':' or '=' ends a constraint early, {text!r}: {template}")
     try:
-        return re.compile(_ESCAPE.sub(lambda escape: _ANCHORS.get(escape[0], escape[0]), parts["argument"]), _FLAGS)
+        return re.compile(
+            _REGEX_ESCAPE.sub(lambda escape: _ANCHORS.get(escape[0], escape[0]), parts["argument"]), _FLAGS
+        )
     except re.error as error:
         raise RouteError(f"not a regular expression, {text!r} ({error}): {template}") from None
 
@@ -120,3 +131,55 @@ def _shape(segments: list[str | Parameter]) -> str:
         else:
             shape, skippable = f"/([^/]+){shape}", False
     return f"{shape}/?"
+
+
+def decode_path(raw: str) -> str:
+    """The path the routes see: escapes decoded once, all but `%2F` and what is not UTF-8, then dot segments removed.
+
+    Raises ValueError for an escaped null character.
+    """
+    path = _ESCAPES.sub(_decode, raw) if "%" in raw else raw
+    return _without_dot_segments(path) if "/." in path else path
+
+
+def encode_path(path: str) -> str:
+    """A decoded path as `req.url` has it."""
+    return _UNSAFE.sub(lambda unsafe: quote(unsafe[0], safe=""), path)
+
+
+def query_params(query: str) -> dict[str, str]:
+    """A raw query as `req.params` has it: names in any case are one, repeats are joined, empty values lost."""
+    params: dict[str, str] = {}
+    spellings: dict[str, str] = {}
+    for spelling, value in parse_qsl(query):
+        name = spellings.setdefault(spelling.lower(), spelling)
+        params[name] = f"{params[name]},{value}" if name in params else value
+    return params
+
+
+def _decode(escapes: re.Match[str]) -> str:
+    text = escapes[0]
+    decoded: list[str] = []
+    position = 0
+    for character in bytes.fromhex(text.replace("%", "")).decode(errors="surrogateescape"):
+        if character == "\0":
+            raise ValueError("the path contains a null character")
+        end = position + 3 * len(character.encode(errors="surrogateescape"))
+        kept = character == "/" or "\udc80" <= character <= "\udcff"
+        decoded.append(text[position:end] if kept else character)
+        position = end
+    return "".join(decoded)
+
+
+def _without_dot_segments(path: str) -> str:
+    """RFC 3986 section 5.2.4 for a path that begins with a slash."""
+    segments = path.split("/")[1:]
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)

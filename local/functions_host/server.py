@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from local.functions_host.functions import Function, LoadedFunction
 from local.functions_host.logs import running_function
-from local.functions_host.target import decode_path, encode_path, query_params
+from local.functions_host.routes import decode_path, encode_path, query_params
 
 MAX_URL = 4096
 MAX_HEADERS = 100

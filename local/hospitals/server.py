@@ -9,8 +9,7 @@ from aiohttp.typedefs import Handler
 from local.hospitals.credentials import TOKEN_LIFETIME_SECONDS, ClientSecret, Credential, TokenError
 from local.hospitals.hospital import Hospital
 from local.hospitals.request import Request, RequestError, Response
-from local.hospitals.service import FhirService
-from local.hospitals.statement import TOKEN_PATH
+from local.hospitals.service import TOKEN_PATH, FhirService
 from shared.fhir.versions import FhirFormat, FhirVersion
 
 

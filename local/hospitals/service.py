@@ -1,8 +1,6 @@
-"""The FHIR interactions of a hospital's server, free of HTTP's plumbing."""
+"""The FHIR interactions of a hospital's server and its statement, free of HTTP's plumbing."""
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from email.utils import format_datetime
@@ -12,45 +10,18 @@ from uuid import uuid4
 
 import orjson
 
+from local.hospitals.credentials import ClientSecret
 from local.hospitals.hospital import Hospital
 from local.hospitals.paging import Search, first_page
 from local.hospitals.request import Pairs, Request, RequestError, Resource, Response
-from local.hospitals.resources import resources
-from local.hospitals.search import included, search
-from local.hospitals.statement import WRITABLE, statement, types
-from shared.fhir.versions import FhirVersion
+from local.hospitals.resources import MEDICATION_REQUEST, resources
+from local.hospitals.search import PARAMETERS, included, parameters_of, search
+from shared.fhir.versions import FhirFormat, FhirVersion
 
+TOKEN_PATH = "/oauth2/token"
+WRITABLE = "Observation"
 
-class Records:
-    """The current version of each resource; a deleted one leaves its version number behind."""
-
-    def __init__(self, resources: Iterable[Resource]) -> None:
-        self._types: dict[str, dict[str, Resource]] = defaultdict(dict)
-        self._versions: Counter[tuple[str, str]] = Counter()
-        for resource in resources:
-            type, id = resource["resourceType"], resource["id"]
-            self._types[type][id], self._versions[type, id] = resource, 1
-
-    def of(self, type: str) -> Iterable[Resource]:
-        """All resources of a type, in the order they were made."""
-        return self._types[type].values()
-
-    def find(self, type: str, id: str) -> Resource | None:
-        return self._types[type].get(id)
-
-    def deleted(self, type: str, id: str) -> bool:
-        return self._versions[type, id] > 0 and self.find(type, id) is None
-
-    def put(self, type: str, id: str, resource: Resource) -> Resource:
-        """Stores the resource as the next version, and returns it with its `id` and `meta`."""
-        self._versions[type, id] += 1
-        updated = datetime.now(UTC).isoformat(timespec="seconds")
-        meta = {"versionId": str(self._versions[type, id]), "lastUpdated": updated}
-        self._types[type][id] = {**resource, "id": id, "meta": meta}
-        return self._types[type][id]
-
-    def delete(self, type: str, id: str) -> None:
-        self._types[type].pop(id, None)
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
 class FhirService:
@@ -59,15 +30,17 @@ class FhirService:
     def __init__(self, hospital: Hospital, today: date) -> None:
         self._hospital = hospital
         self._today = today
-        self._types = types(hospital)
-        self._records = Records(resources(hospital, today))
+        self._types = _types(hospital)
+        self._records: dict[str, dict[str, Resource]] = {type: {} for type in self._types}
+        for resource in resources(hospital, today):
+            self._records[resource["resourceType"]][resource["id"]] = resource
         self._paging = hospital.paging()
 
     def respond(self, request: Request) -> Response:
         """The interaction that a request stands for, carried out. Raises RequestError."""
         match request.method, request.segments:
             case "GET", ("metadata",):
-                return Response(200, statement(self._hospital, request.base, self._today))
+                return Response(200, _statement(self._hospital, request.base, self._today))
             case "GET", ("",):
                 return self._further_page(request, "", posted=False)
             case "POST", ("",):
@@ -85,7 +58,7 @@ class FhirService:
             case "PUT", (type, id) if self._known(type) == WRITABLE:
                 return self._update(request, id)
             case "DELETE", (type, id) if self._known(type) == WRITABLE:
-                self._records.delete(type, id)
+                self._records[type].pop(id, None)
                 return Response(204)
         raise _not_here(request)
 
@@ -95,12 +68,21 @@ class FhirService:
         return type
 
     def _read(self, type: str, id: str) -> Response:
-        resource = self._records.find(type, id)
-        if resource is not None:
-            return Response(200, resource, _version_headers(resource))
-        if self._records.deleted(type, id):
-            raise RequestError(410, "not-found", "The resource was deleted")
-        raise RequestError(404, "not-found", "There is no such resource")
+        resource = self._find(type, id)
+        if resource is None:
+            raise RequestError(404, "not-found", "There is no such resource")
+        return Response(200, resource, _version_headers(resource))
+
+    def _find(self, type: str, id: str) -> Resource | None:
+        return self._records.get(type, {}).get(id)
+
+    def _put(self, id: str, resource: Resource) -> Resource:
+        """Stores the resource as the next version, and returns it with its `id` and `meta`."""
+        old = self._find(WRITABLE, id)
+        version = int(old["meta"]["versionId"]) + 1 if old else 1
+        meta = {"versionId": str(version), "lastUpdated": datetime.now(UTC).isoformat(timespec="seconds")}
+        self._records[WRITABLE][id] = {**resource, "id": id, "meta": meta}
+        return self._records[WRITABLE][id]
 
     def _search(self, request: Request, type: str) -> Response:
         pairs = _pairs(request.query)
@@ -127,21 +109,21 @@ class FhirService:
         return self._page(request.base, page)
 
     def _page(self, base: str, page: Search) -> Response:
-        found = search(self._records.of(page.type), page.type, page.parameters, base)
+        found = search(self._records[page.type].values(), page.type, page.parameters, base)
         counted, end = page.count == 0 or ("_summary", "count") in page.parameters, page.offset + page.count
         matches = [] if counted else found[page.offset : end]
         own = self._paging.link(base, page) if page.offset else f"{base}/{page.type}?{page.query}".rstrip("?")
         links = [{"relation": "self", "url": own}]
         if matches and end < len(found):
             links.append({"relation": "next", "url": self._paging.link(base, replace(page, offset=end))})
-        others = included(matches, page.parameters, self._records.find)
+        others = included(matches, page.parameters, self._find)
         entries = [_entry(base, resource, "match") for resource in matches]
         entries += [_entry(base, resource, "include") for resource in others]
         bundle = {"resourceType": "Bundle", "id": str(uuid4()), "type": "searchset", "total": len(found), "link": links}
         return Response(200, bundle | ({"entry": entries} if entries else {}))
 
     def _create(self, request: Request) -> Response:
-        resource = self._records.put(WRITABLE, str(uuid4()), self._body(request, WRITABLE))
+        resource = self._put(str(uuid4()), self._body(request, WRITABLE))
         location = f"{request.base}/{WRITABLE}/{resource['id']}"
         return Response(201, resource, {"Location": location, **_version_headers(resource)})
 
@@ -149,11 +131,11 @@ class FhirService:
         body = self._body(request, WRITABLE)
         if body.get("id") != id or not re.fullmatch(r"[A-Za-z0-9.-]{1,64}", id):
             raise RequestError(400, "invalid", "The resource's id is not the URL's, or is none")
-        old = self._records.find(WRITABLE, id)
+        old = self._find(WRITABLE, id)
         wanted = request.headers.get("If-Match")
         if wanted is not None and (old is None or _etag(old) != wanted.strip()):
             raise RequestError(412, "conflict", "The resource's version is another one")
-        resource = self._records.put(WRITABLE, id, body)
+        resource = self._put(id, body)
         return Response(200 if old else 201, resource, _version_headers(resource))
 
     def _batch(self, request: Request) -> Response:
@@ -188,6 +170,56 @@ class FhirService:
         if not isinstance(body, dict) or body.get("resourceType") != type:
             raise RequestError(400, "invalid", f"The body is not a {type}")
         return body
+
+
+def _types(hospital: Hospital) -> tuple[str, ...]:
+    """The resource types the hospital has."""
+    spelled = MEDICATION_REQUEST[hospital.version]
+    return tuple(type for type in PARAMETERS if type == spelled or type not in MEDICATION_REQUEST.values())
+
+
+def _statement(hospital: Hospital, base: str, today: date) -> Resource:
+    """The Conformance (DSTU2) or CapabilityStatement (STU3, R4) of the server reached at `base`."""
+    version = hospital.version
+    resources = [_resource(type) for type in _types(hospital)]
+    return {
+        "resourceType": "Conformance" if version is FhirVersion.DSTU2 else "CapabilityStatement",
+        "status": "active",
+        "date": today.isoformat(),
+        "publisher": hospital.name,
+        "kind": "instance",
+        "software": {"name": f"{hospital.name} demo server"},
+        "implementation": {"description": hospital.name, "url": base},
+        "fhirVersion": version.number,
+        **({} if version is FhirVersion.R4 else {"acceptUnknown": "extensions"}),
+        "format": [version.media_type(FhirFormat.JSON), "json"],
+        "rest": [{"mode": "server", "security": _security(hospital, base), "resource": resources, **_batch(hospital)}],
+    }
+
+
+def _resource(type: str) -> Resource:
+    writes = ("create", "update", "delete") if type == WRITABLE else ()
+    parameters = parameters_of(type).items()
+    return {
+        "type": type,
+        "interaction": [{"code": code} for code in ("read", "search-type", *writes)],
+        "searchParam": [{"name": name, "type": parameter.kind.value} for name, parameter in parameters],
+    }
+
+
+def _security(hospital: Hospital, base: str) -> Resource:
+    if hospital.credential is not ClientSecret:
+        return {"description": "A credential of this server is needed for everything but this statement."}
+    token = base.removesuffix(hospital.base_path) + TOKEN_PATH
+    return {"extension": [{"url": _OAUTH_URIS, "extension": [{"url": "token", "valueUri": token}]}]}
+
+
+def _batch(hospital: Hospital) -> Resource:
+    if not hospital.batch:
+        return {}
+    if hospital.version is FhirVersion.DSTU2:
+        return {"transactionMode": "batch"}
+    return {"interaction": [{"code": "batch"}]}
 
 
 def _not_here(request: Request) -> RequestError:

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.functions_host.functions import find
-from local.functions_host.routes import RouteError, parse_route
-from local.functions_host.target import decode_path, encode_path, query_params
+from local.functions_host.routes import RouteError, decode_path, encode_path, parse_route, query_params
 
 ROUTES = {function.name: function.route for function in find(Path(__file__).parents[2])}
 WELL_KNOWN = {"base": "r4", "document": ".well-known", "name": "smart-configuration"}

@@ -8,7 +8,7 @@ import pytest
 
 from local.azurite.table_service import TableService
 from local.demo_file import Demo
-from local.hospitals.hospital import HOSPITALS, LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.hospital import HOSPITALS, LAKESIDE, RIVERSIDE, Hospital
 from local.seed import TENANT_IDS, Credentials, hospital_credentials, seed
 from local.vault.server import VaultServer
 from shared.directory.client import secret_id_of
@@ -66,13 +66,14 @@ async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
 async def test_each_hospital_is_a_tenant_with_its_own_way_in_and_seeding_again_changes_nothing(stores: Stores) -> None:
     demo = await stores.seed()
     assert await stores.seed(demo) == demo
-    riverside, lakeside, northgate = [await stores.provider(h) for h in (RIVERSIDE, LAKESIDE, NORTHGATE)]
-    assert (riverside.auth.kind, riverside.base_url) == (AuthKind.BASIC, "http://127.0.0.1:8101/baseDstu2")
-    assert (lakeside.auth.kind, lakeside.base_url) == (AuthKind.CLIENT_SECRET_BASIC, "http://127.0.0.1:8102/stu3/fhir")
-    assert lakeside.auth.token_url == "http://127.0.0.1:8102/oauth2/token"
-    assert (northgate.auth.kind, northgate.auth.header) == (AuthKind.HEADER, "Ocp-Apim-Subscription-Key")
-    batches = [provider.batch for provider in (riverside, lakeside, northgate)]
-    assert batches == [BatchMode.NATIVE, BatchMode.NATIVE, BatchMode.SPLIT]
+    found = [await stores.provider(hospital) for hospital in HOSPITALS]
+    assert [(provider.auth.kind, provider.base_url, provider.batch) for provider in found] == [
+        (AuthKind.BASIC, "http://127.0.0.1:8101/baseDstu2", BatchMode.NATIVE),
+        (AuthKind.CLIENT_SECRET_BASIC, "http://127.0.0.1:8102/stu3/fhir", BatchMode.NATIVE),
+        (AuthKind.HEADER, "http://127.0.0.1:8103/r4", BatchMode.SPLIT),
+    ]
+    assert found[1].auth.token_url == "http://127.0.0.1:8102/oauth2/token"
+    assert found[2].auth.header == "Ocp-Apim-Subscription-Key"
     secret = await stores.vault.get("demo-northgate")
     assert secret is not None
     assert secret.value == stores.credentials["northgate"]["key"]

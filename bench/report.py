@@ -183,15 +183,15 @@ def _comparison(comparison: Comparison) -> str:
 
 
 def _stages(stages: dict[str, dict[str, float]]) -> str:
-    names = dict.fromkeys(stage for found in stages.values() for stage in found)
-    rows = [
-        [stage, *(f"{found[stage]:,.0f}" if stage in found else "" for found in stages.values())] for stage in names
-    ]
-    rows.append(["**all**", *(f"**{sum(found.values()):,.0f}**" for found in stages.values())])
+    columns = stages.values()
+    names = dict.fromkeys(stage for found in columns for stage in found)
+    rows = [[name, *(f"{found[name]:,.0f}" if name in found else "" for found in columns)] for name in names]
+    rows.append(["**all**", *(f"**{sum(found.values()):,.0f}**" for found in columns)])
     return _table(["µs of CPU", *stages], rows)
 
 
 def _scale(results: Results) -> str:
+    flow, split, dead, memory = results.in_flight, results.split_batch, results.dead_provider, results.memory
     rows = [
         (
             f"directory of {found.tenants:,} tenants",
@@ -201,25 +201,16 @@ def _scale(results: Results) -> str:
         )
         for found in results.directories
     ]
-    in_flight, split, dead = results.in_flight, results.split_batch, results.dead_provider
+    at_once = f"{flow.per_second:,.0f}/s, p50 {flow.p50:.0f} ms, p99 {flow.p99:.0f} ms"
+    others = f"{_milliseconds(dead.alone)} alone, {_milliseconds(dead.with_dead)} with it"
     rows += [
-        (
-            "500 in flight, provider of 500 ms",
-            f"{in_flight.per_second:,.0f}/s, p50 {in_flight.p50:.0f} ms, p99 {in_flight.p99:.0f} ms",
-        ),
+        ("500 in flight, provider of 500 ms", at_once),
         ("split batch, 7 entries of 100 ms", f"p50 {split.p50:.0f} ms, p99 {split.p99:.0f} ms"),
-        (
-            "one dead provider among 50, p99 of the others",
-            f"{_milliseconds(dead.alone)} alone, {_milliseconds(dead.with_dead)} with it",
-        ),
-        *(
-            (
-                f"memory after {requests:,} requests over {results.memory.tenants:,} tenants",
-                f"{size / 1e6:.0f} MB ({results.memory.at_start / 1e6:.0f} MB at the start)",
-            )
-            for requests, size in results.memory.points
-        ),
+        ("one dead provider among 50, p99 of the others", others),
     ]
+    for requests, size in memory.points:
+        grown = f"{size / 1e6:.0f} MB ({memory.at_start / 1e6:.0f} MB at the start)"
+        rows.append((f"memory after {requests:,} requests over {memory.tenants:,} tenants", grown))
     return _table(("what", "measured"), rows)
 
 

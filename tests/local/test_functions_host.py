@@ -428,12 +428,10 @@ async def line(process: asyncio.subprocess.Process) -> str:
     return read.decode().rstrip()
 
 
-async def started(process: asyncio.subprocess.Process) -> tuple[list[str], str]:
-    """The lines about the functions, and the address."""
-    lines = [await line(process)]
-    while not lines[-1].startswith("Functions host listening on http://127.0.0.1:"):
-        lines.append(await line(process))
-    return lines[:-1], lines[-1].rpartition(" ")[2]
+async def address(process: asyncio.subprocess.Process) -> str:
+    while not (read := await line(process)).startswith("Functions host listening on http://127.0.0.1:"):
+        pass
+    return read.rpartition(" ")[2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -447,8 +445,8 @@ async def test_a_stopped_host_ends_the_requests_it_has_and_takes_no_more(tmp_pat
     name = add_function(tmp_path, "slow", code, "slow")
     add_function(tmp_path, "not_served", ECHO, "not-served")
     async with command(tmp_path, "--only", name) as process, aiohttp.ClientSession() as session:
-        lines, base = await started(process)
-        assert lines == [f"{name}: GET,POST /slow"]
+        assert await line(process) == f"{name}: GET,POST /slow"
+        base = await address(process)
         answer = asyncio.create_task(session.get(f"{base}/slow"))
         assert await line(process) == "entered"
         process.send_signal(number)
@@ -474,7 +472,7 @@ async def test_a_stopped_host_does_not_wait_for_what_never_ends(tmp_path: Path) 
     """
     add_function(tmp_path, "endless", code, "endless")
     async with command(tmp_path) as process, aiohttp.ClientSession() as session:
-        _, base = await started(process)
+        base = await address(process)
         answer = asyncio.create_task(session.get(f"{base}/endless"))
         assert await line(process) == "entered"
         process.terminate()
@@ -498,7 +496,7 @@ async def test_settings_and_log_levels_are_those_of_the_files(tmp_path: Path) ->
     (tmp_path / "host.json").write_text(json.dumps({**json.loads(HOST), "logging": {"logLevel": levels}}))
     (tmp_path / "local.settings.json").write_text('{"IsEncrypted": false, "Values": {"HOST_TEST_GREETING": "hello"}}')
     async with command(tmp_path) as process:
-        _, base = await started(process)
+        base = await address(process)
         for target in ("/logging?name=ruth", "/quiet"):
             assert (await send(base, target))[1] == b"hello"
         process.terminate()

@@ -14,6 +14,7 @@ from tests.deployment import GATEWAY, Deployment
 from tests.host import Host
 
 BASES = [f"{GATEWAY}/{base}" for base in ("fhir", "dstu2", "stu3", "r4")]
+SMART = "/r4/.well-known/smart-configuration"
 HttpResponse = tuple[int, dict[str, str], bytes]
 
 
@@ -61,11 +62,8 @@ async def test_a_browser_gets_a_page_with_bases_token_url_and_docs(host: Host, t
 @pytest.mark.parametrize(
     ("target", "allowed"),
     [
-        ("/stu3/metadata", "GET, HEAD, OPTIONS"),
-        ("/r4/.well-known/smart-configuration", "GET, HEAD, OPTIONS"),
-        ("/oauth2/token", "POST, OPTIONS"),
-        ("/oauth2/keys", "GET, HEAD, OPTIONS"),
-        ("/oauth2/authorize", "GET, HEAD, POST, OPTIONS"),
+        *((path, "GET, HEAD, OPTIONS") for path in ("/stu3/metadata", SMART, "/oauth2/keys")),
+        *(("/oauth2/token", "POST, OPTIONS"), ("/oauth2/authorize", "GET, HEAD, POST, OPTIONS")),
         ("/health", "GET, HEAD"),
     ],
 )

@@ -92,9 +92,3 @@ async def served(hospital: Hospital) -> AsyncIterator[Hospital]:
 async def hospital(deployment: Deployment) -> AsyncIterator[Hospital]:
     async with served(Hospital(deployment)) as hospital:
         yield hospital
-
-
-@pytest.fixture
-async def second_hospital(deployment: Deployment) -> AsyncIterator[Hospital]:
-    async with served(Hospital(deployment)) as hospital:
-        yield hospital

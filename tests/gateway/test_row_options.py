@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from tests.deployment import FORM, GATEWAY, Deployment
-from tests.gateway.conftest import PATIENT, Hospital, batch
+from tests.deployment import FORM, GATEWAY
+from tests.gateway.conftest import PATIENT, Hospital, batch, served
 
 SEARCHSET = {"resourceType": "Bundle", "type": "searchset"}
 
@@ -99,26 +99,25 @@ async def test_an_answer_that_holds_the_credential_is_refused(
 
 
 @pytest.mark.parametrize("change", ["moved", "disabled", "broken"])
-async def test_a_new_password_never_reaches_the_old_address(
-    deployment: Deployment, hospital: Hospital, second_hospital: Hospital, change: str
-) -> None:
-    old, new = hospital, second_hospital
+async def test_a_new_password_never_reaches_the_old_address(hospital: Hospital, change: str) -> None:
+    deployment = hospital.deployment
     secret = await deployment.secret("old-password-of-it")
     columns: dict[str, object] = {"Auth": "basic", "AuthClientId": "gateway", "AuthSecret": secret}
-    await old.row(**columns)
-    assert (await old.send("GET", "/stu3/Patient/1")).status == 200
-    base_url = new.base_url if change == "moved" else old.base_url
-    columns |= {"moved": {}, "disabled": {"Enabled": False}, "broken": {"TimeoutSeconds": "no number"}}[change]
-    await deployment.tenant(base_url, tenant=old.tenant, **columns)
-    await deployment.vault.set(secret, "new-password-of-it")
-    old.answers("", status=401)
-    response = await old.send("GET", "/stu3/Patient/1")
-    assert (response.status, response.headers["Retry-After"]) == (503, "1")
-    assert json.loads(response.body)["resourceType"] == "OperationOutcome"
-    if change == "moved":
-        assert (await old.send("GET", "/stu3/Patient/1")).status == 200
-        assert passwords(new) == {"gateway:new-password-of-it"}
-    assert passwords(old) == {"gateway:old-password-of-it"}
+    await hospital.row(**columns)
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
+    async with served(Hospital(deployment)) as new:
+        base_url = new.base_url if change == "moved" else hospital.base_url
+        columns |= {"moved": {}, "disabled": {"Enabled": False}, "broken": {"TimeoutSeconds": "no number"}}[change]
+        await deployment.tenant(base_url, tenant=hospital.tenant, **columns)
+        await deployment.vault.set(secret, "new-password-of-it")
+        hospital.answers("", status=401)
+        response = await hospital.send("GET", "/stu3/Patient/1")
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert json.loads(response.body)["resourceType"] == "OperationOutcome"
+        if change == "moved":
+            assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
+        assert passwords(new) == ({"gateway:new-password-of-it"} if change == "moved" else set())
+    assert passwords(hospital) == {"gateway:old-password-of-it"}
 
 
 def passwords(hospital: Hospital) -> set[str]:

@@ -159,20 +159,21 @@ def test_an_assertion_says_who_to_whom_and_for_how_long(key, text, algorithm):
     assert claims["jti"] != again["jti"]
 
 
-def unusable_keys() -> list[str]:
-    public = P384_KEY.public_key()
-    return [
+PUBLIC = P384_KEY.public_key()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         *("s3cret", "{", "{}", "[]", '{"kty": "oct", "k": "c2VjcmV0"}'),
-        json.dumps(jwk(public, "of-the-jwk")),
-        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
+        json.dumps(jwk(PUBLIC, "of-the-jwk")),
+        PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
         pem(P384_KEY, encryption=BestAvailableEncryption(b"password")),
         pem(ed25519.Ed25519PrivateKey.generate()),
         pem(ec.generate_private_key(ec.SECP521R1())),
         json.dumps({**jwk(RSA_KEY, "of-the-jwk"), "d": 7}),
-    ]
-
-
-@pytest.mark.parametrize("text", unusable_keys())
+    ],
+)
 def test_a_key_that_can_not_sign_is_an_error_without_its_text(text):
     with pytest.raises(ValueError, match="private key") as caught:
         signed_assertion(text, "gateway", TOKEN_URL, None)

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from tests.deployment import Deployment
 
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# No example is judged by the clock; fixtures are shared by the examples of a test, which leave nothing behind.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("project")
 
 _SLOW = {"differential", "faults", "fuzz", "shapes"}
 _WITH_PROCESSES = {"admin", "attacks", "bench", "local"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.directory.provider import AuthKind, Provider, ProviderAuth
@@ -86,7 +86,7 @@ async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Prov
 
 
 @given(owner=st.tuples(tenants, names, st.sampled_from(["fhir", "stu3", "r4"])), data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 async def test_a_page_is_there_for_exactly_who_got_it(
     stack: Deployment, owner: tuple[str, str, str], data: st.DataObject
 ) -> None:

@@ -7,7 +7,7 @@ from email.parser import BytesParser
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.deployment import GATEWAY, Deployment
@@ -89,7 +89,7 @@ ends = st.sampled_from(["", "", "", "%0a", "%0D%0a", "%2F", "%5c", "%20", ";", "
 paths = st.lists(st.tuples(words | st.text(max_size=4).map(quote), ends).map("".join), max_size=4).map("/".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     path=paths,
     query=st.sampled_from(["", "?", "?_format=xml", "?a=%0a"]),

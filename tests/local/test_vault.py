@@ -12,7 +12,7 @@ import trustme
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.keyvault.secrets.aio import SecretClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.vault.certificates import server_context
@@ -260,7 +260,7 @@ fields = {"contentType": json_values, "tags": json_values, "attributes": attribu
 bodies = json_values | st.fixed_dictionaries({}, optional=fields | {"value": st.text() | json_values})
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(body=bodies)
 async def test_any_json_is_taken_and_comes_back_or_is_refused(wire: aiohttp.ClientSession, body: object) -> None:
     async with wire.put("/secrets/anything", params=VERSION, json=body) as response:

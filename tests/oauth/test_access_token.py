@@ -11,7 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.oauth.access_token import AccessTokens, Grant, InvalidToken
@@ -174,7 +174,6 @@ async def test_a_forged_token_is_refused(tokens: AccessTokens, key: SigningKey) 
     assert await tokens.verify(signed(key, claims())) == GRANT
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     header=st.dictionaries(
         st.sampled_from(["alg", "typ", "kid", "crit", "b64", "x"]),

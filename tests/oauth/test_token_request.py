@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.oauth import endpoint
@@ -219,7 +219,7 @@ requests = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(sent=requests)
 async def test_whatever_comes_the_response_is_an_oauth_response(
     server: Deployment, monkeypatch: pytest.MonkeyPatch, sent: dict[str, Any]

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.fhir.document import Unreadable, run
@@ -253,13 +253,11 @@ def expected(node: Any, name: str = "", parent: str = "") -> Any:
     return IN_DIV.get(node, node) if name == "div" else node
 
 
-@settings(deadline=None)
 @given(bodies(CANONICAL + SPELLINGS, [*STABLE, ESCAPED]))
 def test_links_are_those_a_walk_over_the_parsed_document_finds(body: bytes) -> None:
     assert parse(mapped(body)) == expected(parse(body))
 
 
-@settings(deadline=None)
 @given(bodies(CANONICAL, STABLE))
 def test_only_bases_change_and_there_and_back_is_the_identity(body: bytes) -> None:
     there = mapped(body)
@@ -273,7 +271,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(VALUES, st.booleans(), st.sampled_from([None, 2]))
 def test_any_json_without_the_base_stays_the_same_object(document: Any, ascii_only: bool, indent: int | None) -> None:
     body = json.dumps(document, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")

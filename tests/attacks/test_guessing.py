@@ -24,6 +24,8 @@ _AT_ONCE = 50
 _REFUSAL_SECONDS = 0.2  # refusals are answered at whole steps of it, so another kind of time is half a step off
 _GROWTH_BYTES = 150 * 1_048_576
 
+pytestmark = pytest.mark.slow  # times and memory are compared: nothing else may run
+
 
 async def test_made_up_clients_and_secrets_get_one_answer(stack: Deployment, own_app: App) -> None:
     tenant, own = str(uuid.uuid4()), own_app.client

@@ -18,8 +18,7 @@ from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 from local.vault.certificates import server_context
 from shared.message import Request
 from tests.deployment import GATEWAY, Credentials, Deployment
-from tests.upstream.credentials.conftest import CLIENTS
-from tests.upstream.credentials.conftest import node as node
+from tests.clients.installation import CLIENTS, node
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,15 @@ async def test_clients_of_python_get_a_token_and_say_what_is_wrong(
 
 @pytest.mark.parametrize("method", ["ClientSecretBasic", "ClientSecretPost"])
 async def test_oauth4webapi_which_also_validates_the_token_by_the_published_keys(
-    endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, node: str, method: str
+    endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, method: str
 ) -> None:
     async def fetch(who: Credentials) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
-            *(node, "oauth4webapi.mjs"), cwd=CLIENTS, stdin=PIPE, stdout=PIPE, env={"NODE_EXTRA_CA_CERTS": endpoint.ca}
+            *(node(), "oauth4webapi.mjs"),
+            cwd=CLIENTS,
+            stdin=PIPE,
+            stdout=PIPE,
+            env={"NODE_EXTRA_CA_CERTS": endpoint.ca},
         )
         urls = {"token_url": f"{endpoint.url}/token", "keys_url": f"{endpoint.url}/keys", "issuer": GATEWAY}
         named = {"client_id": who.client_id, "client_secret": who.client_secret, "scope": tenant, "method": method}

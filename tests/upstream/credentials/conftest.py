@@ -12,7 +12,7 @@ from aiohttp import web
 from shared.directory.provider import Provider
 from shared.upstream.credentials.factory import Credentials
 from tests.clients import installation
-from tests.clients.installation import CLIENTS as CLIENTS
+from tests.clients.installation import CLIENTS
 from tests.upstream.rows import PROVIDER
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -17,8 +17,8 @@ from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
 from local.vault.certificates import server_context
 from shared.message import Request
-from tests.deployment import GATEWAY, Credentials, Deployment
 from tests.clients.installation import CLIENTS, node
+from tests.deployment import GATEWAY, Credentials, Deployment
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,7 @@ def _fields(client: "Client", last_used: Mapping[str, datetime] | None = None) -
         "client_id": client.id,
         "name": client.name,
         "owner": client.owner,
+        "owner_id": client.owner_id or None,
         "tenants": "*" if client.tenants is None else client.tenants,
         "enabled": client.enabled,
         "secrets": tuple(

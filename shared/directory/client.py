@@ -21,7 +21,7 @@ from shared.stores.vault import SecretVersion
 CLIENT_ROW = "client"
 SECRET_ROW_PREFIX = "secret-"
 _KEY_COLUMNS = frozenset({"PartitionKey", "RowKey", "Timestamp"})
-CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "Tenants", "Enabled"}
+CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "OwnerId", "Tenants", "Enabled"}
 _SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint"}
 
 # Both stand in the name of a Key Vault secret, `client-<client_id>-<secret_id>`. A secret_id has no hyphen, so that
@@ -58,11 +58,16 @@ class ClientSecret:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One client of the table `Clients`. `tenants` is None when it may reach all of them."""
+    """One client of the table `Clients`. `tenants` is None when it may reach all of them.
+
+    `owner` is the name people know the owner by. `owner_id` is Entra's `<tenant>/<object>` of that person, which never
+    passes to another; "" until the owner, found by user name, comes to the portal.
+    """
 
     id: str
     name: str
     owner: str
+    owner_id: str
     tenants: frozenset[str] | None
     enabled: bool
     secrets: tuple[ClientSecret, ...]
@@ -143,6 +148,7 @@ def parse_client(rows: Iterable[Row]) -> Client | None:
         id=str(client["PartitionKey"]),
         name=column_text(client.get("Name")),
         owner=column_text(client.get("Owner")),
+        owner_id=column_text(client.get("OwnerId")),
         tenants=_tenants(client),
         enabled=_enabled(client),
         secrets=tuple(secrets),

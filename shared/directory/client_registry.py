@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -53,7 +53,13 @@ class ClientRegistry:
         self._vault = vault
 
     async def create(
-        self, name: str, owner: str, tenants: str | Iterable[str], *, expires: datetime | None = None
+        self,
+        name: str,
+        owner: str,
+        tenants: str | Iterable[str],
+        *,
+        owner_id: str = "",
+        expires: datetime | None = None,
     ) -> NewSecret:
         """Makes a client with a first secret, which works as soon as this returns.
 
@@ -62,6 +68,7 @@ class ClientRegistry:
         """
         client_id = str(uuid4())
         columns = {"Name": _text("name", name), "Owner": _text("owner", owner), "Tenants": _tenants(tenants)}
+        columns |= {"OwnerId": owner_id} if owner_id else {}
         client = {"PartitionKey": client_id, "RowKey": CLIENT_ROW, **columns, "Enabled": True}
         return await self._new_secret(client_id, expires, client)
 
@@ -118,7 +125,7 @@ class ClientRegistry:
         tenants: str | Iterable[str] | None = None,
         etag: str | None = None,
     ) -> None:
-        """Changes what is given and leaves the rest.
+        """Changes what is given and leaves the rest; whoever owned the client before a new `owner` is let go.
 
         Raises UnknownClient, InvalidClient, InvalidTenantId, or StoreConflict when the row was changed meanwhile: since
         it had `etag`, if that is given.
@@ -127,10 +134,21 @@ class ClientRegistry:
         if name is not None:
             columns["Name"] = _text("name", name)
         if owner is not None:
-            columns["Owner"] = _text("owner", owner)
+            columns |= {"Owner": _text("owner", owner), "OwnerId": ""}
         if tenants is not None:
             columns["Tenants"] = _tenants(tenants)
         await self._write(client_id, columns, etag)
+
+    async def claim(self, client: Client, owner_id: str) -> bool:
+        """Has the row know its owner by `owner_id` alone from now on; False where it was changed meanwhile."""
+        row = await self._table.get(client.id, CLIENT_ROW)
+        if row is None or parse_client([row]) != replace(client, secrets=()):
+            return False
+        try:
+            await self._write(client.id, {"OwnerId": owner_id}, etag_of(row))
+        except StoreConflict:
+            return False
+        return True
 
     async def get(self, client_id: str) -> Client:
         """A client, enabled or not. Raises UnknownClient, or RowError when its rows can't be understood."""

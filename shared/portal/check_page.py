@@ -58,7 +58,7 @@ class CheckPage:
             problem = "An ID has 1 to 255 letters, digits and any of - . _ ~."
             return self._form(request, provider, UNPROCESSABLE, problem)
         subject = f"{provider.tenant}/{provider.version.value}"
-        self._audit.change(actor=request.principal.id, action="tenant.verify", subject=subject)
+        self._audit.change(actor=request.principal.user_name, action="tenant.verify", subject=subject)
         steps: list[Step] = []
         report: Report | None = None
         try:

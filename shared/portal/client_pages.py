@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -67,13 +67,14 @@ class ClientPages:
                     clients.append(entry)
             elif request.principal.is_admin:
                 broken.append((client_id, entry))
+        clients = [await self._claimed(request, client) for client in clients]
         page = list_page(sorted(clients, key=lambda client: (client.name.lower(), client.id)), request.query)
         found = await asyncio.gather(*(self._usage.last_used(client.id) for client in page.items))
         used = [max(hours.values(), default=None) for hours in found]
         return self._renderer.page("clients.html", request, page=page, search=search, broken=broken, used=used)
 
     async def _show(self, request: PortalRequest) -> Response:
-        return await self._client_page(request, await self._own(request))
+        return await self._client_page(request, await self._claimed(request, await self._own(request)))
 
     async def _new(self, request: PortalRequest) -> Response:
         return self._new_form(request, {"name": "", "lifetime": "180"})
@@ -84,7 +85,8 @@ class ClientPages:
             # One at a time, or many at once would each find room for one more.
             async with self._creating:
                 await self._check_room(request)
-                new = await self._clients.create(name, request.principal.id, (), expires=_expiry(request.form))
+                who, expires = request.principal, _expiry(request.form)
+                new = await self._clients.create(name, who.user_name, (), owner_id=who.id, expires=expires)
         except Refusal as error:
             return self._new_form(request, request.form, _sentence(error))
         self._audit_change(request, "create", new.client_id, f"secret {new.secret_id}")
@@ -178,6 +180,14 @@ class ClientPages:
             raise NotFound
         return client
 
+    async def _claimed(self, request: PortalRequest, client: Client) -> Client:
+        """The client, which is this person's for good once its row knew the person by user name alone."""
+        if client.owner_id or not request.principal.owns(client):
+            return client
+        if await self._clients.claim(client, request.principal.id):
+            self._audit_change(request, "claim", client.id)
+        return replace(client, owner_id=request.principal.id)
+
     async def _etag(self, request: PortalRequest) -> str:
         """The ETag of the client's row, read before the client is: one too old is refused, one too new is not."""
         client_id = request.parameters["client"]
@@ -217,7 +227,9 @@ class ClientPages:
         return self._renderer.page("client_edit.html", request, status, **context)
 
     def _audit_change(self, request: PortalRequest, action: str, client_id: str, detail: str = "") -> None:
-        self._audit.change(actor=request.principal.id, action=f"client.{action}", subject=client_id, detail=detail)
+        self._audit.change(
+            actor=request.principal.user_name, action=f"client.{action}", subject=client_id, detail=detail
+        )
 
 
 def _matches(client: Client, search: str) -> bool:

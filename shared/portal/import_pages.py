@@ -54,7 +54,9 @@ class ImportPages:
         def on_written(row: PlannedRow) -> None:
             written.append(row)
             subject, columns = f"{row.record.tenant}/{row.record.version.value}", ", ".join(row.change.columns)
-            self._audit.change(actor=request.principal.id, action="tenant.import", subject=subject, detail=columns)
+            self._audit.change(
+                actor=request.principal.user_name, action="tenant.import", subject=subject, detail=columns
+            )
 
         try:
             conflicts = len(await self._import.carry_out(plan.rows, on_written))

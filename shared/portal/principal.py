@@ -10,7 +10,9 @@ from shared.directory.client import Client
 
 _MAX_HEADER_CHARACTERS = 65_536
 _USER_NAME = "preferred_username"
-_OBJECT_IDS = ("http://schemas.microsoft.com/identity/claims/objectidentifier", "oid")
+_CLAIMS = "http://schemas.microsoft.com/identity/claims/"
+_TENANT_IDS = (f"{_CLAIMS}tenantid", "tid")
+_OBJECT_IDS = (f"{_CLAIMS}objectidentifier", "oid")
 
 
 class Role(Enum):
@@ -24,12 +26,13 @@ class Role(Enum):
 class Principal:
     """A person who is signed in.
 
-    `id` is what the column `Owner` of the person's clients holds: the user name in lower case, which is unique within
-    the Entra tenant. It can be read, and written there before the person has ever signed in; the price is that a user
-    name which is given to another person takes its clients along.
+    `id` is `<tid>/<oid>`, Entra's ids of tenant and person, which never pass to another person: the column `OwnerId` of
+    the person's clients. `user_name` is in lower case; in the column `Owner` it names the owner of a client until that
+    person is seen for the first time, and no longer. `name` is what to call the person.
     """
 
     id: str
+    user_name: str
     name: str
     roles: frozenset[Role]
 
@@ -40,10 +43,14 @@ class Principal:
 
     def may_see(self, client: Client) -> bool:
         """Whether the client is there for this person: all are for an admin, the own ones for an owner."""
-        return self.is_admin or (Role.CLIENT_OWNER in self.roles and person_id(client.owner) == self.id)
+        return self.is_admin or (Role.CLIENT_OWNER in self.roles and self.owns(client))
+
+    def owns(self, client: Client) -> bool:
+        """Whether the client is this person's: by the id that its row has, or by user name where it has none yet."""
+        return client.owner_id == self.id if client.owner_id else person_id(client.owner) == self.user_name
 
 
-ANONYMOUS = Principal("", "", frozenset())
+ANONYMOUS = Principal("", "", "", frozenset())
 
 
 def person_id(user_name: str) -> str:
@@ -65,8 +72,12 @@ def parse_client_principal(header: str) -> Principal | None:
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
         return None
     first = dict(reversed(claims))
-    id = first.get(_USER_NAME) or next((first[name] for name in _OBJECT_IDS if first.get(name)), "")
-    if provider != "aad" or not id:
+    tenant, person = (
+        next((first[name] for name in names if first.get(name)), "") for names in (_TENANT_IDS, _OBJECT_IDS)
+    )
+    if provider != "aad" or not tenant or not person:
         return None
+    user_name = first.get(_USER_NAME) or person
     granted = {value for name, value in claims if name == "roles"}
-    return Principal(person_id(id), first.get("name") or id, frozenset(role for role in Role if role.value in granted))
+    roles = frozenset(role for role in Role if role.value in granted)
+    return Principal(f"{tenant}/{person}".lower(), person_id(user_name), first.get("name") or user_name, roles)

@@ -82,7 +82,9 @@ class LocalSignIn:
         if not hmac.compare_digest(signature.encode(), self._signature(payload).encode()):
             return None
         name, role, until = json.loads(urlsafe_b64decode(payload + "=="))
-        return Principal(person_id(name), name, frozenset({Role(role)})) if time.time() < until else None
+        return (
+            Principal(person_id(name), person_id(name), name, frozenset({Role(role)})) if time.time() < until else None
+        )
 
     def url(self, path: str) -> str:
         return f"{ROOT}/sign-in"

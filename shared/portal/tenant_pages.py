@@ -217,7 +217,7 @@ class TenantPages:
     def _changed(self, request: PortalRequest, action: str, key: Key, detail: str = "") -> None:
         self._tenants.expire()
         subject = f"{key[0]}/{key[1].value}"
-        self._audit.change(actor=request.principal.id, action=f"tenant.{action}", subject=subject, detail=detail)
+        self._audit.change(actor=request.principal.user_name, action=f"tenant.{action}", subject=subject, detail=detail)
 
     def _new_form(self, request: PortalRequest, draft: _Draft, status: int = 200) -> Response:
         versions = [(version.value, version.name) for version in FhirVersion]

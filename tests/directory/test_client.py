@@ -20,13 +20,14 @@ def secret_row(id: str = "s1", **columns: object) -> dict[str, object]:
 def test_a_client_and_its_secrets() -> None:
     rows = [
         secret_row(Created=AT, Expires=AT + timedelta(days=1), Hint="wxyz"),
-        client_row(Name="App", Owner="ann@example.com", Tenants="*", Enabled=True),
+        client_row(Name="App", Owner="ann@example.com", OwnerId="t/o", Tenants="*", Enabled=True),
         secret_row("s2"),
     ]
     assert parse_client(rows) == Client(
         id="c1",
         name="App",
         owner="ann@example.com",
+        owner_id="t/o",
         tenants=None,
         enabled=True,
         secrets=(ClientSecret("s1", AT, AT + timedelta(days=1), "wxyz"), ClientSecret("s2", None, None, "")),

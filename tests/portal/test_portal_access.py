@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from shared.application import Application
+from shared.directory.client import Client
 from tests.deployment import FORM
-from tests.portal.conftest import HOST, Person, Portal
+from tests.portal.conftest import HOST, Changes, Person, Portal
 
 AZURE_HOST = "portal.example"
 STATIC = "/portal/static/portal.css"
@@ -17,8 +18,9 @@ NEW_CLIENT = "/portal/clients/new"
 Build = Callable[[str, bool], Application]
 
 
-def in_azure(application: Application, *roles: str) -> Person:
-    claims = [{"typ": "preferred_username", "val": "ada@example.com"}]
+def in_azure(application: Application, *roles: str, user_name: str = "ada@example.com", oid: str = "1") -> Person:
+    ids = {"preferred_username": user_name, "tid": "t", "oid": oid}
+    claims = [{"typ": name, "val": value} for name, value in ids.items()]
     claims += [{"typ": "roles", "val": role} for role in roles]
     principal = b64encode(json.dumps({"auth_typ": "aad", "claims": claims}).encode()).decode()
     return Person(application, {"host": AZURE_HOST, "x-ms-client-principal": principal})
@@ -178,3 +180,36 @@ async def test_a_store_that_is_down_is_said(portal: Portal) -> None:
     instance = portal.deployment.instance(KEY_VAULT_URL="https://127.0.0.1:9", TABLES_CONNECTION_STRING=tables)
     page = await (await Person(instance.application).sign_in("ada", "Gateway.Admin")).get("/portal/clients")
     assert (page.status, "Try again in a moment" in page.text) == (503, True)
+
+
+async def test_a_client_stays_its_first_owners_whoever_has_the_user_name_later(
+    azure: Build, portal: Portal, changes: Changes
+) -> None:
+    """An admin names an owner by user name; from the first visit on Entra's ids of tenant and person decide."""
+    application = azure("entra", True)
+
+    def person(user_name: str, oid: str, role: str = "Gateway.ClientOwner") -> Person:
+        return in_azure(application, role, user_name=user_name, oid=oid)
+
+    named = (await portal.clients.create("Named app", "Ada.L@example.com", ())).client_id
+    path, edit = f"/portal/clients/{named}", f"/portal/clients/{named}/edit"
+    ada, namesake = person("ada.l@example.com", "1"), person("ada.l@example.com", "2")
+    moved = person("ada.b@example.com", "1")  # Ada, who has another user name by now
+    assert named in (await ada.get("/portal/clients")).text
+    assert (await portal.clients.get(named)).owner_id == "t/1"
+    assert changes()[-1][:3] == ("ada.l@example.com", "client.claim", named)
+    assert [(await who.get(path)).status for who in (ada, namesake, moved)] == [200, 404, 200]
+    assert named not in (await namesake.get("/portal/clients")).text
+
+    made = await moved.post(NEW_CLIENT, {"name": "Made app", "lifetime": "90"})
+    assert made.status == 200
+    found = [
+        entry async for _, entry in portal.clients.list() if isinstance(entry, Client) and entry.name == "Made app"
+    ]
+    assert [(entry.owner, entry.owner_id) for entry in found] == [("ada.b@example.com", "t/1")]
+
+    admin = person("grace@example.com", "9", "Gateway.Admin")
+    form = await admin.get(edit)
+    values = {"name": "Named app", "owner": "bob@example.com", "tenants": "", "etag": form.field("etag")}
+    assert (await admin.post(edit, values)).status == 303
+    assert [(await who.get(path)).status for who in (ada, moved, person("bob@example.com", "3"))] == [404, 404, 200]

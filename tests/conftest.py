@@ -19,6 +19,11 @@ _WITH_PROCESSES = {"admin", "attacks", "bench", "local"}
 _SERVICES = {"stack", "table_service", "vault_server"}
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a long value by its argument: keys are made anew in each process, and all must name the tests alike."""
+    return argname if isinstance(val, str | bytes) and len(val) > 100 else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what `make quick` and `make test` leave out, by a test's folder and the fixtures that it uses."""

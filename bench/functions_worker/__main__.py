@@ -10,6 +10,7 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(root: Path, functions: Sequence[Function], port: int, worker_core: int) -> None:
     stopped = stop_signal()
     channel = WorkerChannel()
-    async with _listening(channel) as channel_port, _worker(root, channel_port, worker_core) as worker:
+    async with _listening(channel) as address, _worker(root, address, worker_core) as worker:
         ended = asyncio.create_task(worker.wait())
         for function in functions:
             await _unless_ended(ended, channel.load(function))
@@ -69,21 +70,23 @@ async def _unless_ended(ended: "asyncio.Task[int]", work: Coroutine[Any, Any, ob
 
 
 @asynccontextmanager
-async def _listening(channel: WorkerChannel) -> AsyncIterator[int]:
-    """The port on which the worker finds the channel."""
-    server = grpc.aio.server(options=UNLIMITED)
-    services.add_FunctionRpcServicer_to_server(channel, server)
-    port: int = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(grace=None)
+async def _listening(channel: WorkerChannel) -> AsyncIterator[str]:
+    """The address at which the worker finds the channel: a socket, which takes no port that another server waits for."""
+    with TemporaryDirectory() as folder:
+        server = grpc.aio.server(options=UNLIMITED)
+        services.add_FunctionRpcServicer_to_server(channel, server)
+        address = f"unix:{folder}/host"
+        server.add_insecure_port(address)
+        await server.start()
+        try:
+            yield address
+        finally:
+            await server.stop(grace=None)
 
 
 @asynccontextmanager
-async def _worker(root: Path, port: int, core: int) -> AsyncIterator[Process]:
-    command = [sys.executable, "-m", "bench.functions_worker.worker", "--port", str(port), "--root", str(root)]
+async def _worker(root: Path, address: str, core: int) -> AsyncIterator[Process]:
+    command = [sys.executable, "-m", "bench.functions_worker.worker", "--host", address, "--root", str(root)]
     process = await asyncio.create_subprocess_exec(*on_core(core, command), stdin=DEVNULL)
     try:
         yield process

@@ -1,4 +1,4 @@
-"""`python -m bench.functions_worker.worker --port 50051 --root DIR`: the library that runs functions in Azure, served.
+"""`python -m bench.functions_worker.worker --host unix:SOCKET --root DIR`: the library that runs functions in Azure, served.
 
 From Python 3.13 on a worker in Azure is two parts: a proxy, which is the host's end of the stream, and a library from
 PyPI, `azure-functions-runtime-v1`, which loads the functions and runs them. This is the first of the two.
@@ -59,12 +59,12 @@ def _level(number: int) -> str:
     return next((name for level, name in names if number >= level), "Information")
 
 
-async def _serve(port: int) -> None:
+async def _serve(host: str) -> None:
     sent: asyncio.Queue[Any] = asyncio.Queue()
     logging.basicConfig(level=logging.INFO, handlers=[_Logs(sent)], format="%(message)s")
     start_threadpool_executor()
     sent.put_nowait(protos.StreamingMessage(start_stream=protos.StartStream(worker_id="worker")))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED) as channel:
+    async with grpc.aio.insecure_channel(host, options=UNLIMITED) as channel:
         stream = services.FunctionRpcStub(channel).EventStream()
         sending = asyncio.create_task(_send(stream, sent))
         running: set[asyncio.Task[None]] = set()
@@ -91,14 +91,14 @@ async def _handle(message: Any, sent: "asyncio.Queue[Any]") -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.functions_worker.worker", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="of the host, on 127.0.0.1")
+    parser.add_argument("--host", required=True, help="the address of its channel")
     parser.add_argument("--root", required=True, help="the app's folder")
     options = parser.parse_args()
     # In Azure the app's folder comes last; the one that `-m` put first would hide an import that fails there.
     del sys.path[0]
     sys.path.append(options.root)
     os.chdir(options.root)
-    asyncio.run(_serve(options.port))
+    asyncio.run(_serve(options.host))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ async def _unless_ended(ended: "asyncio.Task[int]", work: Coroutine[Any, Any, ob
 
 @asynccontextmanager
 async def _listening(channel: WorkerChannel) -> AsyncIterator[str]:
-    """The address at which the worker finds the channel: a socket, which takes no port that another server waits for."""
+    """The address at which the worker finds the channel: a socket, which takes no port of another server."""
     with TemporaryDirectory() as folder:
         server = grpc.aio.server(options=UNLIMITED)
         services.add_FunctionRpcServicer_to_server(channel, server)

@@ -1,4 +1,4 @@
-"""`python -m bench.functions_worker.worker --host ADDRESS --root DIR`: the library that runs functions in Azure, served.
+"""`python -m bench.functions_worker.worker --host ADDRESS --root DIR`: serves the library that runs functions in Azure.
 
 From Python 3.13 on a worker in Azure is two parts: a proxy, which is the host's end of the stream, and a library from
 PyPI, `azure-functions-runtime-v1`, which loads the functions and runs them. This is the first of the two.

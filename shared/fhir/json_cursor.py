@@ -62,9 +62,10 @@ class JsonCursor:
 
     def items(self) -> Iterator[int]:
         """The index of each item of the list here; a null stands for an empty list."""
-        if not self.null():
-            self.expect(b"[", "what should be a list is something else")
-            yield from self._values()
+        if self.null():
+            return iter(())
+        self.expect(b"[", "what should be a list is something else")
+        return self._values()
 
     def _values(self) -> Iterator[int]:
         """The index of each member or item of what opens here; whoever takes it goes past the value."""

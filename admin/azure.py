@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from admin.command import PROJECT, confirm, examples
+from admin.command import confirm, examples
 from admin.package import PARAMETERS, package
-from admin.session import DEPLOYED_SETTINGS
+from admin.session import DEPLOYED_SETTINGS, PROJECT
 
 _SIZES = ("small", "large")
 _PORTAL = "8d2b6a0e-5f8c-4a62-9d0e-3c1f7b9a4e55"

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -20,7 +19,6 @@ P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
 PROGRAM = "./gateway"
-PROJECT = Path(__file__).parents[1]
 
 _LOCAL_ADVICE = "is the local stack running? Start it with make run"
 _AZURE_ADVICE = (

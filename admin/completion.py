@@ -5,7 +5,8 @@ import shlex
 import click
 from click.shell_completion import shell_complete
 
-from admin.command import PROJECT, examples, global_options
+from admin.command import examples, global_options
+from admin.session import PROJECT
 
 VARIABLE = "_GATEWAY_COMPLETE"
 """In the environment, asks the command line for completions (click's protocol)."""

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import click
 
-from admin.command import PROJECT, examples
+from admin.command import examples
+from admin.session import PROJECT
 
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DEPLOYED_SETTINGS = "gateway.env"
 _LOCAL_SETTINGS = "local.settings.json"
-_PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _deployed_values() -> Mapping[str, str]:
 
 def _nearest(name: str) -> Path | None:
     """A file of the folder that the person is in, or else of the project."""
-    files = (folder / name for folder in (Path.cwd(), _PROJECT))
+    files = (folder / name for folder in (Path.cwd(), PROJECT))
     return next((file for file in files if file.is_file()), None)
 
 

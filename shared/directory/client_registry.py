@@ -145,7 +145,7 @@ class ClientRegistry:
         if row is None or parse_client([row]) != replace(client, secrets=()):
             return False
         try:
-            await self._write(client.id, {"OwnerId": owner_id}, etag_of(row))
+            await self._table.replace({**canonical(row, CLIENT_COLUMNS), "OwnerId": owner_id}, etag_of(row))
         except StoreConflict:
             return False
         return True

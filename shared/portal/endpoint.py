@@ -23,6 +23,7 @@ from shared.portal.principal import ANONYMOUS
 from shared.portal.rendering import ROOT, Renderer, not_found, redirect, see_other
 from shared.portal.request import AccessLevel, PortalRequest, Route, find_route, is_cross_origin
 from shared.portal.sign_in import LocalSignIn, SignInPage, sign_in_for
+from shared.portal.tenant_form import TenantForm
 from shared.portal.tenant_list import TenantList
 from shared.portal.tenant_pages import TenantPages
 from shared.settings import Settings
@@ -47,7 +48,7 @@ class PortalEndpoint:
     ) -> None:
         self._sign_in = sign_in_for(settings, environment)
         self._renderer = Renderer(self._sign_in.sign_out, self._sign_in.sign_out_method, settings.cache_seconds)
-        tenants = TenantList(Table(tables, TENANTS), settings)
+        tenants = TenantList(Table(tables, TENANTS), settings, audit)
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
         self._routes: tuple[Route, ...] = (
             Route("GET", "/", self._start),
@@ -55,7 +56,8 @@ class PortalEndpoint:
             *ConnectPage(settings, self._renderer, clients, tenants).routes(),
             *ClientPages(settings, self._renderer, Table(tables, CLIENTS), clients, usage, tenants, audit).routes(),
             *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), audit).routes(),
-            *TenantPages(settings, self._renderer, tenants, vault, audit).routes(),
+            *TenantForm(settings, self._renderer, tenants, vault).routes(),
+            *TenantPages(settings, self._renderer, tenants, vault).routes(),
             *CheckPage(settings, self._renderer, tenants, vault, audit).routes(),
         )
         if isinstance(self._sign_in, LocalSignIn):

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from shared.audit import AuditLog
 from shared.directory.errors import RowError
-from shared.directory.tenant_columns import COLUMNS, KEY_COLUMNS
+from shared.directory.provider import Provider
+from shared.directory.tenant_columns import ALL_COLUMNS, COLUMNS, KEY_COLUMNS, Column
 from shared.directory.tenant_registry import TenantRegistry
 from shared.directory.tenant_row import parse_provider, parse_version
 from shared.directory.typed_text import canonical, column_text, parse_tenant_id
@@ -37,6 +39,11 @@ def tenant_of(request: PortalRequest) -> Key:
     return tenant, version
 
 
+def path_of(request: PortalRequest) -> str:
+    """The page of the row that the path names. Raises NotFound when it names none."""
+    return tenant_path(*tenant_of(request))
+
+
 @dataclass(frozen=True, slots=True)
 class TenantEntry:
     """A row of the list. `key` is as it was typed; `problem` says why the gateway can't use the row, or is empty.
@@ -63,10 +70,11 @@ class TenantEntry:
 class TenantList:
     """The rows of the table `Tenants`; changes of another instance are seen within ten seconds."""
 
-    def __init__(self, table: Table, settings: Settings) -> None:
+    def __init__(self, table: Table, settings: Settings, audit: AuditLog) -> None:
         self.registry = TenantRegistry(table, local=settings.local)
         self._table = table
         self._local = settings.local
+        self._audit = audit
         self._entries: Cache[str, Sequence[TenantEntry]] = Cache(
             self._load, fresh_seconds=_FRESH_SECONDS, stale_seconds=0, size=1
         )
@@ -93,6 +101,30 @@ class TenantList:
             key = next(meant, None)
             row = await self._table.get(*key) if key is not None else None
         return None if row is None else canonical(row, COLUMNS)
+
+    async def stored(self, request: PortalRequest) -> Row:
+        """The row that the path names, as `row`. Raises NotFound."""
+        row = await self.row(*tenant_of(request))
+        if row is None:
+            raise NotFound
+        return row
+
+    def parsed(self, row: Row) -> tuple[Provider | None, RowError | None]:
+        """The provider a row describes, or why it describes none."""
+        try:
+            return parse_provider(row, local=self._local), None
+        except RowError as error:
+            return None, error
+
+    async def set(self, key: Key, rows: Sequence[Row], changes: Mapping[str, str | None]) -> None:
+        """Changes the row that was read, or makes one where there was none; else raises StoreConflict."""
+        await self.registry.write(self.registry.changed(key, rows, changes))
+
+    def changed(self, request: PortalRequest, action: str, key: Key, detail: str = "") -> None:
+        """Tells the audit log of a change, and lets the list be read anew."""
+        self.expire()
+        subject = f"{key[0]}/{key[1].value}"
+        self._audit.change(actor=request.principal.user_name, action=f"tenant.{action}", subject=subject, detail=detail)
 
     def expire(self) -> None:
         """Lets the list be read anew, after a change."""
@@ -127,3 +159,27 @@ def _host(url: str) -> str:
         return urlsplit(url).netloc
     except ValueError:
         return ""
+
+
+def name_of(row: Row) -> str:
+    """The tenant's name; its GUID as it was typed where there is none."""
+    return column_text(row.get("Name")) or str(row["PartitionKey"])
+
+
+def column_texts(row: Row) -> Mapping[str, str]:
+    """Every column of a row as its field has it: "" for one that is not there, or says what holds without it."""
+    return {column.name: _field_text(column, column_text(row.get(column.name))) for column in ALL_COLUMNS}
+
+
+def _field_text(column: Column, text: str) -> str:
+    if not column.choices:
+        return text
+    choice = text.strip().lower()
+    return "" if choice == column.default else choice
+
+
+def credential_names(provider: Provider | None) -> Sequence[str]:
+    """The Key Vault secrets that a provider names."""
+    if provider is None:
+        return ()
+    return [name for name in (provider.auth.secret, provider.auth.certificate) if name is not None]

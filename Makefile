@@ -53,7 +53,7 @@ bench: $(INSTALLED) $(WORKER) ## measure everything, a quarter of an hour (QUICK
 
 faults: $(INSTALLED) ## inject every fault, try every attack and shape, read with HAPI, send 100,000 generated requests
 	FAULTS=full $(PYTEST) tests/faults tests/isolation tests/attacks tests/differential tests/shapes tests/fuzz \
-		tests/portal/test_portal_browser.py
+		tests/portal/test_portal_browser.py tests/portal/test_journeys.py
 
 soak: $(INSTALLED) ## half an hour of mixed load with faults and rotations
 	$(BIN)/python -m tests.soak --minutes 30 --write

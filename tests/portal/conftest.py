@@ -20,6 +20,9 @@ from shared.fhir.versions import FhirVersion
 from shared.message import Request, Response
 from shared.stores.tables import CLIENTS, TENANTS
 from tests.deployment import FORM, Deployment
+from tests.portal.browser import browser, stack
+
+__all__ = ["browser", "stack"]
 
 HOST = "127.0.0.1:7072"
 Changes = Callable[[], list[tuple[str, ...]]]

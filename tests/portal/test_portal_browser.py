@@ -1,42 +1,28 @@
-"""The portal in a real browser, on the whole local system: what a person does there, and how its pages look."""
+"""The portal in a real browser, on the whole local system: its scripts, its safety, and how its pages look."""
 
 import asyncio
-import base64
 import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-import requests
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from local.hospitals.hospital import NORTHGATE
-from local.stack import Host, Stack, running
-from tests.clients.installation import CLIENTS, node
-from tests.deployment import Credentials
+from local.stack import Stack
+from tests.clients.installation import node
+from tests.portal.browser import NEEDS_CHROMIUM, Browser
 
-CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-)
 FULL = os.environ.get("FAULTS") == "full"
 LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if FULL else [])]
-SEEN_SECONDS = 10  # CACHE_SECONDS is 1 here
 TWICE = """
 const form = document.querySelector("[data-waiting]");
 form.querySelector("button").click();
@@ -46,194 +32,7 @@ setTimeout(() => {
 }, 500);
 """
 
-pytestmark = pytest.mark.skipif(
-    not (Path(CHROMIUM).exists() and Path(CHROMEDRIVER).exists()),
-    reason="chromium and chromedriver are not installed: apt-get install chromium chromium-driver",
-)
-
-
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Stack, Path]]:
-    folder = tmp_path_factory.mktemp("stack")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CACHE_SECONDS", "1")
-        async with running(folder, 0, Host.LOCAL, lambda text: None) as stack:
-            yield stack, folder
-
-
-@dataclass
-class Browser:
-    """What a person does in a browser: looks, clicks, fills in."""
-
-    driver: Chrome
-    root: str
-
-    def open(self, path: str) -> None:
-        self.driver.get(self.root + path)
-
-    def one(self, selector: str) -> WebElement:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def text(self) -> str:
-        return self.one("main").text
-
-    def fill(self, **values: str) -> None:
-        for name, value in values.items():
-            field = self.one(f'[name="{name}"]')
-            if field.tag_name == "select" or field.get_attribute("type") == "radio":
-                self.one(f'[name="{name}"] [value="{value}"], [name="{name}"][value="{value}"]').click()
-            else:
-                field.clear()
-                field.send_keys(value)
-
-    def press(self, text: str) -> None:
-        """Presses the button or follows the link with this text, and waits for the page it leads to."""
-        before = self.one("html")
-        wanted = f'//main//*[self::a or self::button][normalize-space()="{text}"]'
-        self.driver.find_element(By.XPATH, wanted).click()
-        WebDriverWait(self.driver, 20).until(lambda _: self.one("html").id != before.id)
-
-    def sign_in(self, name: str, role: str) -> None:
-        self.driver.delete_all_cookies()
-        self.open("/sign-in")
-        self.fill(name=name, role=role)
-        self.press("Sign in")
-
-    def violations(self) -> list[str]:
-        """What axe-core finds serious or worse on the page."""
-        if not self.driver.execute_script("return 'axe' in window"):
-            self.driver.execute_script((CLIENTS / "node_modules" / "axe-core" / "axe.min.js").read_text())
-        found = self.driver.execute_async_script(
-            "const done = arguments[0]; axe.run().then(result => done(result.violations), error => done(String(error)))"
-        )
-        assert isinstance(found, list), found
-        serious = [violation for violation in found if violation["impact"] in ("serious", "critical")]
-        return [f"{violation['id']}: {[item['html'] for item in violation['nodes']]}" for violation in serious]
-
-    def look(self, width: int, scheme: str) -> None:
-        """Makes the window so wide, and prefers light or dark."""
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        preference = {"name": "prefers-color-scheme", "value": scheme}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [preference]})
-
-    def shoot(self, file: Path) -> None:
-        options = {"captureBeyondViewport": True}
-        file.write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]))
-
-
-@pytest.fixture
-async def browser(stack: tuple[Stack, Path], tmp_path: Path) -> AsyncIterator[Browser]:
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    driver = await asyncio.to_thread(Chrome, options, Service(CHROMEDRIVER))
-    try:
-        yield Browser(driver, str(stack[0].demo.portal_url))
-    finally:
-        await asyncio.to_thread(driver.quit)
-
-
-@dataclass
-class App:
-    """The app that a client is for."""
-
-    gateway: str
-
-    def token(self, client_id: str, client_secret: str, tenant: str) -> requests.Response:
-        form = Credentials(client_id, client_secret).form(tenant)
-        return requests.post(f"{self.gateway}/oauth2/token", form, timeout=30)
-
-    def patients(self, token: requests.Response) -> requests.Response:
-        headers = {"Authorization": f"Bearer {token.json()['access_token']}", "Accept": "application/json"}
-        return requests.get(f"{self.gateway}/r4/Patient?_count=2", headers=headers, timeout=30)
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + SEEN_SECONDS
-    while not (met := condition()) and time.monotonic() < ends:
-        time.sleep(0.2)
-    return met
-
-
-async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path], browser: Browser) -> None:
-    """With scripts switched off."""
-    demo, folder = stack[0].demo, stack[1]
-    seeded = next(tenant for tenant in demo.tenants if tenant.version == "r4")
-    key = json.loads((folder / "hospitals.json").read_text())[NORTHGATE.key]["key"]
-    origin = json.loads((folder / "ports.json").read_text())[NORTHGATE.key]
-    app, hospital = App(demo.base_url), str(uuid4())
-
-    def journey() -> None:
-        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-        browser.open("")
-        browser.fill(name="Grace@example.com", role="Gateway.Admin")
-        browser.press("Sign in")
-
-        # A client, whose first secret works at once.
-        browser.press("New client")
-        browser.fill(name="Patients app", lifetime="90")
-        browser.press("Create client and secret")
-        assert not browser.one("[data-copy]").is_displayed()
-        client_id, first = browser.one("#client-id").text, browser.one("#client-secret").text
-        browser.press("Say which ones it may reach.")
-        browser.fill(tenants=f"{seeded.tenant_id}\n{hospital}")
-        browser.press("Save")
-        first_token = app.token(client_id, first, seeded.tenant_id)
-        assert first_token.status_code == 200, first_token.text
-
-        # A second secret; then the first one goes, and what was obtained with it.
-        assert app.patients(first_token).status_code == 200
-        browser.press("Add a secret")
-        second = browser.one("#client-secret").text
-        browser.press("I have kept it")
-        assert first not in browser.driver.page_source
-        assert second not in browser.driver.page_source
-        browser.press(f"Delete secret {first.partition('.')[0]}")
-        browser.press("Delete the secret")
-        assert "The secret is deleted." in browser.text()
-        assert eventually(lambda: app.token(client_id, first, seeded.tenant_id).status_code == 401)
-        assert eventually(lambda: app.patients(first_token).status_code == 401)
-        assert app.token(client_id, second, seeded.tenant_id).status_code == 200
-
-        # A hospital, with its credential.
-        browser.open("/tenants")
-        browser.press("Add a tenant")
-        browser.fill(PartitionKey=hospital.upper(), RowKey="r4", Name="<b>New</b> hospital", Auth="header")
-        browser.fill(BaseUrl=f"http://127.0.0.1:{origin}{NORTHGATE.base_path}", AuthSecret="new-hospital")
-        browser.press("Save")
-        assert "Header name is needed by Auth=header" in browser.text()
-        browser.fill(AuthHeader="Ocp-Apim-Subscription-Key", Batch="split")
-        browser.press("Save")
-        assert "<b>New</b> hospital" in browser.one("h1").text
-        browser.press("Set it")
-        browser.fill(value=key)
-        browser.press("Store it")
-        assert "The credential is stored." in browser.text()
-        token = app.token(client_id, second, hospital)
-        assert token.status_code == 200, token.text
-        patients = app.patients(token)
-        assert patients.status_code == 200, patients.text
-        assert patients.json()["entry"][0]["resource"]["resourceType"] == "Patient"
-
-        # Does all else work that the app does?
-        browser.press("Check this server")
-        assert "<b>New</b> hospital (FHIR R4): the app will load, and all that it reads is there." in browser.text()
-        standings = [row.text.split("\n")[0] for row in browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")]
-        assert any(standing.startswith("Observation works") for standing in standings), standings
-        assert not browser.one("[data-copy]").is_displayed()
-        browser.press("<b>New</b> hospital")
-
-        # And off again.
-        browser.press("Switch off")
-        browser.press("Switch off")
-        assert "The tenant is switched off." in browser.text()
-        assert eventually(lambda: app.token(client_id, second, hospital).status_code == 400)
-        assert eventually(lambda: app.patients(token).status_code != 200)
-        assert app.token(client_id, second, seeded.tenant_id).status_code == 200
-
-    await asyncio.to_thread(journey)
+pytestmark = NEEDS_CHROMIUM
 
 
 async def test_a_check_shows_that_it_runs_and_runs_once(stack: tuple[Stack, Path], browser: Browser) -> None:

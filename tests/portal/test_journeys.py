@@ -1,0 +1,93 @@
+"""What a person does in the portal from beginning to end, in a real browser on the whole local system."""
+
+import asyncio
+import json
+from pathlib import Path
+from uuid import uuid4
+
+from selenium.webdriver.common.by import By
+
+from local.hospitals.hospital import NORTHGATE
+from local.stack import Stack
+from tests.portal.browser import NEEDS_CHROMIUM, App, Browser, eventually
+
+pytestmark = NEEDS_CHROMIUM
+
+
+async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path], browser: Browser) -> None:
+    """With scripts switched off."""
+    demo, folder = stack[0].demo, stack[1]
+    seeded = next(tenant for tenant in demo.tenants if tenant.version == "r4")
+    key = json.loads((folder / "hospitals.json").read_text())[NORTHGATE.key]["key"]
+    origin = json.loads((folder / "ports.json").read_text())[NORTHGATE.key]
+    app, hospital = App(demo.base_url), str(uuid4())
+
+    def journey() -> None:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        browser.open("")
+        browser.fill(name="Grace@example.com", role="Gateway.Admin")
+        browser.press("Sign in")
+
+        # A client, whose first secret works at once.
+        browser.press("New client")
+        browser.fill(name="Patients app", lifetime="90")
+        browser.press("Create client and secret")
+        assert not browser.one("[data-copy]").is_displayed()
+        client_id, first = browser.one("#client-id").text, browser.one("#client-secret").text
+        browser.press("Say which ones it may reach.")
+        browser.fill(tenants=f"{seeded.tenant_id}\n{hospital}")
+        browser.press("Save")
+        first_token = app.token(client_id, first, seeded.tenant_id)
+        assert first_token.status_code == 200, first_token.text
+
+        # A second secret; then the first one goes, and what was obtained with it.
+        assert app.patients(first_token).status_code == 200
+        browser.press("Add a secret")
+        second = browser.one("#client-secret").text
+        browser.press("I have kept it")
+        assert first not in browser.driver.page_source
+        assert second not in browser.driver.page_source
+        browser.press(f"Delete secret {first.partition('.')[0]}")
+        browser.press("Delete the secret")
+        assert "The secret is deleted." in browser.text()
+        assert eventually(lambda: app.token(client_id, first, seeded.tenant_id).status_code == 401)
+        assert eventually(lambda: app.patients(first_token).status_code == 401)
+        assert app.token(client_id, second, seeded.tenant_id).status_code == 200
+
+        # A hospital, with its credential.
+        browser.open("/tenants")
+        browser.press("Add a tenant")
+        browser.fill(PartitionKey=hospital.upper(), RowKey="r4", Name="<b>New</b> hospital", Auth="header")
+        browser.fill(BaseUrl=f"http://127.0.0.1:{origin}{NORTHGATE.base_path}", AuthSecret="new-hospital")
+        browser.press("Save")
+        assert "Header name is needed by Auth=header" in browser.text()
+        browser.fill(AuthHeader="Ocp-Apim-Subscription-Key", Batch="split")
+        browser.press("Save")
+        assert "<b>New</b> hospital" in browser.one("h1").text
+        browser.press("Set it")
+        browser.fill(value=key)
+        browser.press("Store it")
+        assert "The credential is stored." in browser.text()
+        token = app.token(client_id, second, hospital)
+        assert token.status_code == 200, token.text
+        patients = app.patients(token)
+        assert patients.status_code == 200, patients.text
+        assert patients.json()["entry"][0]["resource"]["resourceType"] == "Patient"
+
+        # Does all else work that the app does?
+        browser.press("Check this server")
+        assert "<b>New</b> hospital (FHIR R4): the app will load, and all that it reads is there." in browser.text()
+        standings = [row.text.split("\n")[0] for row in browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")]
+        assert any(standing.startswith("Observation works") for standing in standings), standings
+        assert not browser.one("[data-copy]").is_displayed()
+        browser.press("<b>New</b> hospital")
+
+        # And off again.
+        browser.press("Switch off")
+        browser.press("Switch off")
+        assert "The tenant is switched off." in browser.text()
+        assert eventually(lambda: app.token(client_id, second, hospital).status_code == 400)
+        assert eventually(lambda: app.patients(token).status_code != 200)
+        assert app.token(client_id, second, seeded.tenant_id).status_code == 200
+
+    await asyncio.to_thread(journey)

@@ -10,10 +10,11 @@ import click
 from admin.command import GlobalOptions, examples, global_options
 from admin.output import Findings
 from shared.directory.typed_text import decoded
+from shared.fhir.versions import FhirVersion, fhir_bases
 from shared.settings import is_loopback
 
 _SECRET_VARIABLE = "GATEWAY_CLIENT_SECRET"  # noqa: S105 (the variable, not the secret)
-_BASES = ("fhir", "dstu2", "stu3", "r4")
+_BASES = list(fhir_bases(FhirVersion.STU3))
 _TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 _CLIENT = "4f1c2a0e-93ad-4a53-9b6c-6f0e8a6d2b11"
 _EXAMPLE = f"smoke --base-url https://gateway.example.com --client-id {_CLIENT} --tenant {_TENANT}"

@@ -1,6 +1,6 @@
 """A patient's chart as a person reads it, from the resources of any FHIR version.
 
-An element is looked for under each name it has had: DSTU2's, STU3's, R4's.
+An element is looked for under each name it has had, from DSTU2 to R5.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,8 @@ _SECTIONS = {
     "allergy": {
         "allergy": "substance.text | substance.coding.display | code.text | code.coding.display",
         "criticality": "criticality",
-        "reaction": "reaction.manifestation.text | reaction.manifestation.coding.display",
+        "reaction": "reaction.manifestation.text | reaction.manifestation.coding.display | "
+        "reaction.manifestation.concept.text | reaction.manifestation.concept.coding.display",
         "recorded": "recordedDate | assertedDate",
     },
     "problem": {
@@ -37,7 +38,8 @@ _SECTIONS = {
         "recorded": "dateRecorded | assertedDate | recordedDate",
     },
     "medication": {
-        "medication": "medicationReference.display | medicationCodeableConcept.text",
+        "medication": "medicationReference.display | medicationCodeableConcept.text | "
+        "medication.reference.display | medication.concept.text",
         "dosage": "dosageInstruction.text",
         "status": "status",
         "written": "dateWritten | authoredOn",
@@ -46,12 +48,12 @@ _SECTIONS = {
     "encounter": {
         "encounter": "type.coding.display | type.text",
         "status": "status",
-        "from": "period.start",
-        "until": "period.end",
+        "from": "period.start | actualPeriod.start",
+        "until": "period.end | actualPeriod.end",
         "where": "location.location.display",
     },
     "coverage": {
-        "coverage": "issuer.display | payor.display",
+        "coverage": "issuer.display | payor.display | insurer.display",
         "plan": "plan | grouping.planDisplay",
         "subscriber": "subscriberId.value | subscriberId",
         "until": "period.end",
@@ -127,7 +129,7 @@ def _row(resource: Resource, paths: Mapping[str, str]) -> Row:
     row = {name: _text(resource, alternatives) for name, alternatives in paths.items()}
     if "criticality" in row:
         row["criticality"] = _CRITICALITY.get(row["criticality"], row["criticality"])
-    if "plan" in row:  # R4 has the plan among the classes of a coverage
+    if "plan" in row:  # from R4 on the plan is among the classes of a coverage
         row["plan"] = row["plan"] or _text(_of_type("plan", resource.get("class", ())), "name")
     return row
 

@@ -56,7 +56,10 @@ class Dialect:
 _DIALECTS = {
     "1.0": Dialect("DSTU2", "application/json+fhir", "_sort:desc=date", "MedicationOrder"),
     "3.0": Dialect("STU3", "application/fhir+json", "_sort=-date", "MedicationRequest"),
-    "4.0": Dialect("R4", "application/fhir+json", "_sort=-date", "MedicationRequest"),
+    **{
+        number: Dialect(name, "application/fhir+json", "_sort=-date", "MedicationRequest")
+        for number, name in {"4.0": "R4", "4.3": "R4B", "5.0": "R5"}.items()
+    },
 }
 
 

@@ -100,7 +100,7 @@ param adminIsolation bool = false
 
 // The gateway's settings: the README's table says what each is
 
-@allowed(['dstu2', 'stu3', 'r4'])
+@allowed(['dstu2', 'stu3', 'r4', 'r4b', 'r5'])
 param defaultFhirVersion string = 'stu3'
 
 @minValue(60)

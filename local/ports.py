@@ -11,9 +11,9 @@ FUNCTIONS = "functions"
 PORTAL = "portal"
 TABLES = "tables"
 VAULT = "vault"
-HOSPITALS = ("riverside", "lakeside", "northgate")
+HOSPITALS = ("riverside", "lakeside", "northgate", "hillcrest", "seaside")
 
-_USUAL = {PORTAL: 7072, TABLES: 10002, VAULT: 8443, **dict(zip(HOSPITALS, (8101, 8102, 8103), strict=True))}
+_USUAL = {PORTAL: 7072, TABLES: 10002, VAULT: 8443, **dict(zip(HOSPITALS, range(8101, 8106), strict=True))}
 
 
 class PortTaken(Exception):

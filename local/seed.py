@@ -12,7 +12,8 @@ from pathlib import Path
 
 from local import secret_file
 from local.demo_file import Demo
-from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.credentials import BasicPassword, ClientSecret
+from local.hospitals.hospital import HILLCREST, LAKESIDE, NORTHGATE, RIVERSIDE, SEASIDE, Hospital
 from local.hospitals.service import TOKEN_PATH
 from shared.directory.client import matches, secret_id_of, vault_name
 from shared.directory.client_registry import ClientRegistry
@@ -27,6 +28,8 @@ TENANT_IDS = {
     RIVERSIDE: "43df2eeb-6c19-4333-b431-bb74ed281a8f",
     LAKESIDE: "f315c37a-b089-4e80-bad0-346dc8129ee7",
     NORTHGATE: "928090e4-94b7-4bc4-aeef-cf3cf141a6a8",
+    HILLCREST: "0d6f0b0e-2c55-4b3a-9a0b-7a1f5e1c9d42",
+    SEASIDE: "b7c1e6a4-58d9-4c0f-8f6e-3f2a90d41c77",
 }
 _CLIENT = ("Demo care coordination app", "Local stack")
 _ACCOUNT = "gateway"
@@ -36,18 +39,21 @@ Credentials = Mapping[str, Mapping[str, str]]
 
 
 def hospital_credentials(file: Path) -> Credentials:
-    """The credentials in the file, made once."""
+    """The credentials in the file, made once for each hospital."""
+    known: dict[str, Mapping[str, str]] = json.loads(file.read_bytes()) if file.exists() else {}
+    missing = [hospital for hospital in TENANT_IDS if hospital.key not in known]
+    if missing:
+        known |= {hospital.key: _new_credential(hospital) for hospital in missing}
+        secret_file.write(file, json.dumps(known).encode())
+    return known
 
-    def create() -> str:
-        made: Credentials = {
-            RIVERSIDE.key: {"username": _ACCOUNT, "password": secrets.token_urlsafe(24)},
-            LAKESIDE.key: {"client_id": _ACCOUNT, "client_secret": secrets.token_urlsafe(24)},
-            NORTHGATE.key: {"key": secrets.token_hex(16)},
-        }
-        return json.dumps(made)
 
-    credentials: Credentials = json.loads(secret_file.read_or_create(file, create))
-    return credentials
+def _new_credential(hospital: Hospital) -> Mapping[str, str]:
+    if hospital.credential is BasicPassword:
+        return {"username": _ACCOUNT, "password": secrets.token_urlsafe(24)}
+    if hospital.credential is ClientSecret:
+        return {"client_id": _ACCOUNT, "client_secret": secrets.token_urlsafe(24)}
+    return {"key": secrets.token_hex(16)}
 
 
 async def seed(
@@ -100,6 +106,8 @@ async def _hospital(
     stored = await vault.get(secret_name)
     if stored is None or stored.value != value:
         await vault.set(secret_name, value)
+    if not hospital.batch:
+        columns["Batch"] = "split"
     columns |= {"Name": hospital.name, "BaseUrl": origin + hospital.base_path, "AuthSecret": secret_name}
     try:
         await tenants.set(TENANT_IDS[hospital], hospital.version, columns)
@@ -110,12 +118,12 @@ async def _hospital(
 
 def _access(hospital: Hospital, origin: str, credentials: Mapping[str, str]) -> tuple[dict[str, str], str]:
     """The columns that say how to get into a hospital, and the value of the secret they need."""
-    if hospital is RIVERSIDE:
+    if hospital.credential is BasicPassword:
         return {"Auth": "basic"}, f"{credentials['username']}:{credentials['password']}"
-    if hospital is LAKESIDE:
+    if hospital.credential is ClientSecret:
         columns = {"AuthTokenUrl": origin + TOKEN_PATH, "AuthClientId": credentials["client_id"]}
         return {"Auth": "client_secret_basic", **columns}, credentials["client_secret"]
-    return {"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key", "Batch": "split"}, credentials["key"]
+    return {"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key"}, credentials["key"]
 
 
 async def _client(clients: ClientRegistry, vault: Vault, known: Demo | None) -> tuple[str, str]:

@@ -85,7 +85,7 @@ def test_an_origin_may_have_a_port_and_a_trailing_slash() -> None:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("DEFAULT_FHIR_VERSION", ["r5", "fhir", "4.0.1"]),
+        ("DEFAULT_FHIR_VERSION", ["r6", "fhir", "4.0.1"]),
         ("TOKEN_LIFETIME_SECONDS", ["59", "86401", "-60", "1h", "60.0", "٦٠", "9" * 5000]),
         ("CACHE_SECONDS", ["0", "3601", "x"]),
         ("STALE_SECONDS", ["-1", "86401", "+1"]),

@@ -1,4 +1,4 @@
-"""Serves the three hospitals on this machine until it is interrupted."""
+"""Serves the demo hospitals on this machine until it is interrupted."""
 
 import argparse
 import asyncio
@@ -17,7 +17,9 @@ from local.serving import serving, stop_signal
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.hospitals", description=__doc__)
-    parser.add_argument("--ports", required=True, type=_ports, help="one for each hospital, such as 8101,8102,8103")
+    parser.add_argument(
+        "--ports", required=True, type=_ports, help="one for each hospital, such as 8101,8102,8103,8104,8105"
+    )
     parser.add_argument("--credentials", required=True, type=Path, help="a JSON file: an object for each hospital")
     options = parser.parse_args()
     try:

@@ -10,7 +10,7 @@ import msgspec
 from local.hospitals.request import Resource
 from shared.fhir.versions import FhirVersion
 
-DSTU2, STU3, R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
+DSTU2, STU3, R4, R5 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4, FhirVersion.R5
 
 
 class Code(msgspec.Struct, frozen=True, array_like=True):
@@ -61,8 +61,8 @@ _ACTS = {
 
 
 def code_system(version: FhirVersion, name: str) -> str:
-    """The URL of the code system that R4 calls `name`, in this version."""
-    if version is R4:
+    """The URL of the code system that R4 and later versions call `name`, in this version."""
+    if version.since(R4):
         return f"http://terminology.hl7.org/CodeSystem/{name}"
     if name[:3] in ("v2-", "v3-"):
         return f"http://hl7.org/fhir/{name[:2]}/{name[3:]}"
@@ -80,7 +80,7 @@ def concept(*codes: Code) -> Resource:
 
 def status(version: FhirVersion, system: str, code: str) -> Any:
     """A status that became a CodeableConcept in R4."""
-    return concept(Code(code_system(R4, system), code, code.capitalize())) if version is R4 else code
+    return concept(Code(code_system(R4, system), code, code.capitalize())) if version.since(R4) else code
 
 
 def act(version: FhirVersion, name: str) -> Resource:

@@ -1,4 +1,4 @@
-"""The three demo hospitals: what sets their FHIR servers apart."""
+"""The demo hospitals: what sets their FHIR servers apart."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,4 +76,32 @@ NORTHGATE = Hospital(
     wards=("Pediatric Emergency", "Butterfly Ward, Room 3", "Starfish Ward, Room 11", "Day Clinic"),
 )
 
-HOSPITALS = (RIVERSIDE, LAKESIDE, NORTHGATE)
+HILLCREST = Hospital(
+    key="hillcrest",
+    name="Hillcrest Community Hospital",
+    city="Salem",
+    version=FhirVersion.R4B,
+    base_path="/fhir/r4b",
+    credential=BasicPassword,
+    paging=ContinuationTokens,
+    batch=False,
+    mrn_prefix="HCH",
+    ages=range(18, 90),
+    wards=("Emergency Room", "Ward A, Room 11", "Ward B, Room 23", "Rehabilitation, Room 2"),
+)
+
+SEASIDE = Hospital(
+    key="seaside",
+    name="Seaside University Hospital",
+    city="Portland",
+    version=FhirVersion.R5,
+    base_path="/R5",
+    credential=SubscriptionKey,
+    paging=StoredPages,
+    batch=True,
+    mrn_prefix="SUH",
+    ages=range(18, 99),
+    wards=("Acute Care", "Neurology, Room 512", "Oncology, Room 327", "Intensive Care, Bed 9"),
+)
+
+HOSPITALS = (RIVERSIDE, LAKESIDE, NORTHGATE, HILLCREST, SEASIDE)

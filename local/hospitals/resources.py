@@ -7,6 +7,7 @@ from random import Random
 from local.hospitals.elements import (
     DSTU2,
     R4,
+    R5,
     STU3,
     TERMS,
     Code,
@@ -21,14 +22,17 @@ from local.hospitals.elements import (
     status,
 )
 from local.hospitals.hospital import Hospital
+from local.hospitals.r5 import in_r5
 from local.hospitals.request import Resource
-
-MEDICATION_REQUEST = {DSTU2: "MedicationOrder", STU3: "MedicationRequest", R4: "MedicationRequest"}
-_SUBJECT = {DSTU2: "patient", STU3: "subject", R4: "subject"}
-_ENCOUNTER = {DSTU2: "encounter", STU3: "context", R4: "encounter"}
+from shared.fhir.versions import FhirVersion
 
 _PATIENTS = 28
 _FIRST_NUMBER = 1001
+
+
+def medication_request(version: FhirVersion) -> str:
+    """The resource type of a prescription."""
+    return "MedicationOrder" if version is DSTU2 else "MedicationRequest"
 
 
 def resources(hospital: Hospital, today: date) -> Iterator[Resource]:
@@ -38,7 +42,8 @@ def resources(hospital: Hospital, today: date) -> Iterator[Resource]:
     """
     meta = {"versionId": "1", "lastUpdated": datetime.combine(today, time(), UTC).isoformat()}
     for resource in (*_organization(hospital), *_patients(hospital, today)):
-        yield {"resourceType": resource["resourceType"], "id": resource["id"], "meta": meta} | resource
+        spelled = in_r5(resource) if hospital.version is R5 else resource
+        yield {"resourceType": resource["resourceType"], "id": resource["id"], "meta": meta} | spelled
 
 
 def _organization(hospital: Hospital) -> Iterator[Resource]:
@@ -75,6 +80,7 @@ class _Chart:
     ) -> None:
         self._hospital = hospital
         self._version = hospital.version
+        self._about = "patient" if hospital.version is DSTU2 else "subject"  # the element of most types
         self._today = today
         self._random = random
         self._number = number
@@ -170,7 +176,7 @@ class _Chart:
             "status": "finished" if end else "in-progress",
             "class": setting if self._version is DSTU2 else act(self._version, setting),
             "type": [concept(type)],
-            _SUBJECT[self._version]: self._subject,
+            self._about: self._subject,
             "participant": [{"individual": self._doctor}],
             "period": period,
             "location": [{"location": location, "status": "completed" if end else "active", "period": period}],
@@ -187,7 +193,7 @@ class _Chart:
                 "category": category if self._version is DSTU2 else [category],
                 "code": concept(TERMS.vitals[name].code),
                 "subject": self._subject,
-                _ENCOUNTER[self._version]: encounter,
+                ("context" if self._version is STU3 else "encounter"): encounter,
             }
             if name == "oxygen":
                 until = instant(measured + timedelta(minutes=5))
@@ -219,7 +225,7 @@ class _Chart:
         known = TERMS.child_problems if self._age < 18 else TERMS.adult_problems
         for index, codes in enumerate(random.sample(known, random.randint(1, 3))):
             onset = self._since(self._born)
-            recorded = {DSTU2: "dateRecorded", STU3: "assertedDate", R4: "recordedDate"}[version]
+            recorded = {DSTU2: "dateRecorded", STU3: "assertedDate"}.get(version, "recordedDate")
             yield {
                 "resourceType": "Condition",
                 "id": f"problem-{self._number}-{index + 1}",
@@ -228,7 +234,7 @@ class _Chart:
                 "category": concept(category) if version is DSTU2 else [concept(category)],
                 "severity": concept(random.choice(TERMS.severities)),
                 "code": concept(*codes),
-                _SUBJECT[version]: self._subject,
+                self._about: self._subject,
                 "asserter": self._doctor,
                 "onsetDateTime": onset.isoformat(),
                 recorded: self._since(onset).isoformat(),
@@ -280,11 +286,11 @@ class _Chart:
             written = self._today - timedelta(days=random.randint(5, 300))
             ended = self._since(written) if random.random() < 0.4 else None
             request: Resource = {
-                "resourceType": MEDICATION_REQUEST[version],
+                "resourceType": medication_request(version),
                 "id": f"prescription-{self._number}-{index + 1}",
                 "text": narrative(f"{drug.display}: {dosage}"),
                 "status": "completed" if ended else "active",
-                _SUBJECT[version]: self._subject,
+                self._about: self._subject,
                 "dosageInstruction": [{"text": dosage}],
                 ("dateWritten" if version is DSTU2 else "authoredOn"): written.isoformat(),
             }

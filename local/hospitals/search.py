@@ -46,8 +46,8 @@ _CHART = _parameters(patient=_PATIENT, subject=_PATIENT)
 _CODED = _parameters(category="token category", code="token code", status="token status")
 _ANY_TYPE = _parameters(_id="token id", id="token id", _lastUpdated="date meta.lastUpdated")
 _MEDICATION_REQUEST = _CHART | _parameters(
-    code="token medicationCodeableConcept",
-    medication="reference medicationReference",
+    code="token medicationCodeableConcept medication.concept",
+    medication="reference medicationReference medication.reference",
     status="token status",
     datewritten="date dateWritten",
     authoredon="date authoredOn",
@@ -64,7 +64,12 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     "Observation": _CHART | _CODED | _parameters(date="date effectiveDateTime effectivePeriod"),
     "Condition": _CHART | _parameters(category="token category", code="token code", severity="token severity"),
     "Encounter": _CHART
-    | _parameters(status="token status", type="token type", date="date period", location="reference location.location"),
+    | _parameters(
+        status="token status",
+        type="token type",
+        date="date period actualPeriod",
+        location="reference location.location",
+    ),
     "AllergyIntolerance": _CHART | _parameters(category="token category"),
     "MedicationOrder": _MEDICATION_REQUEST,
     "MedicationRequest": _MEDICATION_REQUEST,

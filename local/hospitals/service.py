@@ -14,7 +14,7 @@ from local.hospitals.credentials import ClientSecret
 from local.hospitals.hospital import Hospital
 from local.hospitals.paging import Search, first_page
 from local.hospitals.request import Pairs, Request, RequestError, Resource, Response
-from local.hospitals.resources import MEDICATION_REQUEST, resources
+from local.hospitals.resources import medication_request, resources
 from local.hospitals.search import PARAMETERS, included, parameters_of, search
 from shared.fhir.versions import FhirFormat, FhirVersion
 
@@ -174,12 +174,12 @@ class FhirService:
 
 def _types(hospital: Hospital) -> tuple[str, ...]:
     """The resource types the hospital has."""
-    spelled = MEDICATION_REQUEST[hospital.version]
-    return tuple(type for type in PARAMETERS if type == spelled or type not in MEDICATION_REQUEST.values())
+    others = {medication_request(version) for version in FhirVersion} - {medication_request(hospital.version)}
+    return tuple(type for type in PARAMETERS if type not in others)
 
 
 def _statement(hospital: Hospital, base: str, today: date) -> Resource:
-    """The Conformance (DSTU2) or CapabilityStatement (STU3, R4) of the server reached at `base`."""
+    """The Conformance (DSTU2) or CapabilityStatement of the server reached at `base`."""
     version = hospital.version
     resources = [_resource(type) for type in _types(hospital)]
     return {
@@ -191,7 +191,7 @@ def _statement(hospital: Hospital, base: str, today: date) -> Resource:
         "software": {"name": f"{hospital.name} demo server"},
         "implementation": {"description": hospital.name, "url": base},
         "fhirVersion": version.number,
-        **({} if version is FhirVersion.R4 else {"acceptUnknown": "extensions"}),
+        **({} if version.since(FhirVersion.R4) else {"acceptUnknown": "extensions"}),
         "format": [version.media_type(FhirFormat.JSON), "json"],
         "rest": [{"mode": "server", "security": _security(hospital, base), "resource": resources, **_batch(hospital)}],
     }

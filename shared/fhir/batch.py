@@ -227,7 +227,7 @@ def _attribute(value: str) -> str:
 
 def _binary_of(patch: bytes, format: FhirFormat, version: FhirVersion) -> bytes:
     """The Binary that stands for a JSON Patch in a batch of this format and version."""
-    name = "data" if version is FhirVersion.R4 else "content"
+    name = "data" if version.since(FhirVersion.R4) else "content"
     data = base64.b64encode(patch).decode()
     if format is FhirFormat.JSON:
         return orjson.dumps({"resourceType": "Binary", "contentType": JSON_PATCH, name: data})

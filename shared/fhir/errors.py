@@ -6,7 +6,7 @@ from collections.abc import Mapping
 class FhirError(Exception):
     """Answered with `status` and an OperationOutcome of one issue.
 
-    `code` is an IssueType (http://hl7.org/fhir/issue-type) that DSTU2, STU3 and R4 all have; `diagnostics` is
+    `code` is an IssueType (http://hl7.org/fhir/issue-type) that every version has; `diagnostics` is
     shown to the client, so it never holds a provider's address, a credential or a patient's data.
     """
 

@@ -1,7 +1,7 @@
 """The one table of the interface: which resources the app reads, how it searches for them, and which fields it shows.
 
 The statement, what is let through, and the onboarding check all read it, so they cannot disagree. DSTU2 and STU3 are
-the published interfaces of the Patients app; R4 is STU3 with R4's names.
+the published interfaces of the Patients app; R4 is STU3 with R4's names, and so on with R4B's and R5's.
 """
 
 from collections.abc import Mapping
@@ -52,6 +52,7 @@ _IDENTIFIER = SearchParameter("identifier", "token", "An identifier, such as the
 _MRN = "identifier.type.coding.code=MR"
 _PATIENT_REQUIRED = ("name.given", "name.family", "gender", "birthDate", "identifier.value", _MRN)
 _MEDICATION = "medicationReference.display|medicationCodeableConcept.text"
+_MEDICATION_SINCE_R5 = "medication.reference.display|medication.concept.text"
 
 _OBSERVATION = ResourceInterface(
     "Observation",
@@ -64,12 +65,6 @@ _OBSERVATION = ResourceInterface(
     ),
     ("code.coding.display", "valueQuantity.unit|component.valueQuantity.unit", "component.code.coding.display"),
 )
-_ENCOUNTER = ResourceInterface(
-    "Encounter",
-    (_PATIENT, _SORTED_BY_DATE),
-    ("status", "type.coding.display"),
-    ("period.start", "location.location.display"),
-)
 _LOCATION = ResourceInterface("Location", (), (), ())  # only read, by the reference of an Encounter
 
 
@@ -77,7 +72,16 @@ def _condition(recorded: str) -> ResourceInterface:
     return ResourceInterface("Condition", (_PATIENT,), ("code.coding.display",), (recorded, "severity"))
 
 
-def _allergy_intolerance(recorded: str) -> ResourceInterface:
+def _encounter(period: str) -> ResourceInterface:
+    return ResourceInterface(
+        "Encounter",
+        (_PATIENT, _SORTED_BY_DATE),
+        ("status", "type.coding.display"),
+        (f"{period}.start", "location.location.display"),
+    )
+
+
+def _allergy_intolerance(recorded: str, manifestation: str) -> ResourceInterface:
     return ResourceInterface(
         "AllergyIntolerance",
         (_PATIENT,),
@@ -86,14 +90,14 @@ def _allergy_intolerance(recorded: str) -> ResourceInterface:
             recorded,
             "note.text",
             "reaction.substance.text|reaction.substance.coding.display",
-            "reaction.manifestation.text|reaction.manifestation.coding.display",
+            f"{manifestation}.text|{manifestation}.coding.display",
         ),
     )
 
 
-def _medication_request(requester: str) -> ResourceInterface:
+def _medication_request(medication: str, requester: str) -> ResourceInterface:
     return ResourceInterface(
-        "MedicationRequest", (_PATIENT,), (_MEDICATION, "authoredOn", requester), ("dosageInstruction.text", "text.div")
+        "MedicationRequest", (_PATIENT,), (medication, "authoredOn", requester), ("dosageInstruction.text", "text.div")
     )
 
 
@@ -102,9 +106,8 @@ def _coverage(*required: str) -> ResourceInterface:
     return ResourceInterface("Coverage", (_PATIENT,), required, ())
 
 
-_MEDICATION_STATEMENT = ResourceInterface(
-    "MedicationStatement", (_PATIENT,), (_MEDICATION,), ("dosage.text", "text.div")
-)
+def _medication_statement(medication: str) -> ResourceInterface:
+    return ResourceInterface("MedicationStatement", (_PATIENT,), (medication,), ("dosage.text", "text.div"))
 
 
 def _patient(practitioner: str, *searches: SearchParameter) -> ResourceInterface:
@@ -113,12 +116,24 @@ def _patient(practitioner: str, *searches: SearchParameter) -> ResourceInterface
 
 _PATIENT_SINCE_STU3 = _patient("generalPractitioner.display", _ID, _FAMILY, _GIVEN, _BIRTHDATE, _GENDER, _IDENTIFIER)
 
+_R4 = (
+    _PATIENT_SINCE_STU3,
+    _OBSERVATION,
+    _condition("recordedDate"),
+    _encounter("period"),
+    _allergy_intolerance("recordedDate", "reaction.manifestation"),
+    _medication_request(_MEDICATION, "requester.display"),
+    _medication_statement(_MEDICATION),
+    _coverage("class.name", "period", "subscriberId"),
+    _LOCATION,
+)
+
 INTERFACE: Mapping[FhirVersion, tuple[ResourceInterface, ...]] = {
     FhirVersion.DSTU2: (
         _patient("careProvider.display", _ID, _FAMILY_CONTAINS, _GIVEN, _NAME, _BIRTHDATE, _IDENTIFIER),
         _OBSERVATION,
         _condition("dateRecorded"),
-        _ENCOUNTER,
+        _encounter("period"),
         ResourceInterface(
             "AllergyIntolerance",
             (_PATIENT,),
@@ -138,22 +153,24 @@ INTERFACE: Mapping[FhirVersion, tuple[ResourceInterface, ...]] = {
         _PATIENT_SINCE_STU3,
         _OBSERVATION,
         _condition("assertedDate"),
-        _ENCOUNTER,
-        _allergy_intolerance("assertedDate"),
-        _medication_request("requester.agent.display"),
-        _MEDICATION_STATEMENT,
+        _encounter("period"),
+        _allergy_intolerance("assertedDate", "reaction.manifestation"),
+        _medication_request(_MEDICATION, "requester.agent.display"),
+        _medication_statement(_MEDICATION),
         _coverage("grouping.groupDisplay", "grouping.planDisplay", "period", "subscriberId"),
         _LOCATION,
     ),
-    FhirVersion.R4: (
+    FhirVersion.R4: _R4,
+    FhirVersion.R4B: _R4,
+    FhirVersion.R5: (
         _PATIENT_SINCE_STU3,
         _OBSERVATION,
         _condition("recordedDate"),
-        _ENCOUNTER,
-        _allergy_intolerance("recordedDate"),
-        _medication_request("requester.display"),
-        _MEDICATION_STATEMENT,
-        _coverage("class.name", "period", "subscriberId"),
+        _encounter("actualPeriod"),
+        _allergy_intolerance("recordedDate", "reaction.manifestation.concept"),
+        _medication_request(_MEDICATION_SINCE_R5, "requester.display"),
+        _medication_statement(_MEDICATION_SINCE_R5),
+        _coverage("class.name", "period", "subscriberId.value"),
         _LOCATION,
     ),
 }

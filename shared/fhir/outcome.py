@@ -24,7 +24,7 @@ _ISSUE: Mapping[str, Any] = {"severity": "", "code": "", "details": _DETAILS, "d
 
 
 def operation_outcome(code: str, diagnostics: str, severity: str = "error") -> dict[str, Any]:
-    """An OperationOutcome of one issue, which reads the same in DSTU2, STU3 and R4."""
+    """An OperationOutcome of one issue, which reads the same in every version."""
     issue = {"severity": severity, "code": code, "diagnostics": diagnostics}
     return {"resourceType": "OperationOutcome", "issue": [issue]}
 

@@ -1,51 +1,60 @@
 """The resource types that each FHIR version has (http://hl7.org/fhir/R4/resourcelist.html, and its predecessors).
 
-R4's are R4B's as well, whose clients `/r4` serves.
+R4 and R4B have the same ones here: `/r4` serves R4B's clients too.
 """
 
 from collections.abc import Mapping
 
 from shared.fhir.versions import FhirVersion
 
-_DSTU2, _STU3, _R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
+_DSTU2, _STU3, _R4, _R4B, _R5 = FhirVersion
 _NAMES = {
-    (_DSTU2, _STU3, _R4): """
+    (_DSTU2, _STU3, _R4, _R4B, _R5): """
         Account AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary Bundle CarePlan Claim
         ClaimResponse ClinicalImpression Communication CommunicationRequest Composition ConceptMap Condition
-        Contract Coverage DetectedIssue Device DeviceMetric DeviceUseStatement DiagnosticReport DocumentManifest
-        DocumentReference Encounter EnrollmentRequest EnrollmentResponse EpisodeOfCare ExplanationOfBenefit
-        FamilyMemberHistory Flag Goal Group HealthcareService ImagingStudy Immunization ImmunizationRecommendation
-        ImplementationGuide List Location Media Medication MedicationAdministration MedicationDispense
-        MedicationStatement MessageHeader NamingSystem NutritionOrder Observation OperationDefinition
-        OperationOutcome Organization Parameters Patient PaymentNotice PaymentReconciliation Person Practitioner
-        Procedure Provenance Questionnaire QuestionnaireResponse RelatedPerson RiskAssessment Schedule
-        SearchParameter Slot Specimen StructureDefinition Subscription Substance SupplyDelivery SupplyRequest
-        TestScript ValueSet VisionPrescription""",
+        Contract Coverage DetectedIssue Device DeviceMetric DiagnosticReport DocumentReference Encounter
+        EnrollmentRequest EnrollmentResponse EpisodeOfCare ExplanationOfBenefit FamilyMemberHistory Flag Goal
+        Group HealthcareService ImagingStudy Immunization ImmunizationRecommendation ImplementationGuide List
+        Location Medication MedicationAdministration MedicationDispense MedicationStatement MessageHeader
+        NamingSystem NutritionOrder Observation OperationDefinition OperationOutcome Organization Parameters
+        Patient PaymentNotice PaymentReconciliation Person Practitioner Procedure Provenance Questionnaire
+        QuestionnaireResponse RelatedPerson RiskAssessment Schedule SearchParameter Slot Specimen
+        StructureDefinition Subscription Substance SupplyDelivery SupplyRequest TestScript ValueSet
+        VisionPrescription""",
+    (_DSTU2, _STU3, _R4, _R4B): "DeviceUseStatement DocumentManifest Media",
     (_DSTU2, _STU3): """
-        BodySite DataElement DeviceComponent EligibilityRequest EligibilityResponse ProcedureRequest ProcessRequest
-        ProcessResponse ReferralRequest""",
+        BodySite DataElement DeviceComponent EligibilityRequest EligibilityResponse ProcedureRequest
+        ProcessRequest ProcessResponse ReferralRequest""",
     (_DSTU2,): """
         Conformance DeviceUseRequest DiagnosticOrder ImagingObjectSelection MedicationOrder Order OrderResponse""",
     (_STU3,): "ExpansionProfile ImagingManifest Sequence ServiceDefinition",
-    (_STU3, _R4): """
+    (_STU3, _R4, _R4B, _R5): """
         ActivityDefinition AdverseEvent CapabilityStatement CareTeam ChargeItem CodeSystem CompartmentDefinition
         Consent DeviceRequest Endpoint GraphDefinition GuidanceResponse Library Linkage Measure MeasureReport
-        MedicationRequest MessageDefinition PlanDefinition PractitionerRole RequestGroup ResearchStudy
-        ResearchSubject StructureMap Task TestReport""",
-    (_R4,): """
-        AdministrableProductDefinition BiologicallyDerivedProduct BodyStructure CatalogEntry ChargeItemDefinition
-        Citation ClinicalUseDefinition CoverageEligibilityRequest CoverageEligibilityResponse DeviceDefinition
-        EffectEvidenceSynthesis EventDefinition Evidence EvidenceReport EvidenceVariable ExampleScenario
-        ImmunizationEvaluation Ingredient InsurancePlan Invoice ManufacturedItemDefinition MedicationKnowledge
-        MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication MedicinalProductDefinition
-        MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction
-        MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical
-        MedicinalProductUndesirableEffect MolecularSequence NutritionProduct ObservationDefinition
-        OrganizationAffiliation PackagedProductDefinition RegulatedAuthorization ResearchDefinition
-        ResearchElementDefinition RiskEvidenceSynthesis ServiceRequest SpecimenDefinition SubscriptionStatus
-        SubscriptionTopic SubstanceDefinition SubstanceNucleicAcid SubstancePolymer SubstanceProtein
-        SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification TerminologyCapabilities
-        VerificationResult""",
+        MedicationRequest MessageDefinition PlanDefinition PractitionerRole ResearchStudy ResearchSubject
+        StructureMap Task TestReport""",
+    (_STU3, _R4, _R4B): "RequestGroup",
+    (_R4, _R4B, _R5): """
+        AdministrableProductDefinition BiologicallyDerivedProduct BodyStructure ChargeItemDefinition Citation
+        ClinicalUseDefinition CoverageEligibilityRequest CoverageEligibilityResponse DeviceDefinition
+        EventDefinition Evidence EvidenceReport EvidenceVariable ExampleScenario ImmunizationEvaluation
+        Ingredient InsurancePlan Invoice ManufacturedItemDefinition MedicationKnowledge
+        MedicinalProductDefinition MolecularSequence NutritionProduct ObservationDefinition
+        OrganizationAffiliation PackagedProductDefinition RegulatedAuthorization ServiceRequest
+        SpecimenDefinition SubscriptionStatus SubscriptionTopic SubstanceDefinition SubstanceNucleicAcid
+        SubstancePolymer SubstanceProtein SubstanceReferenceInformation SubstanceSourceMaterial
+        TerminologyCapabilities VerificationResult""",
+    (_R4, _R4B): """
+        CatalogEntry EffectEvidenceSynthesis MedicinalProduct MedicinalProductAuthorization
+        MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient
+        MedicinalProductInteraction MedicinalProductManufactured MedicinalProductPackaged
+        MedicinalProductPharmaceutical MedicinalProductUndesirableEffect ResearchDefinition
+        ResearchElementDefinition RiskEvidenceSynthesis SubstanceSpecification""",
+    (_R5,): """
+        ActorDefinition ArtifactAssessment BiologicallyDerivedProductDispense ConditionDefinition
+        DeviceAssociation DeviceDispense DeviceUsage EncounterHistory FormularyItem GenomicStudy
+        ImagingSelection InventoryItem InventoryReport NutritionIntake Permission RequestOrchestration
+        Requirements TestPlan Transport""",
 }
 
 RESOURCE_TYPES: Mapping[FhirVersion, frozenset[str]] = {

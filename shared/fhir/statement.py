@@ -1,4 +1,4 @@
-"""The statement of what the gateway serves: DSTU2's Conformance, STU3's and R4's CapabilityStatement; and SMART's.
+"""The statement of what the gateway serves: DSTU2's Conformance, later versions' CapabilityStatement; and SMART's.
 
 The app reads it without a token, takes `fhirVersion` to know which version to speak, and the token URL from the
 `oauth-uris` extension (SMART App Launch 1.0, "Declaring support for OAuth2 endpoints").
@@ -29,7 +29,7 @@ def statement(
 ) -> dict[str, Any]:
     """The statement of the base at `base_url`, its elements in the order of the specification, as XML needs them.
 
-    `token_url` is where the app gets its access tokens. R4's `oauth-uris` must have `authorize_url` too, although
+    `token_url` is where the app gets its access tokens. From R4 on `oauth-uris` must have `authorize_url` too, though
     nobody signs in there. `register_url` and `manage_url` are pages where a person gets an account and keeps its
     secrets, left out where there are none.
     """
@@ -46,9 +46,10 @@ def statement(
         "implementation": {"description": f"{SOFTWARE_NAME}, FHIR {version.release}", "url": base_url},
         "fhirVersion": version.number,
     }
-    if version is not FhirVersion.R4:
+    normative = version.since(FhirVersion.R4)
+    if not normative:
         head["acceptUnknown"] = "no"  # it speaks for every provider at once, so it promises the least
-    uris: dict[str, str | None] = {"authorize": authorize_url} if version is FhirVersion.R4 else {}
+    uris: dict[str, str | None] = {"authorize": authorize_url} if normative else {}
     uris |= {"token": token_url, "register": register_url, "manage": manage_url}
     head["format"] = [*(version.media_type(format) for format in FhirFormat), *(format.value for format in FhirFormat)]
     rest: dict[str, Any] = {
@@ -79,7 +80,7 @@ def smart_configuration(token_url: str, jwks_url: str) -> dict[str, Any]:
 
 
 def _security(version: FhirVersion, uris: Mapping[str, str | None]) -> dict[str, Any]:
-    authority = "http://terminology.hl7.org/CodeSystem" if version is FhirVersion.R4 else "http://hl7.org/fhir"
+    authority = "http://terminology.hl7.org/CodeSystem" if version.since(FhirVersion.R4) else "http://hl7.org/fhir"
     named = [{"url": name, "valueUri": uri} for name, uri in uris.items() if uri]
     return {
         "extension": [{"url": _OAUTH_URIS, "extension": named}],

@@ -16,6 +16,8 @@ class FhirVersion(Enum):
     DSTU2 = "dstu2"
     STU3 = "stu3"
     R4 = "r4"
+    R4B = "r4b"
+    R5 = "r5"
 
     @property
     def number(self) -> str:
@@ -30,7 +32,11 @@ class FhirVersion(Enum):
     @property
     def releases(self) -> tuple[str, ...]:
         """The values of that parameter which this version serves: R4B is R4 in every type of the interface."""
-        return (self.release, "4.3") if self is FhirVersion.R4 else (self.release,)
+        return (self.release, FhirVersion.R4B.release) if self is FhirVersion.R4 else (self.release,)
+
+    def since(self, first: "FhirVersion") -> bool:
+        """Whether this version is `first` or a later one."""
+        return self.number >= first.number
 
     def media_type(self, format: FhirFormat) -> str:
         """The media type this version registers, without parameters: DSTU2 has `application/json+fhir`."""
@@ -44,4 +50,10 @@ def fhir_bases(default: FhirVersion) -> dict[str, FhirVersion]:
     return {"fhir": default, **{version.value: version for version in FhirVersion}}
 
 
-_NUMBERS = {FhirVersion.DSTU2: "1.0.2", FhirVersion.STU3: "3.0.2", FhirVersion.R4: "4.0.1"}
+_NUMBERS = {
+    FhirVersion.DSTU2: "1.0.2",
+    FhirVersion.STU3: "3.0.2",
+    FhirVersion.R4: "4.0.1",
+    FhirVersion.R4B: "4.3.0",
+    FhirVersion.R5: "5.0.0",
+}

@@ -35,10 +35,10 @@ def test_a_file_names_the_keys_and_values_as_people_type_them() -> None:
 
 
 def test_a_cell_may_hold_quotes_commas_and_lines_and_lines_are_counted_as_an_editor_does() -> None:
-    file = lines("TenantId,FhirVersion,Name", "", f'{TENANT},r4,"a\n""b"",c"', f"{OTHER},r4,d", f"{OTHER},r5,e")
+    file = lines("TenantId,FhirVersion,Name", "", f'{TENANT},r4,"a\n""b"",c"', f"{OTHER},r4,d", f"{OTHER},r6,e")
     records, problems = read_csv(file)
     assert [(record.line, record.columns["Name"]) for record in records] == [(3, 'a\n"b",c'), (5, "d")]
-    assert list(map(str, problems)) == ["line 6, FhirVersion: is none of dstu2, stu3, r4"]
+    assert list(map(str, problems)) == ["line 6, FhirVersion: is none of dstu2, stu3, r4, r4b, r5"]
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ MISSING = "1, FhirVersion: is missing in the first line, which names the columns
         ),
         (lines("TenantId,RowKey", f"{TENANT},r4"), [MISSING, "1, RowKey: is not a column of a tenants' file"]),
         (
-            lines("TenantId,,FhirVersion,", f"{TENANT},x,r4,", f"{OTHER},,r4,,,x", "contoso,,r4", f"{TENANT},,r5", "x"),
+            lines("TenantId,,FhirVersion,", f"{TENANT},x,r4,", f"{OTHER},,r4,,,x", "contoso,,r4", f"{TENANT},,r6", "x"),
             [
                 "2: has a value in a column that the first line does not name",
                 "3: has 6 cells, but the first line names 3 columns",
                 "4, TenantId: is not a tenant GUID",
-                "5, FhirVersion: is none of dstu2, stu3, r4",
+                "5, FhirVersion: is none of dstu2, stu3, r4, r4b, r5",
                 "6: has 1 cells, but the first line names 3 columns",
             ],
         ),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fhir.resources import get_fhir_model_class as r5_model
 from fhir.resources.R4B import get_fhir_model_class as r4b_model
 from fhir.resources.STU3 import get_fhir_model_class as stu3_model
 
@@ -16,6 +17,7 @@ from tests.conformance.servers import Unavailable, fhirstarter
 
 # DSTU2 has no library that knows its search parameters or models.
 PUBLISHED = {FhirVersion.STU3: ("STU3", stu3_model), FhirVersion.R4: ("R4B", r4b_model)}
+PUBLISHED |= {FhirVersion.R4B: ("R4B", r4b_model), FhirVersion.R5: ("R5", r5_model)}
 
 
 def published_search_parameters(name: str) -> dict[tuple[str, str], str]:
@@ -48,6 +50,8 @@ def reaches(model: Any, model_class: Callable[[str], Any], path: list[str]) -> b
         (FhirVersion.DSTU2, 94, {"MedicationOrder"}),
         (FhirVersion.STU3, 117, {"MedicationRequest", "MedicationStatement"}),
         (FhirVersion.R4, 159, {"MedicationRequest", "MedicationStatement"}),
+        (FhirVersion.R4B, 159, {"MedicationRequest", "MedicationStatement"}),
+        (FhirVersion.R5, 158, {"MedicationRequest", "MedicationStatement"}),
     ],
 )
 def test_the_types_are_those_of_the_published_interface(version: FhirVersion, all_types: int, own: set[str]) -> None:

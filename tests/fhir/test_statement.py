@@ -4,6 +4,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from fhir.resources.capabilitystatement import CapabilityStatement as R5CapabilityStatement
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement as R4CapabilityStatement
 from fhir.resources.STU3.capabilitystatement import CapabilityStatement as Stu3CapabilityStatement
 from fhirclient.models import capabilitystatement as fhirclient  # type: ignore[import-untyped]
@@ -16,6 +17,7 @@ from shared.fhir.xml_writer import to_xml
 BASE, PORTAL = "https://gateway.test/stu3", "https://portal.test/portal"
 TOKEN, AUTHORIZE = "https://gateway.test/oauth2/token", "https://gateway.test/oauth2/authorize"
 MODELS: dict[FhirVersion, Any] = {FhirVersion.STU3: Stu3CapabilityStatement, FhirVersion.R4: R4CapabilityStatement}
+MODELS |= {FhirVersion.R4B: R4CapabilityStatement, FhirVersion.R5: R5CapabilityStatement}
 
 # Conformance 1.0.2 in the order of its StructureDefinition, as far as the gateway uses it.
 DSTU2_ORDER = [
@@ -53,7 +55,14 @@ def test_dstu2_has_a_conformance_with_everything_that_1_0_2_requires() -> None:
     [
         (FhirVersion.DSTU2, "1.0.2", "application/json+fhir", "http://hl7.org/fhir"),
         (FhirVersion.STU3, "3.0.2", "application/fhir+json", "http://hl7.org/fhir"),
-        (FhirVersion.R4, "4.0.1", "application/fhir+json", "http://terminology.hl7.org/CodeSystem"),
+        *(
+            (version, number, "application/fhir+json", "http://terminology.hl7.org/CodeSystem")
+            for version, number in (
+                (FhirVersion.R4, "4.0.1"),
+                (FhirVersion.R4B, "4.3.0"),
+                (FhirVersion.R5, "5.0.0"),
+            )
+        ),
     ],
 )
 def test_each_version_is_told_in_its_own_way(version: FhirVersion, number: str, json: str, system: str) -> None:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from local.functions_host.functions import find
 from local.functions_host.routes import RouteError, decode_path, encode_path, parse_route, query_params
+from shared.fhir.versions import FhirVersion, fhir_bases
 
+BASES = fhir_bases(FhirVersion.STU3)
 ROUTES = {function.name: function.route for function in find(Path(__file__).parents[2])}
 WELL_KNOWN = {"base": "r4", "document": ".well-known", "name": "smart-configuration"}
 
@@ -21,6 +23,8 @@ WELL_KNOWN = {"base": "r4", "document": ".well-known", "name": "smart-configurat
         ("/r4/.well-known/smart-configuration", "metadata_fn", WELL_KNOWN),
         ("/stu3", "fhir_proxy_fn", {"base": "stu3"}),
         ("/stu3/", "fhir_proxy_fn", {"base": "stu3"}),
+        *((f"/{base}/metadata", "metadata_fn", {"base": base, "document": "metadata"}) for base in BASES),
+        *((f"/{base}/Patient/1", "fhir_proxy_fn", {"base": base, "type": "Patient", "rest": "1"}) for base in BASES),
         ("/fhir/Patient/", "fhir_proxy_fn", {"base": "fhir", "type": "Patient"}),
         ("/dstu2/Patient/_search", "fhir_proxy_fn", {"base": "dstu2", "type": "Patient", "rest": "_search"}),
         ("/r4/Patient/1/_history/2/", "fhir_proxy_fn", {"base": "r4", "type": "Patient", "rest": "1/_history/2/"}),
@@ -39,7 +43,7 @@ WELL_KNOWN = {"base": "r4", "document": ".well-known", "name": "smart-configurat
         ("/HEALTH/", "health_fn", {}),
         *(
             (path, "root_fn", None)
-            for path in ("/", "/fhirs/Patient", "/xfhir", "/dſtu2/Patient", "/fhir\n/Patient", "/r5/metadata")
+            for path in ("/", "/fhirs/Patient", "/xfhir", "/dſtu2/Patient", "/fhir\n/Patient", "/r6/metadata")
         ),
         *((path, "root_fn", None) for path in ("/Patient/1", "/oauth2\n/token", "/portals")),
         *((path, None, None) for path in ("//fhir", "/r4//Patient", "/r4//", "/r4/Patient//", "/r4/Patient//1")),
@@ -54,7 +58,7 @@ def test_a_path_is_one_functions_or_nobodys(path: str, function: str | None, val
     assert values is None or found[str(function)] == values
 
 
-words = "fhir R4 dstu2 oauth2 token authorize health portal metadata .well-known admin Patient"
+words = "fhir R4 R4B r5 dstu2 oauth2 token authorize health portal metadata .well-known admin Patient"
 segments = st.tuples(st.text(max_size=3) | st.sampled_from(words.split()), st.sampled_from(["", "\n", "\r", " ", "/"]))
 
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.fhir.versions import FhirVersion, fhir_bases
 from tests.deployment import GATEWAY, Deployment
 from tests.host import Host
 
-BASES = [f"{GATEWAY}/{base}" for base in ("fhir", "dstu2", "stu3", "r4")]
+BASES = [f"{GATEWAY}/{base}" for base in fhir_bases(FhirVersion.STU3)]
 SMART = "/r4/.well-known/smart-configuration"
 HttpResponse = tuple[int, dict[str, str], bytes]
 
@@ -41,7 +42,7 @@ async def ask(server: Host, target: str, method: str = "GET", **headers: str) ->
     return int(status.split()[1]), found, body
 
 
-@pytest.mark.parametrize("target", ["/", "/Patient", "/Patient/1?x=/fhir", "/r5/metadata", "/fhir%0a/Patient"])
+@pytest.mark.parametrize("target", ["/", "/Patient", "/Patient/1?x=/fhir", "/r6/metadata", "/fhir%0a/Patient"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_outside_the_bases_an_outcome_names_them(host: Host, target: str, method: str) -> None:
     status, _, body = await ask(host, target, method)
@@ -49,7 +50,7 @@ async def test_outside_the_bases_an_outcome_names_them(host: Host, target: str, 
     assert (status, [base for base in BASES if base not in issue["diagnostics"]]) == (404, [])
 
 
-@pytest.mark.parametrize(("target", "status"), [("/", 200), ("/Patient", 404), ("/r5/metadata", 404)])
+@pytest.mark.parametrize(("target", "status"), [("/", 200), ("/Patient", 404), ("/r6/metadata", 404)])
 async def test_a_browser_gets_a_page_with_bases_token_url_and_docs(host: Host, target: str, status: int) -> None:
     accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     found, headers, body = await ask(host, target, accept=accept)

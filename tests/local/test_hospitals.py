@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
+from fhir.resources import get_fhir_model_class as r5_model
 from fhir.resources.R4B import get_fhir_model_class as r4_model
 from fhir.resources.STU3 import get_fhir_model_class as stu3_model
 from hypothesis import given
@@ -23,7 +24,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from local.hospitals.credentials import BasicPassword, ClientSecret, Credential, SubscriptionKey
-from local.hospitals.hospital import HOSPITALS, LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.hospital import HILLCREST, HOSPITALS, LAKESIDE, NORTHGATE, RIVERSIDE, SEASIDE, Hospital
+from local.hospitals.paging import StoredPages
 from local.hospitals.search import search
 from local.hospitals.server import create_app
 from shared.fhir.versions import FhirFormat
@@ -91,6 +93,8 @@ async def serving(hospital: Hospital) -> AsyncIterator[Caller]:
             RIVERSIDE: (BasicPassword("gateway", "p:ss wörd"), {"Authorization": basic("gateway", "p:ss wörd")}),
             LAKESIDE: (ClientSecret("gate:way", "s3cret/+", lambda: caller.now), {}),
             NORTHGATE: (SubscriptionKey("k-1"), {"Ocp-Apim-Subscription-Key": "k-1"}),
+            HILLCREST: (BasicPassword("gateway", "p"), {"Authorization": basic("gateway", "p")}),
+            SEASIDE: (SubscriptionKey("k-2"), {"Ocp-Apim-Subscription-Key": "k-2"}),
         }
         credential, caller.headers = credentials[hospital]
         async with TestServer(create_app(hospital, credential, TODAY), host="127.0.0.1", access_log=None) as server:
@@ -124,7 +128,8 @@ def next_link(bundle: Any) -> str:
 
 
 async def test_only_the_statement_needs_no_credential(caller: Caller) -> None:
-    url, scheme = caller.base, {RIVERSIDE: "Basic", LAKESIDE: "Bearer", NORTHGATE: "AzureApiManagementKey"}
+    url, key = caller.base, "AzureApiManagementKey"
+    scheme = {RIVERSIDE: "Basic", LAKESIDE: "Bearer", NORTHGATE: key, HILLCREST: "Basic", SEASIDE: key}
     async with caller.session.get(f"{url}/metadata") as response:
         statement = await response.json(content_type=None)
         assert response.content_type == caller.hospital.version.media_type(FhirFormat.JSON)
@@ -191,10 +196,11 @@ async def test_json_is_served_in_the_versions_spelling_and_xml_refused(caller: C
 # Data
 
 
-async def test_every_stu3_and_r4_resource_is_valid_and_every_reference_can_be_read(caller: Caller) -> None:
+async def test_every_resource_since_stu3_is_valid_and_every_reference_can_be_read(caller: Caller) -> None:
     statement = await caller.get("metadata")
     found = {listed["type"]: await caller.resources(listed["type"]) for listed in statement["rest"][0]["resource"]}
-    model = {LAKESIDE: stu3_model, NORTHGATE: r4_model}.get(caller.hospital)
+    models = {LAKESIDE: stu3_model, NORTHGATE: r4_model, HILLCREST: r4_model, SEASIDE: r5_model}
+    model = models.get(caller.hospital)
     if model:
         model("CapabilityStatement").model_validate(statement)
         model("Bundle").model_validate(await caller.get("Patient"))
@@ -340,7 +346,7 @@ async def test_next_links_lead_through_every_match_once(caller: Caller, count: i
 
 
 async def test_a_next_link_has_the_style_of_its_server_and_is_good_there_alone(callers: Callers) -> None:
-    riverside, lakeside, northgate = callers.values()
+    riverside, lakeside, northgate, *_ = callers.values()
     hapi = next_link(await riverside.get("Observation?patient=1001"))
     pattern = r"\?_getpages=[0-9a-f-]{36}&_getpagesoffset=10&_count=10&_bundletype=searchset"
     assert re.fullmatch(re.escape(riverside.base) + pattern, hapi)
@@ -390,7 +396,7 @@ async def test_what_is_not_there_or_makes_no_sense_is_an_outcome(
     caller: Caller, method: str, path: str, status: int | tuple[int, int]
 ) -> None:
     found, outcome, headers = await caller.send(method, path)
-    expected = status if isinstance(status, int) else status[caller.hospital is not RIVERSIDE]
+    expected = status if isinstance(status, int) else status[caller.hospital.paging is not StoredPages]
     assert (found, outcome["resourceType"], found == 405) == (expected, "OperationOutcome", "Allow" in headers)
 
 
@@ -453,6 +459,14 @@ async def test_a_body_of_another_type_or_format_is_refused(caller: Caller) -> No
 def test_a_bad_credentials_file_is_one_line(tmp_path: Path, content: str) -> None:
     file = tmp_path / "credentials.json"
     file.write_text(content)
-    command = [sys.executable, "-m", "local.hospitals", "--ports", "0,0,0", "--credentials", str(file)]
+    command = [
+        sys.executable,
+        "-m",
+        "local.hospitals",
+        "--ports",
+        ",".join("0" * len(HOSPITALS)),
+        "--credentials",
+        str(file),
+    ]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, timeout=60)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)

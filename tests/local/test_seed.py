@@ -71,6 +71,8 @@ async def test_each_hospital_is_a_tenant_with_its_own_way_in_and_seeding_again_c
         (AuthKind.BASIC, "http://127.0.0.1:8101/baseDstu2", BatchMode.NATIVE),
         (AuthKind.CLIENT_SECRET_BASIC, "http://127.0.0.1:8102/stu3/fhir", BatchMode.NATIVE),
         (AuthKind.HEADER, "http://127.0.0.1:8103/r4", BatchMode.SPLIT),
+        (AuthKind.BASIC, "http://127.0.0.1:8104/fhir/r4b", BatchMode.SPLIT),
+        (AuthKind.HEADER, "http://127.0.0.1:8105/R5", BatchMode.NATIVE),
     ]
     assert found[1].auth.token_url == "http://127.0.0.1:8102/oauth2/token"
     assert found[2].auth.header == "Ocp-Apim-Subscription-Key"

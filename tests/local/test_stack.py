@@ -134,7 +134,7 @@ def test_the_demo_shows_the_chart_of_each_hospital_or_of_the_one_named(stack: Ru
     code, shown, errors = run("demo", stack.folder)
     assert (code, errors) == (0, ""), shown
     assert all(f"{hospital.name} · {hospital.version.name}" in shown for hospital in HOSPITALS)
-    assert (shown.count("further pages of Observation"), shown.count("Ruth")) == (3, 3)
+    assert (shown.count("further pages of Observation"), shown.count("Ruth")) == (5, 5)
     assert "none known" not in shown
     for name in ("r4", "northgate"):
         code, shown, errors = run("demo", stack.folder, "--tenant", name)

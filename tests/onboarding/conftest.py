@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import strategies as st
 
-from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
+from local.hospitals.hospital import HILLCREST, LAKESIDE, NORTHGATE, RIVERSIDE, SEASIDE, Hospital
 from local.hospitals.server import create_app
 from shared.directory.tenant_row import parse_provider
 from shared.onboarding.check import check
@@ -41,6 +41,8 @@ ACCESS: dict[Hospital, tuple[dict[str, str], dict[str, str], str]] = {
         "s",
     ),
     NORTHGATE: ({"key": "k"}, {"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key", "Batch": "split"}, "k"),
+    HILLCREST: ({"username": "gateway", "password": "p"}, {"Auth": "basic", "Batch": "split"}, "gateway:p"),
+    SEASIDE: ({"key": "k"}, {"Auth": "header", "AuthHeader": "Ocp-Apim-Subscription-Key"}, "k"),
 }
 """The credential that a hospital demands, the columns that say how to get in, and the value of their secret."""
 

@@ -39,7 +39,7 @@ async def test_a_tenant_is_added_once_in_any_spelling_of_its_id(portal: Portal) 
     ("form", "id", "said"),
     [
         ({"PartitionKey": "contoso"}, "PartitionKey", "is not a GUID"),
-        ({"RowKey": "r5"}, "RowKey", "is no FHIR version"),
+        ({"RowKey": "r6"}, "RowKey", "is no FHIR version"),
         ({"BaseUrl": ""}, "BaseUrl", "is missing"),
         ({"Auth": "header"}, "AuthHeader", "is needed by Auth=header"),
     ],

@@ -1,4 +1,4 @@
-"""The places of links in FHIR: the elements of DSTU2, STU3 and R4 whose values a gateway has to rewrite."""
+"""The places of links in FHIR: the elements of every FHIR version whose values a gateway has to rewrite."""
 
 from enum import Enum
 
@@ -24,7 +24,9 @@ ANYWHERE = {
 # `url` is a link in these parents only; elsewhere it names an extension or is a resource's canonical URL. A
 # parameter's `valueUri` or `valueUrl` stays too: nothing tells a link from the canonical that `$expand` takes.
 _LINKING = frozenset({"link", "request", "implementation"})
-_ATTACHMENTS = frozenset({"attachment", "content", "document", "form", "image", "photo", "presentedForm"})
+_ATTACHMENTS = frozenset(
+    {"attachment", "content", "document", "file", "form", "formatted", "image", "photo", "presentedForm"}
+)
 
 BY_PARENT = frozenset({"url", "text"})
 

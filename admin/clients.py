@@ -12,7 +12,7 @@ import click
 from admin.command import YES, confirm, examples, global_options, with_session
 from admin.output import Fields
 from admin.session import Session
-from shared.directory.errors import Refusal, RowError, UnknownClient
+from shared.directory.errors import Refusal, RowError, UnknownClient, UnknownTenants
 
 if TYPE_CHECKING:
     from shared.directory.client import Client
@@ -43,6 +43,10 @@ _EXPIRES = click.option(
     help="When the secret stops working: after so many days, or at the end of a day (UTC). Never, unless given.",
 )
 _TENANTS_HELP = "Tenant GUIDs, separated by commas, or * for all (quote it)."
+_LABEL = click.option("--label", default="", help="What tells the secret from others, such as where it is used.")
+_ALLOW_UNKNOWN = click.option(
+    "--allow-unknown", is_flag=True, help="Also GUIDs that have no row in Tenants yet, where clients come first."
+)
 
 
 @click.group()
@@ -60,14 +64,19 @@ def client() -> None:
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--owner", required=True, help="Who answers for it, such as an e-mail address.")
 @click.option("--tenants", required=True, metavar="*|GUID,GUID", help=_TENANTS_HELP)
+@_ALLOW_UNKNOWN
 @_EXPIRES
+@_LABEL
 @with_session
-async def create(session: Session, name: str, owner: str, tenants: str, expires: datetime | None) -> None:
+async def create(
+    session: Session, name: str, owner: str, tenants: str, allow_unknown: bool, expires: datetime | None, label: str
+) -> None:
     """Makes a client with its first secret, and prints both.
 
     The secret is shown this once.
     """
-    new = await session.clients.create(name, owner, tenants, expires=expires)
+    await _refuse_unknown(session, tenants, allow_unknown)
+    new = await session.clients.create(name, owner, tenants, expires=expires, label=label)
     session.audit("client.create", new.client_id, f"secret {new.secret_id}")
     _show_secret(session, new)
 
@@ -97,30 +106,33 @@ async def show(session: Session, client_id: str) -> None:
 @click.option("--name", help="What people call it.")
 @click.option("--owner", help="Who answers for it.")
 @click.option("--tenants", metavar="*|GUID,GUID", help=f"{_TENANTS_HELP} Replaces the list.")
+@_ALLOW_UNKNOWN
 @with_session
 async def set_client(
-    session: Session, client_id: str, name: str | None, owner: str | None, tenants: str | None
+    session: Session, client_id: str, name: str | None, owner: str | None, tenants: str | None, allow_unknown: bool
 ) -> None:
     """Changes a client's name, owner or tenants."""
     given = {"Name": name, "Owner": owner, "Tenants": tenants}
     columns = ", ".join(column for column, value in given.items() if value is not None)
     if not columns:
         raise click.UsageError("give at least one of --name, --owner and --tenants")
+    await _refuse_unknown(session, tenants or "", allow_unknown)
     await session.clients.change(client_id, name=name, owner=owner, tenants=tenants)
     session.audit("client.set", client_id, columns)
     session.output.record(_fields(await session.clients.get(client_id)))
 
 
-@client.command("add-secret", epilog=examples(f"client add-secret {_ID} --expires 90d"))
+@client.command("add-secret", epilog=examples(f"client add-secret {_ID} --expires 90d --label 'test server'"))
 @click.argument("client_id")
 @_EXPIRES
+@_LABEL
 @with_session
-async def add_secret(session: Session, client_id: str, expires: datetime | None) -> None:
+async def add_secret(session: Session, client_id: str, expires: datetime | None, label: str) -> None:
     """Adds a secret beside those the client has, and prints it.
 
     The old ones go on working until they are deleted or expire. A client has at most five.
     """
-    new = await session.clients.add_secret(client_id, expires)
+    new = await session.clients.add_secret(client_id, expires, label)
     session.audit("client.add-secret", client_id, f"secret {new.secret_id}")
     _show_secret(session, new)
 
@@ -170,6 +182,15 @@ async def delete(session: Session, client_id: str, yes: bool) -> None:
     session.output.result({"client_id": client_id, "deleted": True}, f"Client {client_id} is deleted.")
 
 
+async def _refuse_unknown(session: Session, tenants: str, allowed: bool) -> None:
+    """Raises UnknownTenants for tenants without a row, unless they are allowed, or an error for what is no GUID."""
+    from shared.directory.client_registry import ALL_TENANTS, tenants_column
+
+    named = tenants_column(tenants)
+    if named and named != ALL_TENANTS and not allowed and (missing := await session.tenants.missing(named.split(","))):
+        raise UnknownTenants(missing, "add its row first (tenant set), or give --allow-unknown")
+
+
 def _show_secret(session: Session, new: "NewSecret") -> None:
     session.output.record(asdict(new))
     session.output.notice("The secret is not shown again: keep it now.")
@@ -187,6 +208,7 @@ def _fields(client: "Client", last_used: Mapping[str, datetime] | None = None) -
         "secrets": tuple(
             {
                 "secret_id": secret.id,
+                "label": secret.label,
                 "hint": secret.hint,
                 "created": secret.created,
                 "expires": secret.expires,

@@ -20,9 +20,10 @@ from shared.stores.vault import SecretVersion
 
 CLIENT_ROW = "client"
 SECRET_ROW_PREFIX = "secret-"
+REQUEST_ROW_PREFIX = "request-"
 _KEY_COLUMNS = frozenset({"PartitionKey", "RowKey", "Timestamp"})
 CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "OwnerId", "Tenants", "Enabled"}
-_SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint"}
+_SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint", "Label"}
 
 # Both stand in the name of a Key Vault secret, `client-<client_id>-<secret_id>`. A secret_id has no hyphen, so that
 # no two pairs make the same name; capitals are out because Key Vault does not tell them apart.
@@ -36,12 +37,13 @@ _HINT_LENGTH = 4
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """What may be known of a secret: never its value, never its hash. Times are UTC."""
+    """What may be known of a secret: never its value, never its hash. Times are UTC; `label` is its owner's word."""
 
     id: str
     created: datetime | None
     expires: datetime | None
     hint: str
+    label: str = ""
 
     def is_live(self, now: datetime) -> bool:
         """Whether the table does not call the secret expired: all that can be known of it without Key Vault."""
@@ -129,8 +131,8 @@ def vault_name(client_id: str, secret_id: str) -> str:
 def parse_client(rows: Iterable[Row]) -> Client | None:
     """The client that the rows of one partition describe; None without a row `client`.
 
-    Raises RowError for a column or value that can't be understood, since it could be the one that should have switched
-    something off: such a client gets no token.
+    Other rows, such as a request for access, are passed over. Raises RowError for a column or value that can't be
+    understood, since it could be the one that should have switched something off: such a client gets no token.
     """
     secrets: list[ClientSecret] = []
     client: Row | None = None
@@ -158,7 +160,8 @@ def parse_client(rows: Iterable[Row]) -> Client | None:
 def _secret(row: Row, secret_id: str) -> ClientSecret:
     row = canonical(row, _SECRET_COLUMNS)
     _refuse_unknown(row, _SECRET_COLUMNS)
-    return ClientSecret(secret_id, _time(row, "Created"), _time(row, "Expires"), column_text(row.get("Hint")))
+    hint, label = column_text(row.get("Hint")), column_text(row.get("Label"))
+    return ClientSecret(secret_id, _time(row, "Created"), _time(row, "Expires"), hint, label)
 
 
 def _error(row: Row, column: str, problem: str) -> RowError:

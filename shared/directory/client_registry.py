@@ -12,6 +12,7 @@ from shared.directory.client import (
     CLIENT_COLUMNS,
     CLIENT_ID,
     CLIENT_ROW,
+    REQUEST_ROW_PREFIX,
     SECRET_ID,
     SECRET_ROW_PREFIX,
     Client,
@@ -24,12 +25,13 @@ from shared.directory.client import (
 )
 from shared.directory.errors import InvalidClientValue, RowError, TooManySecrets, UnknownClient
 from shared.directory.tenant_registry import canonical_tenant_id
-from shared.directory.typed_text import canonical
+from shared.directory.typed_text import canonical, column_text, parse_tenant_id
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import Row, Table, etag_of
 from shared.stores.vault import Vault
 
 MAX_LIVE_SECRETS = 5
+MAX_REQUESTS = 20
 ALL_TENANTS = "*"
 _MAX_TENANTS = 800  # a column holds 32 Ki characters
 _MAX_CHARACTERS = 200
@@ -43,6 +45,17 @@ class NewSecret:
     secret_id: str
     client_secret: str = field(repr=False)
     expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """A client's request for access to a tenant, until an admin decides: who sent it, and when (UTC)."""
+
+    client_id: str
+    client_name: str
+    tenant: str
+    by: str
+    at: datetime | None
 
 
 class ClientRegistry:
@@ -60,6 +73,7 @@ class ClientRegistry:
         *,
         owner_id: str = "",
         expires: datetime | None = None,
+        label: str = "",
     ) -> NewSecret:
         """Makes a client with a first secret, which works as soon as this returns.
 
@@ -67,26 +81,27 @@ class ClientRegistry:
         not even that can be seen to, then a hash that no row leads to. Raises InvalidClient or InvalidTenantId.
         """
         client_id = str(uuid4())
-        columns = {"Name": _text("name", name), "Owner": _text("owner", owner), "Tenants": _tenants(tenants)}
+        columns = {
+            "Name": _text("client's name", name),
+            "Owner": _text("client's owner", owner),
+            "Tenants": tenants_column(tenants),
+        }
         columns |= {"OwnerId": owner_id} if owner_id else {}
         client = {"PartitionKey": client_id, "RowKey": CLIENT_ROW, **columns, "Enabled": True}
-        return await self._new_secret(client_id, expires, client)
+        return await self._new_secret(client_id, expires, label, client)
 
-    async def add_secret(self, client_id: str, expires: datetime | None = None) -> NewSecret:
+    async def add_secret(self, client_id: str, expires: datetime | None = None, label: str = "") -> NewSecret:
         """Adds a secret beside those the client has; all of them work.
 
         A client may have five that have not expired, also when several people add one at once: then StoreConflict is
-        raised to all but the first. Raises UnknownClient, TooManySecrets, InvalidClient for a time that has passed, or
-        RowError when the client's rows can't be understood.
+        raised to all but the first. Raises UnknownClient, TooManySecrets, InvalidClientValue for a time that has passed
+        or a label that can't be kept, or RowError when the client's rows can't be understood.
         """
         rows = await self._rows(client_id)
-        client = parse_client(rows)
-        if client is None:
-            raise UnknownClient(client_id)
+        client = _client(client_id, rows)
         if len(client.live_secrets) >= MAX_LIVE_SECRETS:
             raise TooManySecrets(MAX_LIVE_SECRETS)
-        counted = next(row for row in rows if row["RowKey"] == CLIENT_ROW)
-        return await self._new_secret(client_id, expires, unchanged=counted)
+        return await self._new_secret(client_id, expires, label, unchanged=_row(rows, CLIENT_ROW))
 
     async def delete_secret(self, client_id: str, secret_id: str) -> bool:
         """Ends a secret, and within `CACHE_SECONDS` the tokens obtained with it; False when there was nothing to end.
@@ -132,11 +147,11 @@ class ClientRegistry:
         """
         columns: dict[str, str] = {}
         if name is not None:
-            columns["Name"] = _text("name", name)
+            columns["Name"] = _text("client's name", name)
         if owner is not None:
-            columns |= {"Owner": _text("owner", owner), "OwnerId": ""}
+            columns |= {"Owner": _text("client's owner", owner), "OwnerId": ""}
         if tenants is not None:
-            columns["Tenants"] = _tenants(tenants)
+            columns["Tenants"] = tenants_column(tenants)
         await self._write(client_id, columns, etag)
 
     async def claim(self, client: Client, owner_id: str) -> bool:
@@ -152,10 +167,63 @@ class ClientRegistry:
 
     async def get(self, client_id: str) -> Client:
         """A client, enabled or not. Raises UnknownClient, or RowError when its rows can't be understood."""
-        client = parse_client(await self._rows(client_id))
-        if client is None:
-            raise UnknownClient(client_id)
-        return client
+        return _client(client_id, await self._rows(client_id))
+
+    async def request_access(self, client_id: str, tenant: str, by: str) -> None:
+        """Asks for access to a tenant, which an admin grants or refuses; nothing is changed if it was asked for before.
+
+        Raises UnknownClient, InvalidTenantId, InvalidClientValue when the client may reach the tenant already or has 20
+        requests that wait, StoreConflict when the client was changed meanwhile.
+        """
+        tenant, rows = canonical_tenant_id(tenant), await self._rows(client_id)
+        if _client(client_id, rows).may_reach(tenant):
+            raise InvalidClientValue("the client may reach this hospital already")
+        waiting = [row["RowKey"] for row in rows if str(row["RowKey"]).startswith(REQUEST_ROW_PREFIX)]
+        if (row_key := REQUEST_ROW_PREFIX + tenant) in waiting:
+            return
+        if len(waiting) >= MAX_REQUESTS:
+            raise InvalidClientValue(f"{MAX_REQUESTS} requests of the client wait for an admin, the most it may have")
+        row = {"PartitionKey": client_id, "RowKey": row_key, "By": by, "At": datetime.now(UTC)}
+        await self._table.insert_together(row, unchanged=_row(rows, CLIENT_ROW))
+
+    async def requests(self, client_id: str | None = None) -> Sequence[AccessRequest]:
+        """The requests for access that wait for an admin, the oldest first: a client's, or those of all clients."""
+        ends = {"first": REQUEST_ROW_PREFIX, "last": f"{REQUEST_ROW_PREFIX}g"}
+        condition, columns = "RowKey ge @first and RowKey lt @last", ["PartitionKey", "RowKey", "By", "At"]
+        if client_id is not None:
+            condition, ends = f"PartitionKey eq @client and {condition}", {**ends, "client": client_id}
+        rows = [row async for row in self._table.where(condition, ends, columns)]
+        clients = {id: await self._table.get(id, CLIENT_ROW) for id in {str(row["PartitionKey"]) for row in rows}}
+        found = [
+            AccessRequest(client_id, column_text(client.get("Name")), tenant, column_text(row.get("By")), _at(row))
+            for row in rows
+            if (client := clients[client_id := str(row["PartitionKey"])]) is not None
+            and (tenant := parse_tenant_id(str(row["RowKey"]).removeprefix(REQUEST_ROW_PREFIX))) is not None
+        ]
+        return sorted(found, key=lambda request: (request.at or datetime.min.replace(tzinfo=UTC), request.tenant))
+
+    async def grant(self, client_id: str, tenant: str) -> bool:
+        """Lets a client reach a tenant it asked for; False when there is no such request (any more).
+
+        Raises UnknownClient, InvalidClientValue for too many tenants, RowError, or StoreConflict when either was
+        changed meanwhile: a request is granted or refused, never both.
+        """
+        tenant, rows = canonical_tenant_id(tenant), await self._rows(client_id)
+        client, request = _client(client_id, rows), _row(rows, REQUEST_ROW_PREFIX + tenant)
+        if request is None:
+            return False
+        row = _row(rows, CLIENT_ROW) or {}
+        reached = ALL_TENANTS if client.tenants is None else tenants_column(sorted(client.tenants | {tenant}))
+        changed = {**canonical(row, CLIENT_COLUMNS), "Tenants": reached}
+        await self._table.delete_read(request, replacing=changed, etag=etag_of(row))
+        return True
+
+    async def refuse(self, client_id: str, tenant: str) -> bool:
+        """Takes a request for access away; False when there is no such request (any more). Raises as `grant` does."""
+        row = _row(await self._rows(client_id), REQUEST_ROW_PREFIX + canonical_tenant_id(tenant))
+        if row is not None:
+            await self._table.delete_read(row)
+        return row is not None
 
     async def list(self) -> AsyncIterator[tuple[str, Client | RowError]]:
         """Every client by its id, or why its rows can't be understood."""
@@ -175,7 +243,7 @@ class ClientRegistry:
         return await self._table.partition(client_id) if CLIENT_ID.fullmatch(client_id) else []
 
     async def _new_secret(
-        self, client_id: str, expires: datetime | None, *beside: Row, unchanged: Row | None = None
+        self, client_id: str, expires: datetime | None, label: str, *beside: Row, unchanged: Row | None = None
     ) -> NewSecret:
         """Makes a secret, together with the rows `beside` it, unless the row `unchanged` was written to meanwhile.
 
@@ -184,12 +252,13 @@ class ClientRegistry:
         now = datetime.now(UTC)
         if expires is not None and expires <= now:
             raise InvalidClientValue("the secret would have expired already: give a time to come")
+        label = _text("secret's label", label) if label.strip() else ""
         client_secret = new_client_secret()
         secret_id = secret_id_of(client_secret)
         name = vault_name(client_id, secret_id)
-        row = {"PartitionKey": client_id, "RowKey": SECRET_ROW_PREFIX + secret_id, "Created": now}
-        expiry = {} if expires is None else {"Expires": expires}
-        rows = [*beside, {**row, **expiry, "Hint": hint_of(client_secret)}]
+        columns = {"Created": now, "Expires": expires, "Hint": hint_of(client_secret), "Label": label}
+        row = {"PartitionKey": client_id, "RowKey": SECRET_ROW_PREFIX + secret_id}
+        rows = [*beside, row | {column: value for column, value in columns.items() if value}]
         try:
             await self._vault.set(name, hash_of(client_secret), expires=expires, tags=ALGORITHM_TAG)
             await self._table.insert_together(*rows, unchanged=unchanged)
@@ -209,15 +278,33 @@ class ClientRegistry:
         await self._table.replace({**canonical(row, CLIENT_COLUMNS), **columns}, etag or etag_of(row))
 
 
+def _client(client_id: str, rows: Iterable[Row]) -> Client:
+    client = parse_client(rows)
+    if client is None:
+        raise UnknownClient(client_id)
+    return client
+
+
+def _row(rows: Iterable[Row], row_key: str) -> Row | None:
+    return next((row for row in rows if row["RowKey"] == row_key), None)
+
+
+def _at(row: Row) -> datetime | None:
+    return at if isinstance(at := row.get("At"), datetime) else None
+
+
 def _text(what: str, value: str) -> str:
     text = value.strip()
     if not text or len(text) > _MAX_CHARACTERS or not text.isprintable():
-        raise InvalidClientValue(f"a client's {what} is 1 to {_MAX_CHARACTERS} printable characters")
+        raise InvalidClientValue(f"a {what} is 1 to {_MAX_CHARACTERS} printable characters")
     return text
 
 
-def _tenants(tenants: str | Iterable[str]) -> str:
-    """The column `Tenants`. An empty list is one: a client that may reach no tenant yet."""
+def tenants_column(tenants: str | Iterable[str]) -> str:
+    """The column `Tenants`: `*`, or canonical GUIDs and commas; none for a client that may reach no tenant yet.
+
+    Raises InvalidTenantId, or InvalidClientValue for more than the column holds.
+    """
     items = tenants.split(",") if isinstance(tenants, str) else tenants
     names = [name for item in items if (name := item.strip())]
     if names == [ALL_TENANTS]:

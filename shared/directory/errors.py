@@ -3,6 +3,8 @@
 Each message is for the person who keeps the directory, or asked for the change.
 """
 
+from collections.abc import Sequence
+
 from shared.fhir.versions import FhirVersion
 
 
@@ -46,6 +48,13 @@ class UnknownClient(Refusal):
 
     def __init__(self, client_id: str) -> None:
         super().__init__(f"there is no client {client_id[:64]!r}")
+
+
+class UnknownTenants(Refusal):
+    """A client is to reach tenants that no row names."""
+
+    def __init__(self, tenants: Sequence[str], remedy: str) -> None:
+        super().__init__(f"there is no hospital {', '.join(tenants)}: {remedy}")
 
 
 class InvalidClientValue(Refusal):

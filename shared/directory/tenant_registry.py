@@ -63,6 +63,11 @@ class TenantRegistry:
         except RowError as error:
             return error
 
+    async def missing(self, tenants: Iterable[str]) -> Sequence[str]:
+        """Those of some tenants, canonical, that no row names."""
+        known = {parse_tenant_id(str(row["PartitionKey"])) async for row in self._table.scan(["PartitionKey"])}
+        return [tenant for tenant in map(canonical_tenant_id, tenants) if tenant not in known]
+
     async def get(self, tenant: str, version: FhirVersion) -> Provider | None:
         """The provider of a tenant for a version, switched on or not. Raises RowError when its row can't be used."""
         row = _only(await self._read(canonical_tenant_id(tenant), version))

@@ -99,9 +99,22 @@ class Table:
         """
         operations: list[Any] = [(TransactionOperation.CREATE, _entity(row)) for row in rows]
         if unchanged is not None:
-            keys = {key: unchanged[key] for key in ("PartitionKey", "RowKey")}
             condition = {"mode": UpdateMode.MERGE, **_unchanged(etag_of(unchanged))}
-            operations.append((TransactionOperation.UPDATE, keys, condition))
+            operations.append((TransactionOperation.UPDATE, _keys(unchanged), condition))
+        await self._submit(operations)
+
+    async def delete_read(self, read: Row, *, replacing: Row | None = None, etag: str = "") -> None:
+        """Deletes a row as it was read and writes `replacing`, of the same partition, over its `etag`: both or neither.
+
+        StoreConflict when one was written to since, or is gone.
+        """
+        operations: list[Any] = [(TransactionOperation.DELETE, _keys(read), _unchanged(etag_of(read)))]
+        if replacing is not None:
+            condition = {"mode": UpdateMode.REPLACE, **_unchanged(etag)}
+            operations.append((TransactionOperation.UPDATE, _entity(replacing), condition))
+        await self._submit(operations)
+
+    async def _submit(self, operations: list[Any]) -> None:
         with self._needed():
             try:
                 await self._client.submit_transaction(operations)
@@ -149,6 +162,10 @@ class Table:
                     yield _row(row)
         except ResourceNotFoundError:
             return  # the table itself is not there yet
+
+
+def _keys(row: Row) -> dict[str, object]:
+    return {key: row[key] for key in ("PartitionKey", "RowKey")}
 
 
 def _unchanged(etag: str) -> dict[str, Any]:

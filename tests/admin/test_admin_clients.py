@@ -29,7 +29,8 @@ def name_of(new: New) -> str:
 
 
 async def test_create_prints_the_secret_once_and_keeps_its_hash(admin: CommandLine, vault_server: VaultServer) -> None:
-    for_people = await admin("--local", *("client", "create", "--name", "A", "--owner", "Ada", "--tenants", TENANT))
+    create = ("client", "create", "--name", "A", "--owner", "Ada", "--tenants", TENANT, "--allow-unknown")
+    for_people = await admin("--local", *create)
     (line,) = [line for line in for_people.stdout.splitlines() if line.startswith("client secret")]
     secret = line.split()[-1]
     assert (len(secret), for_people.stdout.count(secret)) == (54, 1)
@@ -69,7 +70,9 @@ async def test_expires_takes_days_or_the_last_day(admin: CommandLine) -> None:
 
 
 async def test_set_changes_what_is_given(admin: CommandLine, new: New) -> None:
-    result = await admin("client set --local --json", new["client_id"], "--tenants", f"{{{TENANT.upper()}}}")
+    line = ("client set --local --json", new["client_id"], "--tenants", f"{{{TENANT.upper()}}}")
+    assert (await admin.error(*line)).startswith(f"there is no hospital {TENANT}: add its row first")
+    result = await admin(*line, "--allow-unknown")
     assert (result.json["name"], result.json["tenants"]) == ("Care app", [TENANT])
     assert result.audit[0]["detail"] == "Tenants"
     assert (await admin("--local client set", new["client_id"])).code == 2
@@ -77,11 +80,11 @@ async def test_set_changes_what_is_given(admin: CommandLine, new: New) -> None:
 
 async def test_a_secret_is_added_and_another_deleted(admin: CommandLine, vault_server: VaultServer, new: New) -> None:
     id, old = new["client_id"], new["secret_id"]
-    added = await admin.json("client add-secret --expires 30d", id)
+    added = await admin.json("client add-secret --expires 30d --label 'test server'", id)
     deleted = await admin.json("client delete-secret --yes", id, old)
     assert deleted == {"client_id": id, "secret_id": old, "deleted": True}
     (left,) = (await admin.json("client show", id))["secrets"]
-    assert left["secret_id"] == added["secret_id"]
+    assert (left["secret_id"], left["label"]) == (added["secret_id"], "test server")
     assert name_of(added) in (stored := held(vault_server))
     assert name_of(new) not in stored
     for _ in range(4):

@@ -21,7 +21,8 @@ def test_a_client_and_its_secrets() -> None:
     rows = [
         secret_row(Created=AT, Expires=AT + timedelta(days=1), Hint="wxyz"),
         client_row(Name="App", Owner="ann@example.com", OwnerId="t/o", Tenants="*", Enabled=True),
-        secret_row("s2"),
+        secret_row("s2", Label="test server"),
+        {"PartitionKey": "c1", "RowKey": f"request-{GUID}", "By": "ann@example.com", "At": AT},
     ]
     assert parse_client(rows) == Client(
         id="c1",
@@ -30,7 +31,10 @@ def test_a_client_and_its_secrets() -> None:
         owner_id="t/o",
         tenants=None,
         enabled=True,
-        secrets=(ClientSecret("s1", AT, AT + timedelta(days=1), "wxyz"), ClientSecret("s2", None, None, "")),
+        secrets=(
+            ClientSecret("s1", AT, AT + timedelta(days=1), "wxyz"),
+            ClientSecret("s2", None, None, "", "test server"),
+        ),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.audit import AuditLog
     from shared.directory.client_cache import ClientCache
     from shared.directory.tenant_cache import TenantCache
+    from shared.directory.traffic import Traffic
     from shared.directory.usage import Usage
     from shared.gateway import Gateway
     from shared.health import HealthEndpoint
@@ -65,7 +66,9 @@ class Application:
         """The token endpoint and the published keys."""
         from shared.oauth.endpoint import OAuthEndpoint
 
-        return OAuthEndpoint(self.clients, self.tenants, self.signing_keys, self.tokens, self.usage, self._audit)
+        return OAuthEndpoint(
+            self.clients, self.tenants, self.signing_keys, self.tokens, self.usage, self.traffic, self._audit
+        )
 
     @cached_property
     def gateway(self) -> "Gateway":
@@ -75,15 +78,25 @@ class Application:
 
         provider_client = ProviderClient(self._transport, self._credentials, self._page_handles)
         return Gateway(
-            self.settings, self.tokens, self.clients, self.tenants, provider_client, self._page_handles, self._audit
+            self.settings,
+            self.tokens,
+            self.clients,
+            self.tenants,
+            provider_client,
+            self._page_handles,
+            self.traffic,
+            self._audit,
         )
 
     @cached_property
     def portal(self) -> "PortalEndpoint":
         """The registration portal."""
+        from shared.directory.traffic_history import TrafficHistory
         from shared.portal.endpoint import PortalEndpoint
+        from shared.stores.tables import TRAFFIC
 
-        return PortalEndpoint(self.settings, os.environ, self._tables, self.vault, self.usage, self._audit)
+        history = TrafficHistory(self._table(TRAFFIC))
+        return PortalEndpoint(self.settings, os.environ, self._tables, self.vault, self.usage, history, self._audit)
 
     @cached_property
     def health(self) -> "HealthEndpoint":
@@ -146,9 +159,17 @@ class Application:
 
         return Usage(self._table(USAGE))
 
+    @cached_property
+    def traffic(self) -> "Traffic":
+        """What this instance counts of requests."""
+        from shared.directory.traffic import Traffic
+        from shared.stores.tables import TRAFFIC
+
+        return Traffic(self._table(TRAFFIC))
+
     async def close(self) -> None:
         """Ends what was built, the latest first."""
-        for name in ("_page_handles", "usage", "_credentials", "_transport", "_tables", "vault"):
+        for name in ("_page_handles", "usage", "traffic", "_credentials", "_transport", "_tables", "vault"):
             part = self.__dict__.get(name)
             if part is not None:
                 await part.close()

@@ -34,12 +34,14 @@ class AuditLog:
         tenant: str,
         status: int,
         error: str,
+        kind: str,
         milliseconds: float,
     ) -> None:
         """A token request and its outcome.
 
         `client_id` is one that the directory knows: the client's that authenticated or, with the error
-        invalid_client, the one that was claimed. `secret_id` is empty unless the client authenticated.
+        invalid_client, the one that was claimed. `secret_id` is empty unless the client authenticated. `kind` is an
+        ErrorKind, which tells what the client is not told, or "".
         """
         self._write(
             event="token",
@@ -49,6 +51,7 @@ class AuditLog:
             tenant=tenant,
             status=status,
             error=error,
+            kind=kind,
             ms=round(milliseconds, 1),
         )
 
@@ -63,6 +66,7 @@ class AuditLog:
         interaction: str,
         type: str,
         status: int,
+        kind: str,
         received: int,
         sent: int,
         hops: dict[str, float],
@@ -70,6 +74,7 @@ class AuditLog:
     ) -> None:
         """A FHIR request and its outcome; `received` and `sent` are bytes of bodies, `hops` milliseconds by hop.
 
+        `kind` is an ErrorKind or ""; with a 401 the token that names client and tenant is expired or revoked.
         A batch's `entries` are counted, `{"read Patient 200": 3}`: a line of Application Insights ends at 32,768
         characters, which five hundred entries one by one may pass.
         """
@@ -84,6 +89,7 @@ class AuditLog:
             interaction=interaction,
             type=type,
             status=status,
+            kind=kind,
             received=received,
             sent=sent,
             ms={hop: round(milliseconds, 1) for hop, milliseconds in hops.items()},

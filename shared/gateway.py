@@ -12,6 +12,8 @@ from shared.directory.client_cache import ClientCache
 from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
 from shared.directory.provider import Provider
 from shared.directory.tenant_cache import TenantCache
+from shared.directory.traffic import Traffic, hospital_subject
+from shared.error_kind import ErrorKind, Side, kind_of_response
 from shared.fhir.batch import BatchEntry, RefusedEntry
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import BUNDLES, WITH_RESOURCE, Interaction, InteractionKind, parse
@@ -22,7 +24,7 @@ from shared.fhir.policy import authorize
 from shared.fhir.rewriting import rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
-from shared.oauth.access_token import AccessTokens, Grant, InvalidToken, bearer_token, invalid_token
+from shared.oauth.access_token import AccessTokens, ExpiredToken, Grant, InvalidToken, bearer_token, invalid_token
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.upstream.batch import send_batch
@@ -33,7 +35,7 @@ from shared.upstream.provider_client import FhirRequest, ProviderClient
 from shared.upstream.request_body import MAX_BODY_BYTES, form_body, parameters, resource_body
 from shared.upstream.request_context import RequestContext, Trace, link_maps, permissions_of
 from shared.upstream.search import FORM
-from shared.upstream.server_timing import AUTH, DIRECTORY, server_timing
+from shared.upstream.server_timing import AUTH, DIRECTORY, UPSTREAM, server_timing
 
 _DIRECTORY_SECONDS = 15.0  # each store has ten, and a cold instance reads four times
 _BINARY = re.compile(r"Binary/[^/_][^/]*(?:/_history/[^/]+)?/?")  # read and vread
@@ -50,6 +52,7 @@ class Gateway:
         tenants: TenantCache,
         provider_client: ProviderClient,
         handles: PageHandles,
+        traffic: Traffic,
         audit: AuditLog,
     ) -> None:
         self._settings = settings
@@ -58,6 +61,7 @@ class Gateway:
         self._tenants = tenants
         self._provider_client = provider_client
         self._handles = handles
+        self._traffic = traffic
         self._audit = audit
         self._budget = MemoryBudget(settings.max_response_bytes, MAX_BODY_BYTES)
 
@@ -73,11 +77,14 @@ class Gateway:
             response = await self._serve(request, version, path, trace)
             response = replace(response, headers={**response.headers, **NO_STORE})
             response = await encoded(response, request.headers.get("accept-encoding"))
+            kind = trace.kind or kind_of_response(response.status)
         except Exception as error:
             format = format_for_errors(parameters(request), request.headers.get("accept"))
-            response = error_response(fhir_error(error), version or self._settings.default_fhir_version, format)
+            refused = fhir_error(error)
+            kind = refused.kind
+            response = error_response(refused, version or self._settings.default_fhir_version, format)
         hops = trace.timing.milliseconds()
-        self._record(trace, request, response, hops)
+        self._record(trace, request, response, kind, hops)
         headers = {**response.headers, "X-Request-Id": trace.request_id, "Server-Timing": server_timing(hops)}
         return Response(response.status, headers, b"" if request.method == "HEAD" else response.body)
 
@@ -87,14 +94,14 @@ class Gateway:
         try:
             async with asyncio.timeout(_DIRECTORY_SECONDS):
                 with trace.timing.hop(AUTH):
-                    grant = trace.grant = await self._authenticate(request.headers)
+                    grant = await self._authenticate(request.headers, trace)
                 accept = request.headers.get("accept")
                 if _content_accept(request, path) is None:
                     format = negotiate(parameters(request), accept, version)
                 else:
                     format = format_for_errors("", accept)
                 with trace.timing.hop(DIRECTORY):
-                    provider = await self._provider(grant.tenant, version)
+                    provider = await self._provider(grant.tenant, version, trace)
         except TimeoutError:
             raise StoreUnavailable(f"the stores did not answer within {_DIRECTORY_SECONDS:.0f} s") from None
         base_url, upstream_links, downstream_links = link_maps(
@@ -151,28 +158,32 @@ class Gateway:
         sent = FhirRequest(method, interaction, query, request.headers, page_url=url)
         return await self._provider_client.send(context, sent)
 
-    async def _authenticate(self, headers: Mapping[str, str]) -> Grant:
+    async def _authenticate(self, headers: Mapping[str, str], trace: Trace) -> Grant:
         """The grant of the bearer token, if its client and secret are still good. Raises FhirError (401)."""
         token = bearer_token(headers)
         try:
-            grant = await self._tokens.verify(token)
+            grant = trace.grant = await self._tokens.verify(token)
+        except ExpiredToken as error:
+            trace.grant = error.grant
+            raise invalid_token(ErrorKind.TOKEN_EXPIRED) from None
         except InvalidToken:
             raise invalid_token() from None
         found = await self._clients.secret(grant.client_id, grant.secret_id)
         if found is None or not found[0].may_reach(grant.tenant):
-            raise invalid_token()
+            raise invalid_token(ErrorKind.TOKEN_REVOKED)
         return grant
 
-    async def _provider(self, tenant: str, version: FhirVersion) -> Provider:
+    async def _provider(self, tenant: str, version: FhirVersion, trace: Trace) -> Provider:
+        trace.hospital = hospital_subject(tenant, version.value)
         try:
             return await self._tenants.provider(tenant, version)
         except UnknownTenant:
-            raise FhirError(404, "not-found", "This token's tenant has no FHIR server here.") from None
+            text = "This token's tenant has no FHIR server here."
         except NoSuchVersion as error:
             bases = " and ".join(f"/{found.value}" for found in error.versions)
-            raise FhirError(
-                404, "not-found", f"This token's tenant has no FHIR server for {version.value}, but for {bases}."
-            ) from None
+            text = f"This token's tenant has no FHIR server for {version.value}, but for {bases}."
+        trace.hospital = ""
+        raise FhirError(404, "not-found", text, kind=ErrorKind.NO_HOSPITAL)
 
     async def _confirm(self, provider: Provider, older_than: float) -> None:
         """Raises FhirError (503) if the provider's row has another address or credential by now."""
@@ -184,17 +195,23 @@ class Gateway:
             pass
         raise FhirError(503, "transient", "This tenant's server has just changed. Try again.", {"Retry-After": "1"})
 
-    def _record(self, trace: Trace, request: Request, response: Response, hops: dict[str, float]) -> None:
+    def _record(
+        self, trace: Trace, request: Request, response: Response, kind: ErrorKind | None, hops: dict[str, float]
+    ) -> None:
         grant = trace.grant
+        client_id = grant.client_id if grant else ""
+        answered = UPSTREAM in hops and (trace.answered or kind is None or kind.side is Side.CLIENT)
+        self._traffic.fhir_request(client_id, trace.hospital, response.status, kind, hops, answered=answered)
         self._audit.fhir_request(
             request_id=trace.request_id,
-            client_id=grant.client_id if grant else "",
+            client_id=client_id,
             secret_id=grant.secret_id if grant else "",
             tenant=grant.tenant if grant else "",
             base=trace.base,
             interaction=trace.interaction,
             type=trace.type,
             status=response.status,
+            kind=kind or "",
             received=len(request.body),
             sent=len(response.body),
             hops=hops,

@@ -23,17 +23,26 @@ def line(caplog: pytest.LogCaptureFixture) -> dict[str, object]:
 
 
 def test_a_token_request_is_one_line_of_json(caplog: pytest.LogCaptureFixture) -> None:
-    AuditLog().token_request(**WHO, status=200, error="", milliseconds=1.26)
-    assert line(caplog) == {"event": "token", **LINE, "error": "", "ms": 1.3}
+    AuditLog().token_request(**WHO, status=200, error="", kind="", milliseconds=1.26)
+    assert line(caplog) == {"event": "token", **LINE, "error": "", "kind": "", "ms": 1.3}
 
 
 def test_a_fhir_request_is_one_line_of_json_with_a_batchs_entries_counted(caplog: pytest.LogCaptureFixture) -> None:
     entries = [AuditedEntry("read", "Patient", 200)] * 499 + [AuditedEntry("", "", 400)]
     hops = {"upstream": 10.04, "auth": 0.25}
     AuditLog().fhir_request(
-        **WHO, base="stu3", interaction="batch", type="", status=200, received=0, sent=12, hops=hops, entries=entries
+        **WHO,
+        base="stu3",
+        interaction="batch",
+        type="",
+        status=200,
+        kind="timed-out",
+        received=0,
+        sent=12,
+        hops=hops,
+        entries=entries,
     )
-    what = {"base": "stu3", "interaction": "batch", "type": "", "received": 0, "sent": 12}
+    what = {"base": "stu3", "interaction": "batch", "type": "", "kind": "timed-out", "received": 0, "sent": 12}
     counted = {"read Patient 200": 499, "  400": 1}
     assert line(caplog) == {"event": "fhir", **LINE, **what, "ms": {"upstream": 10.0, "auth": 0.2}, "entries": counted}
 

@@ -29,6 +29,7 @@ _SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint", "Label"}
 # no two pairs make the same name; capitals are out because Key Vault does not tell them apart.
 CLIENT_ID = re.compile(r"[0-9a-z]([0-9a-z-]{0,62}[0-9a-z])?")
 SECRET_ID = re.compile(r"[0-9a-z]{1,32}")
+CLIENT_SECRET = re.compile(rf"{SECRET_ID.pattern}\.[\w-]{{43}}", re.ASCII)
 ALGORITHM_TAG = {"algorithm": "sha256"}
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 _ID_LENGTH = 10

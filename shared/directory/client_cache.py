@@ -3,8 +3,17 @@
 import logging
 from datetime import UTC, datetime
 
-from shared.directory.client import CLIENT_ID, SECRET_ID, Client, parse_client, vault_name
+from shared.directory.client import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    SECRET_ID,
+    Client,
+    parse_client,
+    secret_id_of,
+    vault_name,
+)
 from shared.directory.errors import RowError
+from shared.error_kind import ErrorKind
 from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.tables import Table
@@ -32,9 +41,19 @@ class ClientCache:
         client = await self._clients.get(client_id)
         return client if client is not None and client.enabled else None
 
-    async def known(self, client_id: str) -> bool:
-        """Whether there is such a client, enabled or not. Raises StoreUnavailable."""
-        return CLIENT_ID.fullmatch(client_id) is not None and await self._clients.get(client_id) is not None
+    async def refusal(self, client_id: str, client_secret: str) -> ErrorKind | None:
+        """Why these credentials did not authenticate; None without such a client. Raises StoreUnavailable."""
+        client = await self._clients.get(client_id) if CLIENT_ID.fullmatch(client_id) else None
+        if client is None or not client.enabled:
+            return None if client is None else ErrorKind.CLIENT_DISABLED
+        id = secret_id_of(client_secret)
+        secret = next((each for each in client.secrets if each.id == id), None)
+        if secret is None:
+            return ErrorKind.SECRET_DELETED if CLIENT_SECRET.fullmatch(client_secret) else ErrorKind.SECRET_WRONG
+        if not secret.is_live(datetime.now(UTC)):
+            return ErrorKind.SECRET_EXPIRED
+        stored = await self._hashes.get(vault_name(client_id, id))
+        return ErrorKind.SECRET_DISABLED if stored is None else ErrorKind.SECRET_WRONG
 
     async def secret(self, client_id: str, secret_id: str) -> tuple[Client, Secret] | None:
         """An enabled client together with the stored hash of one of its live secrets; None when there is no such pair.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 import jwt
 import orjson
@@ -12,6 +13,7 @@ from cachetools import LRUCache
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
 
+from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 from shared.fhir.scopes import Scope, parse_scope
 from shared.oauth.signing_keys import ALGORITHM, SigningKey, SigningKeys
@@ -43,6 +45,14 @@ class Grant:
     def scope(self) -> str:
         """The claim and parameter `scope`: the tenant's GUID, then the SMART scopes."""
         return " ".join((self.tenant, *map(str, self.scopes)))
+
+
+class ExpiredToken(InvalidToken):
+    """The token would be good, for `grant`, had it not expired."""
+
+    def __init__(self, grant: Grant) -> None:
+        super().__init__()
+        self.grant = grant
 
 
 class AccessTokens:
@@ -100,18 +110,24 @@ class AccessTokens:
             key = await self._keys.find(kid)
             if key is None:
                 raise InvalidToken
-            claims = jwt.decode(
-                token,
-                key.public_key,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer,
-                audience=self._issuer,
-                leeway=_LEEWAY_SECONDS,
-                options={"require": _REQUIRED, "strict_aud": True},
-            )
+            try:
+                claims = self._claims(token, key)
+            except jwt.ExpiredSignatureError:
+                raise ExpiredToken(_grant(self._claims(token, key, verify_exp=False))) from None
         except (jwt.PyJWTError, ValueError):  # ValueError: lone surrogates, by which servers hand on undecodable bytes
             raise InvalidToken from None
         return kid, claims["exp"] + _LEEWAY_SECONDS, _grant(claims)
+
+    def _claims(self, token: str, key: SigningKey, *, verify_exp: bool = True) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key.public_key,
+            algorithms=[ALGORITHM],
+            issuer=self._issuer,
+            audience=self._issuer,
+            leeway=_LEEWAY_SECONDS,
+            options={"require": _REQUIRED, "strict_aud": True, "verify_exp": verify_exp},
+        )
 
 
 def bearer_token(headers: Mapping[str, str]) -> str:
@@ -126,16 +142,16 @@ def bearer_token(headers: Mapping[str, str]) -> str:
         if authorization.count(".") == 2:
             raise _refused(401, "login", "invalid_token", f"The token must be sent as {_HEADER}.")
         diagnostics = f"Get a token at the token URL of the statement, and send it as {_HEADER}."
-        raise FhirError(401, "login", diagnostics, {"WWW-Authenticate": _CHALLENGE})
+        raise FhirError(401, "login", diagnostics, {"WWW-Authenticate": _CHALLENGE}, ErrorKind.NO_TOKEN)
     token = token.strip()
     if not token or " " in token or "," in token:
         raise _refused(400, "invalid", "invalid_request", "The Authorization header must hold one bearer token.")
     return token
 
 
-def invalid_token() -> FhirError:
+def invalid_token(kind: ErrorKind = ErrorKind.TOKEN_INVALID) -> FhirError:
     """The token is malformed, expired or revoked; which of these is not told."""
-    return _refused(401, "login", "invalid_token", "The access token is not valid. Get a new one.")
+    return _refused(401, "login", "invalid_token", "The access token is not valid. Get a new one.", kind)
 
 
 def _signed(claims: dict[str, object], key: SigningKey) -> str:
@@ -166,6 +182,6 @@ def _grant(claims: dict[str, object]) -> Grant:
     return Grant(client_id, secret_id, tenant, scopes)
 
 
-def _refused(status: int, code: str, error: str, diagnostics: str) -> FhirError:
+def _refused(status: int, code: str, error: str, diagnostics: str, kind: ErrorKind = ErrorKind.NO_TOKEN) -> FhirError:
     challenge = f'{_CHALLENGE}, error="{error}", error_description="{diagnostics}"'
-    return FhirError(status, code, diagnostics, {"WWW-Authenticate": challenge})
+    return FhirError(status, code, diagnostics, {"WWW-Authenticate": challenge}, kind)

@@ -47,10 +47,12 @@ def parse_credentials(headers: Mapping[str, str], parameters: Mapping[str, str])
     return Credentials(client_id, client_secret)
 
 
-def claimed_client_id(headers: Mapping[str, str], parameters: Mapping[str, str]) -> str:
-    """The client that a refused request says it comes from, "" for none. It proves nothing. Raises OAuthError."""
+def sent_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> Credentials:
+    """The id and secret that stand in a refused request, "" for what is missing. Raises OAuthError."""
     basic = _authorization(headers)
-    return _basic_credentials(basic).client_id if basic else parameters.get("client_id", "")
+    if basic:
+        return _basic_credentials(basic)
+    return Credentials(parameters.get("client_id", ""), parameters.get("client_secret", ""))
 
 
 async def authenticate(clients: ClientCache, credentials: Credentials) -> Client:

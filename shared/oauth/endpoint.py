@@ -14,23 +14,25 @@ import orjson
 from shared.audit import AuditLog
 from shared.directory.client_cache import ClientCache
 from shared.directory.tenant_cache import TenantCache
+from shared.directory.traffic import Traffic
 from shared.directory.usage import Usage
+from shared.error_kind import ErrorKind
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import AccessTokens, Grant
-from shared.oauth.client_authentication import authenticate
+from shared.oauth.client_authentication import Credentials, authenticate
 from shared.oauth.errors import (
     NO_STORE,
     InvalidClient,
-    InvalidScope,
     MethodNotAllowed,
     NotFound,
     OAuthError,
     ServerError,
     TemporarilyUnavailable,
+    TenantRefused,
     UnsupportedResponseType,
 )
 from shared.oauth.signing_keys import SigningKeys
-from shared.oauth.token_request import parse_scope_request, parse_token_request, requesting_client_id
+from shared.oauth.token_request import claimed_credentials, parse_scope_request, parse_token_request
 from shared.stores.errors import StoreUnavailable
 
 # Failed authentications get their response at whole steps of this time, so that the time tells nothing of what failed.
@@ -48,6 +50,7 @@ class OAuthEndpoint:
     keys: SigningKeys
     tokens: AccessTokens
     usage: Usage
+    traffic: Traffic
     audit: AuditLog
 
     async def __call__(self, request: Request) -> Response:
@@ -84,6 +87,7 @@ class OAuthEndpoint:
         began = time.monotonic()
         client_id = secret_id = tenant = ""
         status, error = 500, ServerError.error
+        kind: ErrorKind | None = ServerError.kind
         try:
             token_request = parse_token_request(request)
             client = await authenticate(self.clients, token_request.credentials)
@@ -91,20 +95,22 @@ class OAuthEndpoint:
             scope = token_request.scope.strip() or client.only_tenant or ""
             tenant, scopes = parse_scope_request(scope)
             if not client.may_reach(tenant) or not await self.tenants.known(tenant):
-                raise InvalidScope("the scope must name one tenant that this client may reach")
+                raise TenantRefused
             grant = Grant(client.id, secret_id, tenant, scopes)
             token, lifetime = await self.tokens.issue(grant)
-            status, error = 200, ""
+            status, error, kind = 200, "", None
         except OAuthError as refused:
-            status, error = refused.status, refused.error
+            status, error, kind = refused.status, refused.error, refused.kind
             # This response waits; that of another refusal would tell by its time who is known.
             if isinstance(refused, InvalidClient):
-                client_id = await self._known(requesting_client_id(request))
+                client_id, kind = await self._refused_client(claimed_credentials(request))
             raise
         except StoreUnavailable:
             status, error = TemporarilyUnavailable.status, TemporarilyUnavailable.error
+            kind = TemporarilyUnavailable.kind
             raise
         finally:
+            self.traffic.token_request(client_id, kind)
             self.audit.token_request(
                 request_id=request_id(request.headers),
                 client_id=client_id,
@@ -112,6 +118,7 @@ class OAuthEndpoint:
                 tenant=tenant,
                 status=status,
                 error=error,
+                kind=kind or "",
                 milliseconds=(time.monotonic() - began) * 1000,
             )
         self.usage.used(client.id, secret_id)
@@ -124,12 +131,13 @@ class OAuthEndpoint:
         }
         return Response(200, {"Content-Type": "application/json", **NO_STORE}, orjson.dumps(body))
 
-    async def _known(self, client_id: str) -> str:
-        """The id if it is a client's, else "": what else stands in its place may be a secret."""
+    async def _refused_client(self, claimed: Credentials) -> tuple[str, ErrorKind]:
+        """The id if it is a client's, else "" (what else stands there may be a secret), and why it is refused."""
         try:
-            return client_id if await self.clients.known(client_id) else ""
+            kind = await self.clients.refusal(claimed.client_id, claimed.client_secret)
         except StoreUnavailable:
-            return ""
+            return "", ErrorKind.STORE_UNAVAILABLE
+        return ("", InvalidClient.kind) if kind is None else (claimed.client_id, kind)
 
     async def _published_keys(self, request: Request) -> Response:
         if request.method == "OPTIONS":

@@ -4,16 +4,21 @@ from collections.abc import Mapping
 
 import orjson
 
+from shared.error_kind import ErrorKind
 from shared.message import Response
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class OAuthError(Exception):
-    """On the wire `{"error": ..., "error_description": ...}`; the description is ASCII without `"` and `\\`."""
+    """On the wire `{"error": ..., "error_description": ...}`; the description is ASCII without `"` and `\\`.
+
+    `kind` is for those who keep the gateway.
+    """
 
     error: str
     status = 400
+    kind = ErrorKind.TOKEN_REQUEST_MALFORMED
 
     def __init__(self, description: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(description)
@@ -55,6 +60,7 @@ class InvalidClient(OAuthError):
 
     error = "invalid_client"
     status = 401
+    kind = ErrorKind.CLIENT_UNKNOWN
 
     def __init__(self) -> None:
         # RFC 9110 section 15.5.2: a 401 names the way to authenticate, whether or not the header was used.
@@ -79,11 +85,21 @@ class InvalidScope(OAuthError):
     error = "invalid_scope"
 
 
+class TenantRefused(InvalidScope):
+    """The client may not reach the tenant, or there is no such tenant; the response does not say which."""
+
+    kind = ErrorKind.TENANT_REFUSED
+
+    def __init__(self) -> None:
+        super().__init__("the scope must name one tenant that this client may reach")
+
+
 class TemporarilyUnavailable(OAuthError):
     """Key Vault or Table Storage did not answer, and nothing remembered can serve."""
 
     error = "temporarily_unavailable"
     status = 503
+    kind = ErrorKind.STORE_UNAVAILABLE
 
     def __init__(self) -> None:
         super().__init__("try again in a few seconds", {"Retry-After": "5"})
@@ -94,6 +110,7 @@ class ServerError(OAuthError):
 
     error = "server_error"
     status = 500
+    kind = ErrorKind.INTERNAL
 
     def __init__(self) -> None:
         super().__init__("the request failed inside the gateway")

@@ -11,9 +11,9 @@ from shared.message import Request
 from shared.oauth.client_authentication import (
     CREDENTIAL_PARAMETERS,
     Credentials,
-    claimed_client_id,
     form_decoded,
     parse_credentials,
+    sent_credentials,
 )
 from shared.oauth.errors import InvalidRequest, InvalidScope, LengthRequired, OAuthError, UnsupportedGrantType
 
@@ -56,12 +56,12 @@ def parse_token_request(request: Request) -> TokenRequest:
     return TokenRequest(credentials, parameters.get("scope", ""))
 
 
-def requesting_client_id(request: Request) -> str:
-    """The client that a refused request says it comes from; "" where that can't be read. It proves nothing."""
+def claimed_credentials(request: Request) -> Credentials:
+    """The id and secret of a refused request, "" where one is missing or can't be read. They prove nothing."""
     try:
-        return claimed_client_id(request.headers, _parameters(request))
+        return sent_credentials(request.headers, _parameters(request))
     except OAuthError:
-        return ""
+        return Credentials("", "")
 
 
 def parse_scope_request(scope: str) -> tuple[str, tuple[Scope, ...]]:

@@ -11,6 +11,7 @@ from shared.audit import AuditLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import UnknownClient
 from shared.directory.tenant_csv import TenantImport
+from shared.directory.traffic_history import TrafficHistory
 from shared.directory.usage import Usage
 from shared.message import Request, Response
 from shared.portal.check_page import CheckPage
@@ -44,8 +45,10 @@ class PortalEndpoint:
         tables: TableServiceClient,
         vault: Vault,
         usage: Usage,
+        traffic: TrafficHistory,
         audit: AuditLog,
     ) -> None:
+        self.traffic = traffic
         self._sign_in = sign_in_for(settings, environment)
         self._renderer = Renderer(self._sign_in.sign_out, self._sign_in.sign_out_method, settings.cache_seconds)
         tenants = TenantList(Table(tables, TENANTS), settings, audit)

@@ -28,7 +28,8 @@ TENANTS = "Tenants"
 CLIENTS = "Clients"
 PAGES = "Pages"
 USAGE = "Usage"
-ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE)
+TRAFFIC = "Traffic"
+ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE, TRAFFIC)
 _NOT_FOUND = 404
 
 Row = Mapping[str, object]

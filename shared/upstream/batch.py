@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.directory.provider import Access, BatchMode
+from shared.error_kind import ErrorKind, Side, kind_of_response
 from shared.fhir.batch import JSON_PATCH, BatchEntry, RefusedEntry, batch_body, batch_entries, bundle_kind
 from shared.fhir.batch_response import EntryResponse, batch_response
 from shared.fhir.document import Steps
@@ -107,6 +108,8 @@ async def _send_split(
 
     `contents` are in `format`, with links already mapped.
     """
+    trace = context.trace
+    kinds: list[ErrorKind | None] = []
     at_once = asyncio.Semaphore(min(_MAX_AT_ONCE, context.provider.max_concurrent))
     version = context.provider.version
 
@@ -117,13 +120,21 @@ async def _send_split(
                 media_type = JSON_PATCH if entry.is_json_patch else version.media_type(format)
                 body_type = media_type if content is not None else None
                 request = FhirRequest(entry.method, entry.interaction, entry.query, entry.headers, content, body_type)
-                return _entry_response(await client.send(context, request), entry, context)
+                response = await client.send(context, request)
+                kind = kind_of_response(response.status)
+                kinds.append(kind)
+                trace.answered |= kind is None or kind.side is not Side.HOSPITAL
+                return _entry_response(response, entry, context)
         except Exception as error:
-            response = error_response(fhir_error(error), version, context.format)
+            refused = fhir_error(error)
+            kinds.append(refused.kind)
+            response = error_response(refused, version, context.format)
             return EntryResponse(response.status, response.body)
 
     responses = await asyncio.gather(*map(send, entries, contents))
-    context.trace.entry_statuses.extend(response.status for response in responses)
+    trace.entry_statuses.extend(response.status for response in responses)
+    failures = [kind for kind in ErrorKind if kind.side is Side.HOSPITAL and kind in kinds]
+    trace.kind = next(iter(failures), None)
     headers = {"Content-Type": content_type(version, context.format), "Cache-Control": "no-store"}
     return Response(200, headers, batch_response(responses, version, context.format))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from shared.directory.provider import Provider, ProviderAuth
+from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 
 _MAX_FAILURES = 5
@@ -74,7 +75,8 @@ class Breaker:
         left = circuit.retry_at - self._clock()
         if left > 0 or circuit.probing:
             text = "The provider has not answered lately. Try again shortly."
-            raise FhirError(503, "transient", text, {"Retry-After": str(max(math.ceil(left), 1))})
+            retry_after = {"Retry-After": str(max(math.ceil(left), 1))}
+            raise FhirError(503, "transient", text, retry_after, ErrorKind.NOT_ASKED)
         circuit.probing = True
         return True
 

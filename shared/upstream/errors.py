@@ -3,6 +3,7 @@
 import logging
 
 from shared.directory.errors import RowError
+from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 from shared.stores.errors import StoreUnavailable
 
@@ -17,9 +18,10 @@ def fhir_error(error: Exception) -> FhirError:
         case StoreUnavailable():
             _log.error("%s", error)
             text = "The gateway's directory is not reachable. Try again."
-            return FhirError(503, "transient", text, {"Retry-After": "5"})
+            return FhirError(503, "transient", text, {"Retry-After": "5"}, ErrorKind.STORE_UNAVAILABLE)
         case RowError():
             _log.error("%s", error)
-            return FhirError(500, "exception", f"The tenant's directory entry can't be used: {error}.")
+            text = f"The tenant's directory entry can't be used: {error}."
+            return FhirError(500, "exception", text, kind=ErrorKind.ROW_UNUSABLE)
     _log.error("unexpected error", exc_info=error)
     return FhirError(500, "exception", "The request failed inside the gateway.")

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from shared.directory.provider import Provider
+from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 
 _MAX_WAIT_SECONDS = 1.0
@@ -55,4 +56,4 @@ class Limiter:
 
 def _busy() -> FhirError:
     text = "The provider already has as many requests in flight as it is set to take. Try again shortly."
-    return FhirError(503, "throttled", text, {"Retry-After": "1"})
+    return FhirError(503, "throttled", text, {"Retry-After": "1"}, ErrorKind.OVERLOADED)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 
 _MAX_BYTES = 256 * 1_048_576
@@ -31,7 +32,8 @@ class Reservation:
         Raises FhirError: 503 when the process holds as much as it may, 502 when this request alone does.
         """
         if self.responses + size > self.budget.max_response_bytes:
-            raise FhirError(502, "too-costly", "The provider's answer is larger than this gateway passes on.")
+            text = "The provider's answer is larger than this gateway passes on."
+            raise FhirError(502, "too-costly", text, kind=ErrorKind.TOO_LARGE)
         self.add(size)
         self.responses += size
 

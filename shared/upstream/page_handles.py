@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from cachetools import LRUCache
 
+from shared.error_kind import ErrorKind
 from shared.fhir.body import Body
 from shared.fhir.document import Bundle, Link
 from shared.fhir.errors import FhirError
@@ -119,7 +120,8 @@ class PageHandles:
                 async with asyncio.timeout_at(deadline):
                     await self._insert(list(rows.values()))
             except TimeoutError:
-                raise FhirError(504, "timeout", "Links to further pages could not be kept in time.") from None
+                text = "Links to further pages could not be kept in time."
+                raise FhirError(504, "timeout", text, kind=ErrorKind.STORE_UNAVAILABLE) from None
             self._handles.update((digest, (made[digest], now + LIFETIME_SECONDS)) for digest in rows)
             by_chance = random.random() * _HANDLES_PER_SWEEP < len(rows)  # noqa: S311 (no secret)
             if by_chance and (self._sweep is None or self._sweep.done()):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from cachetools import LRUCache
 
 from shared.directory.provider import Provider
+from shared.error_kind import ErrorKind
 from shared.fhir.document import Unreadable
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import BUNDLES, READS, Interaction
@@ -131,7 +132,8 @@ class ProviderClient:
             return response, secrets
         except CredentialError as error:
             _log.error("tenant %s, %s: %s", context.provider.tenant, context.provider.version.value, error)
-            raise FhirError(502, "security", "The gateway could not authenticate to the provider.") from None
+            text = "The gateway could not authenticate to the provider."
+            raise FhirError(502, "security", text, kind=ErrorKind.NO_CREDENTIAL) from None
 
     async def _authentication(
         self, context: RequestContext, credential: Credential

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from shared.directory.provider import Access, Provider
+from shared.error_kind import ErrorKind
 from shared.fhir.batch import BatchEntry, RefusedEntry
 from shared.fhir.policy import Permissions
 from shared.fhir.rewriting.link_map import LinkMap
@@ -16,12 +17,19 @@ from shared.upstream.server_timing import ServerTiming
 
 @dataclass(slots=True)
 class Trace:
-    """A request as the audit line tells of it, as far as it came; `entry_statuses` are of a batch, in its order."""
+    """A request as the audit line tells of it, as far as it came; `entry_statuses` are of a batch, in its order.
+
+    `hospital` is its subject in the counters of traffic. Of a batch taken apart, `kind` is the gravest of the
+    hospital's failures, and `answered` says that not every entry failed so.
+    """
 
     request_id: str
     base: str
     timing: ServerTiming = field(default_factory=ServerTiming)
     grant: Grant | None = None
+    hospital: str = ""
+    kind: ErrorKind | None = None
+    answered: bool = False
     interaction: str = ""
     type: str = ""
     entries: Sequence[BatchEntry | RefusedEntry] = ()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from shared.error_kind import ErrorKind, kind_of_response
 from shared.fhir.body import Body, read_body
 from shared.fhir.charsets import to_utf8
 from shared.fhir.document import Steps, Unreadable
@@ -41,9 +42,11 @@ def validate_response(response: UpstreamResponse, interaction: Interaction, meth
     """
     status = response.status
     if status in (401, 407):
-        raise FhirError(502, "security", "The provider refused the gateway's credential.")
+        text = "The provider refused the gateway's credential."
+        raise FhirError(502, "security", text, kind=ErrorKind.CREDENTIAL_REFUSED)
     if not 200 <= status < 600 or (300 <= status < 400 and status != 304):
-        raise FhirError(502, "exception", "The provider answered with a redirect, which the gateway does not follow.")
+        text = "The provider answered with a redirect, which the gateway does not follow."
+        raise FhirError(502, "exception", text, kind=ErrorKind.REDIRECTED)
     if status in (204, 304) or method == "HEAD":
         return None
     if not response.body:
@@ -61,7 +64,9 @@ def validate_response(response: UpstreamResponse, interaction: Interaction, meth
         content = yield from to_utf8(response.body, charset[1] if charset else None)
         body = yield from read_body(content, format)
     except Unreadable as error:
-        raise (_without_outcome(response) if status in _REFUSALS else unreadable(error)) from None
+        raise (
+            _without_outcome(response) if status in _REFUSALS else unreadable(error, kind_of_response(status))
+        ) from None
     if body.resource.bundle is not None and status >= 400:
         raise _not_fhir(response)
     if body.resource.bundle is not None and interaction.kind in OF_ONE_RESOURCE and interaction.type != "Bundle":
@@ -72,9 +77,10 @@ def validate_response(response: UpstreamResponse, interaction: Interaction, meth
     return body
 
 
-def unreadable(error: Unreadable) -> FhirError:
+def unreadable(error: Unreadable, kind: ErrorKind | None = None) -> FhirError:
     """The error of a provider's response that can't be read (502)."""
-    return FhirError(502, "structure", f"The provider's answer was cut off, or can't be read: {error.problem}.")
+    text = f"The provider's answer was cut off, or can't be read: {error.problem}."
+    return FhirError(502, "structure", text, kind=kind)
 
 
 def content_response(response: UpstreamResponse, accept: str | None, headers: Mapping[str, str]) -> Response | None:
@@ -96,14 +102,16 @@ def _without_outcome(response: UpstreamResponse) -> FhirError:
     """The provider's refusal in words, where it has no OperationOutcome itself."""
     status = response.status
     text = f"The provider answered {status} without saying why."
-    return FhirError(status, _CODES.get(status, "exception"), text, _retry_after(response))
+    code, kind = _CODES.get(status, "exception"), kind_of_response(status)
+    return FhirError(status, code, text, _retry_after(response), kind)
 
 
 def _not_fhir(response: UpstreamResponse) -> FhirError:
     if response.status in _REFUSALS:
         return _without_outcome(response)
     text = f"The provider answered {response.status} with something other than FHIR."
-    return FhirError(504 if response.status == 504 else 502, "exception", text, _retry_after(response))
+    status, kind = 504 if response.status == 504 else 502, kind_of_response(response.status)
+    return FhirError(status, "exception", text, _retry_after(response), kind)
 
 
 def _retry_after(response: UpstreamResponse) -> dict[str, str]:

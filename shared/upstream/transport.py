@@ -13,6 +13,7 @@ from multidict import MultiMapping
 from yarl import URL
 
 from shared.content_coding import Decoder, TooLarge, Undecodable
+from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 
 _MAX_ATTEMPTS = 3
@@ -92,7 +93,8 @@ class Transport:
         except aiohttp.ClientPayloadError:
             raise NoResponse(502, "incomplete", "The provider's answer was cut off.") from None
         except (aiohttp.ClientConnectionError, OSError):
-            raise NoResponse(502, "transient", "The provider could not be reached.") from None
+            text = "The provider could not be reached."
+            raise NoResponse(502, "transient", text, kind=ErrorKind.UNREACHABLE) from None
         except aiohttp.ClientError:
             raise NoResponse(502, "exception", "The provider's answer was not valid HTTP.") from None
 
@@ -210,4 +212,5 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 
 
 def _too_large() -> FhirError:
-    return FhirError(502, "too-costly", "The provider's answer is larger than this gateway passes on.")
+    text = "The provider's answer is larger than this gateway passes on."
+    return FhirError(502, "too-costly", text, kind=ErrorKind.TOO_LARGE)

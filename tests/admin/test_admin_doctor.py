@@ -61,7 +61,7 @@ async def examined(admin: CommandLine, subject: str = "", code: int = 1) -> list
 
 async def test_a_new_stack_needs_init_and_is_well_then(new_stack: CommandLine) -> None:
     assert [findings[1:] for findings in await examined(new_stack) if findings[0] == "fail"] == [
-        ("Table Storage", "missing tables: Tenants, Clients, Pages, Usage", "./gateway init"),
+        ("Table Storage", "missing tables: Tenants, Clients, Pages, Usage, Traffic", "./gateway init"),
         ("signing key", "there is none: no token can be issued", "./gateway init"),
     ]
     await new_stack.json("init")

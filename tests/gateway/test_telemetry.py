@@ -132,6 +132,6 @@ async def test_the_audit_line(deployment: Deployment, hospital: Hospital, logged
     (line,) = [json.loads(record.message) for record in logged.records if record.name == "gateway.audit"]
     assert set(line.pop("ms")) == {"auth", "directory", "credential", "upstream", "gateway"}
     who = {"request": "abc", "client": client.client_id, "secret": client.secret_id, "tenant": tenant}
-    what = {"base": "stu3", "interaction": "read", "type": "Patient", "status": 200}
+    what = {"base": "stu3", "interaction": "read", "type": "Patient", "status": 200, "kind": ""}
     assert line == {"event": "fhir", **who, **what, "received": 0, "sent": len(answer.body)}
     assert hospital.requests[0].headers["traceparent"] == trace

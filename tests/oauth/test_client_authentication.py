@@ -193,16 +193,15 @@ async def test_what_is_audited_names_a_client_that_is_known_and_a_secret_that_is
         await server.request_token(Credentials(wrong.client_secret, ""), tenant)
         await server.oauth("\0", x_request_id="its-own")
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.audit"]
-    told = [(line["client"], line["secret"], line["tenant"], line["status"], line["error"]) for line in lines]
+    told = [tuple(line[name] for name in ("client", "secret", "tenant", "status", "error", "kind")) for line in lines]
     assert told == [
-        (client.client_id, client.secret_id, tenant, 200, ""),
-        (client.client_id, client.secret_id, "", 400, "invalid_scope"),
-        (client.client_id, "", "", 401, "invalid_client"),
-        (client.client_id, "", "", 401, "invalid_client"),
-        (off.client_id, "", "", 401, "invalid_client"),
-        *[("", "", "", 401, "invalid_client")] * 3,
+        (client.client_id, client.secret_id, tenant, 200, "", ""),
+        (client.client_id, client.secret_id, "", 400, "invalid_scope", "token-request-malformed"),
+        *[(client.client_id, "", "", 401, "invalid_client", "secret-wrong")] * 2,
+        (off.client_id, "", "", 401, "invalid_client", "client-disabled"),
+        *[("", "", "", 401, "invalid_client", "client-unknown")] * 3,
     ]
     assert len({line["request"] for line in lines}) == len(lines)
     assert lines[-1]["request"] == "its-own"
-    for sent in (client.client_secret, wrong.client_secret, "nonsense", "unknown"):
+    for sent in (client.client_secret, wrong.client_secret, "nonsense", "that-is"):
         assert sent not in caplog.text

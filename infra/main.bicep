@@ -317,7 +317,7 @@ var settings = {
 }
 
 // Both apps get the same package.
-var publicFunctions = ['fhir_proxy_fn', 'health_fn', 'metadata_fn', 'root_fn', 'token_fn']
+var publicFunctions = ['discovery_fn', 'fhir_proxy_fn', 'health_fn', 'metadata_fn', 'root_fn', 'token_fn']
 var closedFunctions = ['portal_fn']
 
 func switchedOff(functions string[]) { *: string } =>

@@ -1,4 +1,4 @@
-"""The documents that need no token: each base's statement and SMART configuration."""
+"""The documents that need no token: each base's statement and SMART configuration, and the server's metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,15 @@ import orjson
 from shared.fhir.errors import FhirError
 from shared.fhir.negotiation import content_type, negotiate
 from shared.fhir.outcome import error_response, format_for_errors
-from shared.fhir.statement import smart_configuration, statement
+from shared.fhir.statement import statement
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.fhir.xml_writer import to_xml
 from shared.message import Request, Response
+from shared.oauth.server_metadata import server_metadata, smart_configuration
 
 _STATEMENT, _SMART_CONFIGURATION = "metadata", ".well-known/smart-configuration"
+_SERVER = ".well-known"
+_SERVER_METADATA = ("oauth-authorization-server", "openid-configuration")
 _ALLOW = "GET, HEAD, OPTIONS"
 # Anonymous and the same for everyone, so any site's script may read them.
 _SHARED = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
@@ -32,7 +35,8 @@ class _Document:
 
 
 class DocumentEndpoint:
-    """Answers GET, HEAD and OPTIONS of `/{base}/metadata` and `/{base}/.well-known/smart-configuration`.
+    """Answers GET, HEAD and OPTIONS of `/{base}/metadata` and `/{base}/.well-known/smart-configuration`, and of
+    `/.well-known/oauth-authorization-server` (RFC 8414 section 3) and `/.well-known/openid-configuration`.
 
     `base` is `fhir` (which speaks `default_version`) or a FHIR version's name, in any case, as the Functions host
     matches routes. The response to anything else is an OperationOutcome of 404, 405 or 406; nothing is raised.
@@ -57,9 +61,9 @@ class DocumentEndpoint:
         return Response(response.status, response.headers) if request.method == "HEAD" else response
 
     def _response(self, request: Request, base: str, name: str) -> Response:
-        if base not in self._versions or name not in (_STATEMENT, _SMART_CONFIGURATION):
-            here = f"{_STATEMENT} and {_SMART_CONFIGURATION}"
-            raise FhirError(404, "not-found", f"There is {here} here, and nothing else")
+        here = _SERVER_METADATA if base == _SERVER else (_STATEMENT, _SMART_CONFIGURATION)
+        if base not in (_SERVER, *self._versions) or name not in here:
+            raise FhirError(404, "not-found", f"There is {' and '.join(here)} here, and nothing else")
         if request.method == "OPTIONS":
             return _OPTIONS
         if request.method not in ("GET", "HEAD"):
@@ -80,8 +84,8 @@ class DocumentEndpoint:
     def _rendered(self, base: str, format: FhirFormat | None) -> _Document:
         oauth2 = f"{self._public_base_url}/oauth2"
         if format is None:
-            configuration = smart_configuration(f"{oauth2}/token", f"{oauth2}/keys")
-            return _complete(orjson.dumps(configuration), "application/json", {})
+            describe = server_metadata if base == _SERVER else smart_configuration
+            return _complete(orjson.dumps(describe(self._public_base_url)), "application/json", {})
         version, base_url, portal = self._versions[base], f"{self._public_base_url}/{base}", self._portal_url
         resource = statement(version, base_url, f"{oauth2}/token", f"{oauth2}/authorize", portal, portal)
         body = to_xml(resource) if format is FhirFormat.XML else orjson.dumps(resource)

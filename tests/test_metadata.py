@@ -10,7 +10,8 @@ from shared.metadata import DocumentEndpoint
 
 GATEWAY = "https://gateway.test"
 METADATA, SMART = "/fhir/metadata", "/fhir/.well-known/smart-configuration"
-NUMBERS = {"fhir": "3.0.2", "dstu2": "1.0.2", "stu3": "3.0.2", "r4": "4.0.1"}
+SERVER = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+NUMBERS = {"fhir": "3.0.2", "dstu2": "1.0.2", "stu3": "3.0.2", "r4": "4.0.1", "r4b": "4.3.0", "r5": "5.0.0"}
 
 endpoint = DocumentEndpoint(GATEWAY, FhirVersion.STU3)
 
@@ -37,7 +38,7 @@ async def test_each_base_has_its_own_statement(base: str) -> None:
     assert document["implementation"]["url"] == f"{GATEWAY}/{base}"
     uris = document["rest"][0]["security"]["extension"][0]["extension"]
     assert {"url": "token", "valueUri": f"{GATEWAY}/oauth2/token"} in uris
-    assert ({"url": "authorize", "valueUri": f"{GATEWAY}/oauth2/authorize"} in uris) == (base == "r4")
+    assert ({"url": "authorize", "valueUri": f"{GATEWAY}/oauth2/authorize"} in uris) == base.startswith("r")
 
 
 async def test_the_portal_stands_in_the_statement_where_there_is_one() -> None:
@@ -61,11 +62,25 @@ async def test_the_statement_comes_in_xml_to_who_asks() -> None:
 async def test_the_smart_configuration_is_json_whatever_is_asked(accept: str) -> None:
     response = await ask(SMART, headers={"accept": accept})
     assert (response.status, response.headers["Content-Type"]) == (200, "application/json")
-    assert json.loads(response.body)["token_endpoint"] == f"{GATEWAY}/oauth2/token"
-    assert json.loads(response.body)["jwks_uri"] == f"{GATEWAY}/oauth2/keys"
 
 
-@pytest.mark.parametrize("path", [METADATA, SMART])
+async def test_every_document_tells_the_same_of_the_authorization_server() -> None:
+    """Client credentials with a secret, and nothing else; nobody signs in."""
+    smart = json.loads((await ask(SMART)).body)
+    for path in SERVER:
+        found = json.loads((await ask(path)).body)
+        assert (found.pop("issuer"), found.pop("response_types_supported")) == (GATEWAY, [])
+        assert found.items() <= smart.items()
+        assert "authorization_endpoint" not in found
+    assert not {"issuer", "authorization_endpoint"} & set(smart)
+    assert (smart["token_endpoint"], smart["jwks_uri"]) == (f"{GATEWAY}/oauth2/token", f"{GATEWAY}/oauth2/keys")
+    assert smart["grant_types_supported"] == ["client_credentials"]
+    assert set(smart["token_endpoint_auth_methods_supported"]) == {"client_secret_basic", "client_secret_post"}
+    assert all(scope.startswith("system/") for scope in smart["scopes_supported"])
+    assert {"capabilities", "code_challenge_methods_supported"} <= set(smart)
+
+
+@pytest.mark.parametrize("path", [METADATA, SMART, *SERVER])
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', '"other" , W/{} ,"more"', "*"])
 async def test_a_document_may_be_kept_by_anyone_and_who_has_it_is_told_so(path: str, form: str) -> None:
     first = await ask(path)
@@ -85,7 +100,7 @@ async def test_each_representation_has_its_own_strong_etag_in_every_process() ->
     assert await DocumentEndpoint(GATEWAY, FhirVersion.STU3)(Request("GET", METADATA)) == await ask(METADATA)
 
 
-@pytest.mark.parametrize("path", [METADATA, SMART, "/fhir/metadata/x"])
+@pytest.mark.parametrize("path", [METADATA, SMART, *SERVER, "/fhir/metadata/x"])
 async def test_head_is_get_without_the_body(path: str) -> None:
     get, head = await ask(path), await ask(path, method="HEAD")
     assert (head.status, head.headers, head.body) == (get.status, get.headers, b"")
@@ -106,6 +121,7 @@ async def test_a_document_can_only_be_read(method: str) -> None:
     [
         "/", "", "/metadata", "/fhir", "/fhir/metadata/x", "/fhir/metadata/../Patient", "/fhir/Patient/metadata",
         "/fhir/.well-known", "/fhir/.well-known/openid-configuration", "/dstu3/metadata",
+        "/.well-known", "/.well-known/smart-configuration", "/.well-known/metadata", f"{SERVER[0]}/fhir",
     ],
 )  # fmt: skip
 async def test_nothing_else_is_found(path: str) -> None:

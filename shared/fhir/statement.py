@@ -1,4 +1,4 @@
-"""The statement of what the gateway serves: DSTU2's Conformance, later versions' CapabilityStatement; and SMART's.
+"""The statement of what the gateway serves: DSTU2's Conformance, later versions' CapabilityStatement.
 
 The app reads it without a token, takes `fhirVersion` to know which version to speak, and the token URL from the
 `oauth-uris` extension (SMART App Launch 1.0, "Declaring support for OAuth2 endpoints").
@@ -60,23 +60,6 @@ def statement(
         **({"transactionMode": "batch"} if dstu2 else {"interaction": [{"code": "batch"}]}),
     }
     return {**head, "rest": [rest]}
-
-
-def smart_configuration(token_url: str, jwks_url: str) -> dict[str, Any]:
-    """The document at `.well-known/smart-configuration` (SMART App Launch 2.2, section 7, "Conformance").
-
-    No `issuer`, which the specification has omitted without OpenID Connect, and no authorization endpoint.
-    """
-    return {
-        "jwks_uri": jwks_url,
-        "token_endpoint": token_url,
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "grant_types_supported": ["client_credentials"],
-        "scopes_supported": ["system/*.rs", "system/*.read"],
-        "capabilities": ["client-confidential-symmetric", "permission-v1", "permission-v2"],
-        # The specification requires the member, with this value, even of a server without an authorization endpoint.
-        "code_challenge_methods_supported": ["S256"],
-    }
 
 
 def _security(version: FhirVersion, uris: Mapping[str, str | None]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 async def worker(deployment: Deployment, log: Path) -> AsyncIterator[Running]:
-    more = ("health_fn", "portal_fn", "root_fn")
+    more = ("discovery_fn", "health_fn", "portal_fn", "root_fn")
     with log.open("wb") as errors:
         async with servers.in_worker(PROJECT, deployment.environment, more=more, errors=errors) as worker:
             yield worker

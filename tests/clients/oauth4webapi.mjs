@@ -1,10 +1,12 @@
-// Reads {"token_url", "keys_url", "issuer", "client_id", "client_secret", "scope", "method"} from stdin, gets a token
+// Reads {"issuer", "discovery", "client_id", "client_secret", "scope", "method"} from stdin, discovers the server, gets a token
 // with oauth4webapi, has oauth4webapi validate it as an access token (RFC 9068), and writes the answer and the claims.
 import { text } from "node:stream/consumers";
 import * as oauth from "oauth4webapi";
 
 const asked = JSON.parse(await text(process.stdin));
-const server = { issuer: asked.issuer, token_endpoint: asked.token_url, jwks_uri: asked.keys_url };
+const issuer = new URL(asked.issuer);
+const discovered = await oauth.discoveryRequest(issuer, { algorithm: asked.discovery });
+const server = await oauth.processDiscoveryResponse(issuer, discovered);
 const client = { client_id: asked.client_id };
 const authentication = oauth[asked.method](asked.client_secret);
 

@@ -10,7 +10,7 @@ from fhir.resources.STU3.capabilitystatement import CapabilityStatement as Stu3C
 from fhirclient.models import capabilitystatement as fhirclient  # type: ignore[import-untyped]
 
 from shared.fhir.interface import INTERFACE
-from shared.fhir.statement import SOFTWARE_VERSION, smart_configuration, statement
+from shared.fhir.statement import SOFTWARE_VERSION, statement
 from shared.fhir.versions import FhirVersion
 from shared.fhir.xml_writer import to_xml
 
@@ -101,13 +101,3 @@ def test_it_declares_what_the_interface_has_read_only(version: FhirVersion) -> N
 def test_the_software_version_is_the_projects() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["version"] == SOFTWARE_VERSION
-
-
-def test_the_smart_configuration_offers_client_credentials_with_a_secret_and_nothing_else() -> None:
-    found = smart_configuration(TOKEN, "https://gateway.test/oauth2/keys")
-    assert {"capabilities", "code_challenge_methods_supported"} <= set(found)
-    assert not {"issuer", "authorization_endpoint"} & set(found)
-    assert (found["token_endpoint"], found["jwks_uri"]) == (TOKEN, "https://gateway.test/oauth2/keys")
-    assert found["grant_types_supported"] == ["client_credentials"]
-    assert set(found["token_endpoint_auth_methods_supported"]) == {"client_secret_basic", "client_secret_post"}
-    assert all(scope.startswith("system/") for scope in found["scopes_supported"])

@@ -36,6 +36,8 @@ WELL_KNOWN = {"base": "r4", "document": ".well-known", "name": "smart-configurat
         ("/r4/metadata\n", "fhir_proxy_fn", {"base": "r4", "type": "metadata\n"}),
         ("/oauth2/token", "token_fn", {"endpoint": "token"}),
         ("/OAuth2/KEYS/", "token_fn", {"endpoint": "KEYS"}),
+        *((path, "discovery_fn", {}) for path in ("/.well-known", "/.well-known/")),
+        ("/.Well-Known/a/b", "discovery_fn", {"path": "a/b"}),
         ("/portal", "portal_fn", {}),
         ("/portal/", "portal_fn", {}),
         ("/portal/a/b/", "portal_fn", {"path": "a/b/"}),

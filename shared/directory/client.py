@@ -166,7 +166,7 @@ def _secret(row: Row, secret_id: str) -> ClientSecret:
 
 
 def _error(row: Row, column: str, problem: str) -> RowError:
-    return RowError(CLIENTS, (str(row["PartitionKey"]), str(row["RowKey"])), column, problem)
+    return RowError(CLIENTS, (str(row["PartitionKey"]), str(row["RowKey"])), (column, problem))
 
 
 def _refuse_unknown(row: Row, columns: frozenset[str]) -> None:

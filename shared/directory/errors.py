@@ -9,15 +9,22 @@ from shared.fhir.versions import FhirVersion
 
 
 class RowError(Exception):
-    """A row of a table can't be used. The message names table, row and column, and never shows the value.
+    """A row of a table can't be used. The message names table, row and columns, and never shows a value.
 
-    A person typed keys and column names, so they are made printable and short.
+    `problems` are everything that is wrong, each with its column, in the order of the columns; `column` and `problem`
+    are the first of them. A person typed keys and column names, so they are made printable and short.
     """
 
-    def __init__(self, table: str, row: tuple[str, str], column: str, problem: str) -> None:
-        self.column = _shown(column)
-        self.problem = problem
-        super().__init__(f"table {table}, row ({_shown(row[0])}, {_shown(row[1])}), column {self.column}: {problem}")
+    def __init__(self, table: str, row: tuple[str, str], *problems: tuple[str, str]) -> None:
+        self.problems = tuple((_shown(column), problem) for column, problem in problems)
+        self.column, self.problem = self.problems[0]
+        told = "; ".join(f"column {column}: {problem}" for column, problem in self.problems)
+        super().__init__(f"table {table}, row ({_shown(row[0])}, {_shown(row[1])}), {told}")
+
+    @property
+    def sentence(self) -> str:
+        """The problems, as a sentence about the columns without its full stop."""
+        return "; ".join(f"{column} {problem}" for column, problem in self.problems)
 
 
 class UnknownTenant(Exception):

@@ -111,10 +111,10 @@ def _tenant_rows(rows: Iterable[Row], *, local: bool) -> _TenantRows:
         key = (str(row["PartitionKey"]), str(row["RowKey"]))
         version = parse_version(row["RowKey"])
         if version is None:
-            _log.error("row left out: %s", RowError(TENANTS, key, "RowKey", "is no FHIR version"))
+            _log.error("row left out: %s", RowError(TENANTS, key, ("RowKey", "is no FHIR version")))
             continue
         if version in providers:
-            providers[version] = RowError(TENANTS, key, "RowKey", f"is the tenant's second row for {version.value}")
+            providers[version] = RowError(TENANTS, key, ("RowKey", f"is the tenant's second row for {version.value}"))
             continue
         try:
             providers[version] = parse_provider(row, local=local)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from shared.directory.errors import RowError
 from shared.directory.tenant_columns import COLUMNS, KEY_COLUMNS
 from shared.directory.tenant_registry import RowChange, TenantRegistry, by_meaning
-from shared.directory.tenant_row import parse_version
+from shared.directory.tenant_row import parse_provider, parse_version
 from shared.directory.typed_text import column_text, decoded, parse_tenant_id
 from shared.fhir.versions import FhirVersion
 from shared.stores.errors import StoreConflict, StoreUnavailable
@@ -69,8 +69,11 @@ def write_csv(rows: Iterable[Row]) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
-    """The records of a file, and everything that is wrong with it; the values of columns are not looked at.
+def read_csv(content: bytes, *, local: bool = False) -> tuple[Sequence[Record], Sequence[Problem]]:
+    """The records of a file, and what is wrong with it; the values of a record's columns are not looked at.
+
+    A line whose tenant or version is wrong makes no record, and is told with all that is wrong in it; for that,
+    `local` is as for `parse_provider`.
 
     The first line names the columns: TenantId, FhirVersion, and any others of the table. Semicolons may stand for
     commas, as in the spreadsheets of half of Europe. A column without a name and without a value, which spreadsheets
@@ -84,7 +87,7 @@ def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
     problems: list[Problem] = []
     header: Sequence[str] = ()
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    began = 1
+    began, rows = 1, 0
     try:
         for cells in lines:
             line, began = began, lines.line_num + 1
@@ -95,13 +98,13 @@ def read_csv(content: bytes) -> tuple[Sequence[Record], Sequence[Problem]]:
                 problems += _header_problems(line, header)
                 if problems:
                     return (), problems
-            elif len(records) + len(problems) == _MAX_ROWS:
+            elif (rows := rows + 1) > _MAX_ROWS:
                 problems.append(Problem(line, "", f"a file has at most {_MAX_ROWS} rows: part it"))
                 break
-            elif isinstance(found := _record(line, header, cells), Problem):
-                problems.append(found)
-            else:
+            elif isinstance(found := _record(line, header, cells, local=local), Record):
                 records.append(found)
+            else:
+                problems += found
     except csv.Error as error:
         problems.append(Problem(began, "", f"is no CSV: {error}"))
     problems += _repetitions(records)
@@ -134,18 +137,25 @@ def _header_problems(line: int, header: Sequence[str]) -> Iterator[Problem]:
             yield Problem(line, column, "stands twice in the first line")
 
 
-def _record(line: int, header: Sequence[str], cells: Sequence[str]) -> Record | Problem:
+def _record(line: int, header: Sequence[str], cells: Sequence[str], *, local: bool) -> Record | Sequence[Problem]:
     if len(cells) < len(header) or any(map(str.strip, cells[len(header) :])):
-        return Problem(line, "", f"has {len(cells)} cells, but the first line names {len(header)} columns")
+        return [Problem(line, "", f"has {len(cells)} cells, but the first line names {len(header)} columns")]
     columns = {column: _value(cell) for column, cell in zip(header, cells, strict=False)}
     if columns.pop("", ""):
-        return Problem(line, "", "has a value in a column that the first line does not name")
-    tenant, version = parse_tenant_id(columns.pop(TENANT_ID)), parse_version(columns.pop(FHIR_VERSION))
-    if tenant is None:
-        return Problem(line, TENANT_ID, "is not a tenant GUID")
-    if version is None:
-        return Problem(line, FHIR_VERSION, f"is none of {', '.join(version.value for version in FhirVersion)}")
-    return Record(line, tenant, version, columns)
+        return [Problem(line, "", "has a value in a column that the first line does not name")]
+    keys = dict(zip(KEY_COLUMNS, (columns.pop(TENANT_ID), columns.pop(FHIR_VERSION)), strict=True))
+    tenant, version = parse_tenant_id(keys["PartitionKey"]), parse_version(keys["RowKey"])
+    if tenant is not None and version is not None:
+        return Record(line, tenant, version, columns)
+    try:
+        parse_provider({**keys, **columns}, local=local)
+    except RowError as error:
+        return [problem for problem in _problems(line, error) if problem.column in header]
+    return []
+
+
+def _problems(line: int, error: RowError) -> Sequence[Problem]:
+    return [Problem(line, NAME_OF_KEY.get(column, column), text) for column, text in error.problems]
 
 
 def _repetitions(records: Iterable[Record]) -> Iterator[Problem]:
@@ -208,7 +218,7 @@ class TenantImport:
 
     async def plan(self, content: bytes) -> ImportPlan:
         """What a CSV file would do to the rows as they are now. Raises StoreUnavailable."""
-        records, found = read_csv(content)
+        records, found = read_csv(content, local=self._tenants.local)
         problems = list(found)
         rows = by_meaning(await self._tenants.rows()) if records else {}
         planned: list[PlannedRow] = []
@@ -219,7 +229,7 @@ class TenantImport:
             try:
                 change = self._tenants.changed(meaning, rows.get(meaning, ()), record.columns)
             except RowError as error:
-                problems.append(Problem(record.line, NAME_OF_KEY.get(error.column, error.column), error.problem))
+                problems += _problems(record.line, error)
             else:
                 planned.append(PlannedRow(record, change))
         needed = [row for row in planned if row.change.needed]

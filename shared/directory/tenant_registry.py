@@ -45,7 +45,7 @@ class TenantRegistry:
 
     def __init__(self, table: Table, *, local: bool) -> None:
         self._table = table
-        self._local = local
+        self.local = local
 
     async def list(self) -> AsyncIterator[tuple[RowKey, Provider | RowError]]:
         """Every row by its keys as they were typed: the provider it describes, or why it can't be used."""
@@ -59,7 +59,7 @@ class TenantRegistry:
     def read(self, row: Row) -> Provider | RowError:
         """The provider that a row describes, or why it can't be used."""
         try:
-            return parse_provider(row, local=self._local)
+            return parse_provider(row, local=self.local)
         except RowError as error:
             return error
 
@@ -71,7 +71,7 @@ class TenantRegistry:
     async def get(self, tenant: str, version: FhirVersion) -> Provider | None:
         """The provider of a tenant for a version, switched on or not. Raises RowError when its row can't be used."""
         row = _only(await self._read(canonical_tenant_id(tenant), version))
-        return None if row is None else parse_provider(row, local=self._local)
+        return None if row is None else parse_provider(row, local=self.local)
 
     async def preview(self, tenant: str, version: FhirVersion, changes: Mapping[str, str | None]) -> Provider:
         """What `set` would make of a row, with the same errors, without writing it."""
@@ -93,7 +93,7 @@ class TenantRegistry:
         changed = {**(read or {}), **{column: (value or "").strip() for column, value in changes.items()}}
         row = {column: value for column, value in changed.items() if column_text(value)}
         row |= {"PartitionKey": meaning[0], "RowKey": meaning[1].value}
-        provider = parse_provider(row, local=self._local)
+        provider = parse_provider(row, local=self.local)
         return RowChange(_typed(row, provider), provider, read, read is None or self.read(read) != provider)
 
     async def write(self, change: RowChange) -> None:
@@ -146,7 +146,7 @@ def by_meaning(rows: Iterable[Row]) -> Mapping[RowMeaning, Sequence[Row]]:
 def _only(rows: Sequence[Row]) -> Row | None:
     if len(rows) > 1:
         version = str(rows[1]["RowKey"]).strip().lower()
-        raise RowError(TENANTS, _key(rows[1]), "RowKey", f"is the tenant's second row for {version}: remove one")
+        raise RowError(TENANTS, _key(rows[1]), ("RowKey", f"is the tenant's second row for {version}: remove one"))
     return rows[0] if rows else None
 
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from shared.directory.tenant_columns import (
 )
 from shared.directory.typed_text import canonical, column_text, flag, is_text, parse_tenant_id, unknown_column
 from shared.fhir.interface import types as interface_types
+from shared.fhir.spelling import misspelt_operations, unknown_types
 from shared.fhir.versions import FhirVersion
 from shared.settings import is_loopback
 
@@ -29,8 +32,8 @@ _STORE_COLUMNS = {*KEY_COLUMNS, "Timestamp", "etag"}
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _PATH = re.compile(r"[A-Za-z0-9._~:/-]*")
 _NETLOC = re.compile(r"(?i)([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
-_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
-_OPERATION = re.compile(r"([A-Z][A-Za-z]{0,63})/\$[A-Za-z][A-Za-z0-9-]{0,63}")
+_TYPE = re.compile(r"[A-Za-z]{1,64}")
+_OPERATION = re.compile(r"([A-Za-z]{1,64})/\$([A-Za-z][A-Za-z0-9-]{0,63})")
 _MAX_PAGE_ORIGINS = 10
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's bytes that are no text
@@ -43,6 +46,7 @@ _MANAGED_HEADERS = frozenset(
 _AZURE_FHIR = ".azurehealthcareapis.com"
 _AUDIENCE = re.compile(r"https://([A-Za-z0-9.-]+)(?:/[A-Za-z0-9._~/-]*)?")
 _E = TypeVar("_E", bound=Enum)
+_T = TypeVar("_T")
 
 
 def parse_version(row_key: object) -> FhirVersion | None:
@@ -56,8 +60,9 @@ def parse_version(row_key: object) -> FhirVersion | None:
 def parse_provider(row: "Row", *, local: bool) -> Provider:
     """The provider a row describes.
 
-    `local` (a laptop) also allows http URLs on loopback. Raises RowError, which names row and column, for an unknown
-    column, a missing or malformed value, or an `Auth*` column that the row's kind of authentication does not use.
+    `local` (a laptop) also allows http URLs on loopback. Raises RowError, which names the row and every column that
+    something is wrong with: an unknown one, a missing or malformed value, or an `Auth*` column that the row's kind of
+    authentication does not use.
     """
     return _RowReader(row, local).provider()
 
@@ -67,41 +72,52 @@ class _RowReader:
         self._key = (str(row.get("PartitionKey", "")), str(row.get("RowKey", "")))
         self._row = canonical(row, COLUMNS)
         self._local = local
+        self._problems: dict[str, str] = {}
 
     def provider(self) -> Provider:
-        tenant = parse_tenant_id(self._key[0])
+        tenant, version = parse_tenant_id(self._key[0]), parse_version(self._key[1])
         if tenant is None:
-            raise self._error("PartitionKey", "is not a tenant GUID")
-        version = parse_version(self._key[1])
+            self._problems["PartitionKey"] = "is not a tenant GUID"
         if version is None:
-            raise self._error("RowKey", f"is none of {_names(FhirVersion)}")
-        for column in self._row:
-            if column in _STORE_COLUMNS or column.startswith("odata."):
-                continue
-            if problem := unknown_column(column, COLUMNS):
-                raise self._error(column, problem)
-        base_url, types = self._base_url(), self._types(version)
-        return Provider(
-            tenant=tenant,
-            version=version,
+            self._problems["RowKey"] = f"is none of {_names(FhirVersion)}"
+        named = (column for column in self._row if column not in _STORE_COLUMNS and not column.startswith("odata."))
+        self._problems |= {column: problem for column in named if (problem := unknown_column(column, COLUMNS))}
+        base_url = self._tried(self._base_url, "")
+        types = self._tried(lambda: self._types(version), frozenset[str]())
+        provider = Provider(
+            tenant=tenant or "",
+            version=version or FhirVersion.STU3,
             base_url=base_url,
-            name=self._text("Name") or tenant,
-            enabled=self._enabled(),
-            auth=self._auth(),
-            extra_headers=self._extra_headers(),
+            name=self._tried(lambda: self._text("Name"), "") or tenant or "",
+            enabled=self._tried(self._enabled, False),
+            auth=self._auth(base_url),
+            extra_headers=self._tried(self._extra_headers, ()),
             batch=self._choice("Batch", BatchMode.NATIVE),
             access=self._choice("Access", Access.READ),
             types=types,
-            timeout_seconds=self._timeout(),
-            max_concurrent=self._max_concurrent(),
+            timeout_seconds=self._tried(self._timeout, None),
+            max_concurrent=self._tried(self._max_concurrent, DEFAULT_MAX_CONCURRENT),
             search=self._choice("Search", SearchMethod.GET),
-            accurate_total=self._accurate_total(),
-            operations=self._operations(types),
-            page_origins=self._page_origins(),
+            accurate_total=self._tried(self._accurate_total, False),
+            operations=self._tried(lambda: self._operations(version, types), frozenset()),
+            page_origins=self._tried(self._page_origins, ()),
         )
+        if self._problems:
+            place = {column: number for number, column in enumerate((*KEY_COLUMNS, *COLUMNS))}
+            ordered = sorted(self._problems.items(), key=lambda problem: place.get(problem[0], len(place)))
+            raise RowError(TABLE, self._key, *ordered)
+        return provider
+
+    def _tried(self, read: Callable[[], _T], otherwise: _T) -> _T:
+        """The value that `read` reads; `otherwise` when it raises, which is noted."""
+        try:
+            return read()
+        except RowError as error:
+            self._problems.setdefault(*error.problems[0])
+            return otherwise
 
     def _error(self, column: str, problem: str) -> RowError:
-        return RowError(TABLE, self._key, column, problem)
+        return RowError(TABLE, self._key, (column, problem))
 
     def _text(self, column: str) -> str:
         value = self._row.get(column)
@@ -144,60 +160,72 @@ class _RowReader:
             raise self._error(column, "must begin with https://")
         return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
 
-    def _auth(self) -> ProviderAuth:
+    def _auth(self, base_url: str) -> ProviderAuth:
+        name = self._tried(self._auth_name, "")
+        text = {
+            column: self._tried(partial(self._auth_text, column, name, base_url), "")
+            for column in COLUMNS
+            if column.startswith("Auth") and column != "Auth"
+        }
+        if name == MUTUAL_TLS:
+            return ProviderAuth(certificate=text["AuthSecret"] or None)
+        return ProviderAuth(
+            kind=AuthKind(name or "none"),
+            token_url=text["AuthTokenUrl"] or None,
+            client_id=text["AuthClientId"] or None,
+            scope=text["AuthScope"] or None,
+            header=text["AuthHeader"] or None,
+            secret=text["AuthSecret"] or None,
+            key_id=text["AuthKeyId"] or None,
+            certificate=text["AuthCertificate"] or None,
+        )
+
+    def _auth_name(self) -> str:
         name = self._text("Auth").lower() or AuthKind.NONE.value
         if name not in AUTH_COLUMNS:
             raise self._error("Auth", f"must be one of {', '.join(AUTH_COLUMNS)}")
-        required, optional = AUTH_COLUMNS[name]
-        for column in COLUMNS:
-            if column in required and not self._text(column):
-                raise self._error(column, f"is needed by Auth={name}")
-            if column.startswith("Auth") and column not in required | optional | {"Auth"} and self._text(column):
-                raise self._error(column, f"is not used by Auth={name}: empty it, or set Auth")
-        if name == MUTUAL_TLS:
-            return ProviderAuth(certificate=self._secret_name("AuthSecret"))
-        header = self._text("AuthHeader")
-        if header and not _TOKEN.fullmatch(header):
-            raise self._error("AuthHeader", "is not a header name")
-        if header.lower() in _MANAGED_HEADERS - {"authorization", "cookie"}:
-            raise self._error("AuthHeader", "is a header that the gateway sets itself")
-        if name == AuthKind.MANAGED_IDENTITY.value:
-            self._check_audience()
-        return ProviderAuth(
-            kind=AuthKind(name),
-            token_url=self._url("AuthTokenUrl", url) if (url := self._text("AuthTokenUrl")) else None,
-            client_id=self._text("AuthClientId") or None,
-            scope=self._text("AuthScope") or None,
-            header=header or None,
-            secret=self._secret_name("AuthSecret"),
-            key_id=self._text("AuthKeyId") or None,
-            certificate=self._secret_name("AuthCertificate"),
-        )
+        return name
 
-    def _check_audience(self) -> None:
+    def _auth_text(self, column: str, auth: str, base_url: str) -> str:
+        """What one of the `Auth*` columns says; `auth` is "" when `Auth` itself is wrong, `base_url` likewise."""
+        text = self._text(column)
+        required, optional = AUTH_COLUMNS.get(auth, (frozenset(), frozenset({column})))
+        if not text:
+            if column in required:
+                raise self._error(column, f"is needed by Auth={auth}")
+            return ""
+        if column not in required | optional:
+            raise self._error(column, f"is not used by Auth={auth}: empty it, or set Auth")
+        match column:
+            case "AuthTokenUrl":
+                return self._url(column, text)
+            case "AuthSecret" | "AuthCertificate":
+                self._check_secret_name(column, text)
+            case "AuthHeader" if not _TOKEN.fullmatch(text):
+                raise self._error(column, "is not a header name")
+            case "AuthHeader" if text.lower() in _MANAGED_HEADERS - {"authorization", "cookie"}:
+                raise self._error(column, "is a header that the gateway sets itself")
+            case "AuthScope" if auth == AuthKind.MANAGED_IDENTITY.value:
+                self._check_audience(text, base_url)
+        return text
+
+    def _check_audience(self, scope: str, base_url: str) -> None:
         """The gateway's own identity also opens its vault and tables: its token for these must not go to a provider.
 
         So the audience is the provider's own host, or any of Azure's FHIR services if that is what the provider is. An
         application (`api://`) it can't be: for `api://AzureADTokenExchange` the identity's token opens other accounts.
         """
-        scope = self._text("AuthScope")
-        if not scope:
-            return
         audience = _AUDIENCE.fullmatch(scope)
-        host, provider = audience[1].lower() if audience else "", urlsplit(self._text("BaseUrl")).hostname or ""
+        host, provider = audience[1].lower() if audience else "", urlsplit(base_url).hostname or ""
         of_azure = all(f".{name}".endswith(_AZURE_FHIR) for name in (host, provider))
-        if host != provider and not of_azure:
+        if not host or (provider and host != provider and not of_azure):
             raise self._error("AuthScope", "must be one scope, the provider's own, such as <BaseUrl>/.default")
 
-    def _secret_name(self, column: str) -> str | None:
-        name = self._text(column)
-        if not name:
-            return None
+    def _check_secret_name(self, column: str, name: str) -> None:
         if not _SECRET_NAME.fullmatch(name):
             raise self._error(column, "is not the name of a Key Vault secret: 1 to 127 letters, digits and hyphens")
         if _RESERVED_SECRETS.fullmatch(name):
             raise self._error(column, "names a secret that the gateway keeps for itself")
-        return name
 
     def _extra_headers(self) -> tuple[tuple[str, str], ...]:
         text = self._text("ExtraHeaders")
@@ -216,11 +244,13 @@ class _RowReader:
                 raise self._error("ExtraHeaders", f"has {name}, which the gateway sets itself")
         return tuple(headers.items())
 
-    def _types(self, version: FhirVersion) -> frozenset[str]:
+    def _types(self, version: FhirVersion | None) -> frozenset[str]:
         names = self._list("Types")
-        if not all(_TYPE.fullmatch(name) for name in names):
+        if not all(map(_TYPE.fullmatch, names)):
             raise self._error("Types", "must be a comma list of resource types such as Patient,Observation")
-        return frozenset(names) or interface_types(version)
+        if problem := unknown_types(names, version):
+            raise self._error("Types", problem)
+        return frozenset(names) or (interface_types(version) if version else frozenset())
 
     def _accurate_total(self) -> bool:
         text = self._text("Total").lower()
@@ -228,14 +258,18 @@ class _RowReader:
             raise self._error("Total", "must be accurate, or empty")
         return bool(text)
 
-    def _operations(self, types: frozenset[str]) -> frozenset[str]:
+    def _operations(self, version: FhirVersion | None, types: frozenset[str]) -> frozenset[str]:
+        """The operations; of `types`, unless these are not known."""
         names = self._list("Operations")
-        for name in names:
-            operation = _OPERATION.fullmatch(name)
-            if operation is None:
-                raise self._error("Operations", "must be a comma list such as Patient/$everything,Observation/$lastn")
-            if operation[1] not in types:
-                raise self._error("Operations", "names a type that is not among the row's Types")
+        operations = [_OPERATION.fullmatch(name) for name in names]
+        if not all(operations):
+            raise self._error("Operations", "must be a comma list such as Patient/$everything,Observation/$lastn")
+        found = [(operation[1], operation[2]) for operation in operations if operation]
+        of = [type for type, _ in found]
+        if problem := unknown_types(of, version) or misspelt_operations([name for _, name in found]):
+            raise self._error("Operations", problem)
+        if types and not types.issuperset(of):
+            raise self._error("Operations", "names a type that is not among the row's Types")
         return frozenset(names)
 
     def _page_origins(self) -> tuple[str, ...]:
@@ -273,11 +307,14 @@ class _RowReader:
         return found
 
     def _choice(self, column: str, default: _E) -> _E:
-        text = self._text(column).lower()
-        try:
-            return type(default)(text) if text else default
-        except ValueError:
-            raise self._error(column, f"must be one of {_names(type(default))}") from None
+        def read() -> _E:
+            text = self._text(column).lower()
+            try:
+                return type(default)(text) if text else default
+            except ValueError:
+                raise self._error(column, f"must be one of {_names(type(default))}") from None
+
+        return self._tried(read, default)
 
 
 def _names(choices: type[Enum]) -> str:

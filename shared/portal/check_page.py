@@ -84,7 +84,7 @@ class CheckPage:
         try:
             provider = await self._tenants.registry.get(*tenant_of(request))
         except RowError as error:
-            raise UnusableRow(f"{error.column} {error.problem}. Edit the row first.") from error
+            raise UnusableRow(f"{error.sentence}. Edit the row first.") from error
         if provider is None:
             raise NotFound
         return provider

@@ -81,7 +81,7 @@ class TenantForm:
         try:
             await self._tenants.set((tenant, version), (), columns)
         except RowError as error:
-            return self._new_form(request, _Draft(values, errors={error.column: error.problem}), UNPROCESSABLE)
+            return self._new_form(request, _Draft(values, errors=dict(error.problems)), UNPROCESSABLE)
         except StoreConflict:
             return self._new_form(request, taken, CONFLICT)
         self._tenants.changed(request, "set", (tenant, version), ", ".join(columns))
@@ -90,7 +90,7 @@ class TenantForm:
     async def _edit(self, request: PortalRequest) -> Response:
         row = await self._tenants.stored(request)
         error = self._tenants.parsed(row)[1]
-        errors = {} if error is None else {error.column: error.problem}
+        errors = {} if error is None else dict(error.problems)
         return self._edit_form(request, row, _Draft(column_texts(row), etag_of(row), errors))
 
     async def _save(self, request: PortalRequest) -> Response:
@@ -109,7 +109,7 @@ class TenantForm:
         try:
             await self._tenants.set(key, (row,), changes)
         except RowError as error:
-            draft = _Draft(values, etag, {error.column: error.problem})
+            draft = _Draft(values, etag, dict(error.problems))
             return self._edit_form(request, row, draft, UNPROCESSABLE)
         except StoreConflict:
             return await self._save(request)  # the row has another ETag by now, so this shows what is in it

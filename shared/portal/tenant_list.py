@@ -142,7 +142,7 @@ def _entry(row: Row, *, local: bool) -> TenantEntry:
     try:
         enabled = parse_provider(row, local=local).enabled
     except RowError as error:
-        problem = f"{error.column} {error.problem}"
+        problem = error.sentence
     return TenantEntry(
         key=key,
         tenant=parse_tenant_id(key[0]),

@@ -80,7 +80,7 @@ class TenantPages:
         try:
             await self._tenants.set(key, (row,), {"Enabled": "true" if action == "enable" else "false"})
         except RowError as error:
-            raise UnusableRow(f"{error.column} {error.problem}. Edit the row first.") from error
+            raise UnusableRow(f"{error.sentence}. Edit the row first.") from error
         self._tenants.changed(request, action, key)
         return see_other(path_of(request), "switched-on" if action == "enable" else "switched-off")
 

@@ -78,9 +78,11 @@ async def test_every_line_is_checked_against_the_row_it_will_make(
         "line 2, BaseUrl: must begin with https://",
         "line 3, TimeoutSeconds: must be a number of seconds from 0.1 to 220",
         "line 4, AuthHeader: is needed by Auth=header",
+        "line 4, AuthSecret: is needed by Auth=header",
         "line 5, AuthSecret: is not used by Auth=none: empty it, or set Auth",
         "line 6, FhirVersion: is the tenant's second row for stu3: remove one",
         "line 7, TenantId: is not a tenant GUID",
+        "line 7, BaseUrl: is missing",
     ]
 
 

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -13,6 +14,7 @@ from shared.directory.provider import Access, AuthKind, BatchMode, Provider, Pro
 from shared.directory.tenant_columns import ALL_COLUMNS, COLUMNS, DEFAULT_MAX_CONCURRENT
 from shared.directory.tenant_row import parse_provider, parse_version
 from shared.fhir.interface import types as interface_types
+from shared.fhir.resource_types import RESOURCE_TYPES
 from shared.fhir.versions import FhirVersion
 from shared.settings import is_loopback
 
@@ -187,6 +189,38 @@ def test_what_is_no_base_url(urls: list[str | None]) -> None:
         assert wrong(BaseUrl=url) == "BaseUrl"
 
 
+JWT: dict[str, Any] = {"BaseUrl": BASE, "Auth": "private_key_jwt", **TOKEN}
+MISTAKES: dict[str, list[object]] = {
+    "PartitionKey": ["contoso", ""], "RowKey": ["stu4"], "BaseUrl": ["", "http://h.example", b"\0"],
+    "Enabled": ["maybe"], "PageOrigins": ["*"], "AuthTokenUrl": ["login.example", ""], "AuthClientId": ["", b"\0"],
+    "AuthScope": [b"\0", "\udceb"], "AuthHeader": ["X-Api-Key"], "AuthSecret": ["a b", ""], "AuthKeyId": [b"\0"],
+    "AuthCertificate": ["a.pem"], "ExtraHeaders": ["{", '{"Host": "x"}'], "Access": ["rw"], "Name": [b"\0"],
+    "Types": ["Pateint", "Patient,Condtion"], "Operations": ["Patient/$everthing", "Pateint/$lastn"],
+    "Batch": ["yes"], "Search": ["both"], "Total": ["none"], "TimeoutSeconds": ["0"], "MaxConcurrent": ["0"],
+    "Enable": ["x"], "Base Url": [""],
+}  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from(list(MISTAKES)), st.integers(0, 2), min_size=1), st.randoms(use_true_random=False)
+)
+def test_all_mistakes_of_a_row_are_told_at_once_and_go_one_by_one(wrong: dict[str, int], random: Random) -> None:
+    typed = row(**JWT) | {column: MISTAKES[column][place % len(MISTAKES[column])] for column, place in wrong.items()}
+    left = list(wrong)
+    random.shuffle(left)
+    while left:
+        with pytest.raises(RowError) as raised:
+            parse_provider(typed, local=False)
+        problems = dict(raised.value.problems)
+        assert set(problems) == set(left)
+        assert all(f"column {column}: {problem}" in str(raised.value) for column, problem in problems.items())
+        mended = left.pop()
+        typed = {**typed, mended: row(**JWT).get(mended)}
+        if typed[mended] is None:
+            del typed[mended]
+    parse_provider(typed, local=False)
+
+
 def test_on_a_laptop_http_is_for_loopback_only() -> None:
     for host in ("127.0.0.1:9000", "localhost"):
         assert parse(True, BaseUrl=f"http://{host}/fhir/").base_url == f"http://{host}/fhir"
@@ -236,6 +270,42 @@ def test_a_kind_takes_what_it_needs_and_what_it_may_have_and_no_more(kind: str) 
             assert parse(**columns).auth != found
         else:
             assert wrong(**columns) == column
+
+
+@pytest.mark.parametrize(
+    ("version", "column", "typed", "problem"),
+    [
+        ("stu3", "Types", "Pateint", "is no resource type of STU3: did you mean Patient?"),
+        ("r4", "Types", "patient", "is no resource type of R4: did you mean Patient?"),
+        ("r4", "Types", "Patient,Xyz", "item 2 is no resource type of R4"),
+        ("r4", "Types", "MedicationOrder", "is no resource type of R4, but of DSTU2"),
+        ("dstu2", "Types", "Patient,Condtion,MedicationRequest",
+         "item 2 is no resource type of DSTU2: did you mean Condition?; "
+         "item 3 is no resource type of DSTU2, but of STU3, R4, R4B, R5"),
+        ("r9", "Types", "Pateint", "is no resource type of FHIR: did you mean Patient?"),
+        ("r4", "Operations", "Obsrvation/$lastn", "is no resource type of R4: did you mean Observation?"),
+        ("r4", "Operations", "Patient/$everyting", "is no operation of FHIR: did you mean everything?"),
+        ("r4", "Types", ",".join(["Xyz"] * 9_000), "; ".join(f"item {n} is no resource type of R4" for n in (1, 2, 3))),
+    ],
+)  # fmt: skip
+def test_a_type_or_operation_spelt_wrong_is_told_with_the_nearest_right_one(
+    version: str, column: str, typed: str, problem: str
+) -> None:
+    with pytest.raises(RowError) as raised:
+        parse(RowKey=version, **{column: typed})
+    assert dict(raised.value.problems)[column] == problem
+
+
+@given(st.sampled_from(FhirVersion), st.data())
+def test_types_of_the_version_are_taken_and_one_with_a_slip_is_not(version: FhirVersion, data: st.DataObject) -> None:
+    types = sorted(RESOURCE_TYPES[version])
+    parse(RowKey=version.value, Types=",".join(types), Operations="Patient/$a-custom-one,Patient/$match")
+    right = data.draw(st.sampled_from(types))
+    place = data.draw(st.integers(1, len(right) - 1))
+    slip = right[:place] + right[place + 1 :]
+    with pytest.raises(RowError) as raised:
+        parse(RowKey=version.value, Types=slip)
+    assert "did you mean" in raised.value.problem or "but of" in raised.value.problem
 
 
 def test_a_header_may_carry_a_credential_and_nothing_that_the_gateway_sets() -> None:

@@ -1,32 +1,99 @@
-"""Runs the command line, with its audit lines on standard error."""
+"""Runs the command line. However a command ends, it ends without a traceback, and as other programs do:
+
+1 for a failure, 2 for a command that is not well formed, and by the signal itself after Ctrl-C or when whoever reads
+its output has stopped to.
+"""
 
 import io
 import logging
+import os
+import signal
 import sys
-
-from admin.cli import cli
-from admin.command import PROGRAM
-from admin.completion import VARIABLE
+from contextlib import suppress
 
 
 class _StandardError(logging.Handler):
     """Writes to sys.stderr as it is at the time: a progress bar replaces it for a while."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{self.format(record)}\n")
+        with suppress(OSError):  # a change goes on, whoever has stopped to read of it
+            sys.stderr.write(f"{self.format(record)}\n")
 
 
 def main() -> None:
+    try:
+        _open_streams()
+        code = _run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _end_by(signal.SIGINT)
+    except BrokenPipeError:
+        _end_by(signal.SIGPIPE)
+    except OSError as error:
+        code = 1
+        with suppress(OSError):
+            print("Error:", *filter(None, (error.filename, error.strerror or error)), sep=" ", file=sys.stderr)
+        _discard_output()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Runs the command of this process; returns its exit code."""
+    # Not sooner: Ctrl-C may come while these are imported.
+    import click
+
+    from admin.cli import cli
+    from admin.command import PROGRAM
+    from admin.completion import complete
+
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_StandardError()])
-    logging.getLogger("gateway.audit").setLevel(logging.INFO)
     # The one line of the error holds already what the SDKs log.
     logging.getLogger("azure").setLevel(logging.CRITICAL)
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    complete(cli)
+    try:
+        with cli.make_context(PROGRAM, sys.argv[1:], color=False if plain else None) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # at a question
+            raise KeyboardInterrupt from None
+        click.echo("Aborted!", err=True)
+        return 1
+    return 0
+
+
+def _open_streams() -> None:
+    """Has every stream there, with the characters that its encoding lacks (cp1252) shown by their numbers."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 (until the end)
+    closed = sys.stdout is None
+    if closed:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal's encoding lacks (cp1252) must not end a command that has changed something.
             stream.reconfigure(errors="backslashreplace")
-    # On Windows click takes `--tenants *` for names of files, which its shells leave to the program.
-    cli(prog_name=PROGRAM, complete_var=VARIABLE, windows_expand_args=False)
+    if closed:  # before a command shows a secret to nobody
+        raise OSError("standard output is closed")
+
+
+def _end_by(number: int) -> None:
+    """Ends the process by a signal, so that a shell stops with it."""
+    _discard_output()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def _discard_output() -> None:
+    """Leaves nothing that Python would try to write once more at the end."""
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 if __name__ == "__main__":

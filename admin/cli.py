@@ -34,7 +34,7 @@ def cli() -> None:
 
     Settings come from the environment: PUBLIC_BASE_URL, KEY_VAULT_URL and TABLES_ENDPOINT, as the gateway has them; you
     need the roles Key Vault Secrets Officer and Storage Table Data Contributor, and be signed in (az login). A change
-    is seen by the gateway within 60 seconds, and leaves one audit line on standard error.
+    is seen by the gateway within 60 seconds; -v prints its audit line on standard error.
     """
 
 

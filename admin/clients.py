@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from admin.command import YES, confirm, examples, global_options, with_session
-from admin.output import Fields
+from admin.output import Columns, Fields
 from admin.session import Session
 from shared.directory.errors import Refusal, RowError, UnknownClient, UnknownTenants
 
@@ -41,6 +41,11 @@ _EXPIRES = click.option(
     callback=_expiry,
     metavar="90d|2027-01-31",
     help="When the secret stops working: after so many days, or at the end of a day (UTC). Never, unless given.",
+)
+_LISTED = Columns(
+    ("client_id", "name", "owner", "enabled", "tenants", "secrets", "problem"),
+    cut=("name", "owner"),
+    notes=("problem",),
 )
 _TENANTS_HELP = "Tenant GUIDs, separated by commas, or * for all (quote it)."
 _LABEL = click.option("--label", default="", help="What tells the secret from others, such as where it is used.")
@@ -89,7 +94,7 @@ async def list_clients(session: Session) -> None:
         {"client_id": client_id, "problem": str(found)} if isinstance(found, RowError) else _fields(found)
         async for client_id, found in session.clients.list()
     ]
-    session.output.records(items, ("client_id", "name", "owner", "tenants", "enabled", "secrets", "problem"))
+    session.output.records(items, _LISTED)
 
 
 @client.command(epilog=examples(f"client show {_ID}"))
@@ -193,7 +198,8 @@ async def _refuse_unknown(session: Session, tenants: str, allowed: bool) -> None
 
 def _show_secret(session: Session, new: "NewSecret") -> None:
     session.output.record(asdict(new))
-    session.output.notice("The secret is not shown again: keep it now.")
+    if not session.output.as_json:
+        click.echo("\nThe secret is not shown again: keep it now.")
 
 
 def _fields(client: "Client", last_used: Mapping[str, datetime] | None = None) -> Fields:

@@ -1,6 +1,7 @@
 """Shared by all commands: global options, the session, and errors as one line."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,10 +30,11 @@ _AZURE_ADVICE = (
 
 @dataclass(slots=True)
 class GlobalOptions:
-    """`--local` and `--json`, from any place on the line."""
+    """`--local`, `--json` and `--verbose`, from any place on the line."""
 
     local: bool = False
     json: bool = False
+    verbose: bool = False
 
 
 class CouldNotRun(click.ClickException):
@@ -45,13 +47,16 @@ YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def global_options(function: F) -> F:
-    """Adds `--local` and `--json`."""
+    """Adds `--local`, `--json` and `--verbose`."""
 
     def switch(context: click.Context, option: click.Parameter, given: bool) -> None:
         if given:
             setattr(context.ensure_object(GlobalOptions), str(option.name), True)
 
     options: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": switch}
+    function = click.option(
+        "-v", "--verbose", help="Print the audit line of each change on standard error.", **options
+    )(function)
     function = click.option("--json", help="Print JSON on standard output.", **options)(function)
     return click.option("--local", help="Use the stack on this machine (local.settings.json).", **options)(function)
 
@@ -66,6 +71,7 @@ def with_session(
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         options = click.get_current_context().ensure_object(GlobalOptions)
+        logging.getLogger("gateway.audit").setLevel(logging.INFO if options.verbose else logging.WARNING)
 
         async def work() -> None:
             async with open_session(read_settings(local=options.local), Output(as_json=options.json)) as session:

@@ -1,15 +1,16 @@
 """`completion`: the Tab key in bash, zsh and fish."""
 
+import os
 import shlex
+import sys
 
 import click
 from click.shell_completion import shell_complete
 
-from admin.command import examples, global_options
+from admin.command import PROGRAM, examples, global_options
 from admin.session import PROJECT
 
-VARIABLE = "_GATEWAY_COMPLETE"
-"""In the environment, asks the command line for completions (click's protocol)."""
+_VARIABLE = "_GATEWAY_COMPLETE"
 
 _ADD_TO_PATH = {
     "bash": 'export PATH="$PATH":{}\n',
@@ -35,4 +36,10 @@ def completion(context: click.Context, shell: str) -> None:
     """
     if (PROJECT / "gateway").exists():  # pip puts its gateway on the PATH itself
         click.echo(_ADD_TO_PATH[shell].format(shlex.quote(str(PROJECT))), nl=False)
-    shell_complete(context.find_root().command, {}, "gateway", VARIABLE, f"{shell}_source")
+    shell_complete(context.find_root().command, {}, "gateway", _VARIABLE, f"{shell}_source")
+
+
+def complete(cli: click.Command) -> None:
+    """Ends the process with completions, if the environment asks for them (click's protocol)."""
+    if instruction := os.environ.get(_VARIABLE):
+        sys.exit(shell_complete(cli, {}, PROGRAM, _VARIABLE, instruction))

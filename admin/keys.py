@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from admin.command import YES, confirm, examples, global_options, with_session
-from admin.output import Fields
+from admin.output import Columns, Fields
 from admin.session import Session
 from shared.directory.errors import Refusal
 
@@ -26,7 +26,7 @@ def keys() -> None:
 @with_session
 async def list_keys(session: Session) -> None:
     """Lists the signing keys, the latest to sign first, and what each is used for."""
-    session.output.records(await key_states(session), ("kid", "state", "created", "active_from"))
+    session.output.records(await key_states(session), Columns(("kid", "state", "active_from", "created")))
 
 
 @keys.command(epilog=examples("keys rotate"))

@@ -1,8 +1,9 @@
-"""The output of a command: aligned text and tables for people, JSON for programs; notices on standard error."""
+"""The output of a command: aligned text and tables for people, JSON for programs; warnings on standard error."""
 
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,8 +14,17 @@ import click
 
 Fields = Mapping[str, object]
 
-_NO_TERMINAL_WIDTH = 500  # a row a line, for grep
-_MAX_LISTED = 2
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a table, the most important first.
+
+    Those in `cut` may be shortened. Those in `notes` are sentences, which on a terminal stand below their row.
+    """
+
+    names: Sequence[str]
+    cut: Collection[str] = ()
+    notes: Collection[str] = ()
 
 
 class Output:
@@ -28,18 +38,20 @@ class Output:
         if self.as_json:
             _print_json(fields)
             return
+        from admin.table import wrapped
+
         lines = {
-            _title(name): value for name, value in fields.items() if value not in (None, ()) and not _is_records(value)
+            title(name): value for name, value in fields.items() if value not in (None, ()) and not _is_records(value)
         }
-        width = max(map(len, lines), default=0)
-        for title, value in lines.items():
-            click.echo(f"{title:<{width}}  {_text(value)}")
+        column = max(map(len, lines), default=0)
+        for name, value in lines.items():
+            click.echo("\n".join(wrapped(f"{name:<{column}}  {_text(value)}", _width(), "  ")))
         for value in fields.values():
             if _is_records(value):
                 click.echo()
-                _print_table(value, tuple(value[0]))
+                _print_table(value, Columns(tuple(value[0])))
 
-    def records(self, items: Sequence[Fields], columns: Sequence[str]) -> None:
+    def records(self, items: Sequence[Fields], columns: Columns) -> None:
         """Prints a JSON array of objects with all their fields, or a table of `columns`."""
         if self.as_json:
             _print_json(items)
@@ -53,7 +65,7 @@ class Output:
         else:
             click.echo(printable(sentence))
 
-    def notice(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Prints a line for the person on standard error."""
         click.echo(printable(text), err=True)
 
@@ -65,7 +77,7 @@ class Output:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True, soft_wrap=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
 
@@ -112,7 +124,7 @@ class Findings:
     def end(self) -> None:
         """Ends the command, with 1 if a finding is a failure."""
         if self._as_json:
-            Output(as_json=True).records([asdict(finding) for finding in self._all], ())
+            Output(as_json=True).records([asdict(finding) for finding in self._all], Columns(()))
         click.get_current_context().exit(any(finding.state is State.FAIL for finding in self._all))
 
 
@@ -121,20 +133,30 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _print_table(items: Sequence[Fields], columns: Sequence[str]) -> None:
-    # Only tables need it, and it takes longer to import than everything else that --help needs.
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def title(name: str) -> str:
+    """A field's name as people read it."""
+    return name.replace("_", " ")
 
-    terminal = sys.stdout.isatty()
-    console = Console(markup=False, emoji=False, highlight=False, width=None if terminal else _NO_TERMINAL_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
-    for column in columns:
-        table.add_column(_title(column), overflow="fold")
-    for item in items:
-        table.add_row(*(_cell(item.get(column)) for column in columns))
-    console.print(table)
+
+def _print_table(items: Sequence[Fields], columns: Columns) -> None:
+    from admin.table import table
+
+    width = _width()
+    if width is not None and not items:
+        click.echo("There are none.")
+        return
+    rows = [{name: _cell(item.get(name)) for name in columns.names} for item in items]
+    found = table(columns, rows, width)
+    if found.heading:
+        click.secho(found.heading, bold=True)
+    click.echo("".join(f"{line}\n" for line in found.lines), nl=False)
+    if found.dropped:
+        click.echo(f"Not shown, for want of width: {', '.join(map(title, found.dropped))}. --json has all.")
+
+
+def _width() -> int | None:
+    """The terminal's, None where standard output is none: there a row is a line, for grep."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _print_json(value: object) -> None:
@@ -144,10 +166,6 @@ def _print_json(value: object) -> None:
 
 def _is_records(value: object) -> TypeGuard[Sequence[Fields]]:
     return isinstance(value, tuple) and bool(value) and isinstance(value[0], Mapping)
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _plain(value: object) -> object:
@@ -167,11 +185,12 @@ def _text(value: object) -> str:
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if isinstance(value, frozenset):
         return ", ".join(sorted(map(_text, value))) or "none"
-    return printable(str(value))
+    encoding = sys.stdout.encoding or "utf-8"  # what it lacks is as wide as it will be shown
+    return printable(str(value)).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _cell(value: object) -> str:
-    """A table's cell; a long list, or one of records, is shown by its length."""
-    if isinstance(value, tuple) or (isinstance(value, frozenset) and len(value) > _MAX_LISTED):
+    """A table's cell; a list is shown by its length."""
+    if isinstance(value, tuple | frozenset):
         return str(len(value))
     return _text(value)

@@ -81,7 +81,7 @@ async def export_tenants(session: Session, file: BinaryIO | None) -> None:
     for row in rows:
         found = session.tenants.read(row)
         if isinstance(found, RowError):
-            session.output.notice(f"can't be used: {found}")
+            session.output.warn(f"can't be used: {found}")
     if file is None:
         click.echo(write_csv(rows), nl=False)
         return

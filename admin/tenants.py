@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 
 from admin.command import YES, confirm, examples, global_options, with_session
-from admin.output import Fields
+from admin.output import Columns, Fields
 from admin.session import Session
 from shared.directory.errors import InvalidTenantId, Refusal, RowError
 from shared.directory.provider import AuthKind, Provider
@@ -19,6 +19,11 @@ from shared.fhir.versions import FhirVersion
 F = TypeVar("F", bound=Callable[..., Any])
 
 _GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+_LISTED = Columns(
+    ("tenant_id", "version", "name", "enabled", "base_url", "auth", "access", "batch", "problem"),
+    cut=("name", "base_url"),
+    notes=("problem",),
+)
 _MAX_SECRET_BYTES = 25 * 1024  # of Key Vault
 
 
@@ -105,7 +110,7 @@ async def list_tenants(session: Session) -> None:
     """Lists all rows, and what is wrong with those that can't be used."""
     session.output.records(
         [_row_fields(key, found) async for key, found in session.tenants.list()],
-        ("tenant_id", "version", "name", "base_url", "auth", "access", "batch", "enabled", "problem"),
+        _LISTED,
     )
 
 
@@ -119,7 +124,7 @@ async def show(session: Session, tenant: str, version: FhirVersion | None) -> No
         session.output.record(_fields(await existing_row(session, tenant, version)))
         return
     rows = [_row_fields(key, found) for key, found in await rows_of(session, tenant)]
-    session.output.records(rows, ("version", "name", "base_url", "auth", "access", "batch", "enabled", "problem"))
+    session.output.records(rows, _LISTED)
 
 
 @tenant.command(epilog=examples(f"tenant remove {_GUID} stu3 --yes"))

@@ -1,8 +1,7 @@
 """`tenant verify`: plays the app's calls against a provider and reports whether the app can work with it."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from admin.command import CouldNotRun, examples, with_session
-from admin.output import Fields, printable
+from admin.output import Columns, Fields, printable
 from admin.session import Session
 from admin.tenants import existing_row, rows_of, version_argument
 from shared.directory.errors import Refusal, RowError
@@ -27,6 +26,9 @@ _NoReport = RowError | StoreUnavailable
 _GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 _MAX_CONCURRENT = 8
 _WILL_NOT_LOAD = 1
+_VERDICTS = Columns(
+    ("tenant_id", "version", "name", "verdict", "gaps", "slowest_ms", "problem"), cut=("name",), notes=("problem",)
+)
 
 
 @click.command(
@@ -81,7 +83,7 @@ async def _verify_tenant(
     if session.output.as_json and version is not None:
         session.output.record(_json_fields(reports[0]))
     elif session.output.as_json:
-        session.output.records([_json_fields(report) for report in reports], ())
+        session.output.records([_json_fields(report) for report in reports], Columns(()))
     else:
         for number, report in enumerate(reports):
             if number:
@@ -114,7 +116,7 @@ async def _verify_all(session: Session, *, strict: bool) -> int:
             items.append({**key, "verdict": "could-not-run", "problem": str(result)})
         else:
             items.append(_json_fields(result) if session.output.as_json else _line(result))
-    session.output.records(items, ("tenant_id", "version", "name", "verdict", "gaps", "slowest_ms", "problem"))
+    session.output.records(items, _VERDICTS)
     return max((_exit_code(result, strict=strict) for result in results), default=0)
 
 
@@ -174,14 +176,14 @@ def _print_report(session: Session, report: "Report") -> None:
         click.echo(printable(sentence))
     click.echo()
     resources = [_resource_fields(resource) for resource in report.resources]
-    session.output.records(resources, tuple(resources[0]))
+    session.output.records(resources, Columns(tuple(resources[0]), notes=("lacks", "lacks_recommended")))
     problems = [
         {"part": part, "call": problem.call, "problem": problem.text, "what_to_do": problem.hint}
         for part, problem in report.problems()
     ]
     if problems:
         click.echo()
-        session.output.records(problems, tuple(problems[0]))
+        session.output.records(problems, Columns(tuple(problems[0]), notes=("problem", "what_to_do")))
 
 
 def _resource_fields(resource: "ResourceReport") -> Fields:
@@ -192,8 +194,8 @@ def _resource_fields(resource: "ResourceReport") -> Fields:
         "answers": ", ".join(sorted({call.media_type for call in resource.calls if call.media_type})),
         "entries": resource.entries,
         "total": resource.total,
-        "required": _shares([field for field in resource.fields if field.required]),
-        "recommended": _shares([field for field in resource.fields if not field.required]),
+        "lacks": _lacking(field for field in resource.fields if field.required),
+        "lacks_recommended": _lacking(field for field in resource.fields if not field.required),
     }
 
 
@@ -202,26 +204,25 @@ def _slowest(resources: Sequence["ResourceReport"]) -> float | None:
     return None if slowest is None else round(slowest, 1)
 
 
-def _shares(fields: Sequence["FieldReport"]) -> str:
+def _lacking(fields: Iterable["FieldReport"]) -> str:
     """The fields that some entries lack, with the number of entries that have them."""
-    if not any(field.entries for field in fields):
-        return ""
-    partly = [f"{field.path} {field.present}/{field.entries}" for field in fields if field.present < field.entries]
-    return ", ".join(partly) or "all"
+    lacking = (field for field in fields if field.present < field.entries)
+    return ", ".join(f"{field.path} (in {field.present} of {field.entries})" for field in lacking)
 
 
 @contextmanager
 def _live_table(provider: Provider) -> Iterator["OnStep"]:
     """Shows each call as it ends, a line for each part, on a terminal; the report takes its place."""
-    if not sys.stderr.isatty():
-        yield lambda step: None
-        return
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
+    console = Console(stderr=True, markup=False, emoji=False)
+    if not console.is_interactive:
+        yield lambda step: None
+        return
     last: dict[str, tuple[int, Step]] = {}
-    with Live(console=Console(stderr=True, markup=False, emoji=False), transient=True) as live:
+    with Live(console=console, transient=True) as live:
 
         def on_step(step: "Step") -> None:
             last[step.section] = (last[step.section][0] + 1 if step.section in last else 1, step)

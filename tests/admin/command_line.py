@@ -21,7 +21,7 @@ from admin.__main__ import main
 _FORKSERVER = get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(
     [
-        *("admin.__main__", "requests", "rich.progress", "rich.table", "shared.directory.tenant_csv"),
+        *("admin.__main__", "admin.cli", "admin.table", "requests", "rich.progress", "shared.directory.tenant_csv"),
         *("shared.onboarding.check", "shared.onboarding.probe", "shared.stores.tables", "shared.stores.vault"),
     ]
 )
@@ -137,7 +137,7 @@ class CommandLine:
     async def json(self, line: str, *arguments: str, stdin: bytes = b"") -> Any:
         """What a command prints with `--json`, on the folder's stack; it must end well."""
         result = await self(line, *arguments, "--local", "--json", stdin=stdin)
-        assert result.code == 0, result.stderr
+        assert (result.code, result.stderr) == (0, "")
         return result.json
 
     async def error(self, line: str, *arguments: str, stdin: bytes = b"", code: int = 1) -> str:

@@ -18,7 +18,7 @@ async def test_every_change_is_audited_without_a_secret(new_stack: CommandLine) 
     tenant = str(uuid4())
 
     async def run(name: str, *arguments: str, stdin: bytes = b"") -> dict[str, str]:
-        result = done[name] = await new_stack(name, *arguments, "--local", "--json", stdin=stdin)
+        result = done[name] = await new_stack(name, *arguments, "-v", "--local", "--json", stdin=stdin)
         assert result.code == 0, result.stderr
         fields: dict[str, str] = result.json
         if "client_secret" in fields:

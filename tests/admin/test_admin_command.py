@@ -69,7 +69,7 @@ async def test_a_name_that_the_terminal_lacks_ends_no_command(admin: CommandLine
     """Neither halfway through a change nor while it is found."""
     tenant, narrow = str(uuid4()), {"PYTHONIOENCODING": "cp1252"}
     row = f"{tenant} r4 --base-url https://fhir.example.com/r4 --name"
-    changed = await admin(f"tenant set --local {row}", "Zoë 病院 ☃", environment=narrow)
+    changed = await admin(f"tenant set --verbose --local {row}", "Zoë 病院 ☃", environment=narrow)
     assert (changed.code, [line["action"] for line in changed.audit]) == (0, ["tenant.set"])
     for command in ("tenant list", f"tenant show {tenant} r4", "tenant export"):
         assert tenant in (await admin(f"--local {command}", environment=narrow)).stdout

@@ -12,12 +12,12 @@ async def test_init_makes_tables_and_a_key_that_signs_and_does_so_once(new_stack
     missing = await new_stack.error("client create --name App --owner Ada --tenants *")
     assert missing == "Table Storage (Clients): there is no such table, run ./gateway init"
     assert await new_stack.json("keys list") == []
-    first = await new_stack("init --local --json")
+    first = await new_stack("init -v --local --json")
     tables, key = first.json["tables"], first.json["created_key"]
     assert tables == ["Tenants", "Clients", "Pages", "Usage", "Traffic"]
     audited = [(line["action"], line["subject"]) for line in first.audit]
     assert audited == [*(("table.create", name) for name in tables), ("keys.rotate", key)]
-    again = await new_stack("init --local --json")
+    again = await new_stack("init -v --local --json")
     assert (again.json["created_key"], again.audit) == (None, [])
     assert [(found["kid"], found["state"]) for found in await new_stack.json("keys list")] == [(key, "signs")]
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from admin.output import Fields, Output, printable
+from admin.output import Columns, Fields, Output, printable
 
 MOMENT = datetime(2027, 1, 31, 12, 30, tzinfo=timezone(timedelta(hours=2)))
 
@@ -21,7 +21,7 @@ def test_a_record_is_aligned_with_its_records_in_a_table_below(capsys: pytest.Ca
 
 def test_a_table_has_a_line_for_each_row_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     row: Fields = {"name": "n" * 90, "tenants": frozenset(map(str, range(800))), "secrets": ({}, {})}
-    Output(as_json=False).records([row, {"problem": "p" * 90}], ("name", "tenants", "secrets", "problem"))
+    Output(as_json=False).records([row, {"problem": "p" * 90}], Columns(("name", "tenants", "secrets", "problem")))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [["name", "tenants", "secrets", "problem"], ["n" * 90, "800", "2"], ["p" * 90]]
 

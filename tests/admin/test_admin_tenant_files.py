@@ -23,7 +23,7 @@ def tenants() -> Ids:
 
 
 async def test_an_import_leaves_rows_that_are_there_but_with_replace(admin: CommandLine, tenants: Ids) -> None:
-    command = "tenant import - --local --json"
+    command = "tenant import - -v --local --json"
     first, second = tenants
     dry = await admin(f"{command} --dry-run", stdin=file(*tenants))
     assert (dry.code, dry.json["added"], dry.json["dry_run"], dry.audit) == (0, 2, True, [])

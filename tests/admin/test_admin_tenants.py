@@ -62,7 +62,7 @@ async def test_every_column_can_be_set_and_changed(admin: CommandLine, tenant: s
 async def test_a_tenant_and_a_version_may_be_in_capitals_and_braces(admin: CommandLine, tenant: str) -> None:
     typed = f"{{{tenant.upper()}}}"
     on_loopback = "http://127.0.0.1:8101/fhir"
-    made = await admin("tenant set --local --json --name Riverside", typed, "STU3", "--base-url", on_loopback)
+    made = await admin("tenant set -v --local --json --name Riverside", typed, "STU3", "--base-url", on_loopback)
     assert (made.json["tenant_id"], made.json["version"], made.json["base_url"]) == (tenant, "stu3", on_loopback)
     assert [(line["subject"], line["detail"]) for line in made.audit] == [(f"{tenant}/stu3", "Name, BaseUrl")]
     assert await admin.json("tenant show", tenant) == [made.json]
@@ -107,7 +107,7 @@ async def test_a_credential_is_stored(admin: CommandLine, vault_server: VaultSer
         ("gateway:p4ss\n".encode("utf-16"), "gateway:p4ss"),
         (b"-----BEGIN p4ss\nx\n-----\n", "-----BEGIN p4ss\nx\n-----"),
     ):
-        made = await admin(WITH_SECRET, name, tenant, "stu3", "--local", stdin=content)
+        made = await admin(WITH_SECRET, name, tenant, "stu3", "-v", "--local", stdin=content)
         assert (made.code, held(vault_server)[name]) == (0, value), made.stderr
         assert "p4ss" not in made.stdout + made.stderr
         assert [line["action"] for line in made.audit] == ["tenant.set-secret", "tenant.set"]

@@ -1,4 +1,4 @@
-"""The output of a command: aligned text and tables for people, JSON for programs; warnings on standard error."""
+"""The output of a command: aligned text and tables for people, JSON for programs."""
 
 import json
 import shutil
@@ -64,10 +64,6 @@ class Output:
             _print_json(fields)
         else:
             click.echo(printable(sentence))
-
-    def warn(self, text: str) -> None:
-        """Prints a line for the person on standard error."""
-        click.echo(printable(text), err=True)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[], None]]:

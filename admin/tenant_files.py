@@ -72,21 +72,19 @@ async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replac
 async def export_tenants(session: Session, file: BinaryIO | None) -> None:
     """Writes all rows to a CSV file, or to standard output.
 
-    Rows that can't be used are written as well, and named on standard error. A cell that a spreadsheet would take for
-    a formula has an apostrophe before it, which ./gateway tenant import takes off again.
+    Rows that can't be used are written as well. A cell that a spreadsheet would take for a formula has an apostrophe
+    before it, which ./gateway tenant import takes off again.
     """
     from shared.directory.tenant_csv import write_csv
 
     rows = await session.tenants.rows()
-    for row in rows:
-        found = session.tenants.read(row)
-        if isinstance(found, RowError):
-            session.output.warn(f"can't be used: {found}")
     if file is None:
         click.echo(write_csv(rows), nl=False)
         return
     file.write(write_csv(rows))
-    session.output.result({"rows": len(rows)}, f"{len(rows)} rows are written.")
+    unusable = sum(isinstance(session.tenants.read(row), RowError) for row in rows)
+    more = f" {unusable} of them can't be used: ./gateway tenant list says why." if unusable else ""
+    session.output.result({"rows": len(rows), "unusable": unusable}, f"{len(rows)} rows are written.{more}")
 
 
 async def _write(

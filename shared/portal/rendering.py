@@ -131,6 +131,16 @@ class ListPage(Generic[T]):
         """The place of the page's first item in the list, from 1."""
         return (self.number - 1) * LIST_PAGE_SIZE + 1
 
+    @property
+    def numbers(self) -> Sequence[int | None]:
+        """The pages to link to: the first, those about this one, and the last; None where some are left out."""
+        numbers: list[int | None] = []
+        for number in sorted({1, *range(max(1, self.number - 1), min(self.count, self.number + 1) + 1), self.count}):
+            if numbers and numbers[-1] != number - 1:
+                numbers.append(None)
+            numbers.append(number)
+        return numbers
+
 
 def list_page(items: Sequence[T], query: Mapping[str, str]) -> ListPage[T]:
     """The page that the query's `page` names; the first or the last for a number that is none or too large."""

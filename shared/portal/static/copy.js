@@ -2,7 +2,7 @@
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const source = document.getElementById(button.dataset.copy);
+    const source = document.getElementById(button.dataset.copy) ?? button.previousElementSibling;
     const said = button.querySelector("[role=status]");
     try {
       await navigator.clipboard.writeText(source.value ?? source.textContent);

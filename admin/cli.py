@@ -53,7 +53,7 @@ async def init(session: Session) -> None:
         session.output.result({"tables": tables, "created_key": None}, "The tables and a signing key are there.")
         return
     key = await rotate(session.vault, session.settings)
-    session.audit("keys.rotate", key.version)
+    await session.audit("keys.rotate", key.version)
     made = {"tables": tables, "created_key": key.version}
     session.output.result(made, f"The tables are there; signing key {key.version} is new.")
 

@@ -82,7 +82,7 @@ async def create(
     """
     await _refuse_unknown(session, tenants, allow_unknown)
     new = await session.clients.create(name, owner, tenants, expires=expires, label=label)
-    session.audit("client.create", new.client_id, f"secret {new.secret_id}")
+    await session.audit("client.create", new.client_id, f"secret {new.secret_id}")
     _show_secret(session, new)
 
 
@@ -123,7 +123,7 @@ async def set_client(
         raise click.UsageError("give at least one of --name, --owner and --tenants")
     await _refuse_unknown(session, tenants or "", allow_unknown)
     await session.clients.change(client_id, name=name, owner=owner, tenants=tenants)
-    session.audit("client.set", client_id, columns)
+    await session.audit("client.set", client_id, columns)
     session.output.record(_fields(await session.clients.get(client_id)))
 
 
@@ -138,7 +138,7 @@ async def add_secret(session: Session, client_id: str, expires: datetime | None,
     The old ones go on working until they are deleted or expire. A client has at most five.
     """
     new = await session.clients.add_secret(client_id, expires, label)
-    session.audit("client.add-secret", client_id, f"secret {new.secret_id}")
+    await session.audit("client.add-secret", client_id, f"secret {new.secret_id}")
     _show_secret(session, new)
 
 
@@ -152,7 +152,7 @@ async def delete_secret(session: Session, client_id: str, secret_id: str, yes: b
     confirm(f"Delete secret {secret_id} of client {client_id}? It and its tokens stop working.", yes=yes)
     if not await session.clients.delete_secret(client_id, secret_id):
         raise Refusal(f"client {client_id!r} has no secret {secret_id!r}")
-    session.audit("client.delete-secret", client_id, f"secret {secret_id}")
+    await session.audit("client.delete-secret", client_id, f"secret {secret_id}")
     deleted = {"client_id": client_id, "secret_id": secret_id, "deleted": True}
     session.output.result(deleted, f"Secret {secret_id} is deleted.")
 
@@ -166,7 +166,7 @@ def _add_switch(word: str, help: str) -> None:
     async def switch(session: Session, client_id: str) -> None:
         enabled = word == "enable"
         await session.clients.set_enabled(client_id, enabled)
-        session.audit(f"client.{word}", client_id)
+        await session.audit(f"client.{word}", client_id)
         session.output.result({"client_id": client_id, "enabled": enabled}, f"Client {client_id} is {word}d.")
 
 
@@ -183,7 +183,7 @@ async def delete(session: Session, client_id: str, yes: bool) -> None:
     confirm(f"Delete client {client_id} and all its secrets, for good?", yes=yes)
     if not await session.clients.delete(client_id):
         raise UnknownClient(client_id)
-    session.audit("client.delete", client_id)
+    await session.audit("client.delete", client_id)
     session.output.result({"client_id": client_id, "deleted": True}, f"Client {client_id} is deleted.")
 
 

@@ -36,7 +36,7 @@ async def rotate(session: Session) -> None:
     from shared.oauth import signing_keys
 
     key = await signing_keys.rotate(session.vault, session.settings)
-    session.audit("keys.rotate", key.version)
+    await session.audit("keys.rotate", key.version)
     session.output.result(
         {"kid": key.version, "active_from": key.active_from},
         f"Key {key.version} is published, and signs from {key.active_from:%Y-%m-%d %H:%M:%S} UTC on.",
@@ -65,7 +65,7 @@ async def retire(session: Session, kid: str, force: bool, yes: bool) -> None:
         )
     confirm(f"Retire signing key {kid}? The tokens it signed stop working.", yes=yes)
     await session.vault.disable(SECRET_NAME, kid)
-    session.audit("keys.retire", kid)
+    await session.audit("keys.retire", kid)
     seconds = session.settings.cache_seconds
     session.output.result(
         {"kid": kid, "retired": True, "tokens_end_within_seconds": seconds},

@@ -21,9 +21,11 @@ from shared.settings import SettingError, Settings
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableServiceClient
 
+    from shared.directory.activity import ActivityLog
     from shared.directory.client_registry import ClientRegistry
     from shared.directory.tenant_registry import TenantRegistry
     from shared.directory.usage import Usage
+    from shared.onboarding.checks import CheckLog
     from shared.stores.tables import Table
     from shared.stores.vault import Vault
 
@@ -74,15 +76,40 @@ class Session:
         """Makes the tables that are not there; returns the names of all."""
         from shared.stores.tables import ALL_TABLES
 
-        for name in ALL_TABLES:
-            if not await self.table(name).exists():
-                await self.table(name).create()
-                self.audit("table.create", name)
+        missing = [name for name in ALL_TABLES if not await self.table(name).exists()]
+        for name in missing:
+            await self.table(name).create()
+        for name in missing:
+            await self.audit("table.create", name)
         return ALL_TABLES
 
-    def audit(self, action: str, subject: str, detail: str = "") -> None:
-        """One line for a change that was made, by the person who runs the command."""
-        AuditLog().change(actor=_actor(), action=action, subject=subject, detail=detail)
+    @cached_property
+    def checks(self) -> "CheckLog":
+        """The last check of each hospital."""
+        from shared.onboarding.checks import CheckLog
+        from shared.stores.tables import CHECKS
+
+        return CheckLog(self.table(CHECKS))
+
+    @cached_property
+    def activity(self) -> "ActivityLog":
+        """The changes that were made."""
+        from shared.directory.activity import ActivityLog
+        from shared.stores.tables import ACTIVITY
+
+        return ActivityLog(self.table(ACTIVITY), AuditLog())
+
+    @cached_property
+    def actor(self) -> str:
+        """The name of the person who runs the command."""
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a container's user may have no name
+            return "unknown"
+
+    async def audit(self, action: str, subject: str, detail: str = "", *, in_all: bool = True) -> None:
+        """Notes a change that was made, by the person who runs the command."""
+        await self.activity.change(actor=self.actor, action=action, subject=subject, detail=detail, in_all=in_all)
 
     def table(self, name: str) -> "Table":
         """One of the tables."""
@@ -160,10 +187,3 @@ def _local_values() -> Mapping[str, str]:
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise SettingError(f"{file}: Values must be an object of texts")
     return values
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"

@@ -94,9 +94,9 @@ async def _write(
     written: list[PlannedRow] = []
     with session.output.progress("Importing", len(rows)) as advance:
 
-        def note(row: "PlannedRow") -> None:
+        async def note(row: "PlannedRow") -> None:
             written.append(row)
-            session.audit("tenant.import", _subject(row), ", ".join(row.change.columns))
+            await session.audit("tenant.import", _subject(row), ", ".join(row.change.columns), in_all=False)
             advance()
 
         try:
@@ -104,6 +104,9 @@ async def _write(
         except StoreUnavailable as error:
             done = f"{len(written)} of {len(rows)} rows are written, run the same again for the rest"
             raise StoreUnavailable(f"{error} ({done})") from error.__cause__
+        finally:
+            if written:
+                await session.audit("tenant.import", "", f"{len(written)} rows")
 
 
 def _subject(row: "PlannedRow") -> str:

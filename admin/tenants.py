@@ -100,7 +100,7 @@ async def set_tenant(
         provider = await session.tenants.preview(tenant, version, changes)
         await _store_secret(session, provider, _secret_value(secret_value_from))
     provider = await session.tenants.set(tenant, version, changes)
-    session.audit("tenant.set", _subject(provider.tenant, version), ", ".join(changes))
+    await session.audit("tenant.set", _subject(provider.tenant, version), ", ".join(changes))
     session.output.record(_fields(provider))
 
 
@@ -136,7 +136,7 @@ async def remove(session: Session, tenant: str, version: FhirVersion, yes: bool)
     confirm(f"Remove the row of tenant {tenant} for {version.value}? The app can't reach its server any more.", yes=yes)
     if not await session.tenants.remove(tenant, version):
         raise _no_row(tenant, version)
-    session.audit("tenant.remove", _subject(tenant, version))
+    await session.audit("tenant.remove", _subject(tenant, version))
     removed = {"tenant_id": parse_tenant_id(tenant), "version": version.value, "removed": True}
     session.output.result(removed, f"The row of tenant {tenant} for {version.value} is removed.")
 
@@ -150,7 +150,7 @@ def _add_switch(word: str, help: str) -> None:
     async def switch(session: Session, tenant: str, version: FhirVersion) -> None:
         await existing_row(session, tenant, version)
         provider = await session.tenants.set(tenant, version, {"Enabled": "true" if word == "enable" else "false"})
-        session.audit(f"tenant.{word}", _subject(tenant, version))
+        await session.audit(f"tenant.{word}", _subject(tenant, version))
         switched = {"tenant_id": provider.tenant, "version": version.value, "enabled": provider.enabled}
         session.output.result(switched, f"Tenant {provider.tenant} is {word}d for {version.value}.")
 
@@ -183,7 +183,7 @@ async def _store_secret(session: Session, provider: Provider, value: str) -> Non
     if name is None:
         raise Refusal("--secret-value-from needs --auth and the secret's name in --auth-secret")
     await session.vault.set(name, value)
-    session.audit("tenant.set-secret", _subject(provider.tenant, provider.version), f"secret {name}")
+    await session.audit("tenant.set-secret", _subject(provider.tenant, provider.version), f"secret {name}")
 
 
 def _secret_value(file: BinaryIO) -> str:

@@ -1,7 +1,7 @@
 """`tenant verify`: plays the app's calls against a provider and reports whether the app can work with it."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -137,7 +137,9 @@ async def _check(session: Session, provider: Provider, patient_id: str | None, o
     from shared.onboarding.probe import open_probe
 
     async with open_probe(provider, session.vault, session.settings) as probe:
-        return await check(probe, patient_id=patient_id, on_step=on_step)
+        report = await check(probe, patient_id=patient_id, on_step=on_step)
+    await session.checks.record(provider, report, session.actor)
+    return report
 
 
 def _exit_code(report: "Report | _NoReport", *, strict: bool) -> int:
@@ -164,7 +166,7 @@ def _line(report: "Report") -> Fields:
         "name": report.name,
         "verdict": report.verdict.value,
         "gaps": report.gaps,
-        "slowest_ms": _slowest(report.resources),
+        "slowest_ms": _rounded(report.slowest),
         "problem": problem,
     }
 
@@ -190,7 +192,7 @@ def _resource_fields(resource: "ResourceReport") -> Fields:
     return {
         "resource": resource.type,
         "status": "not needed" if resource.spare else resource.status.value,
-        "p50_ms": _slowest([resource]),
+        "p50_ms": _rounded(resource.slowest),
         "answers": ", ".join(sorted({call.media_type for call in resource.calls if call.media_type})),
         "entries": resource.entries,
         "total": resource.total,
@@ -199,9 +201,8 @@ def _resource_fields(resource: "ResourceReport") -> Fields:
     }
 
 
-def _slowest(resources: Sequence["ResourceReport"]) -> float | None:
-    slowest = max((resource.slowest for resource in resources if resource.slowest is not None), default=None)
-    return None if slowest is None else round(slowest, 1)
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)
 
 
 def _lacking(fields: Iterable["FieldReport"]) -> str:

@@ -271,7 +271,7 @@ module gatewayAccess 'modules/access.bicep' = {
     vaultRole: 'read'
     directoryName: directoryName
     readTables: ['Tenants', 'Clients']
-    writeTables: ['Pages', 'Usage']
+    writeTables: ['Pages', 'Usage', 'Traffic']
   }
   dependsOn: [gateway, vault, directory]
 }
@@ -283,8 +283,9 @@ module portalAccess 'modules/access.bicep' = {
     vaultName: vaultName
     vaultRole: 'write'
     directoryName: directoryName
-    readTables: ['Usage']
-    writeTables: ['Tenants', 'Clients']
+    readTables: []
+    // The last three for upkeep_fn alone, which deletes what has expired in them: no built-in role only deletes.
+    writeTables: ['Tenants', 'Clients', 'Checks', 'Activity', 'Pages', 'Usage', 'Traffic']
   }
   dependsOn: [portal, vault, directory]
 }

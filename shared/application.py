@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from azure.data.tables.aio import TableServiceClient
 
     from shared.audit import AuditLog
+    from shared.directory.activity import ActivityLog
     from shared.directory.client_cache import ClientCache
     from shared.directory.tenant_cache import TenantCache
     from shared.directory.traffic import Traffic
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shared.oauth.access_token import AccessTokens
     from shared.oauth.endpoint import OAuthEndpoint
     from shared.oauth.signing_keys import SigningKeys
+    from shared.onboarding.checks import CheckLog
     from shared.portal.endpoint import PortalEndpoint
     from shared.root import RootEndpoint
     from shared.stores.tables import Table
@@ -96,7 +98,9 @@ class Application:
         from shared.stores.tables import TRAFFIC
 
         history = TrafficHistory(self._table(TRAFFIC))
-        return PortalEndpoint(self.settings, os.environ, self._tables, self.vault, self.usage, history, self._audit)
+        return PortalEndpoint(
+            self.settings, os.environ, self._tables, self.vault, self.usage, history, self.activity, self.checks
+        )
 
     @cached_property
     def health(self) -> "HealthEndpoint":
@@ -166,6 +170,22 @@ class Application:
         from shared.stores.tables import TRAFFIC
 
         return Traffic(self._table(TRAFFIC))
+
+    @cached_property
+    def activity(self) -> "ActivityLog":
+        """Who changed what."""
+        from shared.directory.activity import ActivityLog
+        from shared.stores.tables import ACTIVITY
+
+        return ActivityLog(self._table(ACTIVITY), self._audit)
+
+    @cached_property
+    def checks(self) -> "CheckLog":
+        """The last check of each hospital."""
+        from shared.onboarding.checks import CheckLog
+        from shared.stores.tables import CHECKS
+
+        return CheckLog(self._table(CHECKS))
 
     async def close(self) -> None:
         """Ends what was built, the latest first."""

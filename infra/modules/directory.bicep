@@ -1,4 +1,4 @@
-// Table Storage: tenants, clients, page handles and usage. No app's host keeps anything here.
+// Table Storage: tenants, clients, page handles, and what happened to each of them. No app's host keeps anything here.
 
 param name string
 param location string
@@ -12,7 +12,7 @@ param allowedAddresses string[]
 param endpointSubnetId string
 param dnsZoneId string
 
-var tableNames = ['Tenants', 'Clients', 'Pages', 'Usage']
+var tableNames = ['Tenants', 'Clients', 'Pages', 'Usage', 'Traffic', 'Checks', 'Activity']
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name

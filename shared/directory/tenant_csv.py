@@ -8,7 +8,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.directory.errors import RowError
@@ -241,7 +241,7 @@ class TenantImport:
         )
 
     async def carry_out(
-        self, rows: Sequence[PlannedRow], written: Callable[[PlannedRow], None]
+        self, rows: Sequence[PlannedRow], written: Callable[[PlannedRow], Awaitable[None]]
     ) -> Sequence[PlannedRow]:
         """Writes rows of a plan, tells `written` of each, and returns those that someone else was quicker to write.
 
@@ -261,7 +261,7 @@ class TenantImport:
                 except StoreUnavailable as error:
                     failures.append(error)
                 else:
-                    written(row)
+                    await written(row)
                 if failures:
                     return
 

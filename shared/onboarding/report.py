@@ -152,6 +152,12 @@ class Report:
         return Verdict.LOADS_WITH_GAPS if self.gaps else Verdict.LOADS
 
     @property
+    def slowest(self) -> float | None:
+        """The time of the slowest call that works, of the types the app needs, in milliseconds."""
+        times = (resource.slowest for resource in self.resources if not resource.spare)
+        return max((time for time in times if time is not None), default=None)
+
+    @property
     def gaps(self) -> int:
         """The number of gaps: problems, required fields that some entries lack, types that are slow or unknown."""
         needed = [resource for resource in self.resources if not resource.spare]

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.audit import AuditLog
+from shared.directory.activity import ActivityLog
 from shared.directory.errors import RowError
 from shared.directory.provider import AuthKind, Provider
 from shared.message import Response
 from shared.onboarding.app_call import is_id
 from shared.onboarding.check import check
+from shared.onboarding.checks import CheckLog
 from shared.onboarding.probe import open_probe
 from shared.onboarding.report import Report, summary
 from shared.onboarding.section import Step
@@ -38,7 +39,8 @@ class CheckPage:
     _renderer: Renderer
     _tenants: TenantList
     _vault: Vault
-    _audit: AuditLog
+    _activity: ActivityLog
+    _checks: CheckLog
 
     def routes(self) -> Sequence[Route]:
         """The form of the check, and the check."""
@@ -58,7 +60,7 @@ class CheckPage:
             problem = "An ID has 1 to 255 letters, digits and any of - . _ ~."
             return self._form(request, provider, UNPROCESSABLE, problem)
         subject = f"{provider.tenant}/{provider.version.value}"
-        self._audit.change(actor=request.principal.user_name, action="tenant.verify", subject=subject)
+        await self._activity.change(actor=request.principal.user_name, action="tenant.verify", subject=subject)
         steps: list[Step] = []
         report: Report | None = None
         try:
@@ -66,6 +68,7 @@ class CheckPage:
                 report = await check(probe, patient_id=patient_id, on_step=steps.append)
         except TimeoutError:
             pass  # the page shows the steps until then
+        await self._checks.record(provider, report, request.principal.user_name)
         sections = list(dict.fromkeys(step.section for step in steps))
         resources = report.resources if report is not None else ()
         return self._renderer.page(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from shared.audit import AuditLog
+from shared.directory.activity import ActivityLog
 from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client, ClientSecret
 from shared.directory.client_registry import ALL_TENANTS, MAX_LIVE_SECRETS, ClientRegistry, NewSecret
 from shared.directory.errors import Refusal, RowError, TooManyClients, UnknownClient
@@ -33,7 +33,7 @@ class ClientPages:
     _clients: ClientRegistry
     _usage: Usage
     _tenants: TenantList
-    _audit: AuditLog
+    _activity: ActivityLog
     _creating: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def routes(self) -> Sequence[Route]:
@@ -89,7 +89,7 @@ class ClientPages:
                 new = await self._clients.create(name, who.user_name, (), owner_id=who.id, expires=expires)
         except Refusal as error:
             return self._new_form(request, request.form, _sentence(error))
-        self._audit_change(request, "create", new.client_id, f"secret {new.secret_id}")
+        await self._audit_change(request, "create", new.client_id, f"secret {new.secret_id}")
         return self._secret_page(request, new, name.strip(), reaches_any=False)
 
     async def _check_room(self, request: PortalRequest) -> None:
@@ -105,7 +105,7 @@ class ClientPages:
             new = await self._clients.add_secret(client.id, _expiry(request.form))
         except Refusal as error:
             return await self._client_page(request, client, _sentence(error))
-        self._audit_change(request, "add-secret", client.id, f"secret {new.secret_id}")
+        await self._audit_change(request, "add-secret", client.id, f"secret {new.secret_id}")
         return self._secret_page(request, new, client.name, reaches_any=client.tenants != frozenset())
 
     async def _confirm_delete_secret(self, request: PortalRequest) -> Response:
@@ -120,7 +120,7 @@ class ClientPages:
         client = await self._own(request)
         secret = _secret(request, client)
         await self._clients.delete_secret(client.id, secret.id)
-        self._audit_change(request, "delete-secret", client.id, f"secret {secret.id}")
+        await self._audit_change(request, "delete-secret", client.id, f"secret {secret.id}")
         return see_other(f"/clients/{client.id}", "secret-deleted")
 
     async def _confirm(self, template: str, request: PortalRequest) -> Response:
@@ -129,13 +129,13 @@ class ClientPages:
     async def _switch(self, action: str, request: PortalRequest) -> Response:
         client = await self._own(request)
         await self._clients.set_enabled(client.id, action == "enable")
-        self._audit_change(request, action, client.id)
+        await self._audit_change(request, action, client.id)
         return see_other(f"/clients/{client.id}", f"client-{action}d")
 
     async def _delete(self, request: PortalRequest) -> Response:
         client = await self._own(request)
         await self._clients.delete(client.id)
-        self._audit_change(request, "delete", client.id)
+        await self._audit_change(request, "delete", client.id)
         return see_other("/clients", "client-deleted")
 
     async def _edit(self, request: PortalRequest) -> Response:
@@ -163,7 +163,7 @@ class ClientPages:
             return self._edit_form(request, client, UNPROCESSABLE, values=values, etag=etag, problem=problem)
         except StoreConflict:
             return await self._save(request)  # the row has another ETag by now, so this shows what is in it
-        self._audit_change(request, "set", client.id, ", ".join(name.capitalize() for name in changes))
+        await self._audit_change(request, "set", client.id, ", ".join(name.capitalize() for name in changes))
         return see_other(f"/clients/{client.id}", "renamed")
 
     async def _own(self, request: PortalRequest) -> Client:
@@ -185,7 +185,7 @@ class ClientPages:
         if client.owner_id or not request.principal.owns(client):
             return client
         if await self._clients.claim(client, request.principal.id):
-            self._audit_change(request, "claim", client.id)
+            await self._audit_change(request, "claim", client.id)
         return replace(client, owner_id=request.principal.id)
 
     async def _etag(self, request: PortalRequest) -> str:
@@ -226,8 +226,8 @@ class ClientPages:
         context = {"client": client, "stored": None, "problem": None, **context}
         return self._renderer.page("client_edit.html", request, status, **context)
 
-    def _audit_change(self, request: PortalRequest, action: str, client_id: str, detail: str = "") -> None:
-        self._audit.change(
+    async def _audit_change(self, request: PortalRequest, action: str, client_id: str, detail: str = "") -> None:
+        await self._activity.change(
             actor=request.principal.user_name, action=f"client.{action}", subject=client_id, detail=detail
         )
 

@@ -7,13 +7,14 @@ from urllib.parse import parse_qsl
 
 from azure.data.tables.aio import TableServiceClient
 
-from shared.audit import AuditLog
+from shared.directory.activity import ActivityLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import UnknownClient
 from shared.directory.tenant_csv import TenantImport
 from shared.directory.traffic_history import TrafficHistory
 from shared.directory.usage import Usage
 from shared.message import Request, Response
+from shared.onboarding.checks import CheckLog
 from shared.portal.check_page import CheckPage
 from shared.portal.client_pages import ClientPages
 from shared.portal.connect_page import ConnectPage
@@ -46,22 +47,23 @@ class PortalEndpoint:
         vault: Vault,
         usage: Usage,
         traffic: TrafficHistory,
-        audit: AuditLog,
+        activity: ActivityLog,
+        checks: CheckLog,
     ) -> None:
         self.traffic = traffic
         self._sign_in = sign_in_for(settings, environment)
         self._renderer = Renderer(self._sign_in.sign_out, self._sign_in.sign_out_method, settings.cache_seconds)
-        tenants = TenantList(Table(tables, TENANTS), settings, audit)
+        tenants = TenantList(Table(tables, TENANTS), settings, activity)
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
         self._routes: tuple[Route, ...] = (
             Route("GET", "/", self._start),
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
             *ConnectPage(settings, self._renderer, clients, tenants).routes(),
-            *ClientPages(settings, self._renderer, Table(tables, CLIENTS), clients, usage, tenants, audit).routes(),
-            *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), audit).routes(),
+            *ClientPages(settings, self._renderer, Table(tables, CLIENTS), clients, usage, tenants, activity).routes(),
+            *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), activity).routes(),
             *TenantForm(settings, self._renderer, tenants, vault).routes(),
             *TenantPages(settings, self._renderer, tenants, vault).routes(),
-            *CheckPage(settings, self._renderer, tenants, vault, audit).routes(),
+            *CheckPage(settings, self._renderer, tenants, vault, activity, checks).routes(),
         )
         if isinstance(self._sign_in, LocalSignIn):
             self._routes += tuple(SignInPage(self._renderer, self._sign_in).routes())

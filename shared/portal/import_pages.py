@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.audit import AuditLog
+from shared.directory.activity import ActivityLog
 from shared.directory.tenant_csv import HEADER, ImportPlan, PlannedRow, TenantImport, write_csv
 from shared.directory.typed_text import decoded
 from shared.message import Response
@@ -23,7 +23,7 @@ class ImportPages:
     _renderer: Renderer
     _tenants: TenantList
     _import: TenantImport
-    _audit: AuditLog
+    _activity: ActivityLog
 
     def routes(self) -> Sequence[Route]:
         """The pages and what their forms do."""
@@ -51,11 +51,15 @@ class ImportPages:
             return self._plan_page(request, content, plan, changed=True)
         written: list[PlannedRow] = []
 
-        def on_written(row: PlannedRow) -> None:
+        async def on_written(row: PlannedRow) -> None:
             written.append(row)
             subject, columns = f"{row.record.tenant}/{row.record.version.value}", ", ".join(row.change.columns)
-            self._audit.change(
-                actor=request.principal.user_name, action="tenant.import", subject=subject, detail=columns
+            await self._activity.change(
+                actor=request.principal.user_name,
+                action="tenant.import",
+                subject=subject,
+                detail=columns,
+                in_all=False,
             )
 
         try:
@@ -65,6 +69,10 @@ class ImportPages:
             conflicts = 0
         finally:
             self._tenants.expire()
+            if written:
+                await self._activity.change(
+                    actor=request.principal.user_name, action="tenant.import", subject="", detail=f"{len(written)} rows"
+                )
         context = {"written": len(written), "planned": len(plan.rows), "conflicts": conflicts}
         return self._renderer.page("tenant_imported.html", request, **context)
 

@@ -84,7 +84,7 @@ class TenantForm:
             return self._new_form(request, _Draft(values, errors=dict(error.problems)), UNPROCESSABLE)
         except StoreConflict:
             return self._new_form(request, taken, CONFLICT)
-        self._tenants.changed(request, "set", (tenant, version), ", ".join(columns))
+        await self._tenants.changed(request, "set", (tenant, version), ", ".join(columns))
         return see_other(tenant_path(tenant, version), "saved")
 
     async def _edit(self, request: PortalRequest) -> Response:
@@ -113,7 +113,7 @@ class TenantForm:
             return self._edit_form(request, row, draft, UNPROCESSABLE)
         except StoreConflict:
             return await self._save(request)  # the row has another ETag by now, so this shows what is in it
-        self._tenants.changed(request, "set", key, ", ".join(changes))
+        await self._tenants.changed(request, "set", key, ", ".join(changes))
         return see_other(path_of(request), "saved")
 
     async def _credential(self, request: PortalRequest) -> Response:
@@ -133,7 +133,7 @@ class TenantForm:
             await self._vault.set(name, value)
         except SecretNameHeld as error:
             return self._credential_form(request, names, f"{error}.", CONFLICT)
-        self._tenants.changed(request, "set-secret", tenant_of(request), f"secret {name}")
+        await self._tenants.changed(request, "set-secret", tenant_of(request), f"secret {name}")
         return see_other(path_of(request), "secret-set")
 
     async def _provider(self, request: PortalRequest) -> Provider:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from shared.audit import AuditLog
+from shared.directory.activity import ActivityLog
 from shared.directory.errors import RowError
 from shared.directory.provider import Provider
 from shared.directory.tenant_columns import ALL_COLUMNS, COLUMNS, KEY_COLUMNS, Column
@@ -70,11 +70,11 @@ class TenantEntry:
 class TenantList:
     """The rows of the table `Tenants`; changes of another instance are seen within ten seconds."""
 
-    def __init__(self, table: Table, settings: Settings, audit: AuditLog) -> None:
+    def __init__(self, table: Table, settings: Settings, activity: ActivityLog) -> None:
         self.registry = TenantRegistry(table, local=settings.local)
         self._table = table
         self._local = settings.local
-        self._audit = audit
+        self._activity = activity
         self._entries: Cache[str, Sequence[TenantEntry]] = Cache(
             self._load, fresh_seconds=_FRESH_SECONDS, stale_seconds=0, size=1
         )
@@ -120,11 +120,13 @@ class TenantList:
         """Changes the row that was read, or makes one where there was none; else raises StoreConflict."""
         await self.registry.write(self.registry.changed(key, rows, changes))
 
-    def changed(self, request: PortalRequest, action: str, key: Key, detail: str = "") -> None:
+    async def changed(self, request: PortalRequest, action: str, key: Key, detail: str = "") -> None:
         """Tells the audit log of a change, and lets the list be read anew."""
         self.expire()
         subject = f"{key[0]}/{key[1].value}"
-        self._audit.change(actor=request.principal.user_name, action=f"tenant.{action}", subject=subject, detail=detail)
+        await self._activity.change(
+            actor=request.principal.user_name, action=f"tenant.{action}", subject=subject, detail=detail
+        )
 
     def expire(self) -> None:
         """Lets the list be read anew, after a change."""

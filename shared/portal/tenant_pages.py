@@ -81,7 +81,7 @@ class TenantPages:
             await self._tenants.set(key, (row,), {"Enabled": "true" if action == "enable" else "false"})
         except RowError as error:
             raise UnusableRow(f"{error.sentence}. Edit the row first.") from error
-        self._tenants.changed(request, action, key)
+        await self._tenants.changed(request, action, key)
         return see_other(path_of(request), "switched-on" if action == "enable" else "switched-off")
 
     async def _confirm_remove(self, request: PortalRequest) -> Response:
@@ -93,7 +93,7 @@ class TenantPages:
         if typed.strip().lower() != name.lower() and parse_tenant_id(typed) != key[0]:
             return self._remove_form(request, name, "What you typed is neither the tenant's name nor its GUID.")
         await self._tenants.registry.remove(*key)
-        self._tenants.changed(request, "remove", key)
+        await self._tenants.changed(request, "remove", key)
         return see_other("/tenants", "removed")
 
     async def _created(self, name: str) -> datetime | None:

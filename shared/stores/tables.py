@@ -1,7 +1,8 @@
 """Table Storage: rows in and out, with ETags."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
@@ -29,8 +30,11 @@ CLIENTS = "Clients"
 PAGES = "Pages"
 USAGE = "Usage"
 TRAFFIC = "Traffic"
-ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE, TRAFFIC)
+CHECKS = "Checks"
+ACTIVITY = "Activity"
+ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE, TRAFFIC, CHECKS, ACTIVITY)
 _NOT_FOUND = 404
+_DELETED_AT_ONCE = 32
 
 Row = Mapping[str, object]
 """The columns of a row by name, `PartitionKey` and `RowKey` among them."""
@@ -86,6 +90,16 @@ class Table:
         """The rows that an OData `filter` matches, whose `@names` are the `parameters`; those columns of them."""
         async for row in self._query(filter, parameters, columns):
             yield row
+
+    async def first(self, partition: str, count: int) -> list[Row]:
+        """The first rows of one partition, at most `count` of them."""
+        rows: list[Row] = []
+        async with aclosing(self._query("PartitionKey eq @key", {"key": partition}, None, page=count)) as found:
+            async for row in found:
+                rows.append(row)
+                if len(rows) == count:
+                    break
+        return rows
 
     async def insert(self, row: Row) -> None:
         """Adds a row; StoreConflict when it is there already."""
@@ -145,6 +159,21 @@ class Table:
         with translated(self._store):
             await self._client.delete_entity(partition, row, **({} if etag is None else _unchanged(etag)))
 
+    async def delete_where(self, filter: str, parameters: Mapping[str, object]) -> int:
+        """Removes the rows that an OData `filter` matches, and returns their number."""
+        deleted, keys = 0, list[tuple[str, str]]()
+
+        async def delete() -> int:
+            await asyncio.gather(*(self.delete(*key) for key in keys))
+            return len(keys)
+
+        async for row in self.where(filter, parameters, ["PartitionKey", "RowKey"]):
+            keys.append((str(row["PartitionKey"]), str(row["RowKey"])))
+            if len(keys) == _DELETED_AT_ONCE:
+                deleted += await delete()
+                keys.clear()
+        return deleted + await delete()
+
     @contextmanager
     def _needed(self) -> Iterator[None]:
         """As `translated`, for writes: a table that is not there takes nothing."""
@@ -155,11 +184,12 @@ class Table:
             raise StoreUnavailable(f"{self._store}: there is no such table, run ./gateway init") from error
 
     async def _query(
-        self, filter: str, parameters: Mapping[str, object], columns: list[str] | None
-    ) -> AsyncIterator[Row]:
+        self, filter: str, parameters: Mapping[str, object], columns: list[str] | None, page: int | None = None
+    ) -> AsyncGenerator[Row]:
         try:
             with translated(self._store):
-                async for row in self._client.query_entities(filter, parameters=dict(parameters), select=columns):
+                options: dict[str, Any] = {"select": columns, "results_per_page": page}
+                async for row in self._client.query_entities(filter, parameters=dict(parameters), **options):
                     yield _row(row)
         except ResourceNotFoundError:
             return  # the table itself is not there yet

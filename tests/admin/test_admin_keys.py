@@ -14,7 +14,7 @@ async def test_init_makes_tables_and_a_key_that_signs_and_does_so_once(new_stack
     assert await new_stack.json("keys list") == []
     first = await new_stack("init -v --local --json")
     tables, key = first.json["tables"], first.json["created_key"]
-    assert tables == ["Tenants", "Clients", "Pages", "Usage", "Traffic"]
+    assert tables == ["Tenants", "Clients", "Pages", "Usage", "Traffic", "Checks", "Activity"]
     audited = [(line["action"], line["subject"]) for line in first.audit]
     assert audited == [*(("table.create", name) for name in tables), ("keys.rotate", key)]
     again = await new_stack("init -v --local --json")

@@ -12,7 +12,7 @@ import pytest
 
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
 from shared.settings import Settings
-from shared.stores.tables import TENANTS, Table, table_service
+from shared.stores.tables import CHECKS, TENANTS, Table, table_service
 from shared.stores.vault import Vault
 from tests.admin.command_line import CommandLine, Result
 from tests.onboarding.conftest import Onboarding
@@ -48,6 +48,7 @@ async def stack(environment: dict[str, str], vault: Vault, tmp_path: Path) -> As
     async with AsyncExitStack() as running, table_service(settings) as service:
         table = Table(service, TENANTS)
         await table.create()
+        await Table(service, CHECKS).create()
         yield Stack(CommandLine(tmp_path), environment, table, Onboarding(vault, settings, running))
 
 

@@ -42,7 +42,11 @@ def said(plan: ImportPlan) -> list[str]:
 
 async def carry_out(importing: TenantImport, plan: ImportPlan) -> list[PlannedRow]:
     written: list[PlannedRow] = []
-    assert await importing.carry_out([*plan.additions, *plan.replacements], written.append) == []
+
+    async def note(row: PlannedRow) -> None:
+        written.append(row)
+
+    assert await importing.carry_out([*plan.additions, *plan.replacements], note) == []
     return written
 
 
@@ -98,7 +102,7 @@ async def test_an_interrupted_import_tells_all_that_it_wrote(importing: TenantIm
     plan = await importing.plan(content)
     written: list[PlannedRow] = []
 
-    def interrupt_once(row: PlannedRow) -> None:
+    async def interrupt_once(row: PlannedRow) -> None:
         written.append(row)
         if len(written) == 50:
             task.cancel()

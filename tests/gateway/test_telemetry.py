@@ -7,7 +7,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from shared.directory.tenant_row import parse_provider
 from shared.message import Request
+from shared.onboarding.check import check
+from shared.onboarding.probe import open_probe
+from shared.stores.tables import TENANTS
 from tests.deployment import FORM, Deployment
 from tests.gateway.conftest import Hospital
 
@@ -107,6 +111,25 @@ async def test_no_patient_and_no_token_is_in_any_log(
     lines = [json.loads(record.message) for record in logged.records if record.name == "gateway.audit"]
     assert len(lines) == len(REQUESTS)
     assert {line["tenant"] for line in lines} == {tenant}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_no_patient_is_in_what_is_kept_of_a_check(
+    deployment: Deployment, hospital: Hospital, logged: pytest.LogCaptureFixture, answer: str
+) -> None:
+    """With a hospital that sends a patient's values wherever a response has room for one."""
+    hospital.answer = ANSWERS[answer]
+    tenant = await deployment.tenant(hospital.base_url, TimeoutSeconds="5")
+    row = await deployment.table(TENANTS).get(tenant, "stu3")
+    assert row is not None
+    provider, checks = parse_provider(row, local=True), deployment.application.checks
+    async with open_probe(provider, deployment.vault, deployment.settings) as probe:
+        await checks.record(provider, await check(probe, patient_id=MARK), "ada")
+    kept = await checks.latest(tenant, provider.version)
+    assert kept is not None
+    assert kept.report is not None
+    for told in (MARK, MARK.capitalize()):
+        assert told not in f"{kept}" + "\n".join(logging.Formatter().format(record) for record in logged.records)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ async def test_a_file_adds_changes_and_leaves_and_each_row_is_audited(portal: Po
     kept = [(provider.name, provider.batch.value) for provider in found]
     assert kept == [("New", "native"), ("Renamed", "split"), ("Old", "split")]
     audited = {(new, "BaseUrl, Name"), (old, "Name")}
-    assert set(changes()) == {("grace@example.com", "tenant.import", f"{id}/stu3", names) for id, names in audited}
+    *rows, file = changes()
+    assert set(rows) == {("grace@example.com", "tenant.import", f"{id}/stu3", names) for id, names in audited}
+    assert file == ("grace@example.com", "tenant.import", "", "2 rows")
     assert "there is nothing to do" in (await admin.upload(IMPORT, {"text": text})).text
 
 

@@ -1,0 +1,80 @@
+"""The table `Checks`: the last check of each hospital, and since when its verdict holds."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+
+from local.hospitals.hospital import RIVERSIDE
+from shared.directory.provider import Provider
+from shared.directory.tenant_row import parse_provider
+from shared.onboarding.checks import CheckLog
+from shared.onboarding.report import Report, ResourceReport, Status, Verdict, to_json
+from shared.stores.tables import Table, table_service
+from tests.deployment import Deployment
+from tests.onboarding.conftest import Onboarding
+
+
+@pytest.fixture
+async def table(deployment: Deployment) -> AsyncIterator[Table]:
+    async with table_service(deployment.settings) as service:
+        table = Table(service, f"T{uuid.uuid4().hex}")
+        await table.create()
+        yield table
+
+
+async def test_the_last_check_is_kept_with_its_report_and_since_when_its_verdict_holds(
+    table: Table, deployment: Deployment
+) -> None:
+    async with AsyncExitStack() as running:
+        onboarding = Onboarding(deployment.vault, deployment.settings, running)
+        provider = parse_provider(await onboarding.row(RIVERSIDE), local=True)
+        report = await onboarding(RIVERSIDE)
+    key, log = (provider.tenant, provider.version), CheckLog(table)
+    assert (await log.latest(*key), dict(await log.all())) == (None, {})
+    await log.record(provider, report, "ada")
+    first = await log.latest(*key)
+    assert first is not None
+    assert (first.by, first.verdict, first.problem, first.binding) == ("ada", Verdict.LOADS, "", provider.binding)
+    assert (first.since, first.report) == (first.at, to_json(report))
+    assert await log.all() == {key: replace(first, report=None)}
+
+    failing = replace(report, resources=(ResourceReport("Patient", Status.FAILED),))
+    moved = replace(provider, base_url="https://elsewhere.example")
+    cases: list[tuple[Provider, Report | None, Verdict | None, bool]] = [
+        (provider, report, Verdict.LOADS, True),
+        (provider, failing, Verdict.DOES_NOT_LOAD, False),
+        (provider, failing, Verdict.DOES_NOT_LOAD, True),
+        (moved, failing, Verdict.DOES_NOT_LOAD, False),
+        (moved, None, None, False),
+    ]
+    before = first
+    for checked, found, verdict, goes_on in cases:
+        await log.record(checked, found, "upkeep")
+        now = await log.latest(*key)
+        assert now is not None
+        assert (now.by, now.verdict, now.since == before.since) == ("upkeep", verdict, goes_on)
+        before = now
+    assert (before.problem, before.report) == ("the check was not through in time", None)
+    await log.delete(*key)
+    assert await log.latest(*key) is None
+
+
+async def test_rows_of_another_form_are_passed_over(table: Table) -> None:
+    for number, columns in enumerate([{}, {"Verdict": "shines"}, {"At": "yesterday"}, {"Report": b"no zlib"}]):
+        await table.put({"PartitionKey": str(number), "RowKey": "stu3", **columns})
+    assert await CheckLog(table).all() == {}
+
+
+async def test_a_statement_of_a_million_formats_leaves_the_verdict(table: Table, deployment: Deployment) -> None:
+    async with AsyncExitStack() as running:
+        onboarding = Onboarding(deployment.vault, deployment.settings, running)
+        provider = parse_provider(await onboarding.row(RIVERSIDE), local=True)
+        report = await onboarding(RIVERSIDE)
+    formats = tuple(uuid.uuid4().hex for _ in range(10_000))
+    await CheckLog(table).record(provider, replace(report, statement=replace(report.statement, formats=formats)), "ada")
+    kept = await CheckLog(table).latest(provider.tenant, provider.version)
+    assert kept is not None
+    assert (kept.verdict, kept.report) == (Verdict.LOADS, None)

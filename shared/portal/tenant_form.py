@@ -1,5 +1,6 @@
 """The forms of tenants' rows: adding one, editing it, and storing its credential. For admins only."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,8 +27,7 @@ from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict
 from shared.stores.tables import Row, etag_of
 from shared.stores.vault import Vault
-
-_MAX_CREDENTIAL_BYTES = 25 * 1024  # of Key Vault
+from shared.upstream.credentials.stored import expected, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +117,20 @@ class TenantForm:
         return see_other(path_of(request), "saved")
 
     async def _credential(self, request: PortalRequest) -> Response:
-        return self._credential_form(request, credential_names(await self._provider(request)))
+        return self._credential_form(request, await self._provider(request))
 
     async def _store_credential(self, request: PortalRequest) -> Response:
-        names = credential_names(await self._provider(request))
-        name = request.form.get("name", "")
+        provider = await self._provider(request)
+        names, name = credential_names(provider), request.form.get("name", "")
         if name not in names:
             raise ChangedMeanwhile
-        # Browsers end a text area's lines with CR LF, which a PEM file doesn't.
-        value = credential(request.form.get("value", "").replace("\r\n", "\n"))
-        if not 1 <= len(value.encode()) <= _MAX_CREDENTIAL_BYTES:
-            problem = f"A credential has 1 to {_MAX_CREDENTIAL_BYTES} bytes."
-            return self._credential_form(request, names, problem, UNPROCESSABLE)
+        value = _typed_credential(request)
+        if problem := await asyncio.to_thread(refusal, provider.auth, name, value):
+            return self._credential_form(request, provider, f"The value {problem}.", UNPROCESSABLE)
         try:
             await self._vault.set(name, value)
         except SecretNameHeld as error:
-            return self._credential_form(request, names, f"{error}.", CONFLICT)
+            return self._credential_form(request, provider, f"{error}.", CONFLICT)
         await self._tenants.changed(request, "set-secret", tenant_of(request), f"secret {name}")
         return see_other(path_of(request), "secret-set")
 
@@ -163,10 +161,16 @@ class TenantForm:
         )
 
     def _credential_form(
-        self, request: PortalRequest, names: Sequence[str], problem: str | None = None, status: int = 200
+        self, request: PortalRequest, provider: Provider, problem: str = "", status: int = 200
     ) -> Response:
-        context = {"path": path_of(request), "names": names, "problem": problem}
+        expectations = {name: expected(provider.auth, name) for name in credential_names(provider)}
+        context = {"path": path_of(request), "expectations": expectations, "problem": problem}
         return self._renderer.page("tenant_credential.html", request, status, **context)
+
+
+def _typed_credential(request: PortalRequest) -> str:
+    # Browsers end a text area's lines with CR LF, which a PEM file doesn't.
+    return credential(request.form.get("value", "").replace("\r\n", "\n"))
 
 
 def _sentences(errors: Mapping[str, str]) -> Sequence[tuple[str, str]]:

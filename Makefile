@@ -86,24 +86,24 @@ clean: ## remove what make installed; the state of the local stack stays
 	rm -rf dist $(VENV) .checkov .supply .fhirstarter .functions-worker .floors local/azurite/node_modules tests/clients/*/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements.lock requirements-dev.txt requirements-dev.lock
-	@echo "Installing the requirements into $(VENV)"
+	@echo "Installing the requirements into $(VENV): once, about half a minute"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m local.pip_install -r requirements-dev.txt
 	@touch $@
 
 # In an environment of its own: it pins what the project's own libraries need newer.
 $(CHECKOV):
 	@echo "Installing checkov into .checkov"
 	@$(PYTHON) -m venv .checkov
-	@.checkov/bin/python -m pip install --quiet --disable-pip-version-check 'checkov>=3.2,<4'
+	@.checkov/bin/python -m local.pip_install 'checkov>=3.2,<4'
 	@touch $@
 
 # In an environment of its own: what makes locks and audits must not depend on what it locks.
 $(SUPPLY):
 	@echo "Installing uv, pip-audit and cyclonedx-bom into .supply"
 	@$(PYTHON) -m venv .supply
-	@.supply/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' 'pip-audit>=2.9,<3' 'cyclonedx-bom>=7,<8'
+	@.supply/bin/python -m local.pip_install 'uv>=0.9,<1' 'pip-audit>=2.9,<3' 'cyclonedx-bom>=7,<8'
 	@touch $@
 
 # A range's floor is a promise: of what is asked for by name the lowest version, of what that needs the newest.
@@ -117,7 +117,7 @@ $(FLOORS): requirements.txt requirements-dev.txt $(SUPPLY)
 $(FHIRSTARTER): tests/conformance/requirements.txt
 	@echo "Installing fhirstarter into .fhirstarter"
 	@$(PYTHON) -m venv .fhirstarter
-	@.fhirstarter/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@.fhirstarter/bin/python -m local.pip_install -r $<
 	@touch $@
 
 # The library that runs functions in Azure needs a Python 3.13 or later: the first of these that is one.
@@ -131,7 +131,7 @@ $(WORKER): requirements.txt requirements.lock bench/functions_worker/requirement
 	else \
 		echo "Installing the runtime of Azure's Python functions into .functions-worker" && \
 		"$(PYTHON_3_13)" -m venv .functions-worker && \
-		.functions-worker/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && \
-		.functions-worker/bin/python -m pip install --quiet --disable-pip-version-check -r bench/functions_worker/requirements.txt && \
+		.functions-worker/bin/python -m local.pip_install -r requirements.txt && \
+		.functions-worker/bin/python -m local.pip_install -r bench/functions_worker/requirements.txt && \
 		touch $@; \
 	fi

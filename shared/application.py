@@ -69,7 +69,14 @@ class Application:
         from shared.oauth.endpoint import OAuthEndpoint
 
         return OAuthEndpoint(
-            self.clients, self.tenants, self.signing_keys, self.tokens, self.usage, self.traffic, self._audit
+            self.settings.public_base_url,
+            self.clients,
+            self.tenants,
+            self.signing_keys,
+            self.tokens,
+            self.usage,
+            self.traffic,
+            self._audit,
         )
 
     @cached_property

@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 class OAuthEndpoint:
     """Everything below `oauth2/`; every refusal is an OAuth error in JSON."""
 
+    public_base_url: str
     clients: ClientCache
     tenants: TenantCache
     keys: SigningKeys
@@ -71,13 +72,13 @@ class OAuthEndpoint:
         except OAuthError as error:
             if isinstance(error, InvalidClient):
                 await asyncio.sleep(_REFUSAL_SECONDS - (time.monotonic() - began) % _REFUSAL_SECONDS)
-            return error.response()
+            return error.response(self.public_base_url)
         except StoreUnavailable as error:
             _log.error("oauth2: %s", error)
-            return TemporarilyUnavailable().response()
+            return TemporarilyUnavailable().response(self.public_base_url)
         except Exception:
             _log.exception("oauth2: unexpected error")
-            return ServerError().response()
+            return ServerError().response(self.public_base_url)
 
     async def _token(self, request: Request) -> Response:
         if request.method == "OPTIONS":

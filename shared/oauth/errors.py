@@ -11,9 +11,9 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class OAuthError(Exception):
-    """On the wire `{"error": ..., "error_description": ...}`; the description is ASCII without `"` and `\\`.
+    """On the wire `{"error": ..., "error_description": ..., "error_uri": "https://gateway.example/#invalid_scope"}`.
 
-    `kind` is for those who keep the gateway.
+    The description is ASCII without `"` and `\\`. `kind` is for those who keep the gateway.
     """
 
     error: str
@@ -25,9 +25,10 @@ class OAuthError(Exception):
         self.description = description
         self.headers = dict(headers or {})
 
-    def response(self) -> Response:
-        """The error as it goes over the wire."""
-        body = orjson.dumps({"error": self.error, "error_description": self.description})
+    def response(self, public_base_url: str) -> Response:
+        """The error as it goes over the wire; the gateway's page at / has a row for each in its table of errors."""
+        uri = f"{public_base_url}/#{self.error}"
+        body = orjson.dumps({"error": self.error, "error_description": self.description, "error_uri": uri})
         return Response(self.status, {"Content-Type": "application/json", **NO_STORE, **self.headers}, body)
 
 

@@ -176,7 +176,8 @@ def wrong(answer: aiohttp.ClientResponse, body: bytes, documented: set[int], hid
     if "xml" in media:
         return "" if b"<OperationOutcome" in body else f"{status} {body[:300]!r}"
     document = json.loads(body)
-    right = document.get("resourceType") == "OperationOutcome" or set(document) == {"error", "error_description"}
+    oauth = {"error", "error_description", "error_uri"}
+    right = document.get("resourceType") == "OperationOutcome" or set(document) == oauth
     return "" if right else f"{status} {body[:300]!r}"
 
 

@@ -19,9 +19,11 @@ from tests.supply.locks import needed, requirements
 def running() -> list[str]:
     """What runs in Azure."""
     runs = re.compile(
-        r"host\.json|requirements\.(txt|lock)|[^/]+_fn/(__init__\.py|function\.json)|shared/.+\.(py|css|js|html)"
+        r"host\.json|requirements\.(txt|lock)|docs/app-guide\.md|[^/]+_fn/(__init__\.py|function\.json)|"
+        r"shared/.+\.(py|css|js|html)"
     )
-    files = [str(file.relative_to(ROOT)) for folder in (".", "*_fn", "shared/**") for file in ROOT.glob(f"{folder}/*")]
+    folders = (".", "*_fn", "docs", "shared/**")
+    files = [str(file.relative_to(ROOT)) for folder in folders for file in ROOT.glob(f"{folder}/*")]
     return sorted(file for file in files if runs.fullmatch(file))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from local.azurite.table_service import TableService
 from shared.message import Response
-from tests.deployment import Credentials, Deployment, SwitchedVault
+from tests.deployment import GATEWAY, Credentials, Deployment, SwitchedVault
 
 Start = Callable[..., Deployment]
 
@@ -34,7 +34,8 @@ def refused(response: Response) -> tuple[int, str]:
     assert (headers["cache-control"], headers["pragma"]) == ("no-store", "no-cache")
     assert all(value.isascii() and value.isprintable() for value in headers.values())
     body = json.loads(response.body)
-    assert set(body) == {"error", "error_description"}
+    assert set(body) == {"error", "error_description", "error_uri"}
+    assert body["error_uri"] == f"{GATEWAY}/#{body['error']}"
     assert all(" " <= c <= "~" and c not in '"\\' for c in body["error_description"])
     assert ("www-authenticate" in headers) == (response.status == 401) == (body["error"] == "invalid_client")
     return response.status, str(body["error"])

@@ -31,7 +31,7 @@ _PAGE = f"""<!DOCTYPE html>
 class RootEndpoint:
     """Answers `/` and whatever is below none of the gateway's other paths; nothing is raised.
 
-    A browser gets a page with the bases, the token URL and the guide, to whose table an OAuth error's `error_uri` leads;
+    A browser gets a page with the bases, the token URL and the guide, where the `error_uri` of an OAuth error leads;
     any other client an OperationOutcome that names the bases. It is a 404, but for the page at `/`.
     """
 

@@ -80,9 +80,17 @@ def with_session(
         try:
             asyncio.run(work())
         except (Refusal, RowError, SettingError, StoreConflict, StoreUnavailable) as error:
-            raise failure(printable(f"{error}{_advice(error, local=options.local)}")) from error
+            raise failure(_message(error, local=options.local)) from error
 
     return run
+
+
+def _message(error: Exception, *, local: bool) -> str:
+    """A line; of a row of which several columns are wrong, one more for each of them."""
+    if isinstance(error, RowError) and len(error.problems) > 1:
+        columns = (f"  {column}: {problem}" for column, problem in error.problems)
+        return "\n".join(map(printable, (f"{error.row}: {len(error.problems)} columns are wrong", *columns)))
+    return printable(f"{error}{_advice(error, local=local)}")
 
 
 def _advice(error: Exception, *, local: bool) -> str:

@@ -14,7 +14,7 @@ import requests
 from azure.core.exceptions import ClientAuthenticationError
 
 from admin.keys import key_states
-from admin.output import Finding, State
+from admin.output import Finding, State, counted
 from admin.session import Session
 from admin.tenants import kebab_case
 from shared.directory.client import vault_name
@@ -182,8 +182,10 @@ def _row_finding(session: Session, row: Mapping[str, object]) -> Finding | None:
             text = f"the keys ({key[0]}, {key[1]}) are found only by a scan"
             return Finding(State.WARN, "Tenants", text, f"{command} (writes them as they should be)")
         return None
-    if command and found.column in COLUMNS:
-        return Finding(State.FAIL, "Tenants", str(found), f"{command} --{kebab_case(found.column)} ...")
+    columns = [column for column, _ in found.problems]
+    if command and set(columns) <= set(COLUMNS):
+        options = " ".join(f"--{kebab_case(column)} ..." for column in columns)
+        return Finding(State.FAIL, "Tenants", str(found), f"{command} {options}")
     return Finding(State.FAIL, "Tenants", str(found), "correct or remove it in Storage Explorer")
 
 
@@ -269,4 +271,4 @@ def _by_weight(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _days(time: timedelta) -> str:
-    return f"{time.days} day{'s' * (time.days != 1)}"
+    return counted(time.days, "day")

@@ -58,12 +58,12 @@ class Output:
         else:
             _print_table(items, columns)
 
-    def result(self, fields: Fields, sentence: str) -> None:
-        """Prints what was done: a JSON object, or a sentence."""
+    def result(self, fields: Fields, *sentences: str) -> None:
+        """Prints what was done: a JSON object, or sentences, a line each."""
         if self.as_json:
             _print_json(fields)
         else:
-            click.echo(printable(sentence))
+            click.echo("\n".join(map(printable, sentences)))
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[], None]]:
@@ -127,6 +127,11 @@ class Findings:
 def printable(text: str) -> str:
     """The text without characters that would steer a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def counted(number: int, what: str) -> str:
+    """Such as `1 row` and `2 rows`."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def title(name: str) -> str:

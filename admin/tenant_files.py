@@ -1,5 +1,6 @@
 """`tenant import` and `tenant export`: the rows of all hospitals as a CSV file."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from admin.command import examples, with_session
-from admin.output import Fields
+from admin.output import Fields, counted
 from admin.session import Session
 from shared.directory.errors import Refusal, RowError
 from shared.stores.errors import StoreUnavailable
@@ -42,25 +43,26 @@ async def import_tenants(session: Session, file: BinaryIO, dry_run: bool, replac
     tenants = TenantImport(session.tenants)
     plan = await tenants.plan(file.read())
     if plan.problems:
-        session.output.record({"problems": tuple(map(asdict, plan.problems))})
-        raise Refusal(f"nothing was written: {len(plan.problems)} problems in the file")
+        session.output.result({"problems": tuple(map(asdict, plan.problems))}, *map(str, plan.problems))
+        raise Refusal(f"nothing was written: {counted(len(plan.problems), 'problem')} in the file")
     rows = [*plan.additions, *(plan.replacements if replace else ())]
     left = [] if replace else list(plan.replacements)
     written, met = (rows, []) if dry_run else await _write(session, tenants, rows)
     additions = sum(row.change.read is None for row in written)
-    session.output.record(
-        {
-            "added": additions,
-            "changed": len(written) - additions,
-            "unchanged": plan.unchanged,
-            "dry_run": dry_run,
-            "left": tuple(map(_fields, [*left, *met])),
-        }
+    done = {"added": additions, "changed": len(written) - additions, "unchanged": plan.unchanged}
+    refused = [*left, *met]
+    counts = (f"{number} {what}" for what, number in (done | {"refused": len(refused)}).items())
+    session.output.result(
+        {**done, "dry_run": dry_run, "left": tuple(map(_fields, refused))},
+        *(f"line {row.record.line}, {_subject(row)}: {', '.join(row.change.columns)}" for row in refused),
+        ("Nothing was written. It would be: " if dry_run else "") + ", ".join(counts),
     )
     if left:
-        raise Refusal(f"{len(left)} rows are there already and differ: add --replace to change them")
+        raise Refusal(f"{counted(len(left), 'row')} refused: there already, and different (add --replace to change)")
     if met:
-        raise Refusal(f"{len(met)} rows were changed by someone else meanwhile: look at them, and run the same again")
+        raise Refusal(
+            f"{counted(len(met), 'row')} refused: changed by someone else meanwhile (look, and run the same again)"
+        )
 
 
 @click.command(
@@ -92,6 +94,10 @@ async def _write(
 ) -> tuple[Sequence["PlannedRow"], Sequence["PlannedRow"]]:
     """Writes rows, with an audit line for each; those written, and those that someone else wrote meanwhile."""
     written: list[PlannedRow] = []
+
+    def done() -> str:
+        return f"{len(written)} of {counted(len(rows), 'row')} written, run the same again for the rest"
+
     with session.output.progress("Importing", len(rows)) as advance:
 
         async def note(row: "PlannedRow") -> None:
@@ -102,8 +108,10 @@ async def _write(
         try:
             return written, await tenants.carry_out(rows, note)
         except StoreUnavailable as error:
-            done = f"{len(written)} of {len(rows)} rows are written, run the same again for the rest"
-            raise StoreUnavailable(f"{error} ({done})") from error.__cause__
+            raise StoreUnavailable(f"{error} ({done()})") from error.__cause__
+        except asyncio.CancelledError:
+            click.echo(f"Interrupted: {done()}", err=True)
+            raise
         finally:
             if written:
                 await session.audit("tenant.import", "", f"{len(written)} rows")

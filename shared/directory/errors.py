@@ -12,14 +12,16 @@ class RowError(Exception):
     """A row of a table can't be used. The message names table, row and columns, and never shows a value.
 
     `problems` are everything that is wrong, each with its column, in the order of the columns; `column` and `problem`
-    are the first of them. A person typed keys and column names, so they are made printable and short.
+    are the first of them. `row` names table and row. A person typed keys and column names, so they are made printable
+    and short.
     """
 
     def __init__(self, table: str, row: tuple[str, str], *problems: tuple[str, str]) -> None:
         self.problems = tuple((_shown(column), problem) for column, problem in problems)
         self.column, self.problem = self.problems[0]
         told = "; ".join(f"column {column}: {problem}" for column, problem in self.problems)
-        super().__init__(f"table {table}, row ({_shown(row[0])}, {_shown(row[1])}), {told}")
+        self.row = f"table {table}, row ({_shown(row[0])}, {_shown(row[1])})"
+        super().__init__(f"{self.row}, {told}")
 
     @property
     def sentence(self) -> str:

@@ -18,7 +18,7 @@ from local.vault.server import create_app
 from local.vault.store import Store
 from shared.oauth.signing_keys import SECRET_NAME
 from shared.settings import Settings
-from shared.stores.tables import CLIENTS, PAGES, TENANTS, Table, table_service
+from shared.stores.tables import ALL_TABLES, CLIENTS, PAGES, TENANTS, Table, table_service
 from shared.stores.vault import Vault
 from tests.admin.command_line import CommandLine
 
@@ -61,7 +61,7 @@ async def examined(admin: CommandLine, subject: str = "", code: int = 1) -> list
 
 async def test_a_new_stack_needs_init_and_is_well_then(new_stack: CommandLine) -> None:
     assert [findings[1:] for findings in await examined(new_stack) if findings[0] == "fail"] == [
-        ("Table Storage", "missing tables: Tenants, Clients, Pages, Usage, Traffic", "./gateway init"),
+        ("Table Storage", f"missing tables: {', '.join(ALL_TABLES)}", "./gateway init"),
         ("signing key", "there is none: no token can be issued", "./gateway init"),
     ]
     await new_stack.json("init")

@@ -20,9 +20,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 from local.stack import Stack
 from tests.clients.installation import node
 from tests.portal.browser import NEEDS_CHROMIUM, Browser
+from tests.portal.week import Week, fill
 
-FULL = os.environ.get("FAULTS") == "full"
-LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if FULL else [])]
+PICTURES = Path(os.environ["PICTURES"]) if "PICTURES" in os.environ else None  # the folder for pictures of all pages
+LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if PICTURES else [])]
 TWICE = """
 const form = document.querySelector("[data-waiting]");
 form.querySelector("button").click();
@@ -109,7 +110,7 @@ async def test_a_form_of_another_origin_changes_nothing(stack: tuple[Stack, Path
         await asyncio.to_thread(journey, str(server.make_url("/")))
 
 
-def pages(browser: Browser, demo_client: str, tenant: str, file: Path) -> Iterator[str]:
+def pages(browser: Browser, week: Week, tenant: str, file: Path) -> Iterator[str]:
     """Brings each page of the portal up, and names it; `file` is one to upload."""
     permissions = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
     browser.driver.execute_cdp_cmd("Browser.grantPermissions", permissions)
@@ -119,13 +120,18 @@ def pages(browser: Browser, demo_client: str, tenant: str, file: Path) -> Iterat
     browser.sign_in("New owner", "Gateway.ClientOwner")
     yield "clients-empty"
     browser.sign_in("Grace Hopper", "Gateway.Admin")
-    yield "clients"
-    client, row = f"/clients/{demo_client}", f"/tenants/{tenant}/stu3"
+    yield "overview"
+    client, row = f"/clients/{week.client}", f"/tenants/{tenant}/stu3"
     for name, path in {
-        "connect": f"/connect?client={demo_client}",
+        "connect": f"/connect?client={week.client}",
+        "clients": "/clients",
         "client-new": "/clients/new",
         "client": client,
+        "client-expiring": f"/clients/{week.expiring}",
         "tenant": row,
+        "tenant-answers": week.answers,
+        "tenant-answers-week": f"{week.answers}?days=7",
+        "tenant-fails": week.fails,
         **{f"client-{page}": f"{client}/{page}" for page in ("edit", "disable", "delete")},
         **{f"tenant-{page}": f"{row}/{page}" for page in ("edit", "disable", "remove", "credential", "check")},
         "tenants": "/tenants",
@@ -206,17 +212,20 @@ def pages(browser: Browser, demo_client: str, tenant: str, file: Path) -> Iterat
 async def test_pages_work_are_accessible_in_light_and_dark_and_fit_a_phone(
     stack: tuple[Stack, Path], browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    demo, shots = stack[0].demo, tmp_path_factory.mktemp("portal-pages")
+    demo, file = stack[0].demo, tmp_path_factory.mktemp("pages") / "tenants.csv"
     tenant = next(tenant.tenant_id for tenant in demo.tenants if tenant.version == "stu3")
+    week = await fill(stack[1], demo)
 
     def journey() -> None:
         node()
         problems: list[str] = []
-        for name in pages(browser, demo.client_id, tenant, shots / "tenants.csv"):
+        if PICTURES:
+            PICTURES.mkdir(parents=True, exist_ok=True)
+        for name in pages(browser, week, tenant, file):
             for width, scheme in LOOKS:
                 browser.look(width, scheme)
-                if FULL:
-                    browser.shoot(shots / f"{name}-{width}-{scheme}.png")
+                if PICTURES:
+                    browser.shoot(PICTURES / f"{name}-{width}-{scheme}.png")
                 problems += [f"{name}, {width} px, {scheme}: {found}" for found in browser.violations()]
                 wide = browser.driver.execute_script("return document.documentElement.scrollWidth")
                 if wide > width:
@@ -224,5 +233,3 @@ async def test_pages_work_are_accessible_in_light_and_dark_and_fit_a_phone(
         assert not problems, "\n".join(problems)
 
     await asyncio.to_thread(journey)
-    if FULL:
-        print(f"The pages' pictures are in {shots}")

@@ -43,9 +43,9 @@ _EXPIRES = click.option(
     help="When the secret stops working: after so many days, or at the end of a day (UTC). Never, unless given.",
 )
 _LISTED = Columns(
-    ("client_id", "name", "owner", "enabled", "tenants", "secrets", "problem"),
+    ("client_id", "name", "owner", "enabled", "tenants", "secrets", "expiring", "problem"),
     cut=("name", "owner"),
-    notes=("problem",),
+    notes=("expiring", "problem"),
 )
 _TENANTS_HELP = "Tenant GUIDs, separated by commas, or * for all (quote it)."
 _LABEL = click.option("--label", default="", help="What tells the secret from others, such as where it is used.")
@@ -86,15 +86,33 @@ async def create(
     _show_secret(session, new)
 
 
-@client.command("list", epilog=examples("client list", "client list --json"))
+@client.command(
+    "list", epilog=examples("client list", "client list --owner ada --expiring", "client list --search care --json")
+)
+@click.option("--owner", default="", help="Only those of this owner, or part of the name.")
+@click.option("--search", default="", help="Only those with this in their name or client ID.")
+@click.option("--expiring", is_flag=True, help="Only those with a secret that expires within 30 days.")
 @with_session
-async def list_clients(session: Session) -> None:
-    """Lists all clients."""
-    items = [
-        {"client_id": client_id, "problem": str(found)} if isinstance(found, RowError) else _fields(found)
-        async for client_id, found in session.clients.list()
-    ]
-    session.output.records(items, _LISTED)
+async def list_clients(session: Session, owner: str, search: str, expiring: bool) -> None:
+    """Lists clients, by name."""
+    from shared.directory.client import EXPIRES_SOON
+
+    soon = datetime.now(UTC) + EXPIRES_SOON
+    items: list[Fields] = []
+    async for client_id, found in session.clients.list():
+        if isinstance(found, RowError):
+            fields: Fields = {"client_id": client_id, "problem": str(found)}
+        else:
+            ends = {secret.id: secret.expires for secret in found.live_secrets if secret.expires is not None}
+            ending = (f"{id} on {expires:%Y-%m-%d}" for id, expires in ends.items() if expires < soon)
+            fields = {**_fields(found), "expiring": ", ".join(ending) or None}
+        named = f"{client_id}\n{fields.get('name', '')}".lower()
+        owned = owner.lower() in str(fields.get("owner", "")).lower()
+        if search.lower() in named and owned and (fields.get("expiring") or not expiring):
+            items.append(fields)
+    session.output.records(
+        sorted(items, key=lambda item: (str(item.get("name", "")).lower(), item["client_id"])), _LISTED
+    )
 
 
 @client.command(epilog=examples(f"client show {_ID}"))

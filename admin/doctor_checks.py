@@ -17,7 +17,7 @@ from admin.keys import key_states
 from admin.output import Finding, State, counted
 from admin.session import Session
 from admin.tenants import kebab_case
-from shared.directory.client import vault_name
+from shared.directory.client import EXPIRES_SOON, vault_name
 from shared.directory.errors import RowError
 from shared.directory.provider import Provider
 from shared.directory.tenant_columns import COLUMNS, KEY_COLUMNS
@@ -30,7 +30,6 @@ from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import ALL_TABLES, PAGES, TENANTS
 from shared.stores.vault import SecretVersion
 
-_SOON = timedelta(days=30)
 _OLD_KEY = timedelta(days=180)
 _SWEPT_AFTER = timedelta(days=2)  # the gateway deletes handles a day after they expired, about hourly
 _SKEW_SECONDS = 30
@@ -141,7 +140,7 @@ async def _signing_key(session: Session) -> AsyncIterator[Finding]:
     version = versions[str(signer["kid"])]
     age = now - version.active_from
     text = f"{version.version} signs, for {_days(age)} (since {version.active_from:%Y-%m-%d %H:%M} UTC)"
-    if version.expires is not None and version.expires - now < _SOON:
+    if version.expires is not None and version.expires - now < EXPIRES_SOON:
         yield Finding(State.WARN, "signing key", f"{text}, and expires on {version.expires:%Y-%m-%d}", rotate)
     elif age > _OLD_KEY:
         yield Finding(State.WARN, "signing key", f"{text}: it is old", rotate)
@@ -210,7 +209,7 @@ async def _secrets(session: Session) -> AsyncIterator[Finding]:
     for finding in _by_weight(findings):
         yield finding
     if not findings:
-        yield Finding(State.OK, "secrets", f"all are there, and none expires within {_days(_SOON)}")
+        yield Finding(State.OK, "secrets", f"all are there, and none expires within {_days(EXPIRES_SOON)}")
 
 
 async def _provider_secrets(session: Session, held: Mapping[str, SecretVersion]) -> AsyncIterator[Finding]:
@@ -232,7 +231,7 @@ async def _provider_secrets(session: Session, held: Mapping[str, SecretVersion])
             yield Finding(State.FAIL, "secrets", f"{label} is not in the vault", await session.vault.held(name) or fix)
         elif not secret.usable(now):
             yield Finding(State.FAIL, "secrets", f"{label} is disabled or expired", fix)
-        elif secret.expires is not None and secret.expires - now < _SOON:
+        elif secret.expires is not None and secret.expires - now < EXPIRES_SOON:
             yield Finding(State.WARN, "secrets", f"{label} expires in {_days(secret.expires - now)}", fix)
 
 
@@ -255,7 +254,7 @@ async def _client_secrets(session: Session, held: Mapping[str, SecretVersion]) -
                 yield Finding(State.WARN, "secrets", f"{label} {problem}: it does not work", delete)
                 continue
             expires = secret.expires_with(stored)
-            if expires is not None and now < expires < now + _SOON:
+            if expires is not None and now < expires < now + EXPIRES_SOON:
                 fix = f"./gateway client add-secret {client_id}, move the app to it, {delete}"
                 yield Finding(State.WARN, "secrets", f"{label} expires in {_days(expires - now)}", fix)
     for name in sorted(held.keys() - known):

@@ -11,7 +11,7 @@ import secrets
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from shared.directory.errors import RowError
 from shared.directory.typed_text import canonical, column_text, flag, parse_tenant_id, unknown_column
@@ -31,6 +31,8 @@ CLIENT_ID = re.compile(r"[0-9a-z]([0-9a-z-]{0,62}[0-9a-z])?")
 SECRET_ID = re.compile(r"[0-9a-z]{1,32}")
 CLIENT_SECRET = re.compile(rf"{SECRET_ID.pattern}\.[\w-]{{43}}", re.ASCII)
 ALGORITHM_TAG = {"algorithm": "sha256"}
+EXPIRES_SOON = timedelta(days=30)
+"""People are told of what expires within this time."""
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 _ID_LENGTH = 10
 _HINT_LENGTH = 4

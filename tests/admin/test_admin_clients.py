@@ -122,3 +122,31 @@ async def test_what_is_no_client_or_no_tenant_is_one_line(admin: CommandLine) ->
         assert UNKNOWN in await admin.error(f"client {line}", UNKNOWN, *more)
     wrong = await admin.error("client create --name App --owner Ada --tenants", f"{TENANT},contoso")
     assert wrong.startswith("'contoso' is not a tenant ID")
+
+
+async def test_a_list_is_by_name_and_may_be_filtered(admin: CommandLine) -> None:
+    named = {
+        "zebra": ("grace@example.com", "20d"),
+        "Apple": ("Grace@example.com", "60d"),
+        "mango": ("edsger@example.com", "20d"),
+    }
+    ids = {}
+    for name, (owner, expires) in named.items():
+        create = ("client", "create", "--name", f"{name} list", "--owner", owner, "--tenants=*", "--expires", expires)
+        ids[name] = (await admin.json(*create))["client_id"]
+    for arguments, names in (
+        ((), ["Apple", "mango", "zebra"]),
+        (("--owner", "grace"), ["Apple", "zebra"]),
+        (("--expiring",), ["mango", "zebra"]),
+        (("--expiring", "--owner=GRACE@"), ["zebra"]),
+        (("--search", "appl"), ["Apple"]),
+        (("--search", ids["mango"][:18]), ["mango"]),
+        (("--owner", "nobody"), []),
+    ):
+        listed = await admin.json("client", "list", *arguments)
+        assert [item["name"] for item in listed if item["client_id"] in ids.values()] == [
+            f"{name} list" for name in names
+        ]
+    expires = (datetime.now(UTC) + timedelta(days=20)).date()
+    for_people = (await admin("client list --local --expiring --search zebra")).stdout
+    assert f" on {expires}" in for_people

@@ -24,12 +24,19 @@ from shared.stores.vault import Vault
 DAYS = 7
 SLOT = timedelta(minutes=5)
 LONG = "Klinikum der Johannes-Gutenberg-Stiftung an der Donau, Abteilung für Onkologie und Palliativmedizin"
-NAMES = (
-    *("Aldersgate Infirmary", "Bellmore Children's Hospital", "Cedar Ridge Medical Center", "Dunmore General Hospital"),
-    *("Eastfield Community Hospital", "Fairhaven Heart Institute", "Glenbrook Hospital", "Harborview Clinic", LONG),
-    *("Ironwood Regional Hospital", "Juniper Valley Hospital", "Kingsford University Hospital", "Linden Park Clinic"),
-    *("Maplewood Hospital", "Newbridge Royal Infirmary", "Oakhurst Medical Center", "Pinecrest Hospital"),
+TOWNS = (
+    "Aldersgate",
+    "Bellmore",
+    "Cedar Ridge",
+    "Dunmore",
+    "Eastfield",
+    "Fairhaven",
+    "Glenbrook",
+    "Harborview",
+    "Ironwood",
 )
+KINDS = ("General Hospital", "Infirmary", "Children's Hospital", "Medical Center", "Clinic", "Heart Institute")
+NAMES = (*(f"{town} {kind}" for kind in KINDS for town in TOWNS), LONG)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ async def fill(folder: Path, demo: Demo) -> Week:
     async with table_service(settings) as service:
         tenants = TenantRegistry(Table(service, TENANTS), local=True)
         for number, name in enumerate(NAMES):
-            host = "".join(letter for letter in name.lower()[:12] if letter.isascii() and letter.isalpha())
+            host = "".join(letter for letter in name.lower()[:16] if "a" <= letter <= "z")
             columns = {"Name": name, "BaseUrl": f"https://fhir.{host}.example/api/r4", "Enabled": str(number != 16)}
             await tenants.set(_id(number), FhirVersion.R4, columns)
             if number != 13:

@@ -17,7 +17,7 @@ LOCK := .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --u
 	--no-strip-extras --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run services demo quick test floors slow clients bench faults soak check format lock snapshots sbom package clean
+.PHONY: help install run services demo quick test pictures floors slow clients bench faults soak check format lock snapshots sbom package clean
 
 help: ## show what there is to make
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ quick: $(INSTALLED) ## run the tests that need no other process, in half a minut
 
 test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests but the slow ones, six minutes on two cores
 	$(PYTEST) $(PARALLEL) -m 'not slow'
+
+pictures: $(INSTALLED) ## take pictures of every page of the portal, .local/pictures, and those of the README anew
+	PICTURES=.local/pictures $(PYTEST) tests/portal/test_portal_browser.py -k pages
+	cp .local/pictures/readme/*.png docs/pictures/
 
 floors: $(FLOORS) ## run the pure tests on the lowest versions that the requirements allow
 	.floors/bin/python -m pytest $(PARALLEL) --quiet -p no:cacheprovider -m 'not services and not slow'

@@ -98,8 +98,12 @@ class Browser:
         preference = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [preference]})
 
-    def shoot(self, file: Path) -> None:
-        options = {"captureBeyondViewport": True}
+    def shoot(self, file: Path, height: int | None = None) -> None:
+        """Takes a picture of the page, of its upper `height` only if that is given."""
+        options: dict[str, object] = {"captureBeyondViewport": True}
+        if height is not None:
+            width = self.driver.execute_script("return innerWidth")
+            options["clip"] = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         file.write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]))
 
 

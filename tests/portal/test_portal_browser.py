@@ -23,7 +23,13 @@ from tests.portal.browser import NEEDS_CHROMIUM, Browser
 from tests.portal.week import Week, fill
 
 PICTURES = Path(os.environ["PICTURES"]) if "PICTURES" in os.environ else None  # the folder for pictures of all pages
-LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if PICTURES else [])]
+FULL = PICTURES is not None or os.environ.get("FAULTS") == "full"
+LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if FULL else [])]
+README = {  # its pictures: the upper part of some pages
+    "overview-1280-light": 900,
+    "tenant-fails-1280-light": 900,
+    "client-expiring-1280-light": 900,
+}
 TWICE = """
 const form = document.querySelector("[data-waiting]");
 form.querySelector("button").click();
@@ -220,12 +226,15 @@ async def test_pages_work_are_accessible_in_light_and_dark_and_fit_a_phone(
         node()
         problems: list[str] = []
         if PICTURES:
-            PICTURES.mkdir(parents=True, exist_ok=True)
+            (PICTURES / "readme").mkdir(parents=True, exist_ok=True)
         for name in pages(browser, week, tenant, file):
             for width, scheme in LOOKS:
                 browser.look(width, scheme)
                 if PICTURES:
-                    browser.shoot(PICTURES / f"{name}-{width}-{scheme}.png")
+                    look = f"{name}-{width}-{scheme}"
+                    browser.shoot(PICTURES / f"{look}.png")
+                    if look in README:
+                        browser.shoot(PICTURES / "readme" / f"{name}.png", README[look])
                 problems += [f"{name}, {width} px, {scheme}: {found}" for found in browser.violations()]
                 wide = browser.driver.execute_script("return document.documentElement.scrollWidth")
                 if wide > width:

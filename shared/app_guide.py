@@ -83,9 +83,9 @@ def page() -> str:
 
 
 def _mark(tokens: list["Token"]) -> None:
-    """Gives the headings their anchors, and the tables' cells what a narrow screen needs to show them as cards."""
+    """Gives the headings their anchors, and the tables' cells what screen readers and narrow screens tell rows by."""
     titles: list[str] = []
-    for token, inline in pairwise(tokens):
+    for token, inline, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
         match token.type:
             case "heading_open":
                 token.attrSet("id", re.sub(r"[^\w -]", "", inline.content.lower()).replace(" ", "-"))
@@ -95,8 +95,12 @@ def _mark(tokens: list["Token"]) -> None:
                 column = 0
             case "th_open":
                 titles.append(inline.content)
+            case "td_open" if column == 0:
+                token.tag = closing.tag = "th"
+                token.attrSet("scope", "row")
+                if re.fullmatch("`[a-z_]+`", inline.content):
+                    token.attrSet("id", inline.content.strip("`"))
+                column = 1
             case "td_open":
                 token.attrSet("data-label", titles[column])
                 column += 1
-                if column == 1 and re.fullmatch("`[a-z_]+`", inline.content):
-                    token.attrSet("id", inline.content.strip("`"))

@@ -1,13 +1,12 @@
 """The portal in a real browser, on the whole local system: its scripts, its safety, and how its pages look."""
 
 import asyncio
-import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -75,20 +74,21 @@ async def test_a_check_shows_that_it_runs_and_runs_once(stack: tuple[Stack, Path
 
 async def test_the_lines_of_how_to_connect_work_in_a_shell(stack: tuple[Stack, Path], browser: Browser) -> None:
     demo = stack[0].demo
-    bash, curl = shutil.which("bash"), shutil.which("curl")
-    if bash is None or curl is None:
-        pytest.skip("bash and curl are not installed")
-
-    def run(script: str, **environment: str) -> Any:
-        environment["PATH"] = "/usr/bin:/bin"
-        return json.loads(subprocess.check_output([bash, "-c", script], env=environment, timeout=60))
+    bash = shutil.which("bash")
+    if bash is None or not all(map(shutil.which, ("curl", "jq"))):
+        pytest.skip("bash, curl and jq are not installed")
 
     def journey() -> None:
         browser.sign_in("Grace", "Gateway.Admin")
         browser.open(f"/connect?client={demo.client_id}")
-        token = run(browser.one("#token").text, CLIENT_SECRET=demo.client_secret)
-        found = run(browser.one("#fhir").text, TOKEN=token["access_token"])
-        assert found["resourceType"] == "Bundle"
+        browser.fill(hospital=f"{demo.tenants[-1].tenant_id}/{demo.tenants[-1].version}")
+        browser.press("Show")
+        lines = "\n".join(block.text for block in browser.driver.find_elements(By.TAG_NAME, "pre"))
+        environment = {"PATH": "/usr/bin:/bin", "NO_PROXY": "127.0.0.1"}
+        # The secret is typed.
+        command, typed = [bash, "-euc", lines], f"{demo.client_secret}\n"
+        found = subprocess.check_output(command, env=environment, input=typed, text=True, timeout=60)
+        assert re.search(r"\d+ observations\n200: \d+ found\n200: \d+ found\n$", found), found
 
     await asyncio.to_thread(journey)
 

@@ -200,7 +200,7 @@ def pages(browser: Browser, week: Week, tenant: str, file: Path) -> Iterator[str
         browser.press(pressed)
     assert "3 rows were written" in browser.text()
     yield "import-done"
-    browser.press("Back to the tenants")
+    browser.open("/tenants?q=Ward")
     assert 'Ward, "2"' in browser.text()
     browser.open(f"{row}/edit")
     mine = browser.driver.current_window_handle

@@ -172,20 +172,23 @@ def _line(report: "Report") -> Fields:
 
 
 def _print_report(session: Session, report: "Report") -> None:
-    from shared.onboarding.report import summary
+    from shared.onboarding.problem import Mender
+    from shared.onboarding.report import summary, verdict
 
-    for sentence in summary(report).splitlines():
-        click.echo(printable(sentence))
+    click.echo(printable(verdict(report)))
     click.echo()
     resources = [_resource_fields(resource) for resource in report.resources]
     session.output.records(resources, Columns(tuple(resources[0]), notes=("lacks", "lacks_recommended")))
-    problems = [
-        {"part": part, "call": problem.call, "problem": problem.text, "what_to_do": problem.hint}
-        for part, problem in report.problems()
-    ]
-    if problems:
-        click.echo()
-        session.output.records(problems, Columns(tuple(problems[0]), notes=("problem", "what_to_do")))
+    for mender, title in ((Mender.ADMIN, "For you to mend:"), (Mender.HOSPITAL, "For the hospital to mend:")):
+        problems = [
+            {"part": part, "call": problem.call, "problem": problem.text, "what_to_do": problem.hint}
+            for part, problem in report.to_mend(mender)
+        ]
+        if problems:
+            click.echo(f"\n{title}\n")
+            session.output.records(problems, Columns(tuple(problems[0]), notes=("problem", "what_to_do")))
+    click.echo("\nTo send to the hospital:\n")
+    click.echo("\n".join(map(printable, summary(report).splitlines())))
 
 
 def _resource_fields(resource: "ResourceReport") -> Fields:

@@ -109,13 +109,18 @@ class _Check:
             result = await section.require(candidates, times=1)
             listed = _matches(result.document, "Patient")
             if not listed:
-                if result.problem is None or result.problem.kind is ProblemKind.REFUSED:
+                if result.problem is None or result.problem.kind in (ProblemKind.REFUSED, ProblemKind.GET_REFUSED):
                     section.add(ProblemKind.NO_PATIENT, candidates.label)
                 section.mark_essential(result)
                 return _Searched(self._report(section))
             patient_id = str(listed[0]["id"])
-        result = await section.require(app_call.read("Patient", patient_id))
+        result = await section.send(app_call.read("Patient", patient_id))
         section.mark_essential(result)
+        if result.problem is not None and result.problem.kind is ProblemKind.NOT_FOUND and not listed:
+            section.add(ProblemKind.NO_PATIENT, result.problem.call)  # it may be the ID that is wrong
+            return _Searched(self._report(section))
+        if result.problem is not None:
+            section.problems.append(result.problem)
         patient: Resource = {**(result.document or (listed[0] if listed else {})), "id": patient_id}
         first, *others = app_call.patient_searches(self._version, interface, patient)
         main = await self._find(section, first, patient_id)
@@ -167,7 +172,8 @@ class _Check:
             return
         call = section.calls[0].call
         if not isinstance(result.document.get("total"), int):
-            section.add(ProblemKind.NO_TOTAL, call)
+            asked = self._provider.accurate_total
+            section.add(ProblemKind.TOTAL_NOT_GIVEN if asked else ProblemKind.NO_TOTAL, call)
         urls = [entry.get("fullUrl") for entry in _objects(result.document.get("entry"))]
         absolute = [url for url in urls if isinstance(url, str) and url.lower().startswith(("http://", "https://"))]
         if any(self._probe.own(url) is None for url in absolute):

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.directory.provider import Access, Provider
+from shared.directory.provider import Access, AuthKind, Provider, SearchMethod
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.negotiation import media_type_format
 from shared.fhir.paging import InvalidPageLink, Paging
 from shared.fhir.policy import Permissions, check_response
 from shared.fhir.rewriting import LinkMap
+from shared.fhir.scopes import Action, parse_scope
 from shared.fhir.versions import FhirFormat
 from shared.onboarding.app_call import AppCall
 from shared.onboarding.problem import Problem, ProblemKind
@@ -32,6 +33,7 @@ from shared.upstream.transport import Transport, UpstreamRequest, UpstreamRespon
 
 _MAX_AT_ONCE = 4
 _MAX_SECRETS = 8  # one row names two at most
+_READS = Action.READ | Action.SEARCH
 _MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,60}")
 
 _BY_STATUS = {
@@ -122,12 +124,32 @@ class Probe:
 
     async def _validated(self, call: AppCall, response: UpstreamResponse, milliseconds: float) -> CallResult:
         media_type = _media_type(response)
-        kind, detail = _by_status(response.status), str(response.status)
+        kind, detail = self._by_status(response.status, call), str(response.status)
         document: dict[str, Any] = {}
         if kind is None:
             kind, detail, document = await self._read(call, response, media_type)
         problem = Problem(kind, call.label, detail) if kind is not None else None
         return CallResult(problem, response.status, media_type, milliseconds, document)
+
+    def _by_status(self, status: int, call: AppCall) -> ProblemKind | None:
+        if 300 <= status < 400:
+            return ProblemKind.REDIRECT
+        if status >= 500:
+            return ProblemKind.SERVER_ERROR
+        if status == 403 and not self._in_scope(call.interaction.type):
+            return ProblemKind.OUT_OF_SCOPE
+        by_get = call.method == "GET" and call.interaction.kind is InteractionKind.SEARCH_TYPE
+        if status == 405 and by_get and self.provider.search is SearchMethod.GET:
+            return ProblemKind.GET_REFUSED
+        return _BY_STATUS.get(status, ProblemKind.REFUSED) if status >= 400 else None
+
+    def _in_scope(self, type: str | None) -> bool:
+        """Whether the row asks for tokens that are good for a type; without a scope the server decides."""
+        auth = self.provider.auth
+        if auth.scope is None or auth.kind is AuthKind.ENTRA:  # whose scope is an audience
+            return True
+        scopes = map(parse_scope, auth.scope.split())
+        return any(scope is not None and scope.type in ("*", type) and scope.actions & _READS for scope in scopes)
 
     async def _read(
         self, call: AppCall, response: UpstreamResponse, media_type: str
@@ -172,14 +194,6 @@ async def open_probe(provider: Provider, vault: Vault, settings: Settings) -> As
     finally:
         await credentials.close()
         await transport.close()
-
-
-def _by_status(status: int) -> ProblemKind | None:
-    if 300 <= status < 400:
-        return ProblemKind.REDIRECT
-    if status >= 500:
-        return ProblemKind.SERVER_ERROR
-    return _BY_STATUS.get(status, ProblemKind.REFUSED) if status >= 400 else None
 
 
 def _no_response(error: FhirError) -> ProblemKind:

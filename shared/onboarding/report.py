@@ -1,13 +1,14 @@
 """The report on a provider: counts, statuses, media types and names of fields, never a patient's data."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
+from itertools import chain
 
 from shared.directory.provider import BatchMode
 from shared.fhir.versions import FhirVersion
-from shared.onboarding.problem import Problem
+from shared.onboarding.problem import Mender, Problem, ProblemKind
 
 SLOW_MILLISECONDS = 2000
 
@@ -36,6 +37,7 @@ _VERDICTS = {
     Verdict.LOADS_WITH_GAPS: "the app will load, with gaps",
     Verdict.DOES_NOT_LOAD: "the app will not load",
 }
+_OURS_FIRST = "we still have something of our own to mend, and check again then"
 _NAMES = {
     "statement": "Statement",
     "batch": "Batch",
@@ -165,6 +167,23 @@ class Report:
         unknown = sum(resource.status is Status.UNCHECKED and not resource.problems for resource in needed)
         return sum(1 for _ in self.problems()) + sum(len(resource.lacking) for resource in needed) + slow + unknown
 
+    @property
+    def settled(self) -> bool:
+        """Whether the row leads to the server: FHIR came from its BaseUrl, and in its version."""
+        calls = (self.statement.calls, self.batch.calls, self.paging.calls, *(found.calls for found in self.resources))
+        kinds = {problem.kind for _, problem in self.problems()}
+        spoke = any(call.works for call in chain(*calls)) or ProblemKind.NOT_JSON in kinds
+        return spoke and ProblemKind.WRONG_VERSION not in kinds
+
+    def to_mend(self, mender: Mender) -> Sequence[tuple[str, Problem]]:
+        """The problems that one of the two can mend, each with its section; all are the admin's until it is settled."""
+        hospitals = Mender.HOSPITAL if self.settled else None
+        return [
+            (section, problem)
+            for section, problem in self.problems()
+            if (problem.kind.mender is hospitals) is (mender is Mender.HOSPITAL)
+        ]
+
     def problems(self) -> Iterator[tuple[str, Problem]]:
         """Every problem and its section: "statement", a resource type, "batch" or "paging"."""
         needed = [(resource.type, resource.problems) for resource in self.resources if not resource.spare]
@@ -187,7 +206,7 @@ def to_json(report: Report) -> dict[str, object]:
         "name": report.name,
         "version": report.version.value,
         "verdict": report.verdict.value,
-        "statement": statement | _calls_and_problems(report.statement),
+        "statement": statement | _calls_and_problems(report.statement, report.settled),
         "resources": [
             {
                 "type": resource.type,
@@ -199,20 +218,28 @@ def to_json(report: Report) -> dict[str, object]:
                     {**asdict(field), "share": None if field.share is None else round(field.share, 3)}
                     for field in resource.fields
                 ],
-                **_calls_and_problems(resource),
+                **_calls_and_problems(resource, report.settled),
             }
             for resource in report.resources
         ],
-        "batch": {"mode": report.batch.mode.value, **_calls_and_problems(report.batch)},
-        "paging": {"pages": report.paging.pages, **_calls_and_problems(report.paging)},
+        "batch": {"mode": report.batch.mode.value, **_calls_and_problems(report.batch, report.settled)},
+        "paging": {"pages": report.paging.pages, **_calls_and_problems(report.paging, report.settled)},
     }
 
 
-def _calls_and_problems(section: StatementReport | ResourceReport | BatchReport | PagingReport) -> dict[str, object]:
+def _calls_and_problems(
+    section: StatementReport | ResourceReport | BatchReport | PagingReport, settled: bool
+) -> dict[str, object]:
     return {
         "calls": [_call_fields(call) for call in section.calls],
         "problems": [
-            {"problem": problem.kind.code, "call": problem.call, "text": problem.text, "hint": problem.hint}
+            {
+                "problem": problem.kind.code,
+                "mender": (problem.kind.mender if settled else Mender.ADMIN).value,
+                "call": problem.call,
+                "text": problem.text,
+                "hint": problem.hint,
+            }
             for problem in section.problems
         ],
     }
@@ -224,11 +251,24 @@ def _call_fields(call: CallReport) -> dict[str, object]:
     return fields
 
 
+def verdict(report: Report) -> str:
+    """The verdict as a sentence that begins with the hospital's name."""
+    return f"{report.name} (FHIR {report.version.name}): {_VERDICTS[report.verdict]}."
+
+
 def summary(report: Report) -> str:
-    """The report in sentences for the hospital: the verdict and every gap, a line each, without labels and hints."""
+    """The report in sentences for the hospital: the verdict and every gap that it can mend, a line each, without hints.
+
+    While the admin has something to mend, the verdict is not told: it may be the gateway's own doing. Until the row is
+    settled, nothing else is told either.
+    """
+    own = f"{report.name} (FHIR {report.version.name}): {_OURS_FIRST}."
+    if not report.settled:
+        return own
+    ours = report.to_mend(Mender.ADMIN)
     needed = [resource for resource in report.resources if not resource.spare]
     sections: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for section, problem in report.problems():
+    for section, problem in report.to_mend(Mender.HOSPITAL):
         sections[problem.text][_NAMES[section]] = None
     slow = [
         f"{_NAMES[resource.type]} ({resource.slowest / 1000:.1f} s)"
@@ -246,7 +286,7 @@ def summary(report: Report) -> str:
     ]
     return "\n".join(
         [
-            f"{report.name} (FHIR {report.version.name}): {_VERDICTS[report.verdict]}.",
+            own if ours else verdict(report),
             *(f"{', '.join(names)}: {text}." for text, names in sections.items()),
             *([f"Slow: {', '.join(slow)}."] if slow else []),
             *(
@@ -255,7 +295,7 @@ def summary(report: Report) -> str:
                 for field in resource.lacking
             ),
             *([f"Recommended, but not always there: {', '.join(recommended)}."] if recommended else []),
-            *([f"Not checked: {', '.join(unchecked)}."] if unchecked else []),
+            *([f"Not checked: {', '.join(unchecked)}."] if unchecked and not ours else []),
         ]
     )
 

@@ -14,7 +14,10 @@ from shared.onboarding.report import SLOW_MILLISECONDS, CallReport, FieldReport,
 _REPEATS = 3
 _ENOUGH_MILLISECONDS = 6000  # a call that has taken this long in all is not repeated
 
-_REFUSALS = (ProblemKind.CREDENTIAL_REFUSED, ProblemKind.FORBIDDEN, ProblemKind.REFUSED, ProblemKind.SORT_REFUSED)
+_REFUSALS = (
+    *(ProblemKind.CREDENTIAL_REFUSED, ProblemKind.FORBIDDEN, ProblemKind.OUT_OF_SCOPE),
+    *(ProblemKind.REFUSED, ProblemKind.GET_REFUSED, ProblemKind.SORT_REFUSED),
+)
 _STATUSES = {**dict.fromkeys(_REFUSALS, Status.REFUSED), ProblemKind.NOT_FOUND: Status.MISSING}
 _COMPONENT = "component"
 

@@ -1,18 +1,21 @@
 """The page that checks a tenant's server with the app's calls. For admins only."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.directory.activity import ActivityLog
 from shared.directory.errors import RowError
 from shared.directory.provider import AuthKind, Provider
+from shared.directory.tenant_columns import COLUMNS
 from shared.message import Response
 from shared.onboarding.app_call import is_id
 from shared.onboarding.check import check
 from shared.onboarding.checks import CheckLog
 from shared.onboarding.probe import open_probe
-from shared.onboarding.report import Report, summary
+from shared.onboarding.problem import Mender, Problem, ProblemKind
+from shared.onboarding.report import Report, summary, verdict
 from shared.onboarding.section import Step
 from shared.portal.errors import NotFound, UnusableRow
 from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer
@@ -59,6 +62,12 @@ class CheckPage:
         if patient_id is not None and not is_id(patient_id):
             problem = "An ID has 1 to 255 letters, digits and any of - . _ ~."
             return self._form(request, provider, UNPROCESSABLE, problem)
+        return await self.report(request, provider, patient_id)
+
+    async def report(
+        self, request: PortalRequest, provider: Provider, patient_id: str | None = None, *, added: bool = False
+    ) -> Response:
+        """The page with the report of a check made now; `added` says that the row was made just before."""
         subject = f"{provider.tenant}/{provider.version.value}"
         await self._activity.change(actor=request.principal.user_name, action="tenant.verify", subject=subject)
         steps: list[Step] = []
@@ -71,13 +80,22 @@ class CheckPage:
         await self._checks.record(provider, report, request.principal.user_name)
         sections = list(dict.fromkeys(step.section for step in steps))
         resources = report.resources if report is not None else ()
+        path = tenant_path(provider.tenant, provider.version)
         return self._renderer.page(
             "tenant_checked.html",
             request,
             provider=provider,
-            path=tenant_path(provider.tenant, provider.version),
+            path=path,
+            added=added,
             report=report,
+            verdict=verdict(report) if report is not None else "",
             summary=summary(report) if report is not None else "",
+            problems={
+                mender.value: [(*found, _links(path, found[1])) for found in report.to_mend(mender)]
+                for mender in (Mender.ADMIN, Mender.HOSPITAL)
+            }
+            if report is not None
+            else {},
             fields=[(resource.type, field) for resource in resources for field in resource.fields if field.entries],
             steps=sorted(steps, key=lambda step: sections.index(step.section)),
             max_seconds=_MAX_SECONDS,
@@ -95,3 +113,12 @@ class CheckPage:
     def _form(self, request: PortalRequest, provider: Provider, status: int = 200, problem: str = "") -> Response:
         context = {"provider": provider, "path": tenant_path(provider.tenant, provider.version), "problem": problem}
         return self._renderer.page("tenant_check.html", request, status, **context)
+
+
+def _links(path: str, problem: Problem) -> Sequence[tuple[str, str]]:
+    """The pages below the portal's root that what is to be done leads to, each with its text."""
+    named = [column for column in COLUMNS if re.search(rf"\b{column}\b", problem.hint)]
+    links = [(f"{path}/edit#{column}", f"Edit {column}") for column in named]
+    if problem.kind in (ProblemKind.NO_CREDENTIAL, ProblemKind.CREDENTIAL_REFUSED):
+        links.append((f"{path}/credential", "Set the credential"))
+    return links

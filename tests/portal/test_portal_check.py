@@ -38,7 +38,7 @@ async def test_a_whole_hospital_works(portal: Portal, onboarding: Onboarding) ->
         assert re.search(rf" {interface.type} {status} (\d+ ms|none) \d+ (all there|not seen|none) ", page.words)
     assert re.search(r" Patient POST Patient/_search\?given&family 200 [a-z/+]+ \d+ ms 3 ", page.words)
     assert "Patient name.given required 100 % (10 of 10)" in page.words
-    assert "Problems" not in page.words
+    assert "to mend" not in page.words
 
 
 async def test_defects_of_a_server_are_told_with_what_to_do(portal: Portal, onboarding: Onboarding) -> None:
@@ -50,14 +50,19 @@ async def test_defects_of_a_server_are_told_with_what_to_do(portal: Portal, onbo
     assert "the app will load, with gaps." in page.words
     assert re.search(r" Condition missing none 0 not seen ", page.words)
     assert "check BaseUrl; when other types are found, the server does not have this one" in page.words
-    assert "set Batch=split in the row: the gateway then takes batches apart. Set it" in page.words
-    assert f'<a href="{path}/edit#Batch">Set it</a>' in page.text
+    ours, hospitals = page.words.split("For you to mend")[1].split("Resources")[0].split("For the hospital to mend")
+    assert "set Batch=split in the row: the gateway then takes batches apart. Edit Batch" in ours
+    assert "Condition there is nothing at this address (404)" in hospitals
+    assert f'<a href="{path}/edit#Batch">Edit Batch</a>' in page.text
     assert 'id="Batch"' in (await admin.get(f"{path}/edit")).text
     assert re.search(r" batch POST \[base\] batch \d+ [a-z/+]+ Fails \d+ ms 1 ", page.words)
     path = await onboard(portal, await onboarding.row(LAKESIDE, secret="wrong"))
     wrong = (await admin.post(f"{path}/check")).words
     assert "the app will not load." in wrong
     assert "401 invalid_client" in wrong
+    assert "Set the credential" in wrong
+    assert "For the hospital to mend" not in wrong
+    assert "we still have something of our own to mend" in wrong
 
 
 async def test_a_patient_who_is_named_is_not_shown(portal: Portal, onboarding: Onboarding, changes: Changes) -> None:

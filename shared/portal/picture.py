@@ -12,7 +12,7 @@ from itertools import groupby
 
 _COLUMN, _BAR = 10, 8
 _HEIGHT = 100
-_LEAST = 2.0  # of the height: one error among thousands of requests is seen
+_LEAST = 3.0  # of the height: one error among thousands of requests is seen
 _MAX_TIMES = 7
 _DAY = timedelta(days=1)
 _TIME_STEPS = [*(timedelta(hours=hours) for hours in (1, 3, 6)), *(days * _DAY for days in (1, 2, 7, 14, 28, 91, 364))]

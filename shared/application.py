@@ -104,7 +104,7 @@ class Application:
         from shared.portal.endpoint import PortalEndpoint
         from shared.stores.tables import TRAFFIC
 
-        history = TrafficHistory(self._table(TRAFFIC))
+        history = TrafficHistory(self._table(TRAFFIC), self.settings.cache_seconds)
         return PortalEndpoint(
             self.settings, os.environ, self._tables, self.vault, self.usage, history, self.activity, self.checks
         )

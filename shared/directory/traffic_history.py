@@ -17,7 +17,6 @@ DAY_STEP = timedelta(minutes=30)
 _HOUR_SECONDS = SLOT_SECONDS * SLOTS_OF_HOUR
 _DAY_HOURS = 24
 _SETTLED_SECONDS = 600  # an hour's rows are written ten minutes after it, unless the table is away
-_FRESH_SECONDS = 60
 _STALE_SECONDS = 3600
 _KINDS = {kind.value: kind for kind in ErrorKind}
 _STATUSES = ("2xx", "3xx", "4xx", "5xx")
@@ -152,14 +151,17 @@ class _Sum:
 
 
 class TrafficHistory:
-    """What `Traffic` wrote, on all instances. Every method raises StoreUnavailable."""
+    """What `Traffic` wrote, on all instances. Every method raises StoreUnavailable.
 
-    def __init__(self, table: Table, clock: Callable[[], float] = time.time) -> None:
+    The digest is at most `fresh_seconds` old while the table answers.
+    """
+
+    def __init__(self, table: Table, fresh_seconds: float = 60, clock: Callable[[], float] = time.time) -> None:
         self._table = table
         self._clock = clock
         self._past: tuple[int, _Sum] | None = None
         self._digests: Cache[str, Digest] = Cache(
-            self._load, fresh_seconds=_FRESH_SECONDS, stale_seconds=_STALE_SECONDS, size=1
+            self._load, fresh_seconds=fresh_seconds, stale_seconds=_STALE_SECONDS, size=1
         )
 
     async def series(self, subject: str, since: datetime, until: datetime, step: timedelta) -> list[Slot]:
@@ -174,7 +176,7 @@ class TrafficHistory:
         return _slots(slots, first, end, step)
 
     async def digest(self) -> Digest:
-        """The last 23 to 24 hours, a minute old at most (older while the table is away)."""
+        """The last 23 to 24 hours."""
         found = await self._digests.get("")
         assert found is not None  # noqa: S101 (it is never absent)
         return found

@@ -32,7 +32,7 @@ class Verdict(Enum):
     DOES_NOT_LOAD = "does-not-load"
 
 
-_VERDICTS = {
+VERDICTS = {
     Verdict.LOADS: "the app will load, and all that it reads is there",
     Verdict.LOADS_WITH_GAPS: "the app will load, with gaps",
     Verdict.DOES_NOT_LOAD: "the app will not load",
@@ -253,7 +253,7 @@ def _call_fields(call: CallReport) -> dict[str, object]:
 
 def verdict(report: Report) -> str:
     """The verdict as a sentence that begins with the hospital's name."""
-    return f"{report.name} (FHIR {report.version.name}): {_VERDICTS[report.verdict]}."
+    return f"{report.name} (FHIR {report.version.name}): {VERDICTS[report.verdict]}."
 
 
 def summary(report: Report) -> str:

@@ -20,9 +20,11 @@ from shared.portal.client_pages import ClientPages
 from shared.portal.connect_page import ConnectPage
 from shared.portal.errors import ChangedMeanwhile, CrossOrigin, NotFound, PortalError, Unavailable
 from shared.portal.forms import parse_form, parse_upload
+from shared.portal.hospital_list import HospitalList
 from shared.portal.import_pages import ImportPages
+from shared.portal.overview_page import OverviewPage
 from shared.portal.principal import ANONYMOUS
-from shared.portal.rendering import ROOT, Renderer, not_found, redirect, see_other
+from shared.portal.rendering import ROOT, Renderer, not_found, redirect
 from shared.portal.request import AccessLevel, PortalRequest, Route, find_route, is_cross_origin
 from shared.portal.sign_in import LocalSignIn, SignInPage, sign_in_for
 from shared.portal.tenant_form import TenantForm
@@ -50,19 +52,19 @@ class PortalEndpoint:
         activity: ActivityLog,
         checks: CheckLog,
     ) -> None:
-        self.traffic = traffic
         self._sign_in = sign_in_for(settings, environment)
         self._renderer = Renderer(self._sign_in.sign_out, self._sign_in.sign_out_method, settings.cache_seconds)
         tenants = TenantList(Table(tables, TENANTS), settings, activity)
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
+        hospitals = HospitalList(settings, tenants, traffic, checks)
         self._routes: tuple[Route, ...] = (
-            Route("GET", "/", self._start),
+            *OverviewPage(self._renderer, hospitals, traffic, clients, activity).routes(),
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
             *ConnectPage(settings, self._renderer, clients, tenants).routes(),
             *ClientPages(settings, self._renderer, Table(tables, CLIENTS), clients, usage, tenants, activity).routes(),
             *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), activity).routes(),
             *TenantForm(settings, self._renderer, tenants, vault).routes(),
-            *TenantPages(settings, self._renderer, tenants, vault).routes(),
+            *TenantPages(settings, self._renderer, tenants, hospitals, traffic, checks, activity, vault).routes(),
             *CheckPage(settings, self._renderer, tenants, vault, activity, checks).routes(),
         )
         if isinstance(self._sign_in, LocalSignIn):
@@ -116,9 +118,6 @@ class PortalEndpoint:
             # Not a redirect: the pages' policy stops one that leads a form to another host.
             return self._renderer.page("signed_out.html", request, 401, url=self._sign_in.url("/"))
         return redirect(self._sign_in.url(request.path))
-
-    async def _start(self, request: PortalRequest) -> Response:
-        return see_other("/clients")
 
     async def _file(self, request: PortalRequest) -> Response:
         return self._renderer.file(request.parameters["name"])

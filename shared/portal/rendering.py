@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shared.message import Response
 from shared.portal.errors import NotFound, PortalError
+from shared.portal.hospital_state import ago
 from shared.portal.request import PortalRequest
 
 T = TypeVar("T")
@@ -66,7 +67,13 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"day": _day, "hour": _hour, "segment": lambda text: quote(text, safe="")}
+        self._environment.filters |= {
+            "ago": ago,
+            "day": _day,
+            "hour": _hour,
+            "milliseconds": lambda value: f"{value:.3g} ms" if value < 100 else f"{value:,.0f} ms",
+            "segment": lambda text: quote(text, safe=""),
+        }
         self._files = {path.name: path.read_bytes() for path in sorted((_FOLDER / "static").iterdir())}
         self._environment.globals |= {
             "root": ROOT,

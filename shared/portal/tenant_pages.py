@@ -1,15 +1,26 @@
 """The pages of tenants' rows: each leads a hospital to its FHIR server. For admins only."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
+from shared.directory.activity import ActivityLog
 from shared.directory.errors import RowError
 from shared.directory.tenant_columns import COLUMN_GROUPS
+from shared.directory.traffic import hospital_subject
+from shared.directory.traffic_history import TrafficHistory
 from shared.directory.typed_text import parse_tenant_id
+from shared.fhir.versions import FhirVersion
 from shared.message import Response
+from shared.onboarding.checks import CheckLog
+from shared.onboarding.report import VERDICTS
 from shared.portal.errors import UnusableRow
+from shared.portal.hospital_list import HospitalList, Selection
+from shared.portal.hospital_state import State, hospital_state
+from shared.portal.hospital_traffic import Span, errors, hops, latency_picture, remedy, requests_picture, total
 from shared.portal.rendering import UNPROCESSABLE, Renderer, list_page, see_other
 from shared.portal.request import AccessLevel, Handler, PortalRequest, Route
 from shared.portal.tenant_list import (
@@ -22,7 +33,7 @@ from shared.portal.tenant_list import (
     tenant_path,
 )
 from shared.settings import Settings
-from shared.stores.vault import Vault
+from shared.stores.vault import SecretVersion, Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,10 @@ class TenantPages:
     _settings: Settings
     _renderer: Renderer
     _tenants: TenantList
+    _hospitals: HospitalList
+    _traffic: TrafficHistory
+    _checks: CheckLog
+    _activity: ActivityLog
     _vault: Vault
 
     def routes(self) -> Sequence[Route]:
@@ -49,17 +64,44 @@ class TenantPages:
         return [Route(*handler, AccessLevel.ADMIN) for handler in handlers]
 
     async def _list(self, request: PortalRequest) -> Response:
-        search = request.query.get("q", "")
-        page = list_page(await self._tenants.entries(search), request.query)
-        return self._renderer.page("tenants.html", request, page=page, search=search)
+        hospitals, selection = await self._hospitals.all(), Selection.from_query(request.query)
+        page = list_page(selection.of(hospitals), request.query)
+        return self._renderer.page(
+            "tenants.html",
+            request,
+            page=page,
+            total=len(hospitals),
+            selection=selection,
+            states=[(state.code, state.word) for state in State],
+            versions=[(version.value, version.name) for version in FhirVersion],
+            now=datetime.now(UTC),
+        )
 
     async def _show(self, request: PortalRequest) -> Response:
         row = await self._tenants.stored(request)
         provider, error = self._tenants.parsed(row)
         tenant, version = tenant_of(request)
+        subject, now = hospital_subject(tenant, version.value), datetime.now(UTC)
+        span = Span.of(request.query, now)
+        digest, slots, check, changes, credentials = await asyncio.gather(
+            self._traffic.digest(),
+            self._traffic.series(subject, span.since, span.until, span.step),
+            self._checks.latest(tenant, version),
+            self._activity.latest(subject),
+            asyncio.gather(*(self._stored(name) for name in credential_names(provider))),
+        )
+        figures, sections = total(slots), _sections(check.report) if check and check.report else ()
+        hospital = hospital_state(
+            enabled=provider is None or provider.enabled,
+            problem=f"{error.column} {error.problem}" if error else "",
+            binding=provider.binding if provider else "",
+            day=digest.subjects.get(subject),
+            check=check,
+        )
         return self._renderer.page(
             "tenant.html",
             request,
+            name=name_of(row),
             tenant=tenant,
             version=version,
             path=tenant_path(tenant, version),
@@ -67,8 +109,22 @@ class TenantPages:
             groups=COLUMN_GROUPS,
             provider=provider,
             error=error,
+            hospital=hospital,
             base=f"{self._settings.public_base_url}/{version.value}",
-            credentials=[(name, await self._created(name)) for name in credential_names(provider)],
+            credentials=credentials,
+            span=span,
+            figures=figures,
+            requests=requests_picture(slots),
+            latency=latency_picture(slots),
+            hops=hops(figures),
+            errors=errors(figures),
+            remedy=hospital.kind and remedy(hospital.kind),
+            check=check,
+            verdict=VERDICTS[check.verdict] if check and check.verdict else "it took too long",
+            sections=sections,
+            problems=[(section, problem) for section, part in sections for problem in part["problems"]],
+            changes=changes,
+            now=now,
         )
 
     async def _confirm_disable(self, request: PortalRequest) -> Response:
@@ -96,11 +152,17 @@ class TenantPages:
         await self._tenants.changed(request, "remove", key)
         return see_other("/tenants", "removed")
 
-    async def _created(self, name: str) -> datetime | None:
-        """The time a credential was stored under this name, without reading it; None when there is none to use."""
+    async def _stored(self, name: str) -> tuple[str, SecretVersion | None]:
+        """A credential's name, and what may be known of it without reading it; None when there is none to use."""
         versions = await self._vault.versions(name)
-        return versions[0].created if versions and versions[0].usable(datetime.now(UTC)) else None
+        return name, versions[0] if versions and versions[0].usable(datetime.now(UTC)) else None
 
     def _remove_form(self, request: PortalRequest, name: str, problem: str | None = None) -> Response:
         context = {"path": path_of(request), "name": name, "tenant": tenant_of(request)[0], "problem": problem}
         return self._renderer.page("tenant_remove.html", request, UNPROCESSABLE if problem else 200, **context)
+
+
+def _sections(report: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """The parts of a check's report that the app needs, each by its name."""
+    resources = [(resource["type"], resource) for resource in report["resources"] if not resource["spare"]]
+    return [("statement", report["statement"]), *resources, *((name, report[name]) for name in ("batch", "paging"))]

@@ -13,7 +13,7 @@ from shared.stores.errors import StoreUnavailable
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-_AHEAD = 0.8  # of the fresh time: from then on a reload runs beside the requests, so that none waits for it
+_AHEAD = 0.8
 _PATIENCE_SECONDS = 2.0  # how long a request waits for a store while an older value could serve
 _DEADLINE_SECONDS = 10.0  # for a load, whatever the store says: an SDK sleeps through any Retry-After
 _RETRY_SECONDS = 5.0  # how long a store that failed is left alone while an older value serves
@@ -29,6 +29,8 @@ class _Entry(Generic[V]):
 class Cache(Generic[K, V]):
     """Values of `load`, each served for `fresh_seconds` from when its load began.
 
+    After the share `ahead` of that time a reload runs beside the requests, so that none waits for it.
+
     While `load` raises StoreUnavailable, or hangs, an older value serves on for `stale_seconds` more. None (there is
     no such thing) is remembered likewise, but apart, so that made-up keys cannot push out what is there. At most
     `size` values, and as many absences, are kept: the least recently used goes first.
@@ -41,11 +43,12 @@ class Cache(Generic[K, V]):
         fresh_seconds: float,
         stale_seconds: float,
         size: int,
+        ahead: float = _AHEAD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._fresh = fresh_seconds
-        self._ahead = fresh_seconds * _AHEAD
+        self._ahead = fresh_seconds * ahead
         self._usable = fresh_seconds + stale_seconds
         self._clock = clock
         self._present: LRUCache[K, _Entry[V]] = LRUCache(size)

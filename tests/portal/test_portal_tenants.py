@@ -195,7 +195,7 @@ async def test_a_list_is_searched_by_name_id_and_host_and_paged(portal: Portal) 
     for search in (f"{word}-07.EXAMPLE", f"ward 07 {word}", f"%7B{ids[7].upper()}%7D"):
         found = await admin.get(f"/portal/tenants?q={search}")
         assert [id for id in ids if id in found.text] == [ids[7]]
-    assert "Show all tenants" in (await admin.get("/portal/tenants?q=nobody-has-this")).text
+    assert "Show all hospitals" in (await admin.get("/portal/tenants?q=nobody-has-this")).text
     broken = {"PartitionKey": f"contoso {word}", "RowKey": "stu3", "BaseUrl": "https://[::1"}
     await portal.tenants_table.insert(broken)
     await admin.post(f"/portal/tenants/{ids[0]}/stu3/enable")

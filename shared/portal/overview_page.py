@@ -1,0 +1,97 @@
+"""The first page of an admin: which hospitals fail and why, the last day's requests, and what waits to be done."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from shared.directory.activity import ActivityLog
+from shared.directory.client import Client, ClientSecret
+from shared.directory.client_registry import ClientRegistry
+from shared.directory.traffic_history import TrafficHistory
+from shared.error_kind import Side
+from shared.message import Response
+from shared.portal.hospital_list import Hospital, HospitalList
+from shared.portal.hospital_state import State
+from shared.portal.hospital_traffic import requests_picture, total
+from shared.portal.rendering import Renderer, see_other
+from shared.portal.request import PortalRequest, Route
+
+_EXPIRES_SOON = timedelta(days=30)
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewPage:
+    """Everything on it leads to where it can be mended. Owners are sent to their clients."""
+
+    _renderer: Renderer
+    _hospitals: HospitalList
+    _traffic: TrafficHistory
+    _clients: ClientRegistry
+    _activity: ActivityLog
+
+    def routes(self) -> Sequence[Route]:
+        """The portal's root."""
+        return (Route("GET", "/", self._show),)
+
+    async def _show(self, request: PortalRequest) -> Response:
+        if not request.principal.is_admin:
+            return see_other("/clients")
+        hospitals, digest, requests, changes, clients = await asyncio.gather(
+            self._hospitals.all(),
+            self._traffic.digest(),
+            self._clients.requests(),
+            self._activity.latest(count=_SHOWN),
+            self._all_clients(),
+        )
+        now, figures = datetime.now(UTC), total(digest.total)
+        counts = Counter(hospital.state.state for hospital in hospitals)
+        pressing = [hospital for hospital in hospitals if hospital.state.state in (State.FAILING, State.PROBLEM)]
+        pressing.sort(key=lambda hospital: (-hospital.requests, hospital.entry.name.lower()))
+        return self._renderer.page(
+            "overview.html",
+            request,
+            now=now,
+            total=len(hospitals),
+            counts=[(state, counts[state]) for state in State],
+            pressing=pressing[:_SHOWN],
+            figures=figures,
+            failed={side.value: figures.failed(side) for side in Side},
+            requests_picture=requests_picture(digest.total),
+            secrets=_expiring(clients, now),
+            has_clients=bool(clients),
+            requests=requests,
+            names=_names(hospitals, clients),
+            changes=changes,
+        )
+
+    async def _all_clients(self) -> Sequence[Client]:
+        return [client async for _, client in self._clients.list() if isinstance(client, Client)]
+
+
+def _expiring(clients: Sequence[Client], now: datetime) -> Sequence[tuple[Client, ClientSecret, datetime]]:
+    """The secrets of enabled clients that end within 30 days, or ended then and left their client with none."""
+    found = [
+        (client, secret, secret.expires)
+        for client in clients
+        if client.enabled
+        for secret in client.secrets
+        if secret.expires is not None
+        and abs(secret.expires - now) < _EXPIRES_SOON
+        and (secret.is_live(now) or not client.live_secrets)
+    ]
+    return sorted(found, key=lambda each: each[2])
+
+
+def _names(hospitals: Sequence[Hospital], clients: Sequence[Client]) -> Mapping[str, str]:
+    """What people call tenants by their ids, rows by `<tenant>/<version>` and clients by their ids."""
+    entries = [hospital.entry for hospital in hospitals]
+    names = {entry.tenant: entry.name for entry in entries if entry.tenant}
+    names |= {
+        f"{entry.tenant}/{entry.version.value}": f"{entry.name}, {entry.version.name}"
+        for entry in entries
+        if entry.version
+    }
+    return names | {client.id: client.name for client in clients if client.name}

@@ -5,10 +5,13 @@ import json
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 from selenium.webdriver.common.by import By
 
 from local.hospitals.hospital import NORTHGATE
 from local.stack import Stack
+from shared.stores.tables import TENANTS
+from tests.deployment import Credentials, Deployment
 from tests.portal.browser import NEEDS_CHROMIUM, App, Browser, eventually
 
 pytestmark = NEEDS_CHROMIUM
@@ -29,6 +32,7 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         browser.press("Sign in")
 
         # A client, whose first secret works at once.
+        browser.open("/clients")
         browser.press("New client")
         browser.fill(name="Patients app", lifetime="90")
         browser.press("Create client and secret")
@@ -56,7 +60,7 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
 
         # A hospital, with its credential.
         browser.open("/tenants")
-        browser.press("Add a tenant")
+        browser.press("Add a hospital")
         browser.fill(PartitionKey=hospital.upper(), RowKey="r4", Name="<b>New</b> hospital", Auth="header")
         browser.fill(BaseUrl=f"http://127.0.0.1:{origin}{NORTHGATE.base_path}", AuthSecret="new-hospital")
         browser.press("Save")
@@ -91,3 +95,55 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         assert app.token(client_id, second, seeded.tenant_id).status_code == 200
 
     await asyncio.to_thread(journey)
+
+
+async def test_a_hospital_that_starts_failing_is_named_with_the_reason_and_mended(
+    stack: tuple[Stack, Path], browser: Browser
+) -> None:
+    """What an instance counts is there once it has written it, which it does every five minutes and as it ends."""
+    demo, folder = stack[0].demo, stack[1]
+    tenant = next(tenant for tenant in demo.tenants if tenant.version == "r4")
+    settings = msgspec.json.decode((folder / "local.settings.json").read_bytes())["Values"]
+    client = Credentials(demo.client_id, demo.client_secret)
+
+    async def requests(status: int, count: int) -> None:
+        instance = Deployment({**settings, "CACHE_SECONDS": "1"})
+        token = await instance.token(tenant.tenant_id, client=client)
+        for _ in range(count):
+            assert (await instance.send("GET", "/r4/Patient?_count=2", token)).status == status
+        await instance.close()
+
+    def seen(path: str, text: str) -> bool:
+        browser.open(path)
+        return text in browser.text()
+
+    def is_named() -> None:
+        browser.sign_in("Grace", "Gateway.Admin")
+        assert eventually(lambda: seen("", "refused our credential since"))
+        browser.press(tenant.name)
+        assert "The hospital refused our credential 3" in browser.text()
+
+    def is_mended() -> None:
+        browser.press("Mend it")
+        browser.fill(value=key)
+        browser.press("Store it")
+        browser.press("Check this server")
+        assert eventually(lambda: seen("", "Overview") and "refused our credential" not in browser.text())
+
+    def answers_again() -> None:
+        answering = f"/tenants?state=answers&q={tenant.tenant_id}"
+        assert eventually(lambda: seen(answering, "3 of 6 requests failed, checked just now"))
+
+    store = Deployment(settings)
+    row = await store.table(TENANTS).get(tenant.tenant_id, "r4") or {}
+    secret = await store.vault.get(str(row["AuthSecret"]))
+    assert secret is not None
+    key = secret.value
+    await requests(200, 1)
+    await store.vault.set(str(row["AuthSecret"]), "an old key")
+    await requests(502, 3)
+    await asyncio.to_thread(is_named)
+    await asyncio.to_thread(is_mended)
+    await requests(200, 2)
+    await asyncio.to_thread(answers_again)
+    await store.close()

@@ -34,8 +34,8 @@ class Store:
     def clock(self) -> float:
         return self.time
 
-    def cache(self, size: int = 100) -> Cache[str, int]:
-        return Cache(self.load, fresh_seconds=FRESH, stale_seconds=STALE, size=size, clock=self.clock)
+    def cache(self, size: int = 100, ahead: float = 0.8) -> Cache[str, int]:
+        return Cache(self.load, fresh_seconds=FRESH, stale_seconds=STALE, size=size, ahead=ahead, clock=self.clock)
 
 
 @pytest.fixture
@@ -53,16 +53,17 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("ahead", [0.8, 0.1])
 async def test_a_value_is_loaded_once_and_served_while_it_is_fresh_and_near_its_end_loaded_beside_the_requests(
-    store: Store,
+    store: Store, ahead: float
 ) -> None:
-    cache = store.cache()
+    cache = store.cache(ahead=ahead)
     store.open.clear()
     asked = asyncio.gather(*(cache.get(key) for key in "ab" * 50))
     await settle()
     store.open.set()
     assert await asked == [1, 2] * 50
-    store.time += FRESH * 0.79
+    store.time += FRESH * (ahead - 0.01)
     assert await cache.get("a") == 1
     assert sorted(store.loads) == ["a", "b"]
     store.values["a"] = 10

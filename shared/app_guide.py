@@ -77,9 +77,10 @@ def blocks() -> tuple[Block, ...]:
 
 
 @cache
-def page() -> str:
-    """The whole guide as HTML."""
-    return "".join(block.html or f"<pre>{escape(block.code)}</pre>\n" for block in blocks())
+def page(base_url: str) -> str:
+    """The whole guide as HTML, for a deployment's FHIR base."""
+    filled = (block.html or f"<pre>{escape(block.filled({'BASE_URL': base_url}))}</pre>\n" for block in blocks())
+    return "".join(filled)
 
 
 def _mark(tokens: list["Token"]) -> None:

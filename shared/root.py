@@ -1,6 +1,8 @@
 """The responses outside the FHIR bases, which name the bases there are and show the guide for an app's developer."""
 
 import asyncio
+import base64
+import hashlib
 from html import escape
 
 from shared import app_guide
@@ -10,20 +12,29 @@ from shared.fhir.statement import SOFTWARE_NAME
 from shared.fhir.versions import FhirVersion, fhir_bases
 from shared.message import Request, Response
 
+_STYLE = (
+    ":root{color-scheme:light dark;background:Canvas;color:CanvasText}"
+    "body{max-width:60rem;margin:auto;padding:1rem;font:1rem/1.5 system-ui,sans-serif;overflow-wrap:break-word}"
+    "table{border-collapse:collapse}th,td,pre{padding:.3rem .6rem;border:1px solid #8888}"
+    "th,td{text-align:left;vertical-align:top}pre{white-space:pre-wrap}:target{outline:3px solid}"
+    "@media(max-width:40rem){thead{display:none}td,tbody th{display:block}}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE = f"""<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{SOFTWARE_NAME}</title></head>
-<body>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{SOFTWARE_NAME}</title>
+<style>{{style}}</style></head>
+<body><main>
 <h1>{SOFTWARE_NAME}</h1>
 {{addresses}}
 <h2>Connect an app</h2>
-{{guide}}</body>
+{{guide}}</main></body>
 </html>
 """
 
@@ -45,13 +56,15 @@ class RootEndpoint:
             f"There is no FHIR server at this address. Its bases are {named}. "
             "The statement of each, [base]/metadata, has the token URL.",
         )
+        self._base_url = f"{public_base_url}/{default_version.value}"
         self._addresses = _addresses(urls, f"{public_base_url}/oauth2")
 
     async def __call__(self, request: Request) -> Response:
         accept = request.headers.get("accept")
         reads = request.method in ("GET", "HEAD")
         if reads and "text/html" in (accept or "").lower():
-            page = _PAGE.format(addresses=self._addresses, guide=await asyncio.to_thread(app_guide.page))
+            guide = await asyncio.to_thread(app_guide.page, self._base_url)
+            page = _PAGE.format(style=_STYLE, addresses=self._addresses, guide=guide)
             response = Response(200 if request.path == "/" else 404, _PAGE_HEADERS, page.encode())
         else:
             response = error_response(self._error, self._default_version, format_for_errors(request.query, accept))

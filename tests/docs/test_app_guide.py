@@ -8,6 +8,7 @@ from shared import app_guide
 from shared.oauth import errors
 from tests.docs.pages import DOCS, Table, blocks, broken_links
 
+PAGE = app_guide.page("https://g.example/stu3")
 GUIDE = DOCS / "app-guide.md"
 
 
@@ -23,7 +24,7 @@ def test_every_oauth_error_has_its_row_to_which_error_uri_leads() -> None:
         if isinstance(error, type) and issubclass(error, errors.OAuthError) and error is not errors.OAuthError:
             raised.setdefault(error.error, set()).add(error.status)
     assert listed == raised
-    assert set(listed) <= set(re.findall('id="([^"]+)"', app_guide.page()))
+    assert set(listed) <= set(re.findall('id="([^"]+)"', PAGE))
 
 
 def test_every_status_of_a_fhir_request_has_its_row() -> None:
@@ -33,10 +34,15 @@ def test_every_status_of_a_fhir_request_has_its_row() -> None:
     assert documented <= listed
 
 
+def test_the_page_has_the_deployment_s_base() -> None:
+    assert "export BASE_URL=https://g.example/stu3\n" in PAGE
+    assert "gateway.example.com" not in PAGE
+
+
 def test_links_of_the_guide_lead_somewhere() -> None:
     assert broken_links(GUIDE) == []
-    anchors = set(re.findall('id="([^"]+)"', app_guide.page()))
-    assert set(re.findall('href="#([^"]+)"', app_guide.page())) == set(app_guide.LANGUAGES) <= anchors
+    anchors = set(re.findall('id="([^"]+)"', PAGE))
+    assert set(re.findall('href="#([^"]+)"', PAGE)) == set(app_guide.LANGUAGES) <= anchors
 
 
 def test_a_program_has_a_deployment_s_values_where_it_reads_them() -> None:

@@ -44,10 +44,10 @@ _MESSAGES = {
     "client-disabled": "The client is disabled.",
     "client-enabled": "The client is enabled.",
     "client-deleted": "The client is deleted.",
-    "saved": "The tenant's row is saved.",
-    "switched-off": "The tenant is switched off.",
-    "switched-on": "The tenant is switched on.",
-    "removed": "The tenant is removed.",
+    "saved": "The hospital is saved.",
+    "switched-off": "The hospital is switched off.",
+    "switched-on": "The hospital is switched on.",
+    "removed": "The hospital is removed.",
     "secret-set": "The credential is stored.",
 }
 

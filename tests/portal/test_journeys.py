@@ -89,7 +89,7 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         # And off again.
         browser.press("Switch off")
         browser.press("Switch off")
-        assert "The tenant is switched off." in browser.text()
+        assert "The hospital is switched off." in browser.text()
         assert eventually(lambda: app.token(client_id, second, hospital).status_code == 400)
         assert eventually(lambda: app.patients(token).status_code != 200)
         assert app.token(client_id, second, seeded.tenant_id).status_code == 200

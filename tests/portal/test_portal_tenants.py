@@ -26,7 +26,7 @@ async def test_a_tenant_is_added_once_in_any_spelling_of_its_id(portal: Portal) 
     assert page.location == f"/portal/tenants/{id}/stu3?done=saved"
     provider = await portal.provider(id)
     assert (provider.base_url, provider.auth.secret) == (BASE, "x")
-    assert "The tenant&#39;s row is saved." in (await admin.get(page.location)).text
+    assert "The hospital is saved." in (await admin.get(page.location)).text
     assert f'"/portal/tenants/{id}/stu3"' in (await admin.get(f"/portal/tenants?q={id}")).text
     typed = str(uuid4())
     await portal.tenants_table.insert({"PartitionKey": typed.upper(), "RowKey": "STU3", "BaseUrl": BASE})

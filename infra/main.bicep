@@ -271,7 +271,7 @@ module gatewayAccess 'modules/access.bicep' = {
     vaultRole: 'read'
     directoryName: directoryName
     readTables: ['Tenants', 'Clients']
-    writeTables: ['Pages', 'Usage', 'Traffic']
+    writeTables: ['Pages', 'Usage', 'Traffic', 'Revoked']
   }
   dependsOn: [gateway, vault, directory]
 }
@@ -284,8 +284,8 @@ module portalAccess 'modules/access.bicep' = {
     vaultRole: 'write'
     directoryName: directoryName
     readTables: []
-    // The last three for upkeep_fn alone, which deletes what has expired in them: no built-in role only deletes.
-    writeTables: ['Tenants', 'Clients', 'Checks', 'Activity', 'Pages', 'Usage', 'Traffic']
+    // The last four for upkeep_fn alone, which deletes what has expired in them: no built-in role only deletes.
+    writeTables: ['Tenants', 'Clients', 'Checks', 'Activity', 'Pages', 'Usage', 'Traffic', 'Revoked']
   }
   dependsOn: [portal, vault, directory]
 }

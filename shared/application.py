@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.metadata import DocumentEndpoint
     from shared.oauth.access_token import AccessTokens
     from shared.oauth.endpoint import OAuthEndpoint
+    from shared.oauth.live_tokens import LiveTokens
     from shared.oauth.signing_keys import SigningKeys
     from shared.onboarding.checks import CheckLog
     from shared.portal.endpoint import PortalEndpoint
@@ -73,7 +74,7 @@ class Application:
             self.clients,
             self.tenants,
             self.signing_keys,
-            self.tokens,
+            self._live_tokens,
             self.usage,
             self.traffic,
             self._audit,
@@ -88,8 +89,7 @@ class Application:
         provider_client = ProviderClient(self._transport, self._credentials, self._page_handles)
         return Gateway(
             self.settings,
-            self.tokens,
-            self.clients,
+            self._live_tokens,
             self.tenants,
             provider_client,
             self._page_handles,
@@ -161,6 +161,14 @@ class Application:
         from shared.oauth.access_token import AccessTokens
 
         return AccessTokens(self.signing_keys, self.settings)
+
+    @cached_property
+    def _live_tokens(self) -> "LiveTokens":
+        from shared.directory.revoked_tokens import RevokedTokens
+        from shared.oauth.live_tokens import LiveTokens
+        from shared.stores.tables import REVOKED
+
+        return LiveTokens(self.tokens, self.clients, RevokedTokens(self._table(REVOKED), self.settings))
 
     @cached_property
     def usage(self) -> "Usage":

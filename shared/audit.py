@@ -28,6 +28,7 @@ class AuditLog:
     def token_request(
         self,
         *,
+        event: str,
         request_id: str,
         client_id: str,
         secret_id: str,
@@ -37,14 +38,14 @@ class AuditLog:
         kind: str,
         milliseconds: float,
     ) -> None:
-        """A token request and its outcome.
+        """A request for a token (`event` is token), to revoke or to introspect one, and its outcome.
 
         `client_id` is one that the directory knows: the client's that authenticated or, with the error
         invalid_client, the one that was claimed. `secret_id` is empty unless the client authenticated. `kind` is an
         ErrorKind, which tells what the client is not told, or "".
         """
         self._write(
-            event="token",
+            event=event,
             request=request_id,
             client=client_id,
             secret=secret_id,

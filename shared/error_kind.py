@@ -57,7 +57,11 @@ class ErrorKind(StrEnum):
     NO_TOKEN = "no-token", Side.CLIENT, "sent no token, or not as a bearer token"
     TOKEN_INVALID = "token-invalid", Side.CLIENT, "sent a token that is not valid"
     TOKEN_EXPIRED = "token-expired", Side.CLIENT, "sent an expired token"
-    TOKEN_REVOKED = "token-revoked", Side.CLIENT, "sent a token whose secret, client or hospital is no longer good"
+    TOKEN_REVOKED = (
+        "token-revoked",
+        Side.CLIENT,
+        "sent a revoked token, or one whose secret, client or hospital is no longer good",
+    )
     NO_HOSPITAL = "no-hospital", Side.CLIENT, "asked for a hospital or FHIR version that is not there or switched off"
     NOT_LET_THROUGH = "not-let-through", Side.CLIENT, "asked for what the hospital's row or the token does not allow"
     MALFORMED = "malformed", Side.CLIENT, "sent a malformed request"

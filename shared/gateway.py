@@ -8,7 +8,6 @@ from functools import partial
 
 from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
-from shared.directory.client_cache import ClientCache
 from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
 from shared.directory.provider import Provider
 from shared.directory.tenant_cache import TenantCache
@@ -24,7 +23,8 @@ from shared.fhir.policy import authorize
 from shared.fhir.rewriting import rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
-from shared.oauth.access_token import AccessTokens, ExpiredToken, Grant, InvalidToken, bearer_token, invalid_token
+from shared.oauth.access_token import Grant, InvalidToken, bearer_token, invalid_token
+from shared.oauth.live_tokens import LiveTokens
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.upstream.batch import send_batch
@@ -47,8 +47,7 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
-        tokens: AccessTokens,
-        clients: ClientCache,
+        tokens: LiveTokens,
         tenants: TenantCache,
         provider_client: ProviderClient,
         handles: PageHandles,
@@ -57,7 +56,6 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._tokens = tokens
-        self._clients = clients
         self._tenants = tenants
         self._provider_client = provider_client
         self._handles = handles
@@ -159,18 +157,12 @@ class Gateway:
         return await self._provider_client.send(context, sent)
 
     async def _authenticate(self, headers: Mapping[str, str], trace: Trace) -> Grant:
-        """The grant of the bearer token, if its client and secret are still good. Raises FhirError (401)."""
-        token = bearer_token(headers)
+        """The grant of the bearer token. Raises FhirError (401)."""
         try:
-            grant = trace.grant = await self._tokens.verify(token)
-        except ExpiredToken as error:
+            grant = trace.grant = await self._tokens.grant(bearer_token(headers))
+        except InvalidToken as error:
             trace.grant = error.grant
-            raise invalid_token(ErrorKind.TOKEN_EXPIRED) from None
-        except InvalidToken:
-            raise invalid_token() from None
-        found = await self._clients.secret(grant.client_id, grant.secret_id)
-        if found is None or not found[0].may_reach(grant.tenant):
-            raise invalid_token(ErrorKind.TOKEN_REVOKED)
+            raise invalid_token(error.kind) from None
         return grant
 
     async def _provider(self, tenant: str, version: FhirVersion, trace: Trace) -> Provider:

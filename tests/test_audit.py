@@ -23,7 +23,7 @@ def line(caplog: pytest.LogCaptureFixture) -> dict[str, object]:
 
 
 def test_a_token_request_is_one_line_of_json(caplog: pytest.LogCaptureFixture) -> None:
-    AuditLog().token_request(**WHO, status=200, error="", kind="", milliseconds=1.26)
+    AuditLog().token_request(event="token", **WHO, status=200, error="", kind="", milliseconds=1.26)
     assert line(caplog) == {"event": "token", **LINE, "error": "", "kind": "", "ms": 1.3}
 
 

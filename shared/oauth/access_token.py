@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -30,36 +30,49 @@ _ES256 = ECAlgorithm(ECAlgorithm.SHA256)
 
 
 class InvalidToken(Exception):
-    """The token is malformed, forged, expired or not meant for this gateway."""
+    """The token is malformed, forged, expired or not meant for this gateway.
+
+    `grant` is what one stood for that was good once. What ended it, `kind`, is for those who keep the gateway.
+    """
+
+    grant: "Grant | None" = None
+    kind = ErrorKind.TOKEN_INVALID
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token stands for: a client, by one of its secrets, acting for one tenant within `scopes` (all if none)."""
+    """What a token stands for: a client, by one of its secrets, acting for one tenant within `scopes` (all if none).
+
+    One that was read from a token has the token's own id and times (`jti`, `iat` and `exp`, in seconds since 1970).
+    """
 
     client_id: str
     secret_id: str
     tenant: str
     scopes: tuple[Scope, ...]
+    token_id: str = field(default="", compare=False)
+    issued_at: int = field(default=0, compare=False)
+    expires: int = field(default=0, compare=False)
 
     def scope(self) -> str:
         """The claim and parameter `scope`: the tenant's GUID, then the SMART scopes."""
         return " ".join((self.tenant, *map(str, self.scopes)))
 
 
-class ExpiredToken(InvalidToken):
-    """The token would be good, for `grant`, had it not expired."""
+class EndedToken(InvalidToken):
+    """The token is this gateway's own and was good: it has expired, or was ended before."""
 
-    def __init__(self, grant: Grant) -> None:
+    def __init__(self, grant: Grant, kind: ErrorKind) -> None:
         super().__init__()
         self.grant = grant
+        self.kind = kind
 
 
 class AccessTokens:
     """Issues and verifies the deployment's access tokens: ES256, issuer and audience are `PUBLIC_BASE_URL`.
 
-    Verified tokens are remembered (at most 20,000) until they expire or their key leaves the ring. Whether the client
-    and its secret are still good is not decided here, and is not remembered with them.
+    Verified tokens are remembered (at most 20,000) until they expire or their key leaves the ring. Whether they
+    were ended before they expired is not decided here (see LiveTokens), and is not remembered with them.
     """
 
     def __init__(self, keys: SigningKeys, settings: Settings) -> None:
@@ -113,7 +126,8 @@ class AccessTokens:
             try:
                 claims = self._claims(token, key)
             except jwt.ExpiredSignatureError:
-                raise ExpiredToken(_grant(self._claims(token, key, verify_exp=False))) from None
+                expired = _grant(self._claims(token, key, verify_exp=False))
+                raise EndedToken(expired, ErrorKind.TOKEN_EXPIRED) from None
         except (jwt.PyJWTError, ValueError):  # ValueError: lone surrogates, by which servers hand on undecodable bytes
             raise InvalidToken from None
         return kid, claims["exp"] + _LEEWAY_SECONDS, _grant(claims)
@@ -149,7 +163,7 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     return token
 
 
-def invalid_token(kind: ErrorKind = ErrorKind.TOKEN_INVALID) -> FhirError:
+def invalid_token(kind: ErrorKind) -> FhirError:
     """The token is malformed, expired or revoked; which of these is not told."""
     return _refused(401, "login", "invalid_token", "The access token is not valid. Get a new one.", kind)
 
@@ -169,8 +183,8 @@ def _header(kid: str) -> bytes:
     return base64url_encode(orjson.dumps({"alg": ALGORITHM, "typ": _TYPE, "kid": kid}))
 
 
-def _grant(claims: dict[str, object]) -> Grant:
-    client_id, secret_id, scope = claims["client_id"], claims["sid"], claims["scope"]
+def _grant(claims: dict[str, Any]) -> Grant:
+    client_id, secret_id, scope, token_id = (claims[name] for name in ("client_id", "sid", "scope", "jti"))
     if not isinstance(client_id, str) or not isinstance(secret_id, str) or not isinstance(scope, str):
         raise InvalidToken
     if claims["sub"] != client_id:
@@ -179,7 +193,9 @@ def _grant(claims: dict[str, object]) -> Grant:
     scopes = tuple(found for name in names if (found := parse_scope(name)) is not None)
     if len(scopes) != len(names):
         raise InvalidToken
-    return Grant(client_id, secret_id, tenant, scopes)
+    if not isinstance(token_id, str):
+        raise InvalidToken
+    return Grant(client_id, secret_id, tenant, scopes, token_id, int(claims["iat"]), int(claims["exp"]))
 
 
 def _refused(status: int, code: str, error: str, diagnostics: str, kind: ErrorKind = ErrorKind.NO_TOKEN) -> FhirError:

@@ -1,24 +1,27 @@
 """The authorization server's HTTP side.
 
-`POST oauth2/token` (RFC 6749 section 3.2), `GET oauth2/keys`, and `oauth2/authorize` (section 3.1), which the
-definition of a statement's `oauth-uris` in R4 asks for: nobody signs in here, so it refuses every response type.
+`POST oauth2/token` (RFC 6749 section 3.2), `oauth2/revoke` (RFC 7009) and `oauth2/introspect` (RFC 7662); `GET
+oauth2/keys`; and `oauth2/authorize` (RFC 6749 section 3.1), which the definition of a statement's `oauth-uris` in R4
+asks for: nobody signs in here, so it refuses every response type.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import orjson
 
 from shared.audit import AuditLog
+from shared.directory.client import Client
 from shared.directory.client_cache import ClientCache
 from shared.directory.tenant_cache import TenantCache
 from shared.directory.traffic import Traffic
 from shared.directory.usage import Usage
 from shared.error_kind import ErrorKind
 from shared.message import Request, Response, request_id
-from shared.oauth.access_token import AccessTokens, Grant
+from shared.oauth.access_token import Grant, InvalidToken
 from shared.oauth.client_authentication import Credentials, authenticate
 from shared.oauth.errors import (
     NO_STORE,
@@ -31,14 +34,27 @@ from shared.oauth.errors import (
     TenantRefused,
     UnsupportedResponseType,
 )
+from shared.oauth.live_tokens import LiveTokens
 from shared.oauth.signing_keys import SigningKeys
-from shared.oauth.token_request import claimed_credentials, parse_scope_request, parse_token_request
+from shared.oauth.token_request import claimed_credentials, parse_about_token, parse_scope_request, parse_token_request
 from shared.stores.errors import StoreUnavailable
 
 # Failed authentications get their response at whole steps of this time, so that the time tells nothing of what failed.
 _REFUSAL_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Caller:
+    """What has become known of who sends a request: "" until then."""
+
+    client_id: str = ""
+    secret_id: str = ""
+    tenant: str = ""
+
+
+_Respond = Callable[[Request, _Caller], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +65,7 @@ class OAuthEndpoint:
     clients: ClientCache
     tenants: TenantCache
     keys: SigningKeys
-    tokens: AccessTokens
+    live_tokens: LiveTokens
     usage: Usage
     traffic: Traffic
     audit: AuditLog
@@ -63,12 +79,16 @@ class OAuthEndpoint:
         try:
             match request.path.strip("/").lower():
                 case "oauth2/token":
-                    return await self._token(request)
+                    return await self._audited("token", request, self._token)
+                case "oauth2/revoke":
+                    return await self._audited("revoke", request, self._revoke)
+                case "oauth2/introspect":
+                    return await self._audited("introspect", request, self._introspect)
                 case "oauth2/keys":
                     return await self._published_keys(request)
                 case "oauth2/authorize":
                     return _refused_authorization(request)
-            raise NotFound("there is token, keys and authorize here, and nothing else")
+            raise NotFound("there is token, revoke, introspect, keys and authorize here, and nothing else")
         except OAuthError as error:
             if isinstance(error, InvalidClient):
                 await asyncio.sleep(_REFUSAL_SECONDS - (time.monotonic() - began) % _REFUSAL_SECONDS)
@@ -80,49 +100,59 @@ class OAuthEndpoint:
             _log.exception("oauth2: unexpected error")
             return ServerError().response(self.public_base_url)
 
-    async def _token(self, request: Request) -> Response:
+    async def _audited(self, event: str, request: Request, respond: _Respond) -> Response:
+        """The response to a client that has to authenticate; what is known of it by then goes to the audit log."""
         if request.method == "OPTIONS":
             return Response(204, {"Allow": "POST, OPTIONS"})
         if request.method != "POST":
-            raise MethodNotAllowed("ask for a token with POST", {"Allow": "POST, OPTIONS"})
+            raise MethodNotAllowed("this endpoint takes POST", {"Allow": "POST, OPTIONS"})
         began = time.monotonic()
-        client_id = secret_id = tenant = ""
+        caller = _Caller()
         status, error = 500, ServerError.error
         kind: ErrorKind | None = ServerError.kind
         try:
-            token_request = parse_token_request(request)
-            client = await authenticate(self.clients, token_request.credentials)
-            client_id, secret_id = client.id, token_request.credentials.secret_id
-            scope = token_request.scope.strip() or client.only_tenant or ""
-            tenant, scopes = parse_scope_request(scope)
-            if not client.may_reach(tenant) or not await self.tenants.known(tenant):
-                raise TenantRefused
-            grant = Grant(client.id, secret_id, tenant, scopes)
-            token, lifetime = await self.tokens.issue(grant)
+            response = await respond(request, caller)
             status, error, kind = 200, "", None
         except OAuthError as refused:
             status, error, kind = refused.status, refused.error, refused.kind
             # This response waits; that of another refusal would tell by its time who is known.
             if isinstance(refused, InvalidClient):
-                client_id, kind = await self._refused_client(claimed_credentials(request))
+                caller.client_id, kind = await self._refused_client(claimed_credentials(request))
             raise
         except StoreUnavailable:
             status, error = TemporarilyUnavailable.status, TemporarilyUnavailable.error
             kind = TemporarilyUnavailable.kind
             raise
         finally:
-            self.traffic.token_request(client_id, kind)
+            if event == "token":
+                self.traffic.token_request(caller.client_id, kind)
             self.audit.token_request(
+                event=event,
                 request_id=request_id(request.headers),
-                client_id=client_id,
-                secret_id=secret_id,
-                tenant=tenant,
+                client_id=caller.client_id,
+                secret_id=caller.secret_id,
+                tenant=caller.tenant,
                 status=status,
                 error=error,
                 kind=kind or "",
                 milliseconds=(time.monotonic() - began) * 1000,
             )
-        self.usage.used(client.id, secret_id)
+        self.usage.used(caller.client_id, caller.secret_id)
+        return response
+
+    async def _authenticated(self, credentials: Credentials, caller: _Caller) -> Client:
+        client = await authenticate(self.clients, credentials)
+        caller.client_id, caller.secret_id = client.id, credentials.secret_id
+        return client
+
+    async def _token(self, request: Request, caller: _Caller) -> Response:
+        token_request = parse_token_request(request)
+        client = await self._authenticated(token_request.credentials, caller)
+        scope = token_request.scope.strip() or client.only_tenant or ""
+        caller.tenant, scopes = parse_scope_request(scope)
+        if not client.may_reach(caller.tenant) or not await self.tenants.known(caller.tenant):
+            raise TenantRefused
+        token, lifetime = await self.live_tokens.tokens.issue(Grant(client.id, caller.secret_id, caller.tenant, scopes))
         body = {
             "token_type": "Bearer",
             "access_token": token,
@@ -130,7 +160,43 @@ class OAuthEndpoint:
             # As it was sent: requests-oauthlib takes a GUID in other letters for another scope, and fails.
             "scope": " ".join(scope.split()),
         }
-        return Response(200, {"Content-Type": "application/json", **NO_STORE}, orjson.dumps(body))
+        return _json(body)
+
+    async def _revoke(self, request: Request, caller: _Caller) -> Response:
+        """The same whether the token was the client's to end or not (RFC 7009 section 2.2)."""
+        credentials, token = parse_about_token(request)
+        await self._authenticated(credentials, caller)
+        grant = await self._own_grant(token, caller)
+        if grant is not None:
+            await self.live_tokens.revoked.add(grant.client_id, grant.token_id, grant.expires)
+        return Response(200, NO_STORE)
+
+    async def _introspect(self, request: Request, caller: _Caller) -> Response:
+        """Of a token that is not the client's own, or is good no more, nothing but that (RFC 7662 section 2.2)."""
+        credentials, token = parse_about_token(request)
+        await self._authenticated(credentials, caller)
+        grant = await self._own_grant(token, caller)
+        if grant is None:
+            return _json({"active": False})
+        times = {"iat": grant.issued_at, "exp": grant.expires}
+        named = {
+            "client_id": grant.client_id,
+            "sub": grant.client_id,
+            **dict.fromkeys(("iss", "aud"), self.public_base_url),
+        }
+        return _json(
+            {"active": True, "token_type": "Bearer", "scope": grant.scope(), "jti": grant.token_id, **named, **times}
+        )
+
+    async def _own_grant(self, token: str, caller: _Caller) -> Grant | None:
+        try:
+            grant = await self.live_tokens.grant(token)
+        except InvalidToken:
+            return None
+        if grant.client_id != caller.client_id:
+            return None
+        caller.tenant = grant.tenant
+        return grant
 
     async def _refused_client(self, claimed: Credentials) -> tuple[str, ErrorKind]:
         """The id if it is a client's, else "" (what else stands there may be a secret), and why it is refused."""
@@ -159,3 +225,7 @@ def _refused_authorization(request: Request) -> Response:
     raise UnsupportedResponseType(
         "nobody signs in here: an app gets its token by client_credentials at the token endpoint"
     )
+
+
+def _json(body: Mapping[str, object]) -> Response:
+    return Response(200, {"Content-Type": "application/json", **NO_STORE}, orjson.dumps(body))

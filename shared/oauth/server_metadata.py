@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_METHODS = ("client_secret_basic", "client_secret_post")
+
 
 def server_metadata(issuer: str) -> dict[str, Any]:
     """The metadata (RFC 8414 section 2) of the server whose tokens have this `issuer`:
@@ -31,7 +33,12 @@ def _members(issuer: str) -> dict[str, Any]:
     return {
         "token_endpoint": f"{issuer}/oauth2/token",
         "jwks_uri": f"{issuer}/oauth2/keys",
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "revocation_endpoint": f"{issuer}/oauth2/revoke",
+        "introspection_endpoint": f"{issuer}/oauth2/introspect",
+        **{
+            f"{endpoint}_endpoint_auth_methods_supported": _METHODS
+            for endpoint in ("token", "revocation", "introspection")
+        },
         "grant_types_supported": ["client_credentials"],
         "scopes_supported": ["system/*.rs", "system/*.read"],
     }

@@ -1,4 +1,6 @@
-"""The token request (RFC 6749 sections 3.2 and 4.4.2), parsed; nothing is checked against a store here."""
+"""Requests to the authorization server, parsed: for a token (RFC 6749 sections 3.2 and 4.4.2), and about one (RFC 7009
+section 2.1, RFC 7662 section 2.1). Nothing is checked against a store here.
+"""
 
 import json
 import re
@@ -20,7 +22,7 @@ from shared.oauth.errors import InvalidRequest, InvalidScope, LengthRequired, OA
 MAX_BODY_BYTES = 16_384
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
-_PARAMETERS = CREDENTIAL_PARAMETERS | {"grant_type", "scope"}
+_PARAMETERS = CREDENTIAL_PARAMETERS | {"grant_type", "scope", "token"}
 # Microsoft's published sample of the app's token request spells it with a hyphen.
 _ALIASES = {"grant-type": "grant_type"}
 _VISIBLE = re.compile(r"[\x20-\x7e]*")  # RFC 6749 appendix A: VSCHAR
@@ -43,10 +45,7 @@ def parse_token_request(request: Request) -> TokenRequest:
     `grant_type=client_credentials&client_id=...&client_secret=...&scope=72f988bf-86f1-41af-91ab-2d7cd011db47`.
     Raises InvalidRequest, InvalidClient or UnsupportedGrantType.
     """
-    names = (part.partition("=")[0] for part in request.query.split("&"))
-    if any(_ALIASES.get(name, name) in _PARAMETERS for name in map(form_decoded, names)):
-        raise InvalidRequest("parameters go into the body, not the URL")
-    parameters = _parameters(request)
+    parameters = _body_parameters(request)
     credentials = parse_credentials(request.headers, parameters)
     grant_type = parameters.get("grant_type")
     if grant_type is None:
@@ -54,6 +53,18 @@ def parse_token_request(request: Request) -> TokenRequest:
     if grant_type != "client_credentials":
         raise UnsupportedGrantType("grant_type must be client_credentials")
     return TokenRequest(credentials, parameters.get("scope", ""))
+
+
+def parse_about_token(request: Request) -> tuple[Credentials, str]:
+    """The credentials and the token of a request to revoke or to introspect it: `token=eyJhbGciOiJFUzI1NiIs...`.
+
+    `token_type_hint` is ignored, as there is one type. Raises InvalidRequest or InvalidClient.
+    """
+    parameters = _body_parameters(request)
+    credentials = parse_credentials(request.headers, parameters)
+    if "token" not in parameters:
+        raise InvalidRequest("token is missing")
+    return credentials, parameters["token"]
 
 
 def claimed_credentials(request: Request) -> Credentials:
@@ -89,6 +100,14 @@ def parse_scope_request(scope: str) -> tuple[str, tuple[Scope, ...]]:
     if len(scopes) < len(others):
         raise InvalidScope("beside the tenant the scope takes SMART system scopes only, such as system/Patient.read")
     return tenants.pop(), tuple(dict.fromkeys(scopes))
+
+
+def _body_parameters(request: Request) -> dict[str, str]:
+    """The parameters of a request that has none in its URL."""
+    names = (part.partition("=")[0] for part in request.query.split("&"))
+    if any(_ALIASES.get(name, name) in _PARAMETERS for name in map(form_decoded, names)):
+        raise InvalidRequest("parameters go into the body, not the URL")
+    return _parameters(request)
 
 
 def _parameters(request: Request) -> dict[str, str]:

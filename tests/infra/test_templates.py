@@ -170,7 +170,7 @@ def test_everybody_may_do_what_they_need_and_no_more(size: str) -> None:
         *((app, "fhirgw-insights", "Monitoring Metrics Publisher") for app in (gateway, portal)),
         (gateway, vault, "Key Vault Secrets User"),
         *((gateway, table, "Storage Table Data Reader") for table in ("Tenants", "Clients")),
-        *((gateway, table, "Storage Table Data Contributor") for table in ("Pages", "Usage", "Traffic")),
+        *((gateway, table, "Storage Table Data Contributor") for table in ("Pages", "Usage", "Traffic", "Revoked")),
         (portal, vault, "Key Vault Secrets Officer"),
         *((portal, table, "Storage Table Data Contributor") for table in ALL_TABLES),
         ("admins", vault, "Key Vault Secrets Officer"),
@@ -254,9 +254,9 @@ def test_the_audit_query_reads_the_fields_that_are_written(caplog: pytest.LogCap
     hops = dict.fromkeys((AUTH, DIRECTORY, CREDENTIAL, UPSTREAM, GATEWAY), 1.0)
     who = {"request_id": "r", "client_id": "c", "secret_id": "s", "tenant": "t"}
     what = {"base": "stu3", "interaction": "read", "type": "Patient"}
-    AuditLog().token_request(**who, status=200, error="", milliseconds=1.0)
+    AuditLog().token_request(**who, event="token", status=200, error="", kind="", milliseconds=1.0)
     AuditLog().fhir_request(
-        **who, **what, status=200, received=0, sent=1, hops=hops, entries=[AuditedEntry("read", "Patient", 200)]
+        **who, **what, status=200, kind="", received=0, sent=1, hops=hops, entries=[AuditedEntry("read", "Patient", 200)]
     )
     AuditLog().change(actor="a", action="client.create", subject="c")
     written = {name for message in caplog.messages for name in json.loads(message)} | {f"ms.{hop}" for hop in hops}

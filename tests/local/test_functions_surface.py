@@ -55,7 +55,7 @@ async def test_a_browser_gets_a_page_with_bases_token_url_and_docs(host: Host, t
     accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     found, headers, body = await ask(host, target, accept=accept)
     assert (found, headers["content-type"]) == (status, "text/html; charset=utf-8")
-    for shown in (*BASES, f"{GATEWAY}/oauth2/token", "Documentation"):
+    for shown in (*BASES, f"{GATEWAY}/oauth2/token", "Connect an app"):
         assert shown in body.decode()
     assert (await ask(host, target, "HEAD", accept=accept))[0::2] == (status, b"")
 

@@ -1,0 +1,111 @@
+"""Revocation (RFC 7009) and introspection (RFC 7662), of the client's own tokens alone."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from shared.directory.client_registry import ClientRegistry
+from shared.message import Response
+from shared.stores.tables import CLIENTS, REVOKED
+from tests.deployment import FORM, GATEWAY, Credentials, Deployment
+from tests.oauth.conftest import refused, until
+
+REVOKE, INTROSPECT = "/oauth2/revoke", "/oauth2/introspect"
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+async def about(server: Deployment, path: str, who: Credentials, token: str, **more: str) -> Response:
+    sent = {"client_id": who.client_id, "client_secret": who.client_secret, "token": token, **more}
+    return await server.oauth(urlencode(sent), path=path)
+
+
+async def introspected(server: Deployment, who: Credentials, token: str) -> dict[str, Any]:
+    response = await about(server, INTROSPECT, who, token)
+    assert (response.status, response.headers) == (200, {"Content-Type": "application/json", **NO_STORE})
+    return dict(json.loads(response.body))
+
+
+async def is_let_in(server: Deployment, token: str) -> bool:
+    """Whether an instance takes the token for a FHIR request; its provider is not there."""
+    return (await server.send("GET", "/stu3/Patient/1", token)).status != 401
+
+
+async def test_a_token_is_told_to_its_client_and_ends_on_every_instance_when_it_revokes_it(
+    server: Deployment, client: Credentials, tenant: str
+) -> None:
+    other = server.instance()
+    token = await server.token(tenant, "system/Patient.read", client)
+    kept = await server.token(tenant, client=client)
+    told = await introspected(other, client, token)
+    assert told.pop("exp") - told.pop("iat") == 3600
+    assert len(told.pop("jti")) == 32
+    assert told == {
+        "active": True,
+        "token_type": "Bearer",
+        "scope": f"{tenant} system/Patient.read",
+        **dict.fromkeys(("client_id", "sub"), client.client_id),
+        **dict.fromkeys(("iss", "aud"), GATEWAY),
+    }
+    assert await is_let_in(other, token)
+    for _ in range(2):  # once it has ended, there is nothing to end
+        response = await about(server, REVOKE, client, token, token_type_hint="refresh_token")
+        assert (response.status, response.body, response.headers) == (200, b"", NO_STORE)
+    assert not await is_let_in(server, token)
+    assert await introspected(server, client, token) == {"active": False}
+
+    async def ended_elsewhere() -> bool:
+        return not await is_let_in(other, token)
+
+    await until(ended_elsewhere, "the other instance knows of it")
+    assert await is_let_in(other, kept)
+    assert (await introspected(other, client, kept))["active"]
+    rows = await server.table(REVOKED).partition(client.client_id)
+    assert [set(row) - {"Timestamp"} for row in rows] == [{"PartitionKey", "RowKey", "Expires"}]
+
+
+async def test_what_is_not_the_clients_own_or_no_good_is_told_alike_and_goes_on(
+    server: Deployment, client: Credentials, tenant: str
+) -> None:
+    stranger = await server.client()
+    theirs = await server.token(tenant, client=stranger)
+    second = Credentials(client.client_id, await server.add_secret(client.client_id))
+    of_deleted_secret = await server.token(tenant, client=second)
+    await ClientRegistry(server.table(CLIENTS), server.vault).delete_secret(second.client_id, second.secret_id)
+
+    async def secret_ended() -> bool:
+        return not await is_let_in(server, of_deleted_secret)
+
+    await until(secret_ended, "the secret's end is seen")
+    foreign = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
+    answers = {
+        (path, (await about(server, path, client, token)).body)
+        for path in (REVOKE, INTROSPECT)
+        for token in (theirs, foreign, "x", of_deleted_secret, f"{theirs}x", theirs[:-4])
+    }
+    assert answers == {(REVOKE, b""), (INTROSPECT, b'{"active":false}')}
+    assert await is_let_in(server, theirs)
+    assert (await introspected(server, stranger, theirs))["active"]
+
+
+@pytest.mark.parametrize("path", [REVOKE, INTROSPECT])
+async def test_the_client_authenticates_as_at_the_token_endpoint(
+    server: Deployment, client: Credentials, tenant: str, path: str
+) -> None:
+    token = await server.token(tenant, client=client)
+    wrong = Credentials(client.client_id, f"{client.secret_id}.{'A' * 43}")
+    unknown = Credentials("nobody", wrong.client_secret)
+    token_errors = [await server.request_token(who, tenant) for who in (wrong, unknown)]
+    errors = [await about(server, path, who, token) for who in (wrong, unknown)]
+    assert {error.body for error in errors} == {error.body for error in token_errors}
+    assert {refused(error) for error in errors} == {(401, "invalid_client")}
+    assert refused(await server.oauth(f"token={token}", path=path)) == (401, "invalid_client")
+    basic = await server.oauth(f"token={token}", path=path, authorization=client.basic())
+    assert basic.status == 200
+    for body, query in (("", ""), ("token=", ""), ("token=a&token=b", ""), ("token=a", "token=a")):
+        response = await server.oauth(body, path=path, query=query, authorization=client.basic())
+        assert refused(response) == (400, "invalid_request")
+    for method in ("GET", "PUT", "DELETE"):
+        response = await server.oauth(f"token={token}", path=path, method=method, content_type=FORM)
+        assert (response.status, response.headers["Allow"]) == (405, "POST, OPTIONS")

@@ -208,15 +208,14 @@ class ClientRegistry:
         Raises UnknownClient, InvalidClientValue for too many tenants, RowError, or StoreConflict when either was
         changed meanwhile: a request is granted or refused, never both.
         """
-        tenant, rows = canonical_tenant_id(tenant), await self._rows(client_id)
-        client, request = _client(client_id, rows), _row(rows, REQUEST_ROW_PREFIX + tenant)
-        if request is None:
-            return False
-        row = _row(rows, CLIENT_ROW) or {}
-        reached = ALL_TENANTS if client.tenants is None else tenants_column(sorted(client.tenants | {tenant}))
-        changed = {**canonical(row, CLIENT_COLUMNS), "Tenants": reached}
-        await self._table.delete_read(request, replacing=changed, etag=etag_of(row))
-        return True
+        return await self._reach(client_id, tenant, allowed=True, asked=True)
+
+    async def set_reach(self, client_id: str, tenant: str, *, allowed: bool) -> bool:
+        """Lets a client reach a tenant, with its request for it, or no longer; False when it was so already.
+
+        Raises as `grant`, and InvalidClientValue for a client that may reach all.
+        """
+        return await self._reach(client_id, tenant, allowed=allowed, asked=False)
 
     async def refuse(self, client_id: str, tenant: str) -> bool:
         """Takes a request for access away; False when there is no such request (any more). Raises as `grant` does."""
@@ -238,6 +237,23 @@ class ClientRegistry:
                 continue
             if client is not None:
                 yield client_id, client
+
+    async def _reach(self, client_id: str, tenant: str, *, allowed: bool, asked: bool) -> bool:
+        tenant, rows = canonical_tenant_id(tenant), await self._rows(client_id)
+        client, request = _client(client_id, rows), _row(rows, REQUEST_ROW_PREFIX + tenant)
+        if request is None and (asked or client.may_reach(tenant) is allowed):
+            return False
+        if client.tenants is None and not allowed:
+            raise InvalidClientValue("the client may reach all hospitals: choose the ones it may reach first")
+        row, reached = _row(rows, CLIENT_ROW) or {}, client.tenants or frozenset()
+        reached = reached | {tenant} if allowed else reached - {tenant}
+        column = ALL_TENANTS if client.tenants is None else tenants_column(sorted(reached))
+        changed = {**canonical(row, CLIENT_COLUMNS), "Tenants": column}
+        if request is not None and allowed:
+            await self._table.delete_read(request, replacing=changed, etag=etag_of(row))
+        else:
+            await self._table.replace(changed, etag_of(row))
+        return True
 
     async def _rows(self, client_id: str) -> Sequence[Row]:
         return await self._table.partition(client_id) if CLIENT_ID.fullmatch(client_id) else []

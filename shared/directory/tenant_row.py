@@ -38,7 +38,7 @@ _MAX_PAGE_ORIGINS = 10
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's bytes that are no text
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
-_RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key")
+_RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key|portal-cookie-key")
 _MANAGED_HEADERS = frozenset(
     "accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host "  # noqa: SIM905
     "keep-alive te trailer transfer-encoding upgrade".split()

@@ -41,7 +41,7 @@ class ConnectPage:
         query = request.query
         clients = await self._visible(request)
         client = next((client for client in clients if client.id == query.get("client")), next(iter(clients), None))
-        hospitals = await self._reachable(client)
+        hospitals = await self._tenants.reachable(client) if client is not None else []
         found = [hospital for hospital in hospitals if _matches(hospital, query.get("q", ""))]
         hospital = next((each for each in found if _value(each) == query.get("hospital")), next(iter(found), None))
         language = query.get("language", "")
@@ -79,19 +79,6 @@ class ConnectPage:
         entries = [entry async for _, entry in self._clients.list()]
         seen = [entry for entry in entries if isinstance(entry, Client) and request.principal.may_see(entry)]
         return sorted(seen, key=lambda client: (client.name.lower(), client.id))
-
-    async def _reachable(self, client: Client | None) -> list[TenantEntry]:
-        """The hospitals that are served and that a client may reach, by name."""
-        return [
-            entry
-            for entry in await self._tenants.entries()
-            if client is not None
-            and entry.tenant is not None
-            and entry.version is not None
-            and entry.enabled
-            and not entry.problem
-            and client.may_reach(entry.tenant)
-        ]
 
 
 def _select(

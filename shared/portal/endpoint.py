@@ -15,8 +15,11 @@ from shared.directory.traffic_history import TrafficHistory
 from shared.directory.usage import Usage
 from shared.message import Request, Response
 from shared.onboarding.checks import CheckLog
+from shared.portal.access_pages import AccessPages
 from shared.portal.check_page import CheckPage
+from shared.portal.client_finder import ClientFinder
 from shared.portal.client_pages import ClientPages
+from shared.portal.client_test_page import ClientTestPage
 from shared.portal.connect_page import ConnectPage
 from shared.portal.errors import ChangedMeanwhile, CrossOrigin, NotFound, PortalError, Unavailable
 from shared.portal.forms import parse_form, parse_upload
@@ -26,6 +29,8 @@ from shared.portal.overview_page import OverviewPage
 from shared.portal.principal import ANONYMOUS
 from shared.portal.rendering import ROOT, Renderer, not_found, redirect
 from shared.portal.request import AccessLevel, PortalRequest, Route, find_route, is_cross_origin
+from shared.portal.secret_cookie import SecretCookies
+from shared.portal.secret_pages import SecretPages
 from shared.portal.sign_in import LocalSignIn, SignInPage, sign_in_for
 from shared.portal.tenant_form import TenantForm
 from shared.portal.tenant_list import TenantList
@@ -57,11 +62,17 @@ class PortalEndpoint:
         tenants = TenantList(Table(tables, TENANTS), settings, activity)
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
         hospitals = HospitalList(settings, tenants, traffic, checks)
+        finder, cookies = ClientFinder(clients, activity), SecretCookies(vault, secure=self._sign_in.secure)
         self._routes: tuple[Route, ...] = (
             *OverviewPage(self._renderer, hospitals, traffic, clients, activity).routes(),
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
             *ConnectPage(settings, self._renderer, clients, tenants).routes(),
-            *ClientPages(settings, self._renderer, Table(tables, CLIENTS), clients, usage, tenants, activity).routes(),
+            *ClientPages(
+                settings, self._renderer, Table(tables, CLIENTS), finder, usage, tenants, traffic, cookies
+            ).routes(),
+            *SecretPages(settings, self._renderer, finder, usage, tenants, cookies).routes(),
+            *AccessPages(self._renderer, finder, tenants).routes(),
+            *ClientTestPage(settings, self._renderer, finder, tenants, cookies).routes(),
             *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), activity).routes(),
             *TenantForm(settings, self._renderer, tenants, vault).routes(),
             *TenantPages(settings, self._renderer, tenants, hospitals, traffic, checks, activity, vault).routes(),
@@ -77,7 +88,8 @@ class PortalEndpoint:
     async def _respond(self, message: Request) -> Response:
         # The path below the root begins with a slash; the host's routes match the root in any case.
         path, query = message.path[len(ROOT) :].rstrip("/") or "/", dict(parse_qsl(message.query, errors="replace"))
-        request = PortalRequest(message.method, path, query, self._sign_in.principal(message) or ANONYMOUS)
+        principal, cookies = self._sign_in.principal(message) or ANONYMOUS, message.headers.get("cookie", "")
+        request = PortalRequest(message.method, path, query, principal, cookies=cookies)
         try:
             return await self._route(request, message)
         except PortalError as error:

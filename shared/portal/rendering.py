@@ -40,6 +40,15 @@ _NOT_STORED = {**_SECURITY, "Cache-Control": "no-store"}
 # The message of a page after a change, by the value of `done` in its query.
 _MESSAGES = {
     "renamed": "The client is saved.",
+    "secret-kept": "The secret is shown no more. Test it, or tell your app.",
+    "asked": "An admin has been asked. The page says so until they decide.",
+    "withdrawn": "The request is taken back.",
+    "granted": "The client may reach the hospital now.",
+    "refused": "The request is refused.",
+    "hospital-added": "The client may reach the hospital, within a minute everywhere.",
+    "hospital-removed": "The client may not reach the hospital any more.",
+    "reach-all": "The client may reach all hospitals.",
+    "reach-chosen": "The client may reach the hospitals of its list only.",
     "secret-deleted": "The secret is deleted.",
     "client-disabled": "The client is disabled.",
     "client-enabled": "The client is enabled.",

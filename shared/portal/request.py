@@ -24,7 +24,7 @@ class AccessLevel(Enum):
 class PortalRequest:
     """One request. `path` is below the portal's root, `parameters` are what the route's pattern names.
 
-    `query` holds the parameters that have a value. `form` and `file` are empty unless the request is a POST.
+    `query` holds the parameters that have a value; `cookies` is the header; `form` and `file` are empty but for a POST.
     """
 
     method: str
@@ -34,6 +34,7 @@ class PortalRequest:
     parameters: Mapping[str, str] = field(default_factory=dict)
     form: Form = field(default_factory=dict)
     file: bytes = b""
+    cookies: str = field(default="", repr=False)
 
 
 Handler = Callable[[PortalRequest], Awaitable[Response]]
@@ -58,6 +59,12 @@ def find_route(routes: Iterable[Route], method: str, path: str) -> tuple[Route, 
             if found is not None:
                 return route, found.groupdict()
     return None
+
+
+def cookie_value(header: str, name: str) -> str:
+    """The value of a cookie in a `Cookie` header, "" without one; of two the first, whose path is the longer one."""
+    pairs = (pair.partition("=") for pair in header.split(";"))
+    return next((value.strip() for found, _, value in pairs if found.strip() == name), "")
 
 
 def is_cross_origin(method: str, headers: Mapping[str, str], *, secure: bool) -> bool:

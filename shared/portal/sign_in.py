@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from shared.message import Request, Response
 from shared.portal.principal import Principal, Role, parse_client_principal, person_id
 from shared.portal.rendering import ROOT, UNPROCESSABLE, Renderer, see_other
-from shared.portal.request import AccessLevel, PortalRequest, Route
+from shared.portal.request import AccessLevel, PortalRequest, Route, cookie_value
 from shared.settings import Settings, is_loopback
 
 _SESSION = "portal-session"
@@ -78,7 +78,7 @@ class LocalSignIn:
             return False
 
     def principal(self, request: Request) -> Principal | None:
-        payload, _, signature = _session(request.headers.get("cookie", "")).partition(".")
+        payload, _, signature = cookie_value(request.headers.get("cookie", ""), _SESSION).partition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(payload).encode()):
             return None
         name, role, until = json.loads(urlsafe_b64decode(payload + "=="))
@@ -127,12 +127,6 @@ class SignInPage:
 
     async def _leave(self, request: PortalRequest) -> Response:
         return see_other("/sign-in", cookie=_cookie("", 0))
-
-
-def _session(header: str) -> str:
-    """The session in a `Cookie` header, "" without one; of two the first, whose path is the longer one."""
-    pairs = (pair.partition("=") for pair in header.split(";"))
-    return next((value.strip() for name, _, value in pairs if name.strip() == _SESSION), "")
 
 
 def _cookie(value: str, seconds: int) -> str:

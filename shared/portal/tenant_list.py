@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shared.directory.activity import ActivityLog
+from shared.directory.client import Client
 from shared.directory.errors import RowError
 from shared.directory.provider import Provider
 from shared.directory.tenant_columns import ALL_COLUMNS, COLUMNS, KEY_COLUMNS, Column
@@ -92,6 +93,11 @@ class TenantList:
     async def names(self) -> Mapping[str, str]:
         """The name of each tenant that has a row. Raises StoreUnavailable."""
         return {entry.tenant: entry.name for entry in await self.entries() if entry.tenant is not None}
+
+    async def reachable(self, client: Client) -> Sequence[TenantEntry]:
+        """The hospitals that a client may reach and that are served, by name. Raises StoreUnavailable."""
+        served = [entry for entry in await self.entries() if entry.path and entry.enabled and not entry.problem]
+        return [entry for entry in served if entry.tenant is not None and client.may_reach(entry.tenant)]
 
     async def row(self, tenant: str, version: FhirVersion) -> Row | None:
         """A tenant's row as it is now, also when its key or columns were typed in another spelling."""

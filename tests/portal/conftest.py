@@ -61,11 +61,12 @@ class Page:
 
 @dataclass
 class Person:
-    """Someone with a cookie jar; `headers` go with every request."""
+    """Someone with cookie jars, one for all paths and one by path; `headers` go with every request."""
 
     application: Application
     headers: dict[str, str] = field(default_factory=lambda: {"host": HOST})
     cookies: dict[str, str] = field(default_factory=dict)
+    scoped: dict[str, dict[str, str]] = field(default_factory=dict)
 
     async def get(self, path: str, method: str = "GET") -> Page:
         return await self.send(method, path, {}, b"")
@@ -83,12 +84,14 @@ class Person:
         return await self.send("POST", path, headers, body)
 
     async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Page:
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         path, _, query = path.partition("?")
+        scoped = [jar for root, jar in self.scoped.items() if f"{path}/".startswith(f"{root}/")]
+        cookie = "; ".join(f"{name}={value}" for jar in (*scoped, self.cookies) for name, value in jar.items())
         request = Request(method, path, query, {**self.headers, **headers, "cookie": cookie}, body)
         response = await self.application.portal(request)
         for name, morsel in SimpleCookie(response.headers.get("Set-Cookie", "")).items():
-            self.cookies[name] = morsel.value
+            jar = self.cookies if morsel["path"] == "/" else self.scoped.setdefault(morsel["path"], {})
+            jar[name] = morsel.value
         return Page(response)
 
     async def sign_in(self, name: str, role: str) -> "Person":

@@ -202,7 +202,8 @@ async def test_a_client_stays_its_first_owners_whoever_has_the_user_name_later(
     assert named not in (await namesake.get("/portal/clients")).text
 
     made = await moved.post(NEW_CLIENT, {"name": "Made app", "lifetime": "90"})
-    assert made.status == 200
+    assert made.status == 303
+    assert made.response.headers["Set-Cookie"].endswith("; Secure")
     found = [
         entry async for _, entry in portal.clients.list() if isinstance(entry, Client) and entry.name == "Made app"
     ]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ import pytest
 from shared.directory.client import Client
 from shared.directory.client_registry import ClientRegistry, NewSecret
 from shared.directory.errors import UnknownClient
+from shared.error_kind import ErrorKind
+from shared.portal.client_traffic import REMEDIES
 from tests.deployment import Credentials
 from tests.portal.conftest import Changes, Page, Person, Portal
 
@@ -24,42 +27,94 @@ def shown(page: Page) -> Credentials:
     return Credentials(found["client-id"], found["client-secret"])
 
 
+async def made(person: Person, path: str, **values: str) -> Credentials:
+    """What the page shows that a form leads to."""
+    page = await person.post(path, {"lifetime": "90", **values})
+    assert page.status == 303, page.text
+    return shown(await person.get(page.location))
+
+
 async def created(person: Person, name: str = "Care app") -> Credentials:
-    return shown(await person.post(NEW, {"name": name, "lifetime": "90"}))
+    return await made(person, NEW, name=name)
 
 
 def path_of(client: Credentials | NewSecret) -> str:
     return f"/portal/clients/{client.client_id}"
 
 
-async def test_an_owner_makes_a_client_that_an_admin_lets_reach_a_tenant(portal: Portal) -> None:
-    tenant, _ = await portal.tenant()
-    owner, admin = await portal.owner("Ada@Example.com"), await portal.admin()
-    refused, allowed = await created(owner), await created(owner)
-    client = await portal.clients.get(allowed.client_id)
-    assert (client.owner, client.tenants) == ("ada@example.com", frozenset())
-    assert "send the client ID to the gateway's admin" in (await owner.get(path_of(allowed))).words
-    edit = f"{path_of(allowed)}/edit"
-    form = {"name": "Care app", "owner": "ada@example.com", "etag": (await admin.get(edit)).field("etag")}
-    wrong = await admin.post(edit, {**form, "tenants": f"{tenant}\ncontoso"})
-    assert (wrong.status, wrong.field("tenants")) == (422, f"{tenant}\ncontoso")
-    assert "is not a tenant ID" in wrong.text
-    assert (await admin.post(edit, {**form, "tenants": f"{{{tenant.upper()}}}\r\n"})).status == 303
-    assert (await portal.deployment.request_token(allowed, tenant)).status == 200
-    assert (await portal.deployment.request_token(refused, tenant)).status == 400
-
-
-async def test_a_secret_is_shown_once_and_kept_nowhere(portal: Portal, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_secret_is_shown_to_the_one_who_made_it_until_it_is_kept(
+    portal: Portal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On every instance, and on no other page; its cookie is of no use to anyone else, nor for another secret."""
     owner = await portal.owner()
     with caplog.at_level(logging.DEBUG):
-        page = await owner.post(NEW, {"name": "Care app", "lifetime": "180"})
-    client = shown(page)
+        page = await owner.post(NEW, {"name": "Care app", "lifetime": "180", "label": "production"})
+        client, secret = shown(await owner.get(page.location)), page.location
+        env = await owner.get(f"{secret}/env")
     value = client.client_secret.partition(".")[2]
-    assert page.response.headers["Cache-Control"] == "no-store"
-    assert value not in caplog.text
-    assert value not in str(page.response.headers) + str(owner.cookies)
-    for path in ("/portal/clients", path_of(client), f"/portal/connect?client={client.client_id}"):
+    cookie = page.response.headers["Set-Cookie"]
+    assert re.fullmatch(
+        rf"portal-secret=[\w-]+; Path={secret}; HttpOnly; SameSite=Strict; Max-Age=600", cookie
+    )  # and Secure, where browsers come by https
+    for text in (caplog.text, str(page.response.headers), str(owner.scoped), str(owner.cookies)):
+        assert value not in text
+    assert env.response.headers["Content-Disposition"] == 'attachment; filename="fhir-gateway.env"'
+    assert env.response.headers["Cache-Control"] == "no-store"
+    lines = dict(line.split("=", 1) for line in env.text.splitlines() if not line.startswith("#"))
+    assert lines == {
+        "BASE_URL": "http://127.0.0.1:7071/fhir",
+        "TOKEN_URL": "http://127.0.0.1:7071/oauth2/token",
+        "CLIENT_ID": client.client_id,
+        "CLIENT_SECRET": client.client_secret,
+        "TENANT_ID": "",
+    }
+    for path in ("/portal/clients", path_of(client), f"/portal/connect?client={client.client_id}", f"{secret}/delete"):
         assert value not in (await owner.get(path)).text
+    second = await made(owner, f"{path_of(client)}/secrets")
+    other = f"{path_of(client)}/secrets/{second.secret_id}"
+    admin, same = await portal.admin(), await Portal(portal.deployment.instance()).owner()
+    admin.scoped = same.scoped = owner.scoped
+    assert value in (await same.get(secret)).text
+    assert value not in (await admin.get(secret)).text
+    assert (await admin.get(f"{secret}/env")).status == 404
+    sealed = owner.scoped[secret]["portal-secret"]
+    owner.scoped[other] = owner.scoped[secret]
+    assert not {value, second.client_secret.partition(".")[2]} & set(
+        re.findall(r"[\w-]{43}", (await owner.get(other)).text)
+    )
+    for forged in (sealed[:-1] + chr(ord(sealed[-1]) ^ 1), sealed[:40], "x", "\u00e9\ud800"):
+        owner.scoped[secret] = {"portal-secret": forged}
+        page = await owner.get(secret)
+        assert value not in page.text
+        assert "shown no more" in page.words
+    owner.scoped[secret] = {"portal-secret": sealed}
+    assert (await owner.post(f"{secret}/kept")).location.endswith("?done=secret-kept")
+    assert "shown no more" in (await owner.get(secret)).words
+
+
+async def test_a_secrets_cookie_is_of_no_use_after_ten_minutes(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = await portal.owner()
+    page = await owner.post(NEW, {"name": "Care app", "lifetime": "90"})
+    now = time.time()
+    for later, is_shown in ((599, True), (601, False)):
+        monkeypatch.setattr("time.time", lambda later=later: now + later)
+        assert ("Keep this secret now" in (await owner.get(page.location)).words) is is_shown
+
+
+async def test_a_name_or_label_makes_no_line_of_a_downloaded_file(portal: Portal) -> None:
+    owner = await portal.owner()
+    page = await owner.post(NEW, {"name": "x\u2028CLIENT_ID=y", "lifetime": "90", "label": "$(id) `id`"})
+    assert page.status == 422
+    page = await owner.post(NEW, {"name": "# x CLIENT_ID=y", "lifetime": "90", "label": "$(id) `id`"})
+    text = (await owner.get(f"{page.location}/env")).text
+    assert [line[:9] for line in text.splitlines()] == [
+        "# # x CLI",
+        "BASE_URL=",
+        "TOKEN_URL",
+        "CLIENT_ID",
+        "CLIENT_SE",
+        "TENANT_ID",
+    ]
 
 
 async def test_a_client_has_five_secrets_that_end_when_its_owner_says(portal: Portal) -> None:
@@ -67,7 +122,7 @@ async def test_a_client_has_five_secrets_that_end_when_its_owner_says(portal: Po
     client = await created(owner)
     secrets = f"{path_of(client)}/secrets"
     for lifetime, days in (("90", 90), ("180", 180), ("365", 365), ("never", None)):
-        id = shown(await owner.post(secrets, {"lifetime": lifetime})).secret_id
+        id = (await made(owner, secrets, lifetime=lifetime)).secret_id
         (expires,) = (each.expires for each in (await portal.clients.get(client.client_id)).secrets if each.id == id)
         assert days == (None if expires is None else round((expires - datetime.now(UTC)) / timedelta(days=1), 1))
     assert "the most it may have" in (await owner.get(path_of(client))).text
@@ -87,7 +142,7 @@ async def test_an_owner_makes_so_many_clients_and_no_more_and_an_admin_any(porta
     owner, admin = await few.owner(name), await few.admin(name)
     first = await created(owner)
     pages = await asyncio.gather(*(owner.post(NEW, {"name": "Care app", "lifetime": "90"}) for _ in range(4)))
-    assert sorted(page.status for page in pages) == [200, 200, 422, 422]
+    assert sorted(page.status for page in pages) == [303, 303, 422, 422]
     assert "3 clients, the most an owner may make" in next(page.text for page in pages if page.status == 422)
     await created(admin)
     for client in [entry async for _, entry in portal.clients.list()]:
@@ -101,7 +156,7 @@ async def test_deleting_a_secret_asks_first_and_leaves_the_other(portal: Portal)
     client = await created(owner)
     path = f"{path_of(client)}/secrets/{client.secret_id}/delete"
     assert "No other secret of this client works" in (await owner.get(path)).text
-    second = shown(await owner.post(f"{path_of(client)}/secrets", {"lifetime": "90"}))
+    second = await made(owner, f"{path_of(client)}/secrets")
     text = (await owner.get(path)).text
     assert "Another secret of this client works" in text
     assert "within 60 seconds" in text
@@ -146,8 +201,11 @@ async def others(portal: Portal) -> NewSecret:
 
 async def test_another_ones_client_is_not_there_by_any_url_or_form(portal: Portal, others: NewSecret) -> None:
     owner, before = await portal.owner(), await portal.clients.get(others.client_id)
-    pages = ["", "/edit", "/disable", "/delete", f"/secrets/{others.secret_id}/delete"]
-    requests = [*(("GET", page) for page in pages), *(("POST", page) for page in (*pages[1:], "/secrets", "/enable"))]
+    secret, tenant = f"/secrets/{others.secret_id}", f"/requests/{uuid4()}"
+    pages = ["", "/edit", "/disable", "/delete", "/secrets", "/test", f"{secret}/test", f"{secret}/delete"]
+    reads = [*pages, secret, f"{secret}/env", "/hospitals"]
+    writes = [*pages[1:], "/enable", f"{secret}/kept", tenant, f"{tenant}/withdraw", f"{tenant}/grant"]
+    requests = [*(("GET", page) for page in reads), *(("POST", page) for page in writes)]
     form = {"name": "Mine", "owner": "ada@example.com", "tenants": "*", "lifetime": "90", "etag": "*"}
     for method, page in requests:
         theirs, missing = [
@@ -172,7 +230,6 @@ async def test_an_owner_changes_nothing_but_the_name(portal: Portal) -> None:
     owner = await portal.owner()
     client_id = (await created(owner)).client_id
     form = await owner.get(f"/portal/clients/{client_id}/edit")
-    assert 'name="tenants"' not in form.text
     values = {"name": "Renamed", "owner": "eve@example.com", "tenants": "*", "etag": form.field("etag")}
     assert (await owner.post(f"/portal/clients/{client_id}/edit", values)).status == 303
     client = await portal.clients.get(client_id)
@@ -184,7 +241,7 @@ async def test_the_second_of_two_editors_is_shown_both(portal: Portal, monkeypat
     admin, other = await portal.admin(), await portal.admin("other@example.com")
     client_id = (await created(admin, "As it was")).client_id
     path, change = f"/portal/clients/{client_id}/edit", ClientRegistry.change
-    form, rest = await admin.get(path), {"owner": "grace@example.com", "tenants": ""}
+    form, rest = await admin.get(path), {"owner": "grace@example.com"}
 
     async def refused_and_shown(form: Page, theirs: str) -> Page:
         page = await admin.post(path, {**rest, "name": "Mine", "etag": form.field("etag")})
@@ -217,3 +274,39 @@ async def test_a_client_whose_rows_are_broken_is_shown_to_admins_only(portal: Po
     assert "must be true or false" in (await admin.get(f"/portal/clients/{client_id}")).text
     assert client_id not in (await owner.get("/portal/clients")).text
     assert (await owner.get(f"/portal/clients/{client_id}")).status == 404
+
+
+async def test_a_secret_is_amber_from_30_days_before_its_end_also_on_the_list(portal: Portal) -> None:
+    """Wherever it stands, by a word, and beside others that work."""
+    owner = await portal.owner(f"{uuid4()}@example.com")
+    client = await created(owner)
+    for days, said, listed in (
+        (31.5, "Works", ""),
+        (29.5, "Ends in 29 days", "One ends in 29 days"),
+        (-1, "Expired", ""),
+    ):
+        secret = await portal.deployment.add_secret(client.client_id, expires=datetime.now(UTC) + timedelta(days=days))
+        row = (
+            (await owner.get(path_of(client)))
+            .text.split(f"<code>{secret.partition('.')[0]}</code>")[1]
+            .split("</tr>")[0]
+        )
+        assert said in row
+        assert ("Replace" in row) is bool(listed)
+        assert listed in (await owner.get("/portal/clients")).words
+        await portal.clients.delete_secret(client.client_id, secret.partition(".")[0])
+
+
+async def test_what_went_wrong_is_told_with_what_to_do(portal: Portal) -> None:
+    owner = await portal.owner(f"{uuid4()}@example.com")
+    client = await created(owner)
+    assert "asked for nothing in the last seven days" in (await owner.get(path_of(client))).words
+    wrong = Credentials(client.client_id, client.client_secret[:-1] + "_")
+    assert (await portal.deployment.request_token(wrong, str(uuid4()))).status == 401
+    assert (await portal.deployment.request_token(client, str(uuid4()))).status == 400
+    await portal.application.traffic.close()
+    words = (await owner.get(path_of(client))).words
+    assert "2 requests, 2 of them with an error" in (await owner.get(path_of(client))).text
+    for told in ("sent a wrong secret", "whole secret", "asked for a tenant that it may not reach", "ask for the one"):
+        assert told in words
+    assert set(REMEDIES) == set(ErrorKind)

@@ -169,8 +169,8 @@ class ClientRegistry:
         """A client, enabled or not. Raises UnknownClient, or RowError when its rows can't be understood."""
         return _client(client_id, await self._rows(client_id))
 
-    async def request_access(self, client_id: str, tenant: str, by: str) -> None:
-        """Asks for access to a tenant, which an admin grants or refuses; nothing is changed if it was asked for before.
+    async def request_access(self, client_id: str, tenant: str, by: str) -> bool:
+        """Asks for access to a tenant, which an admin grants or refuses; False when it was asked for before.
 
         Raises UnknownClient, InvalidTenantId, InvalidClientValue when the client may reach the tenant already or has 20
         requests that wait, StoreConflict when the client was changed meanwhile.
@@ -180,11 +180,12 @@ class ClientRegistry:
             raise InvalidClientValue("the client may reach this hospital already")
         waiting = [row["RowKey"] for row in rows if str(row["RowKey"]).startswith(REQUEST_ROW_PREFIX)]
         if (row_key := REQUEST_ROW_PREFIX + tenant) in waiting:
-            return
+            return False
         if len(waiting) >= MAX_REQUESTS:
             raise InvalidClientValue(f"{MAX_REQUESTS} requests of the client wait for an admin, the most it may have")
         row = {"PartitionKey": client_id, "RowKey": row_key, "By": by, "At": datetime.now(UTC)}
         await self._table.insert_together(row, unchanged=_row(rows, CLIENT_ROW))
+        return True
 
     async def requests(self, client_id: str | None = None) -> Sequence[AccessRequest]:
         """The requests for access that wait for an admin, the oldest first: a client's, or those of all clients."""

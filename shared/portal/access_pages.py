@@ -115,10 +115,11 @@ class AccessPages:
         client = await self._finder.client(request)
         try:
             tenant = await self._known(request)
-            await self._finder.registry.request_access(client.id, tenant, request.principal.user_name)
+            asked = await self._finder.registry.request_access(client.id, tenant, request.principal.user_name)
         except Refusal as error:
             return await self._page(request, client, sentence(error))
-        await self._finder.changed(request, "ask-for-hospital", client.id, f"tenant {tenant}")
+        if asked:
+            await self._finder.changed(request, "ask-for-hospital", client.id, f"tenant {tenant}")
         return self._back(request, "asked")
 
     async def _withdraw(self, request: PortalRequest) -> Response:

@@ -256,7 +256,14 @@ def test_the_audit_query_reads_the_fields_that_are_written(caplog: pytest.LogCap
     what = {"base": "stu3", "interaction": "read", "type": "Patient"}
     AuditLog().token_request(**who, event="token", status=200, error="", kind="", milliseconds=1.0)
     AuditLog().fhir_request(
-        **who, **what, status=200, kind="", received=0, sent=1, hops=hops, entries=[AuditedEntry("read", "Patient", 200)]
+        **who,
+        **what,
+        status=200,
+        kind="",
+        received=0,
+        sent=1,
+        hops=hops,
+        entries=[AuditedEntry("read", "Patient", 200)],
     )
     AuditLog().change(actor="a", action="client.create", subject="c")
     written = {name for message in caplog.messages for name in json.loads(message)} | {f"ms.{hop}" for hop in hops}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +11,9 @@ from selenium.webdriver.common.by import By
 
 from local.hospitals.hospital import NORTHGATE
 from local.stack import Stack
-from shared.stores.tables import TENANTS
+from shared.directory.client import SECRET_ROW_PREFIX, secret_id_of
+from shared.settings import Settings
+from shared.stores.tables import CLIENTS, TENANTS, Table, etag_of, table_service
 from tests.deployment import Credentials, Deployment
 from tests.portal.browser import NEEDS_CHROMIUM, App, Browser, eventually
 
@@ -24,6 +27,11 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
     key = json.loads((folder / "hospitals.json").read_text())[NORTHGATE.key]["key"]
     origin = json.loads((folder / "ports.json").read_text())[NORTHGATE.key]
     app, hospital = App(demo.base_url), str(uuid4())
+
+    def let_reach(name: str) -> None:
+        browser.fill(q=name)
+        browser.press("Search")
+        browser.press(f"Add {name}")
 
     def journey() -> None:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
@@ -39,14 +47,15 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         assert not browser.one("[data-copy]").is_displayed()
         client_id, first = browser.one("#client-id").text, browser.one("#client-secret").text
         browser.press("Say which ones it may reach.")
-        browser.fill(tenants=f"{seeded.tenant_id}\n{hospital}")
-        browser.press("Save")
+        let_reach(seeded.name)
         first_token = app.token(client_id, first, seeded.tenant_id)
         assert first_token.status_code == 200, first_token.text
 
         # A second secret; then the first one goes, and what was obtained with it.
         assert app.patients(first_token).status_code == 200
+        browser.open(f"/clients/{client_id}")
         browser.press("Add a secret")
+        browser.press("Add the secret")
         second = browser.one("#client-secret").text
         browser.press("I have kept it")
         assert first not in browser.driver.page_source
@@ -72,6 +81,10 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         browser.fill(value=key)
         browser.press("Store it")
         assert "The credential is stored." in browser.text()
+        page = browser.driver.current_url
+        browser.open(f"/clients/{client_id}/hospitals")
+        let_reach("<b>New</b> hospital")
+        browser.driver.get(page)
         token = app.token(client_id, second, hospital)
         assert token.status_code == 200, token.text
         patients = app.patients(token)
@@ -147,3 +160,73 @@ async def test_a_hospital_that_starts_failing_is_named_with_the_reason_and_mende
     await requests(200, 2)
     await asyncio.to_thread(answers_again)
     await store.close()
+
+
+async def expire_in(days: int, folder: Path, client_id: str, secret: str) -> None:
+    """Brings the end of a secret in a running stack's table near."""
+    values = json.loads((folder / "local.settings.json").read_bytes())["Values"]
+    async with table_service(Settings.from_environment(values)) as service:
+        row = await Table(service, CLIENTS).get(client_id, SECRET_ROW_PREFIX + secret_id_of(secret))
+        assert row is not None
+        expires = datetime.now(UTC) + timedelta(days=days, hours=1)
+        await Table(service, CLIENTS).replace({**row, "Expires": expires}, etag_of(row))
+
+
+async def test_an_owner_asks_for_access_and_replaces_a_secret_without_an_interruption(
+    stack: tuple[Stack, Path], browser: Browser
+) -> None:
+    demo, folder = stack[0].demo, stack[1]
+    seeded, app = next(tenant for tenant in demo.tenants if tenant.version == "r4"), App(demo.base_url)
+
+    def serves(client_id: str, secret: str) -> bool:
+        token = app.token(client_id, secret, seeded.tenant_id)
+        return token.status_code == 200 and app.patients(token).status_code == 200
+
+    def asked_and_granted() -> tuple[str, str]:
+        browser.sign_in("Ada@example.com", "Gateway.ClientOwner")
+        browser.open("/clients/new")
+        browser.fill(name="Ward app", label="production", lifetime="90")
+        browser.press("Create client and secret")
+        client_id, secret = browser.one("#client-id").text, browser.one("#client-secret").text
+        browser.driver.refresh()
+        assert browser.one("#client-secret").text == secret
+        browser.press("Ask for one.")
+        browser.fill(q=seeded.name)
+        browser.press("Search")
+        browser.press(f"Ask for access to {seeded.name}")
+        assert "Waiting for an admin" in browser.text()
+        assert not serves(client_id, secret)
+        browser.sign_in("Grace@example.com", "Gateway.Admin")
+        browser.open(f"/clients/{client_id}")
+        browser.press(f"Grant {seeded.name}")
+        assert eventually(lambda: serves(client_id, secret))
+        browser.sign_in("Ada@example.com", "Gateway.ClientOwner")
+        browser.open(f"/clients/{client_id}/test")
+        browser.fill(secret=secret)
+        browser.press("Test it")
+        assert "All three steps went well" in browser.text()
+        assert secret not in browser.driver.page_source
+        return client_id, secret
+
+    def replaced(client_id: str, old: str) -> None:
+        browser.open("/clients")
+        assert "Ends in 20 days" in browser.text()
+        browser.press("Ward app")
+        browser.press(f"Replace secret {secret_id_of(old)}")
+        browser.fill(label="production, new", lifetime="365")
+        browser.press("Add the secret")
+        new = browser.one("#client-secret").text
+        assert serves(client_id, old)
+        assert "Not used yet" in browser.text()
+        assert serves(client_id, new)
+        assert eventually(lambda: browser.driver.refresh() or "It was used on" in browser.text())
+        browser.press(f"Delete secret {secret_id_of(old)}")
+        assert "Another secret of this client works on." in browser.text()
+        browser.press("Delete the secret")
+        assert "Ends in" not in browser.text()
+        assert serves(client_id, new)
+        assert eventually(lambda: not serves(client_id, old))
+
+    client_id, old = await asyncio.to_thread(asked_and_granted)
+    await expire_in(20, folder, client_id, old)
+    await asyncio.to_thread(replaced, client_id, old)

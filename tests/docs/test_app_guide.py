@@ -18,7 +18,7 @@ def rows(header: str) -> list[list[str]]:
 
 
 def test_every_oauth_error_has_its_row_to_which_error_uri_leads() -> None:
-    listed = {row[0]: {int(status) for status in row[1].split(", ")} for row in rows("error")}
+    listed = {row[0]: {int(status) for status in row[1].split(", ")} for row in rows("Error")}
     raised: dict[str, set[int]] = {}
     for error in vars(errors).values():
         if isinstance(error, type) and issubclass(error, errors.OAuthError) and error is not errors.OAuthError:
@@ -30,7 +30,7 @@ def test_every_oauth_error_has_its_row_to_which_error_uri_leads() -> None:
 def test_every_status_of_a_fhir_request_has_its_row() -> None:
     paths = yaml.safe_load((DOCS / "openapi.yaml").read_text("utf-8"))["paths"]
     documented = {int(status) for status in paths["/{base}/{type}"]["get"]["responses"] if int(status) >= 400}
-    listed = {int(status) for row in rows("status") for status in row[0].split(", ")}
+    listed = {int(status) for row in rows("Status") for status in row[0].split(", ")}
     assert documented <= listed
 
 

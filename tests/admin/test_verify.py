@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE, Hospital
+from local.seed import TENANT_IDS
 from shared.settings import Settings
 from shared.stores.tables import CHECKS, TENANTS, Table, table_service
 from shared.stores.vault import Vault
@@ -133,20 +133,22 @@ async def test_all_rows_that_are_switched_on_are_a_line_each(stack: Stack) -> No
 
 
 async def test_the_readmes_commands_for_the_admin_do_what_it_says(stack: Stack) -> None:
-    """As they stand there, but for the address of the hospital, which asks for a credential."""
+    """As they stand there, beside the local stack, whose hospital is a row there."""
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     (block,) = re.findall(r"## For the admin\n.*?```sh\n(.*?)```", readme, re.DOTALL)
     lines = [shlex.split(line)[1:] for line in block.splitlines()]
-    (setting,) = (line for line in lines if line[:2] == ["tenant", "set"])
-    url = setting[setting.index("--base-url") + 1]
-    row = await stack.onboarding.row(LAKESIDE, PartitionKey=setting[2])
-    await stack.tenants.put(row)
-    results = {"init": await stack.run("init")}
-    hospitals = f"TenantId,FhirVersion,BaseUrl\n{uuid.uuid4()},r4,https://fhir.example.com/r4\n"
-    (stack.admin.folder / "hospitals.csv").write_text(hospitals)
+    stack.admin.configure(stack.environment)
+    await stack.row(LAKESIDE, PartitionKey=TENANT_IDS[LAKESIDE])
+    printed = {"": await stack.admin("init --local")}
     for line in lines:
-        words = [str(row["BaseUrl"]) if word == url else word.replace("~", str(stack.admin.folder)) for word in line]
-        results[" ".join(line[:2])] = await stack.run(*words)
-    assert {name: result.stderr for name, result in results.items() if result.code} == {}
-    assert "the app will load, and all that it reads is there." in results["tenant verify"].stdout
-    assert len(results) == len(lines) + 1
+        printed[" ".join(line)] = await stack.admin(*(word.replace("~", str(stack.admin.folder)) for word in line))
+    assert {line: result.stderr for line, result in printed.items() if result.code or result.stderr} == {}
+    (listed, verified, _, filtered, created, expiring, exported, imported, _) = list(printed.values())[1:]
+    assert "the app will load, and all that it reads is there." in verified.stdout
+    assert (LAKESIDE.name in listed.stdout, LAKESIDE.name in filtered.stdout) == (True, False)
+    assert "River Clinic" in filtered.stdout
+    assert created.stdout.split()[2] in expiring.stdout
+    assert (exported.stdout, imported.stdout) == (
+        "2 rows are written.\n",
+        "0 added, 0 changed, 2 unchanged, 0 refused\n",
+    )

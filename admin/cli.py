@@ -13,6 +13,7 @@ from admin.keys import keys
 from admin.session import Session
 from admin.smoke import smoke
 from admin.tenant_files import export_tenants, import_tenants
+from admin.tenant_list import list_tenants, show
 from admin.tenants import tenant
 from admin.verify import verify
 
@@ -60,5 +61,5 @@ async def init(session: Session) -> None:
 
 for command in (client, tenant, keys, azure, doctor, smoke, completion):
     cli.add_command(command)
-for command in (import_tenants, export_tenants, verify):
+for command in (list_tenants, show, import_tenants, export_tenants, verify):
     tenant.add_command(command)

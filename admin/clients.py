@@ -44,6 +44,7 @@ _EXPIRES = click.option(
 )
 _LISTED = Columns(
     ("client_id", "name", "owner", "enabled", "tenants", "secrets", "expiring", "problem"),
+    needed=3,
     cut=("name", "owner"),
     notes=("expiring", "problem"),
 )

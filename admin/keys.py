@@ -26,7 +26,7 @@ def keys() -> None:
 @with_session
 async def list_keys(session: Session) -> None:
     """Lists the signing keys, the latest to sign first, and what each is used for."""
-    session.output.records(await key_states(session), Columns(("kid", "state", "active_from", "created")))
+    session.output.records(await key_states(session), Columns(("kid", "state", "active_from", "created"), needed=3))
 
 
 @keys.command(epilog=examples("keys rotate"))

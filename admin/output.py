@@ -19,10 +19,12 @@ Fields = Mapping[str, object]
 class Columns:
     """The columns of a table, the most important first.
 
-    Those in `cut` may be shortened. Those in `notes` are sentences, which on a terminal stand below their row.
+    On a terminal where the first `needed` have no room beside each other, a row is several lines. Those in `cut` may
+    be shortened. Those in `notes` are sentences, which on a terminal stand below their row.
     """
 
     names: Sequence[str]
+    needed: int = 1
     cut: Collection[str] = ()
     notes: Collection[str] = ()
 
@@ -44,8 +46,10 @@ class Output:
             title(name): value for name, value in fields.items() if value not in (None, ()) and not _is_records(value)
         }
         column = max(map(len, lines), default=0)
+        width = _width()
+        indent = " " * (column + 2 if (width or 0) > 2 * column else 2)
         for name, value in lines.items():
-            click.echo("\n".join(wrapped(f"{name:<{column}}  {_text(value)}", _width(), "  ")))
+            click.echo("\n".join(wrapped(f"{name:<{column}}  {_text(value)}", width, indent)))
         for value in fields.values():
             if _is_records(value):
                 click.echo()

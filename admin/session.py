@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.directory.activity import ActivityLog
     from shared.directory.client_registry import ClientRegistry
     from shared.directory.tenant_registry import TenantRegistry
+    from shared.directory.traffic_history import TrafficHistory
     from shared.directory.usage import Usage
     from shared.onboarding.checks import CheckLog
     from shared.stores.tables import Table
@@ -90,6 +91,14 @@ class Session:
         from shared.stores.tables import CHECKS
 
         return CheckLog(self.table(CHECKS))
+
+    @cached_property
+    def traffic(self) -> "TrafficHistory":
+        """The requests of the last day."""
+        from shared.directory.traffic_history import TrafficHistory
+        from shared.stores.tables import TRAFFIC
+
+        return TrafficHistory(self.table(TRAFFIC))
 
     @cached_property
     def activity(self) -> "ActivityLog":

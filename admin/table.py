@@ -1,7 +1,7 @@
 """Tables for people: as much of each row as the width has room for, and no id or word in two pieces."""
 
 import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -10,7 +10,7 @@ from admin.output import Columns, title
 
 _GAP = "  "
 _MIN_CUT = 14
-_NEEDED = 3  # columns; with less room each row is one of several lines
+_FAIR_CUT = 26  # before a column that can be done without has room
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ def table(columns: Columns, rows: Sequence[Mapping[str, str]], width: int | None
     notes = [] if width is None else [name for name in names if name in columns.notes]
     names = [name for name in names if name not in notes]
     natural = {name: max(map(cell_len, [title(name), *(row[name] for row in rows)])) for name in names}
-    widths, dropped = (natural, []) if width is None else _fitted(natural, columns.cut, width)
-    if width is not None and any(name in dropped for name in names[:_NEEDED]):
+    widths, dropped = (natural, []) if width is None else _fitted(natural, columns, width)
+    if width is not None and any(name in dropped for name in names[: columns.needed]):
         return Table("", _stacked(rows, names, notes, width), [])
     heading = _line({name: title(name) for name in names}, widths)
     return Table(heading, _lines(rows, widths, notes, width), dropped)
@@ -42,19 +42,26 @@ def wrapped(text: str, width: int | None, indent: str) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def _fitted(natural: Mapping[str, int], cut: Collection[str], width: int) -> tuple[Mapping[str, int], Sequence[str]]:
+def _fitted(natural: Mapping[str, int], columns: Columns, width: int) -> tuple[Mapping[str, int], Sequence[str]]:
     """The widths of the columns that there is room for, and the names of the others."""
     widths: dict[str, int] = {}
     room = width + len(_GAP)
-    for name, wanted in natural.items():
-        least = min(wanted, _MIN_CUT) if name in cut else wanted
+
+    def widen(most: int) -> None:
+        nonlocal room
+        for name in widths:
+            more = max(0, min(natural[name] - widths[name], most - widths[name], room))
+            widths[name] += more
+            room -= more
+
+    for place, name in enumerate(natural):
+        least = min(natural[name], _MIN_CUT) if name in columns.cut else natural[name]
+        if place == columns.needed:
+            widen(_FAIR_CUT)
         if least + len(_GAP) <= room:
             widths[name] = least
             room -= least + len(_GAP)
-    for name in widths:
-        more = min(natural[name] - widths[name], room)
-        widths[name] += more
-        room -= more
+    widen(width)
     return widths, [name for name in natural if name not in widths]
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 
 from admin.command import YES, confirm, examples, global_options, with_session
-from admin.output import Columns, Fields
+from admin.output import Fields
 from admin.session import Session
 from shared.directory.errors import InvalidTenantId, Refusal, RowError
 from shared.directory.provider import AuthKind, Provider
@@ -19,12 +19,7 @@ from shared.fhir.versions import FhirVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
-_LISTED = Columns(
-    ("tenant_id", "version", "name", "enabled", "base_url", "auth", "access", "batch", "problem"),
-    cut=("name", "base_url"),
-    notes=("problem",),
-)
+GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 _MAX_FILE_BYTES = 64 * 1024  # more than Key Vault takes, in UTF-16 too
 
 
@@ -75,9 +70,9 @@ def tenant() -> None:
 @tenant.command(
     "set",
     epilog=examples(
-        f"tenant set {_GUID} stu3 --base-url https://fhir.example.com/stu3",
-        f"tenant set {_GUID} stu3 --auth basic --auth-secret riverside --secret-value-from password.txt",
-        f"tenant set {_GUID} stu3 --timeout-seconds 2 --max-concurrent ''",
+        f"tenant set {GUID} stu3 --base-url https://fhir.example.com/stu3",
+        f"tenant set {GUID} stu3 --auth basic --auth-secret riverside --secret-value-from password.txt",
+        f"tenant set {GUID} stu3 --timeout-seconds 2 --max-concurrent ''",
     ),
 )
 @_row_arguments
@@ -102,33 +97,10 @@ async def set_tenant(
         await _store_secret(session, provider, _secret_value(secret_value_from))
     provider = await session.tenants.set(tenant, version, changes)
     await session.audit("tenant.set", _subject(provider.tenant, version), ", ".join(changes))
-    session.output.record(_fields(provider))
+    session.output.record(provider_fields(provider))
 
 
-@tenant.command("list", epilog=examples("tenant list", "tenant list --json"))
-@with_session
-async def list_tenants(session: Session) -> None:
-    """Lists all rows, and what is wrong with those that can't be used."""
-    session.output.records(
-        [_row_fields(key, found) async for key, found in session.tenants.list()],
-        _LISTED,
-    )
-
-
-@tenant.command(epilog=examples(f"tenant show {_GUID}", f"tenant show {_GUID} stu3"))
-@click.argument("tenant")
-@version_argument(required=False)
-@with_session
-async def show(session: Session, tenant: str, version: FhirVersion | None) -> None:
-    """Shows a tenant's row for a FHIR version; without one, all its rows, as a list."""
-    if version is not None:
-        session.output.record(_fields(await existing_row(session, tenant, version)))
-        return
-    rows = [_row_fields(key, found) for key, found in await rows_of(session, tenant)]
-    session.output.records(rows, _LISTED)
-
-
-@tenant.command(epilog=examples(f"tenant remove {_GUID} stu3 --yes"))
+@tenant.command(epilog=examples(f"tenant remove {GUID} stu3 --yes"))
 @_row_arguments
 @YES
 @with_session
@@ -145,7 +117,7 @@ async def remove(session: Session, tenant: str, version: FhirVersion, yes: bool)
 def _add_switch(word: str, help: str) -> None:
     """Adds the command `enable` or `disable`."""
 
-    @tenant.command(word, help=help, epilog=examples(f"tenant {word} {_GUID} stu3"))
+    @tenant.command(word, help=help, epilog=examples(f"tenant {word} {GUID} stu3"))
     @_row_arguments
     @with_session
     async def switch(session: Session, tenant: str, version: FhirVersion) -> None:
@@ -209,13 +181,8 @@ def _subject(tenant: str, version: FhirVersion) -> str:
     return f"{parse_tenant_id(tenant)}/{version.value}"
 
 
-def _row_fields(key: tuple[str, str], found: Provider | RowError) -> Fields:
-    if isinstance(found, RowError):
-        return {"tenant_id": key[0], "version": key[1], "problem": str(found)}
-    return _fields(found)
-
-
-def _fields(provider: Provider) -> Fields:
+def provider_fields(provider: Provider) -> Fields:
+    """A row's fields, as they are printed."""
     auth = provider.auth
     mutual_tls = auth.kind is AuthKind.NONE and auth.certificate is not None
     return {

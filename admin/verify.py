@@ -27,7 +27,10 @@ _GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 _MAX_CONCURRENT = 8
 _WILL_NOT_LOAD = 1
 _VERDICTS = Columns(
-    ("tenant_id", "version", "name", "verdict", "gaps", "slowest_ms", "problem"), cut=("name",), notes=("problem",)
+    ("tenant_id", "version", "name", "verdict", "gaps", "slowest_ms", "problem"),
+    needed=4,
+    cut=("name",),
+    notes=("problem",),
 )
 
 
@@ -178,7 +181,7 @@ def _print_report(session: Session, report: "Report") -> None:
     click.echo(printable(verdict(report)))
     click.echo()
     resources = [_resource_fields(resource) for resource in report.resources]
-    session.output.records(resources, Columns(tuple(resources[0]), notes=("lacks", "lacks_recommended")))
+    session.output.records(resources, Columns(tuple(resources[0]), needed=3, notes=("lacks", "lacks_recommended")))
     for mender, title in ((Mender.ADMIN, "For you to mend:"), (Mender.HOSPITAL, "For the hospital to mend:")):
         problems = [
             {"part": part, "call": problem.call, "problem": problem.text, "what_to_do": problem.hint}

@@ -22,7 +22,13 @@ _FORKSERVER = get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(
     [
         *("admin.__main__", "admin.cli", "admin.table", "requests", "rich.progress", "shared.directory.tenant_csv"),
-        *("shared.onboarding.check", "shared.onboarding.probe", "shared.stores.tables", "shared.stores.vault"),
+        *(
+            "shared.onboarding.check",
+            "shared.onboarding.probe",
+            "shared.portal.hospital_state",
+            "shared.stores.tables",
+            "shared.stores.vault",
+        ),
     ]
 )
 

@@ -8,7 +8,10 @@ from admin.output import Columns
 from admin.table import table, wrapped
 
 COLUMNS = Columns(
-    ("tenant_id", "version", "name", "state", "base_url", "problem"), cut=("name", "base_url"), notes=("problem",)
+    ("tenant_id", "version", "name", "state", "base_url", "problem"),
+    needed=4,
+    cut=("name", "base_url"),
+    notes=("problem",),
 )
 WORDS = st.text(st.characters(categories=("L", "N", "S"), include_characters=" -"), max_size=60)
 ROWS = st.lists(

@@ -1,13 +1,16 @@
 """`./gateway tenant`, run as a process on real stores."""
 
+import socket
 from uuid import uuid4
 
 import pytest
 import trustme
 
+from admin.tenant_list import STATES
 from admin.tenants import kebab_case
 from local.vault.server import VaultServer
 from shared.directory.tenant_columns import COLUMNS
+from shared.portal.hospital_state import State
 from shared.stores.tables import TENANTS
 from tests.admin.command_line import CommandLine
 from tests.admin.conftest import held
@@ -66,7 +69,8 @@ async def test_a_tenant_and_a_version_may_be_in_capitals_and_braces(admin: Comma
     made = await admin("tenant set -v --local --json --name Riverside", typed, "STU3", "--base-url", on_loopback)
     assert (made.json["tenant_id"], made.json["version"], made.json["base_url"]) == (tenant, "stu3", on_loopback)
     assert [(line["subject"], line["detail"]) for line in made.audit] == [(f"{tenant}/stu3", "Name, BaseUrl")]
-    assert await admin.json("tenant show", tenant) == [made.json]
+    (shown,) = await admin.json("tenant show", tenant)
+    assert shown.items() >= made.json.items()
     for word, enabled in (("disable", False), ("enable", True)):
         assert (await admin("tenant --local", word, tenant, "stu3")).stdout == f"Tenant {tenant} is {word}d for stu3.\n"
         shown = await admin.json("tenant show", typed, "Stu3")
@@ -92,12 +96,57 @@ async def test_a_row_typed_by_hand_has_its_problem(admin: CommandLine, deploymen
     typed = {"PartitionKey": tenant.upper(), "RowKey": "stu3", "BaseUrl": BASE_URL, "Acess": "write"}
     await deployment.table(TENANTS).insert(typed)
     (item,) = [item for item in await admin.json("tenant list") if item["tenant_id"] == tenant.upper()]
-    assert "column Acess: is not a column of this table" in item["problem"]
+    assert item["state"] == "problem"
+    assert "column Acess: is not a column of this table" in item["reason"]
     for_people = (await admin("tenant list --local")).stdout
     assert any(tenant.upper() in line and "Acess" in line for line in for_people.splitlines())
     assert await admin.json("tenant show", tenant) == [item]
     assert "column Acess" in await admin.error("tenant show", tenant, "stu3")
     await deployment.table(TENANTS).delete(tenant.upper(), "stu3")
+
+
+async def test_a_list_tells_states_and_may_be_filtered(admin: CommandLine) -> None:
+    """By name; what a hospital's state is, tests/portal/test_hospital_state.py shows."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{closed.getsockname()[1]}/fhir"
+        ids = {"Willow": str(uuid4()), "ash": str(uuid4()), "Birch": str(uuid4())}
+        for name, version, options in (
+            ("Willow", "stu3", ()),
+            ("ash", "r4", ("--enabled=false",)),
+            ("Birch", "r4", ()),
+        ):
+            url = gone if name == "Birch" else BASE_URL
+            row = (ids[name], version, "--base-url", url, "--name", f"{name} hospital of trees", *options)
+            await admin.json("tenant set", *row)
+        assert (await admin("tenant verify --local", ids["Birch"], "r4")).code == 1
+    for arguments, names in (
+        ((), ["ash", "Birch", "Willow"]),
+        (("--state", "failing"), ["Birch"]),
+        (("--state", "never-checked"), ["Willow"]),
+        (("--state", "off"), ["ash"]),
+        (("--version", "r4"), ["ash", "Birch"]),
+        (("--version", "r4", "--state", "never-checked"), []),
+        (("--search", f"{{{ids['ash'].upper()}}}"), ["ash"]),
+        (("--search", gone), ["Birch"]),
+    ):
+        listed = await admin.json("tenant list", *arguments)
+        assert [item["name"].split()[0] for item in listed if item["tenant_id"] in ids.values()] == names
+        if "--search" not in arguments:
+            found = await admin.json("tenant list --search TREES", *arguments)
+            assert [item["name"].split()[0] for item in found] == names
+    shown = await admin.json("tenant show", ids["Birch"], "r4")
+    assert (shown["state"], shown["verdict"]) == ("failing", "does-not-load")
+    assert shown["reason"].endswith("checked just now")
+    for_people = (await admin("tenant list --local --search trees")).stdout.splitlines()
+    assert [line.split()[6] for line in for_people[1:]] == ["off", "failing", "never-checked"]
+    assert [shown["reason"][:20] in line for line in for_people[1:]] == [False, True, False]
+    for id, version in zip(ids.values(), ("stu3", "r4", "r4"), strict=True):
+        await admin.json("tenant remove --yes", id, version)
+
+
+def test_the_states_are_those_of_the_portal() -> None:
+    assert set(STATES) == {state.code for state in State}
 
 
 async def test_a_credential_is_stored(admin: CommandLine, vault_server: VaultServer, tenant: str) -> None:

@@ -14,6 +14,7 @@ from bench.wrk import Prepared
 from shared import gateway
 from shared.application import Application
 from shared.audit import AuditLog
+from shared.directory.traffic import Traffic
 from shared.gateway import Gateway
 from shared.message import Request
 from shared.oauth import endpoint
@@ -40,6 +41,7 @@ _STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "client authenticated": ((endpoint, "authenticate"),),
     "token signed": ((AccessTokens, "issue"),),
     "audit line": ((AuditLog, "_write"),),
+    "traffic counted": ((Traffic, "fhir_request"), (Traffic, "token_request")),
 }
 _REST = "everything else"
 

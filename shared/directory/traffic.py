@@ -30,7 +30,7 @@ import orjson
 
 from shared.error_kind import ErrorKind, Side
 from shared.pauses import paused
-from shared.stores.errors import StoreConflict, StoreUnavailable
+from shared.stores.errors import StoreUnavailable
 from shared.stores.tables import Row, Table
 
 ALL = "all"
@@ -279,9 +279,11 @@ class Traffic:
                     for row in self._rows(number, subject):
                         await self._table.put(row)
                     self._hours[number].unwritten.discard(subject)
-                except (StoreUnavailable, StoreConflict) as error:
+                except Exception as error:  # whatever it is, what was counted is written the next time
+                    if failed:
+                        return
                     failed = True
-                    _log.warning("traffic not written: %s", error)
+                    _log.warning("traffic not written: %s", error, exc_info=not isinstance(error, StoreUnavailable))
 
         await asyncio.gather(*(write() for _ in range(_AT_ONCE)))
         this_hour = int(self._clock()) // SLOT_SECONDS // SLOTS_OF_HOUR

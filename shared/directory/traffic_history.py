@@ -187,8 +187,8 @@ class TrafficHistory:
         first = (settled - _DAY_HOURS + 1) * _HOUR_SECONDS
         if self._past is None or self._past[0] != settled:
             self._past = settled, await self._read(_Sum(), first, settled * _HOUR_SECONDS)
-        day = await self._read(self._past[1].copy(), settled * _HOUR_SECONDS, now)
-        total = _slots(day.slots, first, now, DAY_STEP)
+        day = await self._read(self._past[1].copy(), settled * _HOUR_SECONDS, now + 1)
+        total = _slots(day.slots, first, now + 1, DAY_STEP)
         return Digest(_utc(first), total, {subject: day.day(subject) for subject in day.counts})
 
     async def _read(self, into: _Sum, since: float, until: float) -> _Sum:

@@ -1,39 +1,195 @@
-"""What is counted of requests: as the gateway and the token endpoint count them, and as it is read."""
-
+import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from shared.directory.traffic import client_subject, hospital_subject
-from shared.directory.traffic_history import SubjectDay, TrafficHistory
+import pytest
+from azure.data.tables.aio import TableServiceClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.directory import traffic as module
+from shared.directory.traffic import ALL, BOUNDS, HOPS, Traffic, client_subject, hospital_subject
+from shared.directory.traffic_history import DAY_STEP, Figures, TrafficHistory
 from shared.error_kind import ErrorKind
-from shared.stores.tables import TRAFFIC
-from tests.deployment import Deployment
-from tests.gateway.conftest import Hospital, served
+from shared.stores.tables import Table
+from tests.oauth.conftest import until
+
+SLOT = timedelta(minutes=5)
+HOUR = 3600
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+HOSPITAL, OTHER = hospital_subject("h", "stu3"), hospital_subject("h", "r4")
 
 
-async def day_of(deployment: Deployment, subject: str) -> SubjectDay:
-    await deployment.application.traffic.flush()
-    return (await TrafficHistory(deployment.table(TRAFFIC)).digest()).subjects[subject]
+class Clock:
+    """A clock that shows what it was set to, in seconds from noon."""
+
+    def __init__(self, seconds: float = 0) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        return NOON.timestamp() + self.seconds
 
 
-async def test_a_hospital_that_fails_is_known_with_since_when_and_why(deployment: Deployment) -> None:
-    async with served(Hospital(deployment)) as hospital:
-        tenant, client = await deployment.tenant(hospital.base_url), await deployment.client()
-        token = await deployment.token(tenant, client=client)
-        await deployment.send("GET", "/stu3/Patient/1", token)
-        before = datetime.now(UTC).replace(microsecond=0)
-        hospital.answers("<html>", 500)
-        for _ in range(2):
-            await deployment.send("GET", "/stu3/Patient/1", token)
-        subject = hospital_subject(tenant, "stu3")
-        day = await day_of(deployment, subject)
-        assert (day.figures.requests, day.figures.failures) == (3, {ErrorKind.SERVER_ERROR: 2})
-        assert day.failing_since is not None
-        assert day.last_failure is not None
-        assert day.kind is ErrorKind.SERVER_ERROR
-        assert before <= day.failing_since <= day.last_failure
-        assert 0 < (day.figures.percentile("upstream", 0.95) or 0) < 10_000
-        assert (await day_of(deployment, client_subject(client.client_id))).failing_since is None
-        now = datetime.now(UTC)
-        history = TrafficHistory(deployment.table(TRAFFIC))
-        slots = await history.series(subject, now - timedelta(hours=1), now, timedelta(minutes=5))
-        assert sum(slot.figures.requests for slot in slots) == 3
+def note(traffic: Traffic, hospital: str, kind: ErrorKind | None = None, milliseconds: float = 1.0) -> None:
+    """One request of the client `c`; without an error the hospital served it."""
+    traffic.fhir_request("c", hospital, 500 if kind else 200, kind, {"upstream": milliseconds}, answered=kind is None)
+
+
+events = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # the instance
+        st.one_of(st.integers(-2 * HOUR, 2 * HOUR), st.sampled_from([-301, -1, 0, 299, 300, HOUR - 1, HOUR])),
+        st.sampled_from(["", "c", "d"]),
+        st.sampled_from(["", HOSPITAL, OTHER]),
+        st.sampled_from([None, *ErrorKind]),
+        st.floats(0.01, 300_000),
+        st.booleans(),  # whether the instance writes after it
+    ),
+    max_size=30,
+)
+
+
+@given(events)
+@settings(max_examples=25)
+async def test_what_is_counted_at_any_times_by_any_instance_is_what_is_read(
+    service: TableServiceClient, events: list[Any]
+) -> None:
+    table = Table(service, f"T{uuid.uuid4().hex}")
+    await table.create()
+    clock = Clock()
+    instances = [Traffic(table, clock) for _ in range(3)]
+    counted: dict[tuple[str, float], Counter[str]] = {}
+    for instance, seconds, client, hospital, kind, milliseconds, written in events:
+        clock.seconds = seconds
+        instances[instance].fhir_request(client, hospital, 404, kind, {"upstream": milliseconds}, answered=False)
+        instances[instance].token_request(client, kind)
+        for subject, requests in ((ALL, 1), (client and client_subject(client), 1), (hospital, 0)):
+            found = counted.setdefault((subject, seconds // 300 * 300), Counter())
+            found.update({"requests": 1, "tokens": requests, "spent": int(milliseconds * 1000)})
+            found[kind or ""] += 1 + requests
+        if written:
+            await instances[instance].flush()
+    for instance in instances:
+        await instance.close()
+    history = TrafficHistory(table, clock)
+    for subject in (ALL, client_subject("c"), client_subject("d"), HOSPITAL, OTHER):
+        slots = await history.series(subject, NOON - timedelta(hours=2), NOON + timedelta(hours=2, minutes=5), SLOT)
+        for slot in slots:
+            expected = counted.get((subject, (slot.start - NOON).total_seconds()), Counter())
+            figures = slot.figures
+            assert (figures.requests, figures.token_requests) == (expected["requests"], expected["tokens"])
+            assert figures.statuses["4xx"] == expected["requests"]
+            assert figures.failures == {kind: expected[kind] for kind in ErrorKind if expected[kind]}
+            assert figures.counts.get("u", 0) == expected["spent"]
+    clock.seconds = 2 * HOUR
+    digest = await history.digest()
+    assert set(digest.subjects) == {subject for subject, _ in counted} - {"", ALL}
+    for subject, day in digest.subjects.items():
+        of_subject = sum((found for (name, _), found in counted.items() if name == subject), Counter())
+        assert day.figures.requests == of_subject["requests"]
+        assert day.figures.failures == {kind: of_subject[kind] for kind in ErrorKind if of_subject[kind]}
+    assert sum(slot.figures.requests for slot in digest.total) == len(events)
+
+
+@given(st.lists(st.floats(0.4, 250_000), min_size=1, max_size=50), st.floats(0.01, 1))
+def test_a_percentile_is_in_the_bucket_of_the_request_that_it_is(times: list[float], share: float) -> None:
+    buckets = Counter(f"u{sum(bound <= each for bound in BOUNDS)}" for each in times)
+    found = Figures(buckets).percentile("upstream", share)
+    exact = sorted(times)[max(-int(-share * len(times) // 1) - 1, 0)]
+    assert found is not None
+    assert exact / 1.59 <= found <= exact * 1.59
+
+
+async def test_since_when_a_hospital_fails_goes_by_the_last_success_on_any_instance(table: Table) -> None:
+    clock = Clock()
+    one, other = Traffic(table, clock), Traffic(table, clock)
+
+    async def failing(*events: tuple[int, Traffic, ErrorKind | None]) -> tuple[float | None, ErrorKind | None]:
+        for clock.seconds, instance, kind in events:
+            note(instance, HOSPITAL, kind)
+        await one.flush()
+        await other.flush()
+        day = (await TrafficHistory(table, clock).digest()).subjects[HOSPITAL]
+        return (day.failing_since - NOON).total_seconds() if day.failing_since else None, day.kind
+
+    refused, timed_out = ErrorKind.CREDENTIAL_REFUSED, ErrorKind.TIMED_OUT
+    assert await failing((1, one, None), (2, other, None)) == (None, None)
+    assert await failing((10, one, refused), (20, one, timed_out)) == (10, timed_out)
+    assert await failing((HOUR, one, ErrorKind.NOT_ASKED), (HOUR, other, ErrorKind.REJECTED)) == (10, timed_out)
+    assert await failing((HOUR + 10, other, None)) == (None, timed_out)
+    assert await failing((HOUR + 20, one, refused)) == (HOUR + 10, refused)  # no later than its first failure after it
+    assert await failing((2 * HOUR, one, None), (2 * HOUR, other, refused), (3 * HOUR, other, refused)) == (
+        2 * HOUR,
+        refused,
+    )
+
+
+async def test_rows_are_written_by_themselves_once_five_minutes_are_over(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_JITTER_SECONDS", 0)
+    clock = Clock(299.9)
+    traffic = Traffic(table, clock)
+    for hospital in (HOSPITAL, OTHER):
+        note(traffic, hospital)
+    await until(lambda: table.partition(OTHER), "the rows are written")
+    await traffic.close()
+    assert [row["Slots"] for row in await table.partition(OTHER)] == ['{"0":{"n":1,"2xx":1,"u":1000,"u3":1}}']
+
+
+async def test_a_table_that_is_away_delays_and_loses_nothing_until_memory_is_full(
+    service: TableServiceClient, table_name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_ROWS", 12)
+    table, clock = Table(service, table_name), Clock()
+    traffic = Traffic(table, clock)
+    for hour in range(4):  # of three rows each
+        clock.seconds = hour * HOUR
+        note(traffic, HOSPITAL)
+        await traffic.flush()
+    assert caplog.text.count("traffic not written") == 4
+    assert "lost" not in caplog.text
+    clock.seconds = 4 * HOUR
+    note(traffic, HOSPITAL)
+    await traffic.flush()
+    assert "traffic of an hour not written: 3 rows are lost" in caplog.text
+    await table.create()
+    await traffic.close()
+    slots = await TrafficHistory(table).series(HOSPITAL, NOON, NOON + timedelta(hours=5), timedelta(hours=1))
+    assert [slot.figures.requests for slot in slots] == [0, 1, 1, 1, 1]
+
+
+async def test_a_digest_may_fill_several_columns_and_rows(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SUBJECTS_A_ROW", 3)
+    monkeypatch.setattr(module, "_COLUMN_BYTES", 50)
+    clock = Clock()
+    traffic = Traffic(table, clock)
+    hospitals = [hospital_subject(f"{number}", "stu3") for number in range(10)]
+    for hospital in hospitals:
+        note(traffic, hospital)
+    await traffic.close()
+    assert len(await table.partition(ALL)) == 4
+    digest = await TrafficHistory(table, clock).digest()
+    assert {subject: day.figures.requests for subject, day in digest.subjects.items()} == {
+        client_subject("c"): 10,
+        **dict.fromkeys(hospitals, 1),
+    }
+    assert [slot.figures.requests for slot in digest.total] == [*[0] * (len(digest.total) - 1), 10]
+    assert digest.total[-1].start == NOON
+    assert digest.total[1].start - digest.total[0].start == DAY_STEP
+
+
+async def test_an_hour_with_every_figure_there_is_fits_a_column(table: Table) -> None:
+    clock = Clock()
+    traffic = Traffic(table, clock)
+    for slot in range(12):
+        clock.seconds = slot * 300
+        for milliseconds in (bound * 1.01 for bound in (0.1, *BOUNDS)):
+            traffic.fhir_request("c", HOSPITAL, 200, None, dict.fromkeys(HOPS, milliseconds), answered=True)
+        for kind in ErrorKind:
+            traffic.fhir_request("c", HOSPITAL, 500, kind, {}, answered=False)
+        await traffic.flush()
+    (row,) = await table.partition(HOSPITAL)
+    room = 12 * len(HOPS) * (len(BOUNDS) + 1) * len("000")  # for a thousand times the requests
+    assert len(str(row["Slots"])) + room < 32_768

@@ -2,16 +2,18 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from aiohttp import web
 
 from shared.directory.tenant_row import parse_provider
+from shared.directory.traffic import ALL, hospital_subject
 from shared.message import Request
 from shared.onboarding.check import check
 from shared.onboarding.probe import open_probe
-from shared.stores.tables import TENANTS
+from shared.stores.tables import TENANTS, TRAFFIC, Row
 from tests.deployment import FORM, Deployment
 from tests.gateway.conftest import Hospital
 
@@ -81,6 +83,12 @@ REQUESTS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+def unpacked(row: Row) -> Iterator[object]:
+    """A row's values, those that are packed as what is in them."""
+    for value in row.values():
+        yield zlib.decompress(value) if isinstance(value, bytes) else value
+
+
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """Everything that any logger of the process says, as a person sees it with the level turned all the way down."""
@@ -105,7 +113,11 @@ async def test_no_patient_and_no_token_is_in_any_log(
     for method, target, body, content_type in REQUESTS:
         headers = {"If_Match": f'W/"{MARK}"'} | ({"Content_Type": content_type} if content_type else {})
         await deployment.send(method, f"/stu3{target}", token, body.replace("MARK", MARK), **headers)
-    said = "\n".join(logging.Formatter().format(record) for record in logged.records)
+    await deployment.application.traffic.flush()
+    partitions = [await deployment.table(TRAFFIC).partition(key) for key in (ALL, hospital_subject(tenant, "stu3"))]
+    kept = [f"{value!r}" for rows in partitions for row in rows for value in unpacked(row)]
+    said = "\n".join([*(logging.Formatter().format(record) for record in logged.records), *kept])
+    assert tenant in "".join(kept)
     for told in (MARK, MARK.capitalize(), token, token.rpartition(".")[2], client.client_secret, hospital.base_url):
         assert told not in said
     lines = [json.loads(record.message) for record in logged.records if record.name == "gateway.audit"]

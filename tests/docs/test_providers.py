@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from admin.cli import cli
 from shared.directory.errors import RowError
+from shared.directory.presets import PRESETS
 from shared.directory.provider import AuthKind
 from shared.directory.tenant_columns import ALL_COLUMNS, COLUMNS, KEY_COLUMNS
 from shared.directory.tenant_row import parse_provider
@@ -80,6 +81,20 @@ def test_every_row_can_be_used_and_is_followed_by_the_command_that_writes_it(pag
             written = written_row(arguments)
             if written is not None and "BaseUrl" in written:
                 assert ("AuthSecret" in written) == ("--secret-value-from" in arguments)
+
+
+def test_the_portals_presets_are_the_pages_rows() -> None:
+    """To the letter of their placeholders, in the pages' order."""
+    for page in PROVIDERS:
+        cells = re.findall(r"^\| (?:Column \| (Value)|(\w+) \| `(.*)`) \|$", page.read_text("utf-8"), re.MULTILINE)
+        rows: list[dict[str, str]] = []
+        for begins, column, value in cells:
+            if begins:
+                rows.append({})
+            elif rows:
+                rows[-1][column] = value
+        written = [{"PartitionKey": "<tenant-id>", **preset.row} for preset in PRESETS if preset.page == page.name]
+        assert written == rows, page.name
 
 
 def test_every_way_to_authenticate_is_shown() -> None:

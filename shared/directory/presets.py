@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from shared.directory.provider import AuthKind, ProviderAuth
 from shared.directory.tenant_columns import ALL_COLUMNS, AUTH_COLUMNS, MUTUAL_TLS, Column
 
-_COLUMNS = {column.name: column for column in ALL_COLUMNS}
-
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -26,8 +24,8 @@ class Preset:
     @property
     def asked(self) -> Sequence[Column]:
         """The columns to ask for, besides the keys, the name, and the secret."""
-        rest = [column for name, column in _COLUMNS.items() if name in self.row and name not in ("Auth", "AuthSecret")]
-        return [column for column in rest if column.name.startswith("Auth") or "<" in self.row[column.name]]
+        names = {name for name, value in self.row.items() if name.startswith(("Auth", "BaseUrl")) or "<" in value}
+        return [column for column in ALL_COLUMNS if column.name in names - {"Auth", "AuthSecret"}]
 
     @property
     def given(self) -> Mapping[str, str]:

@@ -32,6 +32,7 @@ from shared.portal.request import AccessLevel, PortalRequest, Route, find_route,
 from shared.portal.secret_cookie import SecretCookies
 from shared.portal.secret_pages import SecretPages
 from shared.portal.sign_in import LocalSignIn, SignInPage, sign_in_for
+from shared.portal.tenant_add import TenantAdd
 from shared.portal.tenant_form import TenantForm
 from shared.portal.tenant_list import TenantList
 from shared.portal.tenant_pages import TenantPages
@@ -63,6 +64,7 @@ class PortalEndpoint:
         clients = ClientRegistry(Table(tables, CLIENTS), vault)
         hospitals = HospitalList(settings, tenants, traffic, checks)
         finder, cookies = ClientFinder(clients, activity), SecretCookies(vault, secure=self._sign_in.secure)
+        checking = CheckPage(settings, self._renderer, tenants, vault, activity, checks)
         self._routes: tuple[Route, ...] = (
             *OverviewPage(self._renderer, hospitals, traffic, clients, activity).routes(),
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
@@ -74,9 +76,10 @@ class PortalEndpoint:
             *AccessPages(self._renderer, finder, tenants).routes(),
             *ClientTestPage(settings, self._renderer, finder, tenants, cookies).routes(),
             *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), activity).routes(),
-            *TenantForm(settings, self._renderer, tenants, vault).routes(),
+            *TenantAdd(settings, self._renderer, tenants, vault, checking).routes(),
+            *TenantForm(self._renderer, tenants, vault).routes(),
             *TenantPages(settings, self._renderer, tenants, hospitals, traffic, checks, activity, vault).routes(),
-            *CheckPage(settings, self._renderer, tenants, vault, activity, checks).routes(),
+            *checking.routes(),
         )
         if isinstance(self._sign_in, LocalSignIn):
             self._routes += tuple(SignInPage(self._renderer, self._sign_in).routes())

@@ -18,40 +18,21 @@ NEW = "/portal/tenants/new"
 Meanwhile = Callable[[str, dict[str, str]], None]
 
 
-async def test_a_tenant_is_added_once_in_any_spelling_of_its_id(portal: Portal) -> None:
-    admin, id = await portal.admin(), str(uuid4())
-    assert (await admin.get(NEW)).status == 200
-    form = {"PartitionKey": f" {{{id.upper()}}}", "RowKey": "stu3", "BaseUrl": f"{BASE}/"}
-    page = await admin.post(NEW, {**form, "Auth": "basic", "AuthSecret": "x"})
-    assert page.location == f"/portal/tenants/{id}/stu3?done=saved"
-    provider = await portal.provider(id)
-    assert (provider.base_url, provider.auth.secret) == (BASE, "x")
-    assert "The hospital is saved." in (await admin.get(page.location)).text
-    assert f'"/portal/tenants/{id}/stu3"' in (await admin.get(f"/portal/tenants?q={id}")).text
-    typed = str(uuid4())
-    await portal.tenants_table.insert({"PartitionKey": typed.upper(), "RowKey": "STU3", "BaseUrl": BASE})
-    for taken in (id, typed):
-        page = await admin.post(NEW, {**form, "PartitionKey": taken})
-        assert page.status == 409
-        assert "has a row for stu3 already" in page.text
-
-
-@pytest.mark.parametrize(
-    ("form", "id", "said"),
-    [
-        ({"PartitionKey": "contoso"}, "PartitionKey", "is not a GUID"),
-        ({"RowKey": "r6"}, "RowKey", "is no FHIR version"),
-        ({"BaseUrl": ""}, "BaseUrl", "is missing"),
-        ({"Auth": "header"}, "AuthHeader", "is needed by Auth=header"),
-    ],
-)
-async def test_a_problem_is_said_beside_its_field(portal: Portal, form: dict[str, str], id: str, said: str) -> None:
-    right = {"PartitionKey": str(uuid4()), "RowKey": "stu3", "BaseUrl": BASE, "Name": "Kept"}
-    page = await (await portal.admin()).post(NEW, {**right, **form})
+async def test_all_problems_are_said_beside_their_fields(portal: Portal) -> None:
+    admin, (_, path) = await portal.admin(), await portal.tenant(Name="Old")
+    etag = (await admin.get(f"{path}/edit")).field("etag")
+    typed = {"Name": "Kept", "BaseUrl": "", "Auth": "header", "Types": "Pateint", "etag": etag}
+    page = await admin.post(f"{path}/edit", typed)
     assert (page.status, page.field("Name")) == (422, "Kept")
-    assert re.search(rf'<a href="#{id}">[^<]*{re.escape(said)}', page.text)
-    assert re.search(rf'id="{id}-error">.*{re.escape(said)}', page.text)
-    assert re.search(rf'id="{id}"[^>]*aria-describedby="{id}-help {id}-error" aria-invalid', page.text)
+    for id, said in {
+        "BaseUrl": "is missing",
+        "AuthHeader": "is needed by Auth=header",
+        "AuthSecret": "is needed by Auth=header",
+        "Types": "is no resource type of STU3: did you mean Patient?",
+    }.items():
+        assert re.search(rf'<a href="#{id}">[^<]*{re.escape(said)}', page.text)
+        assert re.search(rf'id="{id}-error">.*{re.escape(said)}', page.text)
+        assert re.search(rf'id="{id}"[^>]*aria-describedby="{id}-help {id}-error" aria-invalid', page.text)
 
 
 async def test_an_edit_changes_its_own_columns_and_no_more(portal: Portal) -> None:
@@ -102,11 +83,14 @@ async def test_the_second_of_two_editors_is_told_and_shown_both(portal: Portal, 
     form = await admin.get(f"{path}/edit")
     await portal.tenants.remove(id, STU3)
     page = await admin.post(f"{path}/edit", {**mine, "etag": form.field("etag")})
-    assert (page.status, page.field("PartitionKey"), page.field("Name")) == (409, id, "Mine")
+    assert (page.status, page.field("Name")) == (409, "Mine")
     assert "removed this row meanwhile" in page.text
-    meanwhile(id, {"Name": "Theirs", "BaseUrl": BASE})
-    page = await admin.post(NEW, {"PartitionKey": id, "RowKey": "stu3", "BaseUrl": BASE, "Name": "Mine"})
-    assert (page.status, (await portal.provider(id)).name) == (409, "Theirs")
+    meanwhile(id, {"Name": "Theirs", "BaseUrl": BASE, "Batch": "split"})
+    page = await refused_and_shown(page, "Theirs")
+    await portal.tenants.remove(id, STU3)
+    page = await admin.post(f"{path}/edit", {**mine, "etag": page.field("etag")})
+    assert (await admin.post(f"{path}/edit", {**mine, "etag": page.field("etag")})).status == 303
+    assert (await portal.provider(id)).name == "Mine"
 
 
 async def test_a_row_typed_by_hand_is_shown_with_its_problem_and_mended(portal: Portal) -> None:
@@ -204,7 +188,7 @@ async def test_a_list_is_searched_by_name_id_and_host_and_paged(portal: Portal) 
 
 async def test_owners_have_no_tenants_pages(portal: Portal) -> None:
     owner, (id, path) = await portal.owner(), await portal.tenant(Name="Riverside")
-    forms = [f"{path}/{page}" for page in ("edit", "disable", "remove", "credential", "check")] + [NEW]
+    forms = [f"{path}/{page}" for page in ("edit", "disable", "remove", "credential", "check")] + [NEW, f"{NEW}/open"]
     imports = ["/portal/tenants/import", "/portal/tenants/import/write"]
     for page in (*forms, *imports, path, "/portal/tenants", "/portal/tenants/export"):
         got = await owner.get(page)

@@ -1,6 +1,7 @@
 """The portal in a real browser, on the whole local system: its scripts, its safety, and how its pages look."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from local.stack import Stack
+from shared.stores.tables import TENANTS
 from tests.clients.installation import node
+from tests.deployment import Deployment
 from tests.portal.browser import NEEDS_CHROMIUM, Browser
 from tests.portal.week import Week, fill
 
@@ -52,13 +55,13 @@ async def test_a_check_shows_that_it_runs_and_runs_once(stack: tuple[Stack, Path
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
+    row = {"PartitionKey": str(uuid4()), "RowKey": "r4", "BaseUrl": f"http://127.0.0.1:{port}", "TimeoutSeconds": 2}
+    settings = json.loads((stack[1] / "local.settings.json").read_text())["Values"]
+    await Deployment(settings).table(TENANTS).insert({**row, "Enabled": False})
 
     def journey() -> None:
         browser.sign_in("Grace", "Gateway.Admin")
-        browser.open("/tenants/new")
-        browser.fill(PartitionKey=str(uuid4()), RowKey="r4", TimeoutSeconds="2", Enabled="false")
-        browser.fill(BaseUrl=f"http://127.0.0.1:{port}")
-        browser.press("Save")
+        browser.open(f"/tenants/{row['PartitionKey']}/r4")
         before = browser.one("html").id
         assert not browser.one("progress").is_displayed()
         shown = browser.driver.execute_async_script(TWICE)
@@ -144,6 +147,7 @@ def pages(browser: Browser, week: Week, tenant: str, file: Path) -> Iterator[str
         "tenants": "/tenants",
         "tenants-none-found": "/tenants?q=nobody-has-this",
         "tenant-new": "/tenants/new",
+        "tenant-new-server": "/tenants/new/redox",
         "tenant-import": "/tenants/import",
         "not-found": "/nowhere",
     }.items():
@@ -164,9 +168,9 @@ def pages(browser: Browser, week: Week, tenant: str, file: Path) -> Iterator[str
     yield "client-disabled"
     browser.one("td.action a").click()
     yield "secret-delete"
-    browser.open("/tenants/new")
-    browser.fill(PartitionKey="contoso", BaseUrl="https://fhir.example")
-    browser.press("Save")
+    browser.open("/tenants/new/redox")
+    browser.fill(PartitionKey="contoso", BaseUrl="http://fhir.example", value="no key")
+    browser.press("Save and check")
     yield "tenant-new-wrong"
     browser.open(row)
     browser.press("Check this server")

@@ -72,7 +72,7 @@ async def test_what_is_counted_at_any_times_by_any_instance_is_what_is_read(
             await instances[instance].flush()
     for instance in instances:
         await instance.close()
-    history = TrafficHistory(table, clock)
+    history = TrafficHistory(table, clock=clock)
     for subject in (ALL, client_subject("c"), client_subject("d"), HOSPITAL, OTHER):
         slots = await history.series(subject, NOON - timedelta(hours=2), NOON + timedelta(hours=2, minutes=5), SLOT)
         for slot in slots:
@@ -110,7 +110,7 @@ async def test_since_when_a_hospital_fails_goes_by_the_last_success_on_any_insta
             note(instance, HOSPITAL, kind)
         await one.flush()
         await other.flush()
-        day = (await TrafficHistory(table, clock).digest()).subjects[HOSPITAL]
+        day = (await TrafficHistory(table, clock=clock).digest()).subjects[HOSPITAL]
         return (day.failing_since - NOON).total_seconds() if day.failing_since else None, day.kind
 
     refused, timed_out = ErrorKind.CREDENTIAL_REFUSED, ErrorKind.TIMED_OUT
@@ -170,7 +170,7 @@ async def test_a_digest_may_fill_several_columns_and_rows(table: Table, monkeypa
         note(traffic, hospital)
     await traffic.close()
     assert len(await table.partition(ALL)) == 4
-    digest = await TrafficHistory(table, clock).digest()
+    digest = await TrafficHistory(table, clock=clock).digest()
     assert {subject: day.figures.requests for subject, day in digest.subjects.items()} == {
         client_subject("c"): 10,
         **dict.fromkeys(hospitals, 1),

@@ -1,5 +1,6 @@
 """The tenants' rows as the portal reads them: a list to search and page, one row by its key, and a row's address."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,11 +18,12 @@ from shared.portal.errors import NotFound
 from shared.portal.request import PortalRequest
 from shared.settings import Settings
 from shared.stores.cache import Cache
-from shared.stores.tables import Row, Table
+from shared.stores.tables import Row, Table, etag_of
 
-# A table of 10,000 rows is read in 1.2 s and takes 0.4 s to parse: not for every page and letter searched.
+# A table of 10,000 rows is read in 1.2 s and takes 0.7 s to parse: not for every page and letter searched.
 READ_AHEAD = 1 / 6
 """The share of CACHE_SECONDS from which on a list is read anew, beside the page that shows it as it was."""
+_ROWS_AT_ONCE = 200  # are parsed in 15 ms
 
 Key = tuple[str, FhirVersion]
 """What names a row: the tenant's GUID, and the version."""
@@ -82,6 +84,7 @@ class TenantList:
         self._table = table
         self._local = settings.local
         self._activity = activity
+        self._read: Mapping[tuple[object, object], tuple[str, TenantEntry]] = {}
         self._entries: Cache[str, Sequence[TenantEntry]] = Cache(
             self._load, fresh_seconds=settings.cache_seconds, ahead=READ_AHEAD, stale_seconds=0, size=1
         )
@@ -137,11 +140,18 @@ class TenantList:
 
     def expire(self) -> None:
         """Lets the list be read anew, after a change."""
-        self._entries.expire("")
+        self._entries.expire("", reload=True)
 
     async def _load(self, _: str) -> Sequence[TenantEntry]:
-        entries = [_entry(row, local=self._local) async for row in self._table.scan()]
-        return sorted(entries, key=lambda entry: (entry.name.lower(), entry.key))
+        entries: dict[tuple[object, object], tuple[str, TenantEntry]] = {}
+        async for row in self._table.scan():
+            key, etag = (row["PartitionKey"], row["RowKey"]), etag_of(row)
+            known = self._read.get(key)
+            entries[key] = known if known and known[0] == etag else (etag, _entry(row, local=self._local))
+            if len(entries) % _ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._read = entries
+        return sorted((entry for _, entry in entries.values()), key=lambda entry: (entry.name.lower(), entry.key))
 
 
 def _entry(row: Row, *, local: bool) -> TenantEntry:

@@ -87,12 +87,19 @@ class Cache(Generic[K, V]):
             return entry.value
         return await self._reload_or(key, entry)
 
-    def expire(self, key: K) -> None:
-        """Makes the next `get` of `key` load it again; what is remembered serves on if that fails."""
+    def expire(self, key: K, *, reload: bool = False) -> None:
+        """Makes the next `get` of `key` load it again, or wait for the load that `reload` begins at once.
+
+        What is remembered serves on if that fails. A load under way, which may have read what was there before, is not
+        remembered.
+        """
+        self._loads.pop(key, None)
         entry = self._find(key)
         if entry is not None:
             entry.loaded_at = min(entry.loaded_at, self._clock() - self._fresh)
             entry.retry_at = 0.0
+        if reload:
+            self._reload(key)
 
     def _find(self, key: K) -> _Entry[V] | None:
         entry = self._present.get(key)
@@ -122,14 +129,17 @@ class Cache(Generic[K, V]):
                 value = await self._load(key)
         except TimeoutError:
             raise StoreUnavailable(f"a store did not answer within {_DEADLINE_SECONDS:.0f} s") from None
-        entries, others = (self._absent, self._present) if value is None else (self._present, self._absent)
-        others.pop(key, None)
-        entries[key] = _Entry(value, began)
+        if self._loads.get(key) is asyncio.current_task():
+            entries, others = (self._absent, self._present) if value is None else (self._present, self._absent)
+            others.pop(key, None)
+            entries[key] = _Entry(value, began)
         return value
 
     def _loaded(self, key: K, task: asyncio.Task[V | None]) -> None:
-        del self._loads[key]
-        if task.cancelled() or task.exception() is None:
+        current = self._loads.get(key) is task
+        if current:
+            del self._loads[key]
+        if task.cancelled() or task.exception() is None or not current:
             return
         entry = self._find(key)
         if entry is not None:

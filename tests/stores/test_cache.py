@@ -229,3 +229,18 @@ async def test_renew_loads_again_only_what_is_older_or_expired_by_hand(store: St
     cache.expire("a")
     store.error = StoreUnavailable("down")
     assert await cache.get("a") == 20
+
+
+@pytest.mark.parametrize("reload", [False, True])
+async def test_a_load_that_began_before_the_value_expired_is_not_remembered(store: Store, *, reload: bool) -> None:
+    cache = store.cache()
+    store.open.clear()
+    early = asyncio.create_task(cache.get("a"))
+    await settle()
+    store.values["a"] = 10
+    cache.expire("a", reload=reload)
+    late = asyncio.create_task(cache.get("a"))
+    await settle()
+    store.open.set()
+    assert [await early, await late, await cache.get("a")] == [1, 10, 10]
+    assert store.loads == ["a", "a"]

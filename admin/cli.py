@@ -15,6 +15,7 @@ from admin.smoke import smoke
 from admin.tenant_files import export_tenants, import_tenants
 from admin.tenant_list import list_tenants, show
 from admin.tenants import tenant
+from admin.upkeep import upkeep
 from admin.verify import verify
 
 
@@ -59,7 +60,7 @@ async def init(session: Session) -> None:
     session.output.result(made, f"The tables are there; signing key {key.version} is new.")
 
 
-for command in (client, tenant, keys, azure, doctor, smoke, completion):
+for command in (client, tenant, keys, azure, doctor, smoke, upkeep, completion):
     cli.add_command(command)
 for command in (list_tenants, show, import_tenants, export_tenants, verify):
     tenant.add_command(command)

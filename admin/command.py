@@ -71,7 +71,7 @@ def with_session(
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         options = click.get_current_context().ensure_object(GlobalOptions)
-        logging.getLogger("gateway.audit").setLevel(logging.INFO if options.verbose else logging.WARNING)
+        logging.getLogger("gateway.audit").setLevel(logging.INFO if options.verbose else logging.ERROR)
 
         async def work() -> None:
             async with open_session(read_settings(local=options.local), Output(as_json=options.json)) as session:

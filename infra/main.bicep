@@ -319,7 +319,7 @@ var settings = {
 
 // Both apps get the same package.
 var publicFunctions = ['discovery_fn', 'fhir_proxy_fn', 'health_fn', 'metadata_fn', 'root_fn', 'token_fn']
-var closedFunctions = ['portal_fn']
+var closedFunctions = ['portal_fn', 'upkeep_fn']
 
 func switchedOff(functions string[]) { *: string } =>
   toObject(functions, f => 'AzureWebJobs.${f}.Disabled', f => 'true')

@@ -29,6 +29,7 @@ DEMO_FILE = "demo.json"
 _SETTINGS_FILE = "local.settings.json"
 _CREDENTIALS_FILE = "hospitals.json"
 _PORTAL_FUNCTION = "portal_fn"
+_CLOSED = (_PORTAL_FUNCTION, "upkeep_fn")
 _CORE_TOOLS_PYTHON = "languageWorkers__python__defaultExecutablePath"
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -102,10 +103,12 @@ async def running(folder: Path, port: int, host: Host | None, say: Say) -> Async
         if host is not None:
             functions = sorted(file.parent.name for file in PROJECT.glob("*/function.json"))
             portal_url = f"http://127.0.0.1:{chosen[ports.PORTAL]}/portal"
-            public = [name for name in functions if name != _PORTAL_FUNCTION]
+            public = [name for name in functions if name not in _CLOSED]
+            # Core Tools keep a timer's lock in blobs, which this stack has not.
+            closed = [name for name in _CLOSED if host is not Host.FUNC or name == _PORTAL_FUNCTION]
             for name, part, served, url in (
                 ("The functions host", ports.FUNCTIONS, public, f"{base_url}/health"),
-                ("The portal's host", ports.PORTAL, [_PORTAL_FUNCTION], portal_url),
+                ("The portal's host", ports.PORTAL, closed, portal_url),
             ):
                 command = _host_command(host, chosen[part], served)
                 starting_hosts.append(_begin(parts, _start_child(name, command, environment, url)))

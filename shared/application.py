@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shared.root import RootEndpoint
     from shared.stores.tables import Table
     from shared.stores.vault import Vault
+    from shared.upkeep import Upkeep
     from shared.upstream.credentials.factory import Credentials
     from shared.upstream.page_handles import PageHandles
     from shared.upstream.transport import Transport
@@ -202,9 +203,16 @@ class Application:
 
         return CheckLog(self._table(CHECKS))
 
+    @cached_property
+    def upkeep(self) -> "Upkeep":
+        """The night's work."""
+        from shared.upkeep import Upkeep
+
+        return Upkeep(self.settings, self._table, self.vault, self._audit)
+
     async def close(self) -> None:
         """Ends what was built, the latest first."""
-        for name in ("_page_handles", "usage", "traffic", "_credentials", "_transport", "_tables", "vault"):
+        for name in ("usage", "traffic", "_credentials", "_transport", "_tables", "vault"):
             part = self.__dict__.get(name)
             if part is not None:
                 await part.close()

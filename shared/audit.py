@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import orjson
 
@@ -103,6 +104,15 @@ class AuditLog:
         `detail` names columns or ids, never a value of theirs.
         """
         self._write(event="change", actor=actor, action=action, subject=subject, detail=detail)
+
+    def expiry(self, *, subject: str, name: str, expires: datetime) -> None:
+        """A secret or a certificate that ends soon: whose it is, its name and its last day, never its value."""
+        line = {"event": "expiry", "subject": subject, "detail": f"{name} ends {expires:%Y-%m-%d}"}
+        _log.warning("%s", orjson.dumps(line).decode())
+
+    def upkeep(self, numbers: Mapping[str, object]) -> None:
+        """A run of the night's work, in numbers."""
+        self._write(event="upkeep", **numbers)
 
     def _write(self, **fields: object) -> None:
         if _log.isEnabledFor(logging.INFO):

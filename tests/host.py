@@ -48,7 +48,7 @@ class Host:
         with log.open("ab") as written:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "local.child_process", "SIGTERM", sys.executable, "-m", module),
-                *("--port", str(port), "--without", "portal_fn"),
+                *("--port", str(port), "--without", "portal_fn", "--without", "upkeep_fn"),
                 cwd=PROJECT,
                 env={**os.environ, **environment},
                 stdin=PIPE,
@@ -93,6 +93,19 @@ class Host:
         lines = self.log.read_text(errors="replace").splitlines()
         marks = ("Traceback", "unexpected error", "never retrieved", "was destroyed", "Unclosed", "never awaited")
         return [line for line in lines if any(mark in line for mark in marks)]
+
+
+def with_upkeep_every_second(root: Path) -> Path:
+    """Makes `root` an app of `upkeep_fn` alone, which is due every second."""
+    for name in ("shared", "host.json"):
+        (root / name).symlink_to(PROJECT / name)
+    function = root / "upkeep_fn"
+    function.mkdir()
+    (function / "__init__.py").symlink_to(PROJECT / "upkeep_fn" / "__init__.py")
+    config = json.loads((PROJECT / "upkeep_fn" / "function.json").read_text())
+    config["bindings"][0]["schedule"] = "* * * * * *"
+    (function / "function.json").write_text(json.dumps(config))
+    return root
 
 
 class Client(Protocol):

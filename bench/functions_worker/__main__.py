@@ -22,6 +22,7 @@ from bench.functions_worker.worker import UNLIMITED
 from local.functions_host.functions import Function, LoadError, apply_settings, find, read_object
 from local.functions_host.logs import configure_logging
 from local.functions_host.server import create_runner
+from local.functions_host.timers import Timer, find_timers, scheduled
 from local.serving import serving, stop_signal
 
 
@@ -32,7 +33,8 @@ def main() -> int:
     try:
         configure_logging(read_object(root / "host.json"))
         apply_settings(root)
-        asyncio.run(_serve(root, find(root, only=options.only), options.port, options.worker_core))
+        functions, timers = find(root, only=options.only), find_timers(root, only=options.only)
+        asyncio.run(_serve(root, functions, timers, options.port, options.worker_core))
     except (LoadError, WorkerError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -48,14 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(root: Path, functions: Sequence[Function], port: int, worker_core: int) -> None:
+async def _serve(
+    root: Path, functions: Sequence[Function], timers: Sequence[Timer], port: int, worker_core: int
+) -> None:
     stopped = stop_signal()
     channel = WorkerChannel()
     async with _listening(channel) as address, _worker(root, address, worker_core) as worker:
         ended = asyncio.create_task(worker.wait())
-        for function in functions:
+        everything: tuple[Function | Timer, ...] = (*functions, *timers)
+        for function in everything:
             await _unless_ended(ended, channel.load(function))
-        async with serving(create_runner(functions, channel.invoke), port):
+        async with serving(create_runner(functions, channel.invoke), port), scheduled(timers, channel.invoke_timer):
             await _unless_ended(ended, stopped.wait())
 
 

@@ -21,6 +21,7 @@ from bench.functions_worker.protocol import protos
 from local.functions_host.functions import Function
 from local.functions_host.logs import running_function
 from local.functions_host.server import checked_response
+from local.functions_host.timers import Timer
 
 _LEVELS = {
     protos.RpcLog.Critical: logging.CRITICAL,
@@ -44,7 +45,7 @@ class WorkerChannel:
         self._responses: dict[str, Future[Any]] = {}
         self._invoked: dict[str, str] = {}
 
-    async def load(self, function: Function) -> None:
+    async def load(self, function: Function | Timer) -> None:
         """Waits for the worker, and has it import a function. Raises WorkerError."""
         await self._initialized
         response = await self._request(function.name, function_load_request=_load_request(function))
@@ -65,6 +66,21 @@ class WorkerChannel:
         content = getattr(http.body, kind) if kind else b""
         body = content.encode() if isinstance(content, str) else content
         return checked_response(request.method, int(http.status_code), CIMultiDict(http.headers), body)
+
+    async def invoke_timer(self, timer: Timer) -> None:
+        """Calls a loaded timer function. Raises WorkerError."""
+        invocation = str(uuid4())
+        self._invoked[invocation] = timer.name
+        data = protos.TypedData(json='{"Schedule":{"AdjustForDST":true},"ScheduleStatus":null,"IsPastDue":false}')
+        message = protos.InvocationRequest(
+            invocation_id=invocation,
+            function_id=timer.name,
+            input_data=[protos.ParameterBinding(name=timer.trigger, data=data)],
+        )
+        try:
+            _check((await self._request(invocation, invocation_request=message)).result)
+        finally:
+            del self._invoked[invocation]
 
     async def EventStream(self, incoming: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
         """The service's one method, under the name it has in the protocol: the worker's messages in, ours out."""
@@ -121,9 +137,14 @@ def _check(result: Any) -> None:
         raise WorkerError(f"{result.exception.message}\n{result.exception.stack_trace}")
 
 
-def _load_request(function: Function) -> Any:
+def _load_request(function: Function | Timer) -> Any:
     """The message that has the worker import a function, whose name is its id."""
     binding = protos.BindingInfo
+    into, out = binding.Direction.Value("in"), binding.Direction.Value("out")
+    bindings = {function.trigger: binding(type="timerTrigger", direction=into)}
+    if isinstance(function, Function):
+        bindings = {function.trigger: binding(type="httpTrigger", direction=into)}
+        bindings["$return"] = binding(type="http", direction=out)
     return protos.FunctionLoadRequest(
         function_id=function.name,
         metadata=protos.RpcFunctionMetadata(
@@ -131,10 +152,7 @@ def _load_request(function: Function) -> Any:
             directory=str(function.script.parent),
             script_file=str(function.script),
             entry_point=function.entry_point,
-            bindings={
-                function.trigger: binding(type="httpTrigger", direction=binding.Direction.Value("in")),
-                "$return": binding(type="http", direction=binding.Direction.Value("out")),
-            },
+            bindings=bindings,
         ),
     )
 

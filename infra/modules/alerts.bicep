@@ -75,6 +75,18 @@ var rules = [
     threshold: 20
     dimensions: []
   }
+  {
+    name: 'expiring'
+    description: 'A secret or a certificate ends within 30 days: the audit line names it. Runbook: Something ends soon.'
+    severity: 3
+    query: loadTextContent('../queries/expiring.kql')
+    column: 'lines'
+    threshold: 0
+    dimensions: [
+      { name: 'subject', operator: 'Include', values: ['*'] }
+      { name: 'detail', operator: 'Include', values: ['*'] }
+    ]
+  }
 ]
 
 resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
@@ -89,8 +101,8 @@ resource ruleAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
       severity: rule.severity
       enabled: true
       scopes: [workspaceId]
-      evaluationFrequency: 'PT5M'
-      windowSize: 'PT15M'
+      evaluationFrequency: rule.name == 'expiring' ? 'PT6H' : 'PT5M'
+      windowSize: rule.name == 'expiring' ? 'P1D' : 'PT15M' // a day has one night
       autoMitigate: true
       skipQueryValidation: true // a new workspace has no table of traces until the first one comes
       criteria: {

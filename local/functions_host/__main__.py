@@ -10,6 +10,7 @@ from pathlib import Path
 from local.functions_host.functions import LoadedFunction, LoadError, apply_settings, load, read_object
 from local.functions_host.logs import configure_logging
 from local.functions_host.server import create_runner, invoke
+from local.functions_host.timers import LoadedTimer, invoke_timer, load_timers, scheduled
 from local.serving import serving, stop_signal
 
 
@@ -21,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(read_object(root / "host.json"))
         apply_settings(root)
         functions = load(root, only=options.only, without=options.without)
-        asyncio.new_event_loop().run_until_complete(_serve(functions, options.port))
+        timers = load_timers(root, only=options.only, without=options.without)
+        asyncio.new_event_loop().run_until_complete(_serve(functions, timers, options.port))
     except (LoadError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -38,11 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(functions: Sequence[LoadedFunction], port: int) -> None:
+async def _serve(functions: Sequence[LoadedFunction], timers: Sequence[LoadedTimer], port: int) -> None:
     stopped = stop_signal()
-    async with serving(create_runner(functions, invoke), port) as bound:
+    async with serving(create_runner(functions, invoke), port) as bound, scheduled(timers, invoke_timer):
         for function in functions:
             print(f"{function.name}: {','.join(function.methods)} /{function.route.template}")
+        for timer in timers:
+            print(f"{timer.name}: {timer.schedule} (UTC)")
         print(f"Functions host listening on http://127.0.0.1:{bound}", flush=True)
         await stopped.wait()
 

@@ -18,18 +18,21 @@ class LoadError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
-    """An HTTP function as its `function.json` has it. `methods` are upper case.
-
-    `entry_point` of `script` takes the request as the argument named `trigger`.
-    """
+class Script:
+    """What a function runs: `entry_point` of `script`, which takes what triggers it as the argument named `trigger`."""
 
     name: str
-    methods: tuple[str, ...]
-    route: Route
     trigger: str
     script: Path
     entry_point: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function(Script):
+    """An HTTP function as its `function.json` has it. `methods` are upper case."""
+
+    methods: tuple[str, ...]
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,57 +69,64 @@ def apply_settings(root: Path) -> None:
 def load(root: Path, only: Collection[str] = (), without: Collection[str] = ()) -> list[LoadedFunction]:
     """The functions that `find` finds, imported with `root` on the path. Raises LoadError."""
     found = find(root, only, without)
-    if str(root) not in sys.path[:1]:
-        sys.path.insert(0, str(root))
-    importlib.invalidate_caches()
-    return [_load(function) for function in found]
+    return [LoadedFunction(**declared(function), **entry_point(function, root)) for function in found]
 
 
 def find(root: Path, only: Collection[str] = (), without: Collection[str] = ()) -> list[Function]:
     """The HTTP functions below `root` in the order in which the host tries them.
 
-    `only` and `without` select by name. A function whose `AzureWebJobs.<name>.Disabled` is set in the environment is
-    left out. Raises LoadError, also for what the host would refuse or serve differently.
+    Raises LoadError, also for what the host would refuse or serve differently.
     """
     prefix = read_object(root / "host.json").get("extensions", {}).get("http", {}).get("routePrefix", "api")
     if not isinstance(prefix, str):
         raise LoadError("host.json: extensions.http.routePrefix must be a string")
     prefix = prefix.strip("/")
+    found = (_read_function(folder, prefix) for folder in selected(root, only, without))
+    return [function for function in found if function is not None]
+
+
+def selected(root: Path, only: Collection[str], without: Collection[str]) -> list[Path]:
+    """The folders of functions, in the host's order, that `only` and `without` select by name.
+
+    A function whose `AzureWebJobs.<name>.Disabled` is set in the environment is left out. Raises LoadError.
+    """
     # The host compares names in upper case, where "_" comes after the letters.
     folders = sorted((path.parent for path in root.glob("*/function.json")), key=lambda folder: folder.name.upper())
     unknown = {*only, *without} - {folder.name for folder in folders}
     if unknown:
         raise LoadError(f"no such function: {', '.join(sorted(unknown))}")
-    selected = (each for each in folders if each.name not in without and (not only or each.name in only))
-    found = (_read_function(folder, prefix) for folder in selected if not _is_disabled(folder.name))
-    return [function for function in found if function is not None]
+    wanted = (each for each in folders if each.name not in without and (not only or each.name in only))
+    return [folder for folder in wanted if not _is_disabled(folder.name)]
+
+
+def read_script(folder: Path, type: str) -> tuple[dict[str, Any], Script] | None:
+    """The trigger's binding and the script of a function with a trigger of this type. Raises LoadError."""
+    config = read_object(folder / "function.json")
+    trigger = next((binding for binding in config.get("bindings", []) if binding.get("type") == type), None)
+    if trigger is None:
+        return None
+    script = folder / config.get("scriptFile", "__init__.py")
+    if script.parent != folder or not script.is_file():
+        raise LoadError(f"{folder.name}: scriptFile is not in the function's folder: {script.name}")
+    return trigger, Script(folder.name, str(trigger.get("name")), script, config.get("entryPoint", "main"))
 
 
 def _read_function(folder: Path, prefix: str) -> Function | None:
-    name = folder.name
-    config = read_object(folder / "function.json")
-    bindings = config.get("bindings", [])
-    trigger = next((binding for binding in bindings if binding.get("type") == "httpTrigger"), None)
-    if trigger is None:
+    found = read_script(folder, "httpTrigger")
+    if found is None:
         return None
+    (trigger, script), name = found, folder.name
     # The host would ask for a function key, and hand keys out, which are not kept here.
     if trigger.get("authLevel") != "anonymous":
         raise LoadError(f"{name}: authLevel must be anonymous")
+    bindings = read_object(folder / "function.json")["bindings"]
     if not any(binding.get("type") == "http" and binding.get("name") == "$return" for binding in bindings):
         raise LoadError(f"{name}: a binding of type http named $return is missing")
     if not trigger.get("methods"):
         raise LoadError(f"{name}: methods are missing")
-    script = folder / config.get("scriptFile", "__init__.py")
-    if script.parent != folder or not script.is_file():
-        raise LoadError(f"{name}: scriptFile is not in the function's folder: {script.name}")
-    return Function(
-        name=name,
-        methods=tuple(method.upper() for method in trigger["methods"]),
-        route=_parse_route(name, prefix, trigger.get("route") or name),
-        trigger=trigger["name"],
-        script=script,
-        entry_point=config.get("entryPoint", "main"),
-    )
+    methods = tuple(method.upper() for method in trigger["methods"])
+    route = _parse_route(name, prefix, trigger.get("route") or name)
+    return Function(**declared(script), methods=methods, route=route)
 
 
 def _parse_route(name: str, prefix: str, route: str) -> Route:
@@ -128,7 +138,16 @@ def _parse_route(name: str, prefix: str, route: str) -> Route:
         raise LoadError(f"{name}: {error}") from None
 
 
-def _load(function: Function) -> LoadedFunction:
+def declared(script: Script) -> dict[str, Any]:
+    """The fields of a function, for one that has more."""
+    return {field.name: getattr(script, field.name) for field in fields(script)}
+
+
+def entry_point(function: Script, root: Path) -> dict[str, Any]:
+    """The entry point, imported with `root` on the path, as the fields `main` and `is_async`. Raises LoadError."""
+    if str(root) not in sys.path[:1]:
+        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
     name, path = function.name, function.script
     try:
         module = importlib.import_module(name if path.stem == "__init__" else f"{name}.{path.stem}")
@@ -141,8 +160,7 @@ def _load(function: Function) -> LoadedFunction:
         raise LoadError(f"{name}: {path.name} has no function {function.entry_point}")
     if list(inspect.signature(main).parameters) != [function.trigger]:
         raise LoadError(f"{name}: the entry point must take exactly one argument, {function.trigger}")
-    declared = {field.name: getattr(function, field.name) for field in fields(function)}
-    return LoadedFunction(**declared, main=main, is_async=inspect.iscoroutinefunction(main))
+    return {"main": main, "is_async": inspect.iscoroutinefunction(main)}
 
 
 def _is_disabled(name: str) -> bool:

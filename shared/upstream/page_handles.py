@@ -6,11 +6,9 @@
 import asyncio
 import hashlib
 import logging
-import random
 import re
 import secrets
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,7 +37,6 @@ from shared.fhir.paging import (
 from shared.fhir.policy import authorize
 from shared.fhir.rewriting import rewrite_form
 from shared.fhir.rewriting.left_out import left_out
-from shared.stores.errors import StoreUnavailable
 from shared.stores.tables import Table
 from shared.upstream.request_context import RequestContext
 
@@ -49,12 +46,8 @@ _HANDLE = re.compile(r"[A-Za-z0-9_-]{32}")
 _MAX_HANDLES_OF_RESPONSE = 500  # a batch's response holds as many Bundles as the batch has searches
 _MAX_ROWS_TOGETHER = 80  # Table Storage takes 100 in a transaction, of 4 MiB
 _MAX_REMEMBERED = 5_000  # digests and handles: 2 MB
-_KEPT_AFTER_EXPIRY = timedelta(days=1)  # so long an old handle is "expired" rather than unknown
-# Expired rows are deleted by chance, once for so many handles made: however short an instance lives, and however many
-# there are. A sweep begins at a random tenant and ends after so many rows, more than were made meanwhile.
-_HANDLES_PER_SWEEP = 100
-_MAX_SWEPT = 500
-_SWEEP_SECONDS = 60
+KEPT_AFTER_EXPIRY = timedelta(days=1)
+"""So long an old handle is "expired" rather than unknown; then the night's upkeep deletes it."""
 _RANKS = {relation: rank for rank, relation in enumerate(PAGE_RELATIONS)}
 
 _log = logging.getLogger(__name__)
@@ -94,7 +87,6 @@ class PageHandles:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._handles: LRUCache[bytes, tuple[str, float]] = LRUCache(_MAX_REMEMBERED)
-        self._sweep: asyncio.Task[None] | None = None
 
     async def handles(self, pages: Sequence[OfferedPage], deadline: float) -> list[str]:
         """A handle for each of a tenant's pages, good for an hour at least; unguessable, and of no use to anyone else.
@@ -123,9 +115,6 @@ class PageHandles:
                 text = "Links to further pages could not be kept in time."
                 raise FhirError(504, "timeout", text, kind=ErrorKind.STORE_UNAVAILABLE) from None
             self._handles.update((digest, (made[digest], now + LIFETIME_SECONDS)) for digest in rows)
-            by_chance = random.random() * _HANDLES_PER_SWEEP < len(rows)  # noqa: S311 (no secret)
-            if by_chance and (self._sweep is None or self._sweep.done()):
-                self._sweep = asyncio.create_task(self._delete_expired())
         return [made[page.digest] for page in pages]
 
     async def page(
@@ -146,34 +135,12 @@ class PageHandles:
             raise FhirError(410, "not-found", "This page was on a server that is not asked any more. Search again.")
         return OfferedPage(tenant, client_id, base, type, InteractionKind(row["Kind"]), binding, str(row["Url"]))
 
-    async def close(self) -> None:
-        """Ends a sweep that is under way."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-            await asyncio.wait({self._sweep})
-
     async def _insert(self, rows: Sequence[dict[str, object]]) -> None:
         if len(rows) == 1:
             await self._table.insert(rows[0])
             return
         parts = (rows[start : start + _MAX_ROWS_TOGETHER] for start in range(0, len(rows), _MAX_ROWS_TOGETHER))
         await asyncio.gather(*(self._table.insert_together(*part) for part in parts))
-
-    async def _delete_expired(self) -> None:
-        """Deletes up to _MAX_SWEPT rows that expired more than a day ago, beside the requests."""
-        parameters = {"start": str(uuid.uuid4()), "limit": datetime.now(UTC) - _KEPT_AFTER_EXPIRY}
-        keys = ["PartitionKey", "RowKey"]
-        deleted = 0
-        try:
-            async with asyncio.timeout(_SWEEP_SECONDS):
-                for where in ("PartitionKey ge @start", "PartitionKey lt @start"):
-                    async for row in self._table.where(f"{where} and Expires lt @limit", parameters, keys):
-                        if deleted == _MAX_SWEPT:
-                            return
-                        await self._table.delete(str(row["PartitionKey"]), str(row["RowKey"]))
-                        deleted += 1
-        except (StoreUnavailable, TimeoutError) as error:
-            _log.warning("expired pages not deleted: %s", error or "out of time")
 
 
 def paging(context: RequestContext) -> Paging:

@@ -159,12 +159,12 @@ async def test_an_old_signing_key_is_to_be_rotated(new_stack: CommandLine, vault
     assert published[2].startswith(f"{young} is young: it signs from")
 
 
-async def test_page_handles_that_nobody_sweeps_are_reported(new_stack: CommandLine, tables: Tables) -> None:
+async def test_page_handles_that_no_upkeep_deletes_are_reported(new_stack: CommandLine, tables: Tables) -> None:
     await new_stack.json("init")
     for days, state, text in (
         (1, "ok", "1 page handles, 0 of them expired"),
         (-1, "ok", "2 page handles, 1 of them expired"),
-        (-3, "warn", "3 page handles, 2 of them expired, some more than 2 days ago"),
+        (-4, "warn", "3 page handles, 2 of them expired, some more than 3 days ago"),
     ):
         row = {"PartitionKey": "t", "RowKey": str(days), "Expires": NOW + timedelta(days=days)}
         await tables[PAGES].insert(row)

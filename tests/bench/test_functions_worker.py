@@ -1,5 +1,6 @@
 """The project's functions run in the real Functions worker, and answer there as they do in the local functions host."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from bench import recorded, servers
 from bench.deployment import PUBLIC_BASE_URL, Deployment, deployed
 from bench.process import PROJECT, ProcessEnded, Running
 from local.serving import serving
+from tests.host import with_upkeep_every_second
 
 NO_WORKER = "no Python 3.13 or later: make .functions-worker/.installed"
 pytestmark = pytest.mark.skipif(not servers.WORKER_PYTHON.exists(), reason=NO_WORKER)
@@ -58,7 +60,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 async def worker(deployment: Deployment, log: Path) -> AsyncIterator[Running]:
-    more = ("discovery_fn", "health_fn", "portal_fn", "root_fn")
+    more = ("discovery_fn", "health_fn", "portal_fn", "root_fn", "upkeep_fn")
     with log.open("wb") as errors:
         async with servers.in_worker(PROJECT, deployment.environment, more=more, errors=errors) as worker:
             yield worker
@@ -170,6 +172,18 @@ async def test_an_answer_of_any_size_passes_and_a_failure_has_none(tmp_path: Pat
         assert body == sent
         response, body = await ask(worker, "/failing_fn")
         assert (response.status, body) == (500, b"")
+
+
+async def test_the_worker_runs_the_nights_work(deployment: Deployment, tmp_path: Path) -> None:
+    root, log = with_upkeep_every_second(tmp_path), tmp_path / "log"
+    with log.open("wb") as errors:
+        async with servers.in_worker(root, deployment.environment, more=["upkeep_fn"], errors=errors):
+            for _ in range(300):
+                if '"event":"upkeep"' in log.read_text():
+                    break
+                await asyncio.sleep(0.1)
+    line = next(line for line in lines(log) if '"event":"upkeep"' in line)
+    assert json.loads(line.removeprefix("INFO gateway.audit: "))["failed"] == []
 
 
 async def test_the_library_has_no_line_of_its_own_for_a_request(deployment: Deployment, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.infra.bicep import INFRA, ROOT, SIZES, SNAPSHOTS, resources
 from tests.infra.queries import columns, operands
 
 FUNCTIONS = {path.parent.name for path in ROOT.glob("*/function.json")}
-CLOSED = {"portal_fn"}
+CLOSED = {"portal_fn", "upkeep_fn"}
 
 # Microsoft's identifiers of built-in roles (Azure built-in roles, "Security", "Storage", "Monitor").
 ROLES = {
@@ -219,6 +220,7 @@ def test_every_alert_names_the_section_of_the_runbook_that_answers_it() -> None:
             "provider-failures",
             "token-failures",
             "vault-throttling",
+            "expiring",
             "unhealthy",
         ),
     }
@@ -266,6 +268,7 @@ def test_the_audit_query_reads_the_fields_that_are_written(caplog: pytest.LogCap
         entries=[AuditedEntry("read", "Patient", 200)],
     )
     AuditLog().change(actor="a", action="client.create", subject="c")
+    AuditLog().expiry(subject="c", name="secret s", expires=datetime.now(UTC))
     written = {name for message in caplog.messages for name in json.loads(message)} | {f"ms.{hop}" for hop in hops}
 
     query = (INFRA / "queries/audit.kql").read_text()

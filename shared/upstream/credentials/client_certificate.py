@@ -8,11 +8,13 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from cachetools import LRUCache
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from cryptography.x509 import load_pem_x509_certificates
 
 from shared.upstream.credentials.credential import CredentialError, Secrets
 
@@ -69,6 +71,11 @@ def client_context(exported: str) -> ssl.SSLContext:
         except ssl.SSLError as error:
             raise ValueError(f"holds no usable certificate with its private key ({error.reason})") from None
     return context
+
+
+def certificate_end(exported: str) -> datetime:
+    """When the first certificate of the chain in `exported` ends. ValueError when there is none."""
+    return min(each.not_valid_after_utc for each in load_pem_x509_certificates(_pem(exported)))
 
 
 def _pem(exported: str) -> bytes:

@@ -1,5 +1,6 @@
 """Products that hospitals have, each with the row that the gateway needs for it, as its page in docs/providers says."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,9 @@ class Preset:
         return column == "BaseUrl" or column in AUTH_COLUMNS[self.row["Auth"]][0]
 
     def example(self, column: str) -> str:
-        """An example of a column's value; "" where the value is known."""
-        return value if "<" in (value := self.row[column]) else ""
+        """An example that tells more than the column's name; "" where there is none, or the value is known."""
+        value = self.row[column]
+        return value if "<" in value and not re.fullmatch("<[^>]*>", value) else ""
 
     def filled_in(self, column: str) -> str:
         """A column's value where it is known; "" where it is not."""

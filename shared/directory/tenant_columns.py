@@ -167,7 +167,7 @@ COLUMN_GROUPS = (
     ColumnGroup("The server", "Whose FHIR server it is and where.", _SERVER),
     ColumnGroup(
         "How the gateway gets in",
-        "Credentials stand in Key Vault. The row only names them; their values are set on the tenant's page.",
+        "Credentials stand in Key Vault. The row only names them; their values are set on the hospital's page.",
         _WAY_IN,
     ),
     ColumnGroup(

@@ -15,6 +15,7 @@ _OPERATIONS = frozenset(
     "meta-delete populate populatehtml populatelink preferred-id process-message questionnaire snapshot stats submit "
     "submit-data subset subsumes transform translate validate validate-code versions".split()
 )
+_EVERY_TYPE = frozenset[str]().union(*RESOURCE_TYPES.values())
 _NEARLY_THE_SAME = 0.85
 _MAX_TOLD = 3
 
@@ -24,7 +25,7 @@ def unknown_types(names: Sequence[str], version: FhirVersion | None) -> str:
 
     Without a version, those of any are known. A name is told by its place in the list, and not repeated.
     """
-    known = frozenset[str]().union(*(types for of, types in RESOURCE_TYPES.items() if version in (of, None)))
+    known = _EVERY_TYPE if version is None else RESOURCE_TYPES[version]
 
     def problem(name: str) -> str:
         others = [of.name for of, types in RESOURCE_TYPES.items() if name in types]

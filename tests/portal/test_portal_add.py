@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from local.hospitals.hospital import LAKESIDE, RIVERSIDE
-from shared.directory.presets import PRESETS
+from shared.directory.presets import PRESETS, Preset
 from shared.directory.tenant_columns import COLUMNS
 from shared.directory.tenant_registry import RowChange, TenantRegistry
 from shared.fhir.versions import FhirVersion
@@ -37,7 +37,7 @@ async def begin(admin: Person, preset: str, **values: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.id)
-async def test_a_preset_fills_in_what_is_known_and_asks_for_the_rest(portal: Portal, preset) -> None:
+async def test_a_preset_fills_in_what_is_known_and_asks_for_the_rest(portal: Portal, preset: Preset) -> None:
     admin = await portal.admin()
     assert f'href="{NEW}/{preset.id}"' in (await admin.get(NEW)).text
     page = await admin.get(f"{NEW}/{preset.id}")

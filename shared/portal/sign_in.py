@@ -123,7 +123,7 @@ class SignInPage:
             context = {"roles": Role, "name": name, "role": role, "problem": problem}
             return self._renderer.page("sign_in.html", request, UNPROCESSABLE, **context)
         chosen = Role.ADMIN if role == Role.ADMIN.value else Role.CLIENT_OWNER
-        return see_other("/clients", cookie=self._sign_in.cookie(name, chosen))
+        return see_other("/", cookie=self._sign_in.cookie(name, chosen))
 
     async def _leave(self, request: PortalRequest) -> Response:
         return see_other("/sign-in", cookie=_cookie("", 0))

@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 
 from local.demo_file import Demo
+from shared.audit import AuditLog
+from shared.directory.activity import ActivityLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.provider import Provider
 from shared.directory.tenant_registry import TenantRegistry
@@ -18,7 +20,7 @@ from shared.directory.traffic import Traffic, hospital_subject
 from shared.error_kind import ErrorKind
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
-from shared.stores.tables import CHECKS, CLIENTS, TENANTS, TRAFFIC, Table, table_service
+from shared.stores.tables import ACTIVITY, CHECKS, CLIENTS, TENANTS, TRAFFIC, Table, table_service
 from shared.stores.vault import Vault
 
 DAYS = 7
@@ -97,6 +99,15 @@ async def fill(folder: Path, demo: Demo) -> Week:
         second = await clients.create("Discharge letters", "linus@example.com", reaching[:1], expires=later)
         for client, number in ((first, 9), (second, 3), (second, 14)):
             await clients.request_access(client.client_id, _id(number), "ada@example.com")
+        activity = ActivityLog(Table(service, ACTIVITY), AuditLog())
+        changed = (
+            ("set-secret", f"{_id(2)}/r4", "cedar-ridge"),
+            ("verify", f"{_id(0)}/r4", "loads"),
+            ("set", f"{_id(3)}/r4", "TimeoutSeconds"),
+        )
+        for action, subject, detail in changed:
+            await activity.change(actor="grace@example.com", action=f"tenant.{action}", subject=subject, detail=detail)
+        await activity.change(actor="ada@example.com", action="client.add-secret", subject=first.client_id)
         await _traffic(Table(service, TRAFFIC), now, [demo.client_id, first.client_id])
     await vault.close()
     return Week(f"/tenants/{_id(0)}/r4", f"/tenants/{_id(2)}/r4", second.client_id, first.client_id)

@@ -149,18 +149,22 @@ def _line(values: Sequence[float | None], top: float) -> str:
 
 
 def _marks(times: Sequence[datetime]) -> Sequence[tuple[float, str]]:
-    """The round hours or days of a time axis, at most seven, each at its place in percent."""
+    """The round hours or days of a time axis, at most seven, each at its place in percent: a day's is its bar's middle."""
     if not times:
         return []
     first, end = times[0], times[-1] + _step(times)
     every = next((step for step in _TIME_STEPS if (end - first) / step <= _MAX_TIMES), _TIME_STEPS[-1])
     seconds = every.total_seconds()
     mark = datetime.fromtimestamp(-(-first.timestamp() // seconds) * seconds, UTC)
+    middle = _step(times) / 2 if _step(times) >= _DAY else timedelta()
     marks = []
     while mark < end:
         midnight = mark.hour == 0 == mark.minute
         marks.append(
-            (round((mark - first) / (end - first) * 100, 2), f"{mark.day} {mark:%b}" if midnight else f"{mark:%H:%M}")
+            (
+                round((mark + middle - first) / (end - first) * 100, 2),
+                f"{mark.day} {mark:%b}" if midnight else f"{mark:%H:%M}",
+            )
         )
         mark += every
     return marks

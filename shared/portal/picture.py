@@ -149,7 +149,10 @@ def _line(values: Sequence[float | None], top: float) -> str:
 
 
 def _marks(times: Sequence[datetime]) -> Sequence[tuple[float, str]]:
-    """The round hours or days of a time axis, at most seven, each at its place in percent: a day's is its bar's middle."""
+    """The round hours or days of a time axis, at most seven, each at its place in percent.
+
+    Where a bar is a day, its middle is the day's place.
+    """
     if not times:
         return []
     first, end = times[0], times[-1] + _step(times)

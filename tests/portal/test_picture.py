@@ -67,7 +67,7 @@ def test_a_scale_ends_at_a_round_number(most: int, scale: list[str]) -> None:
         (
             30,
             timedelta(days=1),
-            [(1.32, "26 Nov"), (24.65, "3 Dec"), (47.99, "10 Dec"), (71.32, "17 Dec"), (94.65, "24 Dec")],
+            [(2.99, "26 Nov"), (26.32, "3 Dec"), (49.65, "10 Dec"), (72.99, "17 Dec"), (96.32, "24 Dec")],
         ),
     ],
 )

@@ -10,7 +10,6 @@ from shared.error_kind import ErrorKind, Side
 from shared.portal.picture import Bar, Picture, bars
 
 _DAYS = 7
-_MAX_ERRORS = 6
 _SUBJECTS = {Side.CLIENT: "The app", Side.HOSPITAL: "The hospital", Side.GATEWAY: "The gateway"}
 
 _ADMIN = "Ask the gateway's admin to look at the hospital."
@@ -43,10 +42,10 @@ REMEDIES: Mapping[ErrorKind, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class RecentError:
-    """Errors of one kind within an hour, in words."""
+class CommonError:
+    """A client's errors of one kind in words: in which hour the last one was, and how many there were."""
 
-    hour: datetime
+    last: datetime
     count: int
     reason: str
     remedy: str
@@ -54,10 +53,10 @@ class RecentError:
 
 @dataclass(frozen=True, slots=True)
 class ClientTraffic:
-    """A client's last seven days (UTC): requests and errors by day, and the latest errors."""
+    """A client's last seven days (UTC): requests and errors by day, and each kind of error, the latest first."""
 
     picture: Picture
-    errors: Sequence[RecentError]
+    errors: Sequence[CommonError]
 
 
 async def client_traffic(history: TrafficHistory, client_id: str) -> ClientTraffic:
@@ -79,10 +78,13 @@ def _failed(figures: Figures) -> int:
     return sum(figures.failures.values())
 
 
-def _errors(hours: Sequence[Slot]) -> Sequence[RecentError]:
-    found = [
-        RecentError(hour.start, count, f"{_SUBJECTS[kind.side]} {kind.text}.", REMEDIES[kind])
-        for hour in reversed(hours)
-        for kind, count in hour.figures.failures.items()
+def _errors(hours: Sequence[Slot]) -> Sequence[CommonError]:
+    found: dict[ErrorKind, tuple[datetime, int]] = {}
+    for hour in reversed(hours):
+        for kind, count in hour.figures.failures.items():
+            last, counted = found.get(kind, (hour.start, 0))
+            found[kind] = last, counted + count
+    return [
+        CommonError(last, count, f"{_SUBJECTS[kind.side]} {kind.text}.", REMEDIES[kind])
+        for kind, (last, count) in found.items()
     ]
-    return found[:_MAX_ERRORS]

@@ -151,8 +151,8 @@ def _state(secret: ClientSecret, now: datetime) -> tuple[str, str]:
         return "off", "Expired"
     if secret.expires is None or secret.expires - now >= _SOON:
         return "good", "Works"
-    days = (secret.expires - now).days
-    return "slow", f"Ends in {days} days" if days > 1 else "Ends within 2 days" if days else "Ends today"
+    days = (secret.expires.date() - now.date()).days
+    return "slow", f"Ends in {days} days" if days > 1 else "Ends tomorrow" if days else "Ends today"
 
 
 def _described(client: Client, secret: ClientSecret) -> str:

@@ -163,7 +163,7 @@ async def expire_in(days: int, folder: Path, client_id: str, secret: str) -> Non
     async with table_service(Settings.from_environment(values)) as service:
         row = await Table(service, CLIENTS).get(client_id, SECRET_ROW_PREFIX + secret_id_of(secret))
         assert row is not None
-        expires = datetime.now(UTC) + timedelta(days=days, hours=1)
+        expires = datetime.now(UTC) + timedelta(days=days)
         await Table(service, CLIENTS).replace({**row, "Expires": expires}, etag_of(row))
 
 

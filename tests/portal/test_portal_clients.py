@@ -281,8 +281,8 @@ async def test_a_secret_is_amber_from_30_days_before_its_end_also_on_the_list(po
     owner = await portal.owner(f"{uuid4()}@example.com")
     client = await created(owner)
     for days, said, listed in (
-        (31.5, "Works", ""),
-        (29.5, "Ends in 29 days", "One ends in 29 days"),
+        (31, "Works", ""),
+        (29, "Ends in 29 days", "One ends in 29 days"),
         (-1, "Expired", ""),
     ):
         secret = await portal.deployment.add_secret(client.client_id, expires=datetime.now(UTC) + timedelta(days=days))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +34,8 @@ from shared.portal.tenant_list import (
     tenant_path,
 )
 from shared.settings import Settings
-from shared.stores.vault import SecretVersion, Vault
+from shared.stores.vault import Vault
+from shared.upstream.credentials.client_certificate import certificate_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,13 @@ class TenantPages:
         tenant, version = tenant_of(request)
         subject, now = hospital_subject(tenant, version.value), datetime.now(UTC)
         span = Span.of(request.query, now)
+        names, certificate = credential_names(provider), provider.auth.certificate if provider else None
         digest, slots, check, changes, credentials = await asyncio.gather(
             self._traffic.digest(),
             self._traffic.series(subject, span.since, span.until, span.step),
             self._checks.latest(tenant, version),
             self._activity.latest(subject),
-            asyncio.gather(*(self._stored(name) for name in credential_names(provider))),
+            asyncio.gather(*(self._credential(name, certificate=name == certificate) for name in names)),
         )
         figures, sections = total(slots), _sections(check.report) if check and check.report else ()
         hospital = hospital_state(
@@ -152,10 +155,19 @@ class TenantPages:
         await self._tenants.changed(request, "remove", key)
         return see_other("/tenants", "removed")
 
-    async def _stored(self, name: str) -> tuple[str, SecretVersion | None]:
-        """A credential's name, and what may be known of it without reading it; None when there is none to use."""
+    async def _credential(self, name: str, *, certificate: bool) -> tuple[str, datetime | None, datetime | None]:
+        """A credential's name, when it was stored, None where there is none to use, and when it ends, if it does.
+
+        None is read but a certificate, which tells itself when it ends.
+        """
         versions = await self._vault.versions(name)
-        return name, versions[0] if versions and versions[0].usable(datetime.now(UTC)) else None
+        if not versions or not versions[0].usable(datetime.now(UTC)):
+            return name, None, None
+        ends = {versions[0].expires}
+        if certificate and (secret := await self._vault.get(name)):
+            with suppress(ValueError):  # it is none that can be used, as the check tells
+                ends.add(certificate_end(secret.value))
+        return name, versions[0].created, min(filter(None, ends), default=None)
 
     def _remove_form(self, request: PortalRequest, name: str, problem: str | None = None) -> Response:
         context = {"path": path_of(request), "name": name, "tenant": tenant_of(request)[0], "problem": problem}

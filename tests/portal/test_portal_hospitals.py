@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+import trustme
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
@@ -108,11 +109,35 @@ async def test_the_page_of_a_hospital_tells_what_fails_since_when_and_what_to_do
             "Waits for the hospital",
             "the gateway could not authenticate metadata check the row's Auth columns",
             "by upkeep: the app will not load.",
-            "stored just now",
+            "Stored just now",
             "Switched on grace@example.com just now Switched off grace@example.com just now",
         ):
             assert told in page.words or told in page.text, told
         assert ("7" if span == "?days=7" else "1") == re.findall(r'days=(\d)#traffic" aria-current', page.text)[0]
+
+
+@pytest.mark.parametrize(
+    ("stored", "certificate", "told"),
+    [
+        (timedelta(days=10), None, "Stored just now, on .*; ends on {ends} Soon . Replace it"),
+        (None, timedelta(days=10), "Stored just now, on .*; ends on {ends} Soon . Replace it"),
+        (timedelta(days=90), timedelta(days=-1), "Stored just now, on .*; ended on {ends} Expired . Replace it"),
+        (timedelta(days=90), timedelta(days=60), r"Stored just now, on .*; ends on {ends} \. Replace it"),
+        (None, None, r"Stored just now, on [\w ]+\. Replace it"),
+    ],
+)
+async def test_a_credentials_age_and_end_are_told(
+    portal: Portal, stored: timedelta | None, certificate: timedelta | None, told: str
+) -> None:
+    now, value = datetime.now(UTC), "no certificate"
+    if certificate is not None:
+        issued = trustme.CA().issue_cert("gateway.example", not_after=now + certificate)
+        value = issued.private_key_and_cert_chain_pem.bytes().decode()
+    await portal.vault.set(name := f"credential-{uuid4().hex}", value, expires=now + stored if stored else None)
+    _, path = await portal.tenant(Auth="none", AuthCertificate=name)
+    ends = now + min([each for each in (stored, certificate) if each], default=timedelta())
+    words = (await (await portal.admin()).get(path)).words
+    assert re.search(f"Credential {name} " + told.format(ends=f"{ends.day} {ends:%B %Y}"), words), words
 
 
 async def test_what_waits_for_an_admin_stands_on_the_overview(portal: Portal) -> None:

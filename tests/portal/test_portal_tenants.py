@@ -126,7 +126,7 @@ async def test_a_tenant_is_removed_by_whoever_types_its_name_or_id(portal: Porta
 async def test_a_credential_is_stored_and_never_shown(portal: Portal, caplog: pytest.LogCaptureFixture) -> None:
     admin, name = await portal.admin(), f"riverside-{uuid4().hex}"
     _, path = await portal.tenant(Auth="mtls", AuthSecret=name)
-    assert "the gateway can't get in without it" in (await admin.get(path)).words
+    assert "The gateway can't get in without it" in (await admin.get(path)).words
     pem = trustme.CA().issue_cert("gateway.example.com").private_key_and_cert_chain_pem.bytes().decode().strip()
     line = pem.splitlines()[1]
     sent = pem.replace("\n", "\r\n") + "\r\n"

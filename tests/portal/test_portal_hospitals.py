@@ -110,7 +110,7 @@ async def test_the_page_of_a_hospital_tells_what_fails_since_when_and_what_to_do
             "the gateway could not authenticate metadata check the row's Auth columns",
             "by upkeep: the app will not load.",
             "Stored just now",
-            "Switched on grace@example.com just now Switched off grace@example.com just now",
+            "Enable grace@example.com just now Disable grace@example.com just now",
         ):
             assert told in page.words or told in page.text, told
         assert ("7" if span == "?days=7" else "1") == re.findall(r'days=(\d)#traffic" aria-current', page.text)[0]

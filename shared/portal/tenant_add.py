@@ -19,7 +19,7 @@ from shared.portal.errors import NotFound
 from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer, see_other
 from shared.portal.request import AccessLevel, Handler, PortalRequest, Route
 from shared.portal.tenant_form import sentences, typed_credential
-from shared.portal.tenant_list import TenantList, tenant_path
+from shared.portal.tenant_list import Key, TenantList, tenant_path
 from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict
 from shared.stores.vault import Vault
@@ -58,10 +58,11 @@ class TenantAdd:
         chosen = _preset(request)
         values = {column: chosen.filled_in(column) for column in _columns(chosen)}
         # Not of the product's or the hospital's name, which may begin as the names of the gateway's own secrets do.
-        return self._form(request, chosen, {**values, "AuthSecret": f"hospital-{secrets.token_hex(5)}"})
+        return self._form(request, chosen, {**values, "AuthSecret": f"hospital-{secrets.token_hex(5)}"}, {})
 
     async def _add(self, request: PortalRequest) -> Response:
-        chosen, value = _preset(request), typed_credential(request)
+        chosen = _preset(request)
+        value = typed_credential(request) if chosen.needs_secret else ""
         typed = {column: request.form.get(column, "").strip() for column in _columns(chosen)}
         row = {**chosen.given, **{column: text for column, text in typed.items() if text}}
         errors: dict[str, str] = {}
@@ -74,9 +75,9 @@ class TenantAdd:
         tenant, version = parse_tenant_id(typed["PartitionKey"]), parse_version(typed["RowKey"])
         if tenant is None or version is None:
             return self._form(request, chosen, typed, errors)
-        key, taken = (tenant, version), {"PartitionKey": f"has a row for {version.value} already: edit that one"}
+        key = (tenant, version)
         if await self._tenants.row(*key) is not None:
-            return self._form(request, chosen, typed, taken | errors, CONFLICT)
+            return self._form(request, chosen, typed, errors, taken=key)
         if errors:
             return self._form(request, chosen, typed, errors)
         if value:
@@ -89,7 +90,7 @@ class TenantAdd:
         try:
             await self._tenants.set(key, (), columns)
         except StoreConflict:
-            return self._form(request, chosen, typed, taken, CONFLICT, kept=bool(value))
+            return self._form(request, chosen, typed, {}, taken=key, kept=bool(value))
         await self._tenants.changed(request, "set", key, ", ".join(columns))
         provider = await self._tenants.registry.get(*key)
         if provider is None or provider.auth.kind is AuthKind.MANAGED_IDENTITY:
@@ -117,17 +118,22 @@ class TenantAdd:
         request: PortalRequest,
         chosen: Preset,
         values: Mapping[str, str],
-        errors: Mapping[str, str] | None = None,
-        status: int = UNPROCESSABLE,
+        errors: Mapping[str, str],
         *,
+        taken: Key | None = None,
         kept: bool = False,
     ) -> Response:
-        """Step two. A credential that was typed is not in it: it never comes back."""
-        problems = sentences(errors or {})
+        """Step two. A credential that was typed is not in it: it never comes back.
+
+        `taken` is the key of the row that is there already, `kept` says that the credential is stored nevertheless.
+        """
+        there = {"PartitionKey": f"has a row for {taken[1].value} already"} if taken else {}
+        problems = sentences(there | dict(errors))
         return self._renderer.page(
             "tenant_add_server.html",
             request,
-            status if problems else 200,
+            CONFLICT if taken else UNPROCESSABLE if problems else 200,
+            taken=tenant_path(*taken) if taken else "",
             preset=chosen,
             values=values,
             problems=problems,

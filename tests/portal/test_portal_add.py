@@ -128,6 +128,7 @@ async def test_a_row_that_is_there_is_not_added_again_and_no_credential_replaced
         form = await begin(admin, "password", PartitionKey=taken, value="us:p4ss")
         page = await admin.post(f"{NEW}/password", form)
         assert (page.status, wrong(page)) == (409, {"PartitionKey"})
+        assert f'href="/portal/tenants/{taken}/stu3"' in page.text
         assert await portal.vault.versions(form["AuthSecret"]) == []
 
     # Someone else adds it between the portal's looking and its writing.

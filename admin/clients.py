@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -50,9 +50,18 @@ _LISTED = Columns(
 )
 _TENANTS_HELP = "Tenant GUIDs, separated by commas, or * for all (quote it)."
 _LABEL = click.option("--label", default="", help="What tells the secret from others, such as where it is used.")
+_JWKS_HELP = "A file with the JWK set of the keys that it signs assertions by; public ones alone."
+_JWKS_URL_HELP = "Where it publishes that set, in place of --jwks."
 _ALLOW_UNKNOWN = click.option(
     "--allow-unknown", is_flag=True, help="Also GUIDs that have no row in Tenants yet, where clients come first."
 )
+
+
+class _FileOrNothing(click.File):
+    """A file to read, or '' for none."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if value == "" else super().convert(value, parameter, context)
 
 
 @click.group()
@@ -65,6 +74,7 @@ def client() -> None:
     epilog=examples(
         "client create --name 'Care app' --owner ada@example.com --tenants '*' --expires 90d",
         "client create --name 'Ward app' --owner ada@example.com --tenants 72f988bf-86f1-41af-91ab-2d7cd011db47",
+        "client create --name 'Bulk app' --owner ada@example.com --tenants '*' --jwks-url https://app.example.com/jwks",
     )
 )
 @click.option("--name", required=True, help="What people call it.")
@@ -73,15 +83,31 @@ def client() -> None:
 @_ALLOW_UNKNOWN
 @_EXPIRES
 @_LABEL
+@click.option("--jwks", type=click.File("r", encoding="utf-8"), help=_JWKS_HELP)
+@click.option("--jwks-url", default="", metavar="URL", help=_JWKS_URL_HELP)
 @with_session
 async def create(
-    session: Session, name: str, owner: str, tenants: str, allow_unknown: bool, expires: datetime | None, label: str
+    session: Session,
+    name: str,
+    owner: str,
+    tenants: str,
+    allow_unknown: bool,
+    expires: datetime | None,
+    label: str,
+    jwks: TextIO | None,
+    jwks_url: str,
 ) -> None:
-    """Makes a client with its first secret, and prints both.
+    """Makes a client with its first secret, and prints both. The secret is shown this once.
 
-    The secret is shown this once.
+    With --jwks or --jwks-url it has no secret: it proves itself by an assertion that it signs (private_key_jwt).
     """
     await _refuse_unknown(session, tenants, allow_unknown)
+    if jwks is not None or jwks_url:
+        text = "" if jwks is None else jwks.read()
+        client_id = await session.clients.create_with_keys(name, owner, tenants, jwks=text, jwks_url=jwks_url)
+        await session.audit("client.create", client_id, "Jwks" if text else "JwksUrl")
+        session.output.record(_fields(await session.clients.get(client_id)))
+        return
     new = await session.clients.create(name, owner, tenants, expires=expires, label=label)
     await session.audit("client.create", new.client_id, f"secret {new.secret_id}")
     _show_secret(session, new)
@@ -125,23 +151,33 @@ async def show(session: Session, client_id: str) -> None:
     session.output.record(_fields(found, await session.usage.last_used(client_id)))
 
 
-@client.command("set", epilog=examples(f"client set {_ID} --tenants '*'"))
+@client.command("set", epilog=examples(f"client set {_ID} --tenants '*'", f"client set {_ID} --jwks-url https://app.example.com/jwks"))
 @click.argument("client_id")
 @click.option("--name", help="What people call it.")
 @click.option("--owner", help="Who answers for it.")
 @click.option("--tenants", metavar="*|GUID,GUID", help=f"{_TENANTS_HELP} Replaces the list.")
 @_ALLOW_UNKNOWN
+@click.option("--jwks", type=_FileOrNothing("r", encoding="utf-8"), help=f"{_JWKS_HELP} '' removes it.")
+@click.option("--jwks-url", metavar="URL", help=f"{_JWKS_URL_HELP} '' removes it.")
 @with_session
 async def set_client(
-    session: Session, client_id: str, name: str | None, owner: str | None, tenants: str | None, allow_unknown: bool
+    session: Session,
+    client_id: str,
+    name: str | None,
+    owner: str | None,
+    tenants: str | None,
+    allow_unknown: bool,
+    jwks: TextIO | str | None,
+    jwks_url: str | None,
 ) -> None:
-    """Changes a client's name, owner or tenants."""
-    given = {"Name": name, "Owner": owner, "Tenants": tenants}
+    """Changes a client's name, owner, tenants or keys. Its secrets stay as they are."""
+    text = jwks if jwks is None or isinstance(jwks, str) else jwks.read()
+    given = {"Name": name, "Owner": owner, "Tenants": tenants, "Jwks": text, "JwksUrl": jwks_url}
     columns = ", ".join(column for column, value in given.items() if value is not None)
     if not columns:
-        raise click.UsageError("give at least one of --name, --owner and --tenants")
+        raise click.UsageError("give at least one of --name, --owner, --tenants, --jwks and --jwks-url")
     await _refuse_unknown(session, tenants or "", allow_unknown)
-    await session.clients.change(client_id, name=name, owner=owner, tenants=tenants)
+    await session.clients.change(client_id, name=name, owner=owner, tenants=tenants, jwks=text, jwks_url=jwks_url)
     await session.audit("client.set", client_id, columns)
     session.output.record(_fields(await session.clients.get(client_id)))
 
@@ -230,6 +266,11 @@ def _fields(client: "Client", last_used: Mapping[str, datetime] | None = None) -
         "owner_id": client.owner_id or None,
         "tenants": "*" if client.tenants is None else client.tenants,
         "enabled": client.enabled,
+        "jwks_url": client.jwks_url or None,
+        "keys": tuple(
+            {"kid": key.kid, "key_id": key.id, **({} if last_used is None else {"last_used": used.get(key.id)})}
+            for key in client.keys
+        ),
         "secrets": tuple(
             {
                 "secret_id": secret.id,

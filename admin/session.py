@@ -55,7 +55,7 @@ class Session:
         from shared.directory.client_registry import ClientRegistry
         from shared.stores.tables import CLIENTS
 
-        return ClientRegistry(self.table(CLIENTS), self.vault)
+        return ClientRegistry(self.table(CLIENTS), self.vault, local=self.settings.local)
 
     @cached_property
     def tenants(self) -> "TenantRegistry":

@@ -271,7 +271,7 @@ module gatewayAccess 'modules/access.bicep' = {
     vaultRole: 'read'
     directoryName: directoryName
     readTables: ['Tenants', 'Clients']
-    writeTables: ['Pages', 'Usage', 'Traffic', 'Revoked']
+    writeTables: ['Pages', 'Usage', 'Traffic', 'Revoked', 'Assertions']
   }
   dependsOn: [gateway, vault, directory]
 }
@@ -284,8 +284,8 @@ module portalAccess 'modules/access.bicep' = {
     vaultRole: 'write'
     directoryName: directoryName
     readTables: []
-    // The last four for upkeep_fn alone, which deletes what has expired in them: no built-in role only deletes.
-    writeTables: ['Tenants', 'Clients', 'Checks', 'Activity', 'Pages', 'Usage', 'Traffic', 'Revoked']
+    // The last five for upkeep_fn alone, which deletes what has expired in them: no built-in role only deletes.
+    writeTables: ['Tenants', 'Clients', 'Checks', 'Activity', 'Pages', 'Usage', 'Traffic', 'Revoked', 'Assertions']
   }
   dependsOn: [portal, vault, directory]
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.audit import AuditLog
     from shared.directory.activity import ActivityLog
     from shared.directory.client_cache import ClientCache
+    from shared.directory.key_sets import KeySets
     from shared.directory.tenant_cache import TenantCache
     from shared.directory.traffic import Traffic
     from shared.directory.usage import Usage
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shared.health import HealthEndpoint
     from shared.metadata import DocumentEndpoint
     from shared.oauth.access_token import AccessTokens
+    from shared.oauth.client_assertion import ClientAssertions
     from shared.oauth.endpoint import OAuthEndpoint
     from shared.oauth.live_tokens import LiveTokens
     from shared.oauth.signing_keys import SigningKeys
@@ -73,6 +75,7 @@ class Application:
         return OAuthEndpoint(
             self.settings.public_base_url,
             self.clients,
+            self._assertions,
             self.tenants,
             self.signing_keys,
             self._live_tokens,
@@ -139,7 +142,7 @@ class Application:
         from shared.directory.client_cache import ClientCache
         from shared.stores.tables import CLIENTS
 
-        return ClientCache(self._table(CLIENTS), self.vault, self.settings)
+        return ClientCache(self._table(CLIENTS), self.vault, self._key_sets, self.settings)
 
     @cached_property
     def tenants(self) -> "TenantCache":
@@ -162,6 +165,19 @@ class Application:
         from shared.oauth.access_token import AccessTokens
 
         return AccessTokens(self.signing_keys, self.settings)
+
+    @cached_property
+    def _key_sets(self) -> "KeySets":
+        from shared.directory.key_sets import KeySets
+
+        return KeySets(self.settings)
+
+    @cached_property
+    def _assertions(self) -> "ClientAssertions":
+        from shared.oauth.client_assertion import ClientAssertions
+        from shared.stores.tables import ASSERTIONS
+
+        return ClientAssertions(self.clients, self._table(ASSERTIONS), self.settings)
 
     @cached_property
     def _live_tokens(self) -> "LiveTokens":
@@ -212,7 +228,7 @@ class Application:
 
     async def close(self) -> None:
         """Ends what was built, the latest first."""
-        for name in ("usage", "traffic", "_credentials", "_transport", "_tables", "vault"):
+        for name in ("usage", "traffic", "_credentials", "_key_sets", "_transport", "_tables", "vault"):
             part = self.__dict__.get(name)
             if part is not None:
                 await part.close()

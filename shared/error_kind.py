@@ -52,6 +52,17 @@ class ErrorKind(StrEnum):
     SECRET_EXPIRED = "secret-expired", Side.CLIENT, "sent an expired secret"
     SECRET_DISABLED = "secret-disabled", Side.CLIENT, "sent a secret that Key Vault has disabled, expired or deleted"
     SECRET_WRONG = "secret-wrong", Side.CLIENT, "sent a wrong secret"
+    ASSERTION_MALFORMED = "assertion-malformed", Side.CLIENT, "sent an assertion that can't be read, or lacks something"
+    ASSERTION_KEY_UNKNOWN = "assertion-key-unknown", Side.CLIENT, "signed an assertion by a key that is not registered"
+    ASSERTION_SIGNATURE = "assertion-signature", Side.CLIENT, "sent an assertion whose signature is not its key's"
+    ASSERTION_AUDIENCE = "assertion-audience", Side.CLIENT, "sent an assertion that is meant for somebody else"
+    ASSERTION_TIMES = (
+        "assertion-times",
+        Side.CLIENT,
+        "sent an assertion that has expired, or lives for over five minutes",
+    )
+    ASSERTION_REPLAYED = "assertion-replayed", Side.CLIENT, "sent an assertion a second time"
+    KEYS_UNAVAILABLE = "keys-unavailable", Side.CLIENT, "has its keys at a URL where they can't be had"
     TENANT_REFUSED = "tenant-refused", Side.CLIENT, "asked for a tenant that it may not reach, or that is not there"
     TOKEN_REQUEST_MALFORMED = "token-request-malformed", Side.CLIENT, "sent a malformed token request"
     NO_TOKEN = "no-token", Side.CLIENT, "sent no token, or not as a bearer token"

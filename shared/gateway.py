@@ -197,7 +197,7 @@ class Gateway:
         self._audit.fhir_request(
             request_id=trace.request_id,
             client_id=client_id,
-            secret_id=grant.secret_id if grant else "",
+            secret_id=grant.credential_id if grant else "",
             tenant=grant.tenant if grant else "",
             base=trace.base,
             interaction=trace.interaction,

@@ -22,7 +22,7 @@ from shared.onboarding.probe import open_probe
 from shared.onboarding.report import Verdict
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
-from shared.stores.tables import ACTIVITY, CHECKS, CLIENTS, PAGES, REVOKED, TENANTS, TRAFFIC, USAGE, Table
+from shared.stores.tables import ACTIVITY, ASSERTIONS, CHECKS, CLIENTS, PAGES, REVOKED, TENANTS, TRAFFIC, USAGE, Table
 from shared.stores.vault import SecretVersion, Vault
 from shared.upstream.credentials.client_certificate import certificate_end
 from shared.upstream.page_handles import KEPT_AFTER_EXPIRY
@@ -126,7 +126,7 @@ class Upkeep:
     async def _delete_expired(self, deleted: dict[str, int]) -> None:
         now = datetime.now(UTC)
         limit, hour = now - KEPT_AFTER_EXPIRY, hour_key((now - _KEPT).timestamp())
-        for table in (PAGES, REVOKED):
+        for table in (PAGES, REVOKED, ASSERTIONS):
             deleted[table.lower()] = await self._table(table).delete_where("Expires lt @limit", {"limit": limit})
         deleted["traffic"] = await self._table(TRAFFIC).delete_where("RowKey lt @hour", {"hour": hour})
         deleted["activity"] = await self._activity.delete_before(now - _KEPT)

@@ -65,7 +65,7 @@ async def test_the_smart_configuration_is_json_whatever_is_asked(accept: str) ->
 
 
 async def test_every_document_tells_the_same_of_the_authorization_server() -> None:
-    """Client credentials with a secret, and nothing else; nobody signs in."""
+    """Client credentials with a secret or a key, and nothing else; nobody signs in."""
     smart = json.loads((await ask(SMART)).body)
     for path in SERVER:
         found = json.loads((await ask(path)).body)
@@ -75,8 +75,15 @@ async def test_every_document_tells_the_same_of_the_authorization_server() -> No
     assert not {"issuer", "authorization_endpoint"} & set(smart)
     assert (smart["token_endpoint"], smart["jwks_uri"]) == (f"{GATEWAY}/oauth2/token", f"{GATEWAY}/oauth2/keys")
     assert smart["grant_types_supported"] == ["client_credentials"]
-    assert set(smart["token_endpoint_auth_methods_supported"]) == {"client_secret_basic", "client_secret_post"}
+    assert set(smart["token_endpoint_auth_methods_supported"]) == {
+        "private_key_jwt",
+        "client_secret_basic",
+        "client_secret_post",
+    }
     assert all(scope.startswith("system/") for scope in smart["scopes_supported"])
+    algorithms = smart["token_endpoint_auth_signing_alg_values_supported"]
+    assert {"RS384", "ES384"} <= set(algorithms)
+    assert {"client-confidential-asymmetric", "client-confidential-symmetric"} <= set(smart["capabilities"])
     assert {"capabilities", "code_challenge_methods_supported"} <= set(smart)
 
 

@@ -12,7 +12,7 @@ param allowedAddresses string[]
 param endpointSubnetId string
 param dnsZoneId string
 
-var tableNames = ['Tenants', 'Clients', 'Pages', 'Usage', 'Traffic', 'Revoked', 'Checks', 'Activity']
+var tableNames = ['Tenants', 'Clients', 'Pages', 'Usage', 'Traffic', 'Revoked', 'Assertions', 'Checks', 'Activity']
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name

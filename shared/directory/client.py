@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from shared.directory.client_keys import ClientKey, InvalidKeySet, parse_key_set
 from shared.directory.errors import RowError
 from shared.directory.typed_text import canonical, column_text, flag, parse_tenant_id, unknown_column
 from shared.stores.tables import CLIENTS, Row
@@ -22,7 +23,7 @@ CLIENT_ROW = "client"
 SECRET_ROW_PREFIX = "secret-"
 REQUEST_ROW_PREFIX = "request-"
 _KEY_COLUMNS = frozenset({"PartitionKey", "RowKey", "Timestamp"})
-CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "OwnerId", "Tenants", "Enabled"}
+CLIENT_COLUMNS = _KEY_COLUMNS | {"Name", "Owner", "OwnerId", "Tenants", "Enabled", "Jwks", "JwksUrl"}
 _SECRET_COLUMNS = _KEY_COLUMNS | {"Created", "Expires", "Hint", "Label"}
 
 # Both stand in the name of a Key Vault secret, `client-<client_id>-<secret_id>`. A secret_id has no hyphen, so that
@@ -66,7 +67,8 @@ class Client:
     """One client of the table `Clients`. `tenants` is None when it may reach all of them.
 
     `owner` is the name people know the owner by. `owner_id` is Entra's `<tenant>/<object>` of that person, which never
-    passes to another; "" until the owner, found by user name, comes to the portal.
+    passes to another; "" until the owner, found by user name, comes to the portal. `keys` are those of its registered
+    key set; `jwks_url` is where it publishes one instead.
     """
 
     id: str
@@ -76,6 +78,8 @@ class Client:
     tenants: frozenset[str] | None
     enabled: bool
     secrets: tuple[ClientSecret, ...]
+    keys: tuple[ClientKey, ...] = ()
+    jwks_url: str = ""
 
     @property
     def only_tenant(self) -> str | None:
@@ -157,6 +161,8 @@ def parse_client(rows: Iterable[Row]) -> Client | None:
         tenants=_tenants(client),
         enabled=_enabled(client),
         secrets=tuple(secrets),
+        keys=_keys(client),
+        jwks_url=_jwks_url(client),
     )
 
 
@@ -199,6 +205,21 @@ def _tenants(row: Row) -> frozenset[str] | None:
     if None in tenants:
         raise _error(row, "Tenants", "must be * or a comma list of tenant GUIDs")
     return frozenset(tenant for tenant in tenants if tenant is not None)
+
+
+def _keys(row: Row) -> tuple[ClientKey, ...]:
+    text = column_text(row.get("Jwks"))
+    try:
+        return parse_key_set(text) if text else ()
+    except InvalidKeySet as error:
+        raise _error(row, "Jwks", str(error)) from None
+
+
+def _jwks_url(row: Row) -> str:
+    url = column_text(row.get("JwksUrl"))
+    if url and column_text(row.get("Jwks")):
+        raise _error(row, "JwksUrl", "can't stand beside Jwks: keep one")
+    return url
 
 
 def _enabled(row: Row) -> bool:

@@ -23,7 +23,9 @@ from shared.directory.client import (
     secret_id_of,
     vault_name,
 )
+from shared.directory.client_keys import InvalidKeySet, parse_key_set
 from shared.directory.errors import InvalidClientValue, RowError, TooManySecrets, UnknownClient
+from shared.directory.key_sets import key_set_url_problem
 from shared.directory.tenant_registry import canonical_tenant_id
 from shared.directory.typed_text import canonical, column_text, parse_tenant_id
 from shared.stores.errors import StoreConflict, StoreUnavailable
@@ -61,9 +63,11 @@ class AccessRequest:
 class ClientRegistry:
     """Clients as people keep them. Every method may raise StoreUnavailable; a Refusal means nothing was written."""
 
-    def __init__(self, table: Table, vault: Vault) -> None:
+    def __init__(self, table: Table, vault: Vault, *, local: bool = False) -> None:
+        """`local` (a laptop) also allows URLs of key sets on loopback."""
         self._table = table
         self._vault = vault
+        self._local = local
 
     async def create(
         self,
@@ -80,15 +84,19 @@ class ClientRegistry:
         `tenants` is `*` for all, or GUIDs (also as a comma list) in any spelling. A failure leaves nothing behind; if
         not even that can be seen to, then a hash that no row leads to. Raises InvalidClient or InvalidTenantId.
         """
-        client_id = str(uuid4())
-        columns = {
-            "Name": _text("client's name", name),
-            "Owner": _text("client's owner", owner),
-            "Tenants": tenants_column(tenants),
-        }
-        columns |= {"OwnerId": owner_id} if owner_id else {}
-        client = {"PartitionKey": client_id, "RowKey": CLIENT_ROW, **columns, "Enabled": True}
-        return await self._new_secret(client_id, expires, label, client)
+        client = _new_client(name, owner, tenants, owner_id)
+        return await self._new_secret(str(client["PartitionKey"]), expires, label, client)
+
+    async def create_with_keys(
+        self, name: str, owner: str, tenants: str | Iterable[str], *, jwks: str = "", jwks_url: str = ""
+    ) -> str:
+        """Makes a client that proves itself by its own keys, and has no secret; returns its id.
+
+        `jwks` is its JWK set, or `jwks_url` where it publishes one. Raises InvalidClientValue or InvalidTenantId.
+        """
+        client = _new_client(name, owner, tenants, "") | self._key_columns(jwks, jwks_url)
+        await self._table.insert(client)
+        return str(client["PartitionKey"])
 
     async def add_secret(self, client_id: str, expires: datetime | None = None, label: str = "") -> NewSecret:
         """Adds a secret beside those the client has; all of them work.
@@ -138,12 +146,16 @@ class ClientRegistry:
         name: str | None = None,
         owner: str | None = None,
         tenants: str | Iterable[str] | None = None,
+        jwks: str | None = None,
+        jwks_url: str | None = None,
         etag: str | None = None,
     ) -> None:
         """Changes what is given and leaves the rest; whoever owned the client before a new `owner` is let go.
 
-        Raises UnknownClient, InvalidClient, InvalidTenantId, or StoreConflict when the row was changed meanwhile: since
-        it had `etag`, if that is given.
+        A key set, or its URL, takes the place of both; "" removes it. Secrets stay as they are.
+
+        Raises UnknownClient, InvalidClientValue, InvalidTenantId, or StoreConflict when the row was changed meanwhile:
+        since it had `etag`, if that is given.
         """
         columns: dict[str, str] = {}
         if name is not None:
@@ -152,6 +164,8 @@ class ClientRegistry:
             columns |= {"Owner": _text("client's owner", owner), "OwnerId": ""}
         if tenants is not None:
             columns["Tenants"] = tenants_column(tenants)
+        if jwks is not None or jwks_url is not None:
+            columns |= {"Jwks": "", "JwksUrl": ""} | self._key_columns(jwks or "", jwks_url or "")
         await self._write(client_id, columns, etag)
 
     async def claim(self, client: Client, owner_id: str) -> bool:
@@ -288,6 +302,19 @@ class ClientRegistry:
             raise
         return NewSecret(client_id, secret_id, client_secret, expires)
 
+    def _key_columns(self, jwks: str, jwks_url: str) -> dict[str, str]:
+        if jwks and jwks_url:
+            raise InvalidClientValue("a client has a key set or the URL of one, not both")
+        if jwks_url and (problem := key_set_url_problem(jwks_url.strip(), local=self._local)):
+            raise InvalidClientValue(f"the key set's URL {problem}")
+        try:
+            if jwks:
+                parse_key_set(jwks)
+        except InvalidKeySet as error:
+            raise InvalidClientValue(f"the key set {error}") from None
+        columns = {"Jwks": jwks.strip(), "JwksUrl": jwks_url.strip()}
+        return {column: value for column, value in columns.items() if value}
+
     async def _write(self, client_id: str, columns: Mapping[str, object], etag: str | None = None) -> None:
         row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
         if row is None:
@@ -308,6 +335,16 @@ def _row(rows: Iterable[Row], row_key: str) -> Row | None:
 
 def _at(row: Row) -> datetime | None:
     return at if isinstance(at := row.get("At"), datetime) else None
+
+
+def _new_client(name: str, owner: str, tenants: str | Iterable[str], owner_id: str) -> dict[str, object]:
+    columns = {
+        "Name": _text("client's name", name),
+        "Owner": _text("client's owner", owner),
+        "Tenants": tenants_column(tenants),
+    }
+    columns |= {"OwnerId": owner_id} if owner_id else {}
+    return {"PartitionKey": str(uuid4()), "RowKey": CLIENT_ROW, **columns, "Enabled": True}
 
 
 def _text(what: str, value: str) -> str:

@@ -41,13 +41,13 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token stands for: a client, by one of its secrets, acting for one tenant within `scopes` (all if none).
+    """What a token stands for: a client acting for one tenant within `scopes` (all if none), by a secret or key of it.
 
     One that was read from a token has the token's own id and times (`jti`, `iat` and `exp`, in seconds since 1970).
     """
 
     client_id: str
-    secret_id: str
+    credential_id: str
     tenant: str
     scopes: tuple[Scope, ...]
     token_id: str = field(default="", compare=False)
@@ -96,7 +96,7 @@ class AccessTokens:
             # Unique, no secret: asking the kernel for it would let other threads of the worker take over meanwhile.
             "jti": f"{random.getrandbits(128):032x}",
             "scope": grant.scope(),
-            "sid": grant.secret_id,
+            "sid": grant.credential_id,
         }
         return _signed(claims, key), self._lifetime
 
@@ -184,8 +184,8 @@ def _header(kid: str) -> bytes:
 
 
 def _grant(claims: dict[str, Any]) -> Grant:
-    client_id, secret_id, scope, token_id = (claims[name] for name in ("client_id", "sid", "scope", "jti"))
-    if not isinstance(client_id, str) or not isinstance(secret_id, str) or not isinstance(scope, str):
+    client_id, credential_id, scope, token_id = (claims[name] for name in ("client_id", "sid", "scope", "jti"))
+    if not isinstance(client_id, str) or not isinstance(credential_id, str) or not isinstance(scope, str):
         raise InvalidToken
     if claims["sub"] != client_id:
         raise InvalidToken
@@ -195,7 +195,7 @@ def _grant(claims: dict[str, Any]) -> Grant:
         raise InvalidToken
     if not isinstance(token_id, str):
         raise InvalidToken
-    return Grant(client_id, secret_id, tenant, scopes, token_id, int(claims["iat"]), int(claims["exp"]))
+    return Grant(client_id, credential_id, tenant, scopes, token_id, int(claims["iat"]), int(claims["exp"]))
 
 
 def _refused(status: int, code: str, error: str, diagnostics: str, kind: ErrorKind = ErrorKind.NO_TOKEN) -> FhirError:

@@ -1,6 +1,7 @@
 """Client authentication (RFC 6749 section 2.3): credentials read from a request, and checked against the directory.
 
-A client sends its id and secret in exactly one way (section 2.3.1): in the body, or by HTTP Basic, each form-encoded:
+A client sends its id and secret (section 2.3.1), in the body or by HTTP Basic, each form-encoded, or else an assertion
+that it signed (RFC 7523), in exactly one way:
 
     Authorization: Basic base64(<client_id>:<client_secret>)
 """
@@ -12,8 +13,10 @@ from urllib.parse import unquote_to_bytes
 
 from shared.directory.client import Client, matches, secret_id_of
 from shared.directory.client_cache import ClientCache
+from shared.oauth.client_assertion import ClientAssertions, claimed_client
 from shared.oauth.errors import InvalidClient, InvalidRequest
 
+_JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 
 
@@ -30,7 +33,15 @@ class Credentials:
         return secret_id_of(self.client_secret)
 
 
-def parse_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> Credentials:
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A signed assertion as a request sends it; `client_id` is what it says, of which nothing is known yet."""
+
+    client_id: str
+    jwt: str = field(repr=False)
+
+
+def parse_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> Credentials | Assertion:
     """The credentials of a request with these headers and body parameters. Raises InvalidRequest or InvalidClient."""
     client_id, client_secret = parameters.get("client_id"), parameters.get("client_secret")
     basic = _authorization(headers)
@@ -42,6 +53,8 @@ def parse_credentials(headers: Mapping[str, str], parameters: Mapping[str, str])
         if client_id not in (None, credentials.client_id):
             raise InvalidRequest("client_id differs from the one in the Authorization header")
         return credentials
+    if assertion:
+        return _assertion(parameters)
     if client_id is None or client_secret is None:
         raise InvalidClient
     return Credentials(client_id, client_secret)
@@ -52,22 +65,28 @@ def sent_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) 
     basic = _authorization(headers)
     if basic:
         return _basic_credentials(basic)
-    return Credentials(parameters.get("client_id", ""), parameters.get("client_secret", ""))
+    client_id = parameters.get("client_id") or claimed_client(parameters.get("client_assertion", ""))
+    return Credentials(client_id, parameters.get("client_secret", ""))
 
 
-async def authenticate(clients: ClientCache, credentials: Credentials) -> Client:
-    """The client these credentials belong to.
+async def authenticate(
+    clients: ClientCache, assertions: ClientAssertions, credentials: Credentials | Assertion
+) -> tuple[Client, str]:
+    """The client these credentials belong to, and the id of its secret or key.
 
-    Raises InvalidClient, the same for an unknown or disabled client and a wrong, expired, disabled or deleted secret;
-    StoreUnavailable when the directory does not answer.
+    Raises InvalidClient, the same for an unknown or disabled client, a wrong, expired, disabled or deleted secret, and
+    an assertion that is good no more or never was; StoreUnavailable when the directory does not answer.
     """
+    if isinstance(credentials, Assertion):
+        client, key = await assertions.verify(credentials.jwt)
+        return client, key.id
     found = await clients.secret(credentials.client_id, credentials.secret_id)
     if found is None:
         raise InvalidClient
     client, stored = found
     if not matches(credentials.client_secret, stored.value, stored.tags):
         raise InvalidClient
-    return client
+    return client, credentials.secret_id
 
 
 def form_decoded(text: str) -> str:
@@ -78,6 +97,17 @@ def form_decoded(text: str) -> str:
         return unquote_to_bytes(text.replace("+", " ")).decode()
     except UnicodeError:
         raise InvalidRequest("a parameter is not UTF-8") from None
+
+
+def _assertion(parameters: Mapping[str, str]) -> Assertion:
+    """Section 2.2 of RFC 7521: `client_id` is not needed, and must be the assertion's where it is sent."""
+    assertion = parameters.get("client_assertion")
+    if assertion is None or parameters.get("client_assertion_type") != _JWT_BEARER:
+        raise InvalidRequest(f"an assertion needs client_assertion, and client_assertion_type={_JWT_BEARER}")
+    client_id = claimed_client(assertion)
+    if parameters.get("client_id", client_id) != client_id:
+        raise InvalidClient
+    return Assertion(client_id, assertion)
 
 
 def _authorization(headers: Mapping[str, str]) -> str | None:

@@ -22,7 +22,8 @@ from shared.directory.usage import Usage
 from shared.error_kind import ErrorKind
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import Grant, InvalidToken
-from shared.oauth.client_authentication import Credentials, authenticate
+from shared.oauth.client_assertion import ClientAssertions
+from shared.oauth.client_authentication import Assertion, Credentials, authenticate
 from shared.oauth.errors import (
     NO_STORE,
     InvalidClient,
@@ -50,7 +51,7 @@ class _Caller:
     """What has become known of who sends a request: "" until then."""
 
     client_id: str = ""
-    secret_id: str = ""
+    credential_id: str = ""
     tenant: str = ""
 
 
@@ -63,6 +64,7 @@ class OAuthEndpoint:
 
     public_base_url: str
     clients: ClientCache
+    assertions: ClientAssertions
     tenants: TenantCache
     keys: SigningKeys
     live_tokens: LiveTokens
@@ -117,7 +119,7 @@ class OAuthEndpoint:
             status, error, kind = refused.status, refused.error, refused.kind
             # This response waits; that of another refusal would tell by its time who is known.
             if isinstance(refused, InvalidClient):
-                caller.client_id, kind = await self._refused_client(claimed_credentials(request))
+                caller.client_id, kind = await self._refused_client(claimed_credentials(request), refused.kind)
             raise
         except StoreUnavailable:
             status, error = TemporarilyUnavailable.status, TemporarilyUnavailable.error
@@ -130,19 +132,19 @@ class OAuthEndpoint:
                 event=event,
                 request_id=request_id(request.headers),
                 client_id=caller.client_id,
-                secret_id=caller.secret_id,
+                secret_id=caller.credential_id,
                 tenant=caller.tenant,
                 status=status,
                 error=error,
                 kind=kind or "",
                 milliseconds=(time.monotonic() - began) * 1000,
             )
-        self.usage.used(caller.client_id, caller.secret_id)
+        self.usage.used(caller.client_id, caller.credential_id)
         return response
 
-    async def _authenticated(self, credentials: Credentials, caller: _Caller) -> Client:
-        client = await authenticate(self.clients, credentials)
-        caller.client_id, caller.secret_id = client.id, credentials.secret_id
+    async def _authenticated(self, credentials: Credentials | Assertion, caller: _Caller) -> Client:
+        client, caller.credential_id = await authenticate(self.clients, self.assertions, credentials)
+        caller.client_id = client.id
         return client
 
     async def _token(self, request: Request, caller: _Caller) -> Response:
@@ -152,7 +154,9 @@ class OAuthEndpoint:
         caller.tenant, scopes = parse_scope_request(scope)
         if not client.may_reach(caller.tenant) or not await self.tenants.known(caller.tenant):
             raise TenantRefused
-        token, lifetime = await self.live_tokens.tokens.issue(Grant(client.id, caller.secret_id, caller.tenant, scopes))
+        token, lifetime = await self.live_tokens.tokens.issue(
+            Grant(client.id, caller.credential_id, caller.tenant, scopes)
+        )
         body = {
             "token_type": "Bearer",
             "access_token": token,
@@ -198,10 +202,13 @@ class OAuthEndpoint:
         caller.tenant = grant.tenant
         return grant
 
-    async def _refused_client(self, claimed: Credentials) -> tuple[str, ErrorKind]:
+    async def _refused_client(self, claimed: Credentials, kind: ErrorKind | None) -> tuple[str, ErrorKind]:
         """The id if it is a client's, else "" (what else stands there may be a secret), and why it is refused."""
         try:
-            kind = await self.clients.refusal(claimed.client_id, claimed.client_secret)
+            if not await self.clients.known(claimed.client_id):
+                return "", kind or InvalidClient.kind
+            if kind is InvalidClient.kind:
+                kind = await self.clients.refusal(claimed.client_id, claimed.client_secret)
         except StoreUnavailable:
             return "", ErrorKind.STORE_UNAVAILABLE
         return ("", InvalidClient.kind) if kind is None else (claimed.client_id, kind)

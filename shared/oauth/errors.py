@@ -63,7 +63,8 @@ class InvalidClient(OAuthError):
     status = 401
     kind = ErrorKind.CLIENT_UNKNOWN
 
-    def __init__(self) -> None:
+    def __init__(self, kind: ErrorKind = ErrorKind.CLIENT_UNKNOWN) -> None:
+        self.kind = kind
         # RFC 9110 section 15.5.2: a 401 names the way to authenticate, whether or not the header was used.
         super().__init__("client authentication failed", {"WWW-Authenticate": 'Basic realm="token", charset="UTF-8"'})
 

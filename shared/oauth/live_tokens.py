@@ -17,12 +17,13 @@ class LiveTokens:
     revoked: RevokedTokens
 
     async def grant(self, token: str) -> Grant:
-        """What a token stands for, if its client and secret are still good, the client may still reach the tenant, and
-        it was not revoked. Raises InvalidToken or StoreUnavailable.
+        """What a token stands for. Raises InvalidToken or StoreUnavailable.
+
+        Its client still has the secret or key that it got the token by, and may reach the tenant; it did not revoke it.
         """
         grant = await self.tokens.verify(token)
-        found = await self.clients.secret(grant.client_id, grant.secret_id)
-        if found is None or not found[0].may_reach(grant.tenant):
+        client = await self.clients.holder(grant.client_id, grant.credential_id, grant.issued_at)
+        if client is None or not client.may_reach(grant.tenant):
             raise EndedToken(grant, ErrorKind.TOKEN_REVOKED)
         if await self.revoked.holds(grant.client_id, grant.token_id):
             raise EndedToken(grant, ErrorKind.TOKEN_REVOKED)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-_METHODS = ("client_secret_basic", "client_secret_post")
+from shared.directory.client_keys import ALGORITHMS
+
+_METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post")
 
 
 def server_metadata(issuer: str) -> dict[str, Any]:
@@ -23,7 +25,12 @@ def smart_configuration(issuer: str) -> dict[str, Any]:
     """
     return {
         **_members(issuer),
-        "capabilities": ["client-confidential-symmetric", "permission-v1", "permission-v2"],
+        "capabilities": [
+            "client-confidential-asymmetric",
+            "client-confidential-symmetric",
+            "permission-v1",
+            "permission-v2",
+        ],
         # The specification requires the member, with this value, even of a server without an authorization endpoint.
         "code_challenge_methods_supported": ["S256"],
     }
@@ -37,6 +44,10 @@ def _members(issuer: str) -> dict[str, Any]:
         "introspection_endpoint": f"{issuer}/oauth2/introspect",
         **{
             f"{endpoint}_endpoint_auth_methods_supported": _METHODS
+            for endpoint in ("token", "revocation", "introspection")
+        },
+        **{
+            f"{endpoint}_endpoint_auth_signing_alg_values_supported": ALGORITHMS
             for endpoint in ("token", "revocation", "introspection")
         },
         "grant_types_supported": ["client_credentials"],

@@ -12,6 +12,7 @@ from shared.fhir.scopes import Scope, parse_scope
 from shared.message import Request
 from shared.oauth.client_authentication import (
     CREDENTIAL_PARAMETERS,
+    Assertion,
     Credentials,
     form_decoded,
     parse_credentials,
@@ -34,7 +35,7 @@ _SEND_GUID = "send the tenant's GUID as the scope"
 class TokenRequest:
     """A well-formed request for client credentials. `scope` is "" when none was sent."""
 
-    credentials: Credentials
+    credentials: Credentials | Assertion
     scope: str
 
 
@@ -55,7 +56,7 @@ def parse_token_request(request: Request) -> TokenRequest:
     return TokenRequest(credentials, parameters.get("scope", ""))
 
 
-def parse_about_token(request: Request) -> tuple[Credentials, str]:
+def parse_about_token(request: Request) -> tuple[Credentials | Assertion, str]:
     """The credentials and the token of a request to revoke or to introspect it: `token=eyJhbGciOiJFUzI1NiIs...`.
 
     `token_type_hint` is ignored, as there is one type. Raises InvalidRequest or InvalidClient.

@@ -61,7 +61,7 @@ class PortalEndpoint:
         self._sign_in = sign_in_for(settings, environment)
         self._renderer = Renderer(self._sign_in.sign_out, self._sign_in.sign_out_method, settings.cache_seconds)
         tenants = TenantList(Table(tables, TENANTS), settings, activity)
-        clients = ClientRegistry(Table(tables, CLIENTS), vault)
+        clients = ClientRegistry(Table(tables, CLIENTS), vault, local=settings.local)
         hospitals = HospitalList(settings, tenants, traffic, checks)
         finder, cookies = ClientFinder(clients, activity), SecretCookies(vault, secure=self._sign_in.secure)
         checking = CheckPage(settings, self._renderer, tenants, vault, activity, checks)

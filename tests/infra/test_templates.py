@@ -171,7 +171,10 @@ def test_everybody_may_do_what_they_need_and_no_more(size: str) -> None:
         *((app, "fhirgw-insights", "Monitoring Metrics Publisher") for app in (gateway, portal)),
         (gateway, vault, "Key Vault Secrets User"),
         *((gateway, table, "Storage Table Data Reader") for table in ("Tenants", "Clients")),
-        *((gateway, table, "Storage Table Data Contributor") for table in ("Pages", "Usage", "Traffic", "Revoked")),
+        *(
+            (gateway, table, "Storage Table Data Contributor")
+            for table in ("Pages", "Usage", "Traffic", "Revoked", "Assertions")
+        ),
         (portal, vault, "Key Vault Secrets Officer"),
         *((portal, table, "Storage Table Data Contributor") for table in ALL_TABLES),
         ("admins", vault, "Key Vault Secrets Officer"),

@@ -81,7 +81,7 @@ async def test_header_and_claims_are_those_of_rfc_9068(server: Deployment, key: 
     assert body["jti"] != jwt.decode(second, options={"verify_signature": False})["jti"]
     for token in (first, first):  # the second time from memory
         grant = await server.application.tokens.verify(token)
-        assert (grant.client_id, grant.secret_id, grant.scope()) == (client.client_id, client.secret_id, scope)
+        assert (grant.client_id, grant.credential_id, grant.scope()) == (client.client_id, client.secret_id, scope)
     assert client.client_secret not in base64.urlsafe_b64decode(first.split(".")[1] + "==").decode()
 
 

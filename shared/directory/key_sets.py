@@ -1,0 +1,131 @@
+"""Clients' key sets at their own URLs, fetched from public addresses alone, and remembered."""
+
+import asyncio
+import ipaddress
+import socket
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from shared.directory.client_keys import MAX_KEY_SET_BYTES, ClientKey, InvalidKeySet, parse_key_set
+from shared.settings import Settings, is_loopback
+from shared.stores.cache import Cache
+from shared.stores.errors import StoreUnavailable
+
+_SIZE = 5_000
+_SECONDS = 5.0
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind NAT64 (RFC 6052)
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+class KeySetUnavailable(StoreUnavailable):
+    """A client's own key set can't be had; the gateway's stores are well."""
+
+
+class KeySets:
+    """Key sets by their URL, each fetched anew after `CACHE_SECONDS`, and served for `STALE_SECONDS` more while its
+    server is away. Nothing is followed, neither redirects nor what stands in a key or an assertion.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._local = settings.local
+        self._session: aiohttp.ClientSession | None = None
+        self._sets: Cache[str, tuple[ClientKey, ...]] = Cache(
+            self._fetch, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_SIZE
+        )
+
+    async def get(self, url: str, *, older_than: float | None = None) -> tuple[ClientKey, ...]:
+        """The keys at this URL; with `older_than` fetched again if they are so many seconds old.
+
+        Raises KeySetUnavailable, or StoreUnavailable.
+        """
+        found = self._sets.get(url) if older_than is None else self._sets.renew(url, older_than=older_than)
+        return await found or ()
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _fetch(self, url: str) -> tuple[ClientKey, ...]:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return parse_key_set(await self._read(url))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise KeySetUnavailable(f"a client's key set can't be fetched ({type(error).__name__})") from error
+        except InvalidKeySet as error:
+            raise KeySetUnavailable(f"a client's key set {error}") from error
+
+    async def _read(self, url: str) -> bytes:
+        if key_set_url_problem(url, local=self._local):
+            raise OSError("not a public address")
+        if self._session is None:
+            resolver = ThreadedResolver() if self._local else _PublicAddresses()
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=resolver, limit_per_host=2, force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=_HEADERS,
+                trust_env=False,
+            )
+        async with self._session.get(url, allow_redirects=False) as response:
+            content = await response.content.read(MAX_KEY_SET_BYTES + 1)
+            while len(content) <= MAX_KEY_SET_BYTES and (more := await response.content.read(MAX_KEY_SET_BYTES)):
+                content += more
+            if response.status != 200:
+                raise OSError(f"status {response.status}")
+            return content
+
+
+class _PublicAddresses(AbstractResolver):
+    """Resolves names to public addresses alone: what a name meant when it was registered says nothing of now."""
+
+    def __init__(self) -> None:
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        if not all(is_public(each["host"]) for each in found):
+            raise OSError("not a public address")
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+def key_set_url_problem(url: str, *, local: bool) -> str:
+    """Why this can't be the URL of a key set, as the rest of a sentence; "" where it can. `local` allows loopback."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL"
+    if not host or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return "is no URL"
+    if parts.username is not None or parts.fragment:
+        return "must have neither credentials nor a fragment in it"
+    if local and is_loopback(host):
+        return ""
+    if parts.scheme != "https":
+        return "must begin with https://"
+    if port == 0 or ("." not in host.strip(".") and ":" not in host):
+        return "must name a public host"
+    with suppress(ValueError):
+        if not is_public(str(ipaddress.ip_address(host))):
+            return "must name a public host"
+    return ""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the Internet's: not of a private network, this machine, a link or a tunnel."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        if ip in _TRANSLATED or ip.sixtofour is not None or ip.teredo is not None:
+            return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved

@@ -1,0 +1,335 @@
+"""Clients that prove themselves by a signed assertion (RFC 7523, SMART Backend Services)."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.serving import serving
+from shared.directory.client_keys import ALGORITHMS, InvalidKeySet, parse_key_set
+from shared.directory.client_registry import ClientRegistry
+from shared.directory.key_sets import is_public, key_set_url_problem
+from shared.message import Response
+from shared.stores.tables import ASSERTIONS, CLIENTS
+from tests.deployment import GATEWAY, Deployment
+from tests.oauth.conftest import granted, refused, until
+
+TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+P384, P256 = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP256R1())
+RSA = rsa.generate_private_key(65537, 2048)
+KEYS: dict[str, Any] = {"ES384": P384, "ES256": P256, **dict.fromkeys(("RS384", "RS256", "PS256"), RSA)}
+REFUSED = (401, "invalid_client")
+UNSIGNED = jwt.utils.base64url_encode(b'{"alg":"none","kid":"one"}').decode()
+
+
+def jwk(key: Any, kid: str = "one", **more: object) -> dict[str, Any]:
+    """The public key as a JWK."""
+    is_rsa = isinstance(key, rsa.RSAPrivateKey)
+    algorithm: Any = jwt.algorithms.RSAAlgorithm if is_rsa else jwt.algorithms.ECAlgorithm
+    return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, **more}
+
+
+def key_set(*keys: object) -> str:
+    return json.dumps({"keys": keys})
+
+
+@dataclass
+class App:
+    """A client with its own key."""
+
+    server: Deployment
+    client_id: str
+    tenant: str
+    key: Any = field(default_factory=lambda: P384)
+
+    def claims(self, **changes: object) -> dict[str, Any]:
+        claims: dict[str, Any] = dict.fromkeys(("iss", "sub"), self.client_id) | {"aud": f"{GATEWAY}/oauth2/token"}
+        claims |= {"exp": int(time.time()) + 240, "jti": uuid.uuid4().hex, **changes}
+        return {name: value for name, value in claims.items() if value is not None}
+
+    def assertion(self, algorithm: str = "ES384", *, key: Any = None, head: Any = None, **claims: object) -> str:
+        header = {"kid": "one", **(head or {})}
+        return jwt.encode(self.claims(**claims), key or self.key, algorithm, {k: v for k, v in header.items() if v})
+
+    async def ask(self, assertion: str, on: Deployment | None = None, **more: str) -> Response:
+        form = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": assertion}
+        return await (on or self.server).oauth(urlencode(form | {"scope": self.tenant} | more))
+
+
+@pytest.fixture
+def registry(server: Deployment) -> ClientRegistry:
+    return ClientRegistry(server.table(CLIENTS), server.vault, local=True)
+
+
+@pytest.fixture
+async def app(server: Deployment, registry: ClientRegistry, tenant: str) -> App:
+    keys = key_set(jwk(P384))
+    return App(server, await registry.create_with_keys("Bulk", "ada", "*", jwks=keys), tenant)
+
+
+def kinds(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the audit log says of each request's end."""
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.audit"]
+    return [line["kind"] for line in lines]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("audience", [GATEWAY, f"{GATEWAY}/oauth2/token", [f"{GATEWAY}/oauth2/token"]])
+async def test_an_assertion_by_each_algorithm_gets_a_token_that_names_the_key(
+    server: Deployment, registry: ClientRegistry, tenant: str, algorithm: str, audience: object
+) -> None:
+    key = KEYS[algorithm]
+    keys = key_set(jwk(P256 if key is not P256 else P384, "other"), jwk(key))
+    app = App(server, await registry.create_with_keys("Bulk", "ada", tenant, jwks=keys), tenant, key)
+    more = {"client_id": app.client_id} if audience == GATEWAY else {}
+    body = granted(await app.ask(app.assertion(algorithm, aud=audience), scope=f"{tenant} system/*.rs", **more))
+    grant = await server.application.tokens.verify(body["access_token"])
+    (_, key_id) = (found.id for found in parse_key_set(keys))
+    assert (grant.client_id, grant.tenant, grant.credential_id) == (app.client_id, tenant, key_id)
+    assert (await server.send("GET", "/stu3/Patient/1", body["access_token"])).status != 401
+
+
+def altered(app: App) -> dict[str, tuple[str, str]]:
+    """Assertions that are no good, each with what the audit log says of it."""
+    now, other = int(time.time()), ec.generate_private_key(ec.SECP384R1())
+    good = app.assertion()
+    head, body, signature = good.split(".")
+    times, malformed, signed = "assertion-times", "assertion-malformed", "assertion-signature"
+    return {
+        "expired": (app.assertion(exp=now - 60), times),
+        "too long": (app.assertion(exp=now + 600), times),
+        "not yet": (app.assertion(nbf=now + 120), times),
+        "from the future": (app.assertion(iat=now + 120), times),
+        "for another": (app.assertion(aud="https://elsewhere.example"), "assertion-audience"),
+        "for a place below": (app.assertion(aud=f"{GATEWAY}/oauth2/token/x"), "assertion-audience"),
+        "for two": (app.assertion(aud=[GATEWAY, "https://elsewhere.example"]), "assertion-audience"),
+        "another's key": (app.assertion(key=other), signed),
+        "key unknown": (app.assertion(head={"kid": "two"}), "assertion-key-unknown"),
+        "another algorithm": (app.assertion("ES256", key=P256), signed),
+        "a secret made of the public key": (app.assertion("HS256", key=str(jwk(app.key))), malformed),
+        "altered": (f"{head}.{body}.{signature[:-8]}AAAAAAAA", signed),
+        "key in the head": (app.assertion(key=other, head={"jwk": jwk(other)}), signed),
+        "key set in the head": (
+            app.assertion(key=other, head={"jku": "https://127.0.0.1/x", "x5u": "https://x"}),
+            signed,
+        ),
+        "critical": (app.assertion(head={"crit": ["b64"], "b64": True}), malformed),
+        "not of one client": (app.assertion(sub=str(uuid.uuid4())), malformed),
+        "a numbered jti": (app.assertion(jti=7), malformed),
+        "a long jti": (app.assertion(jti="x" * 256), malformed),
+        **{f"without {name}": (app.assertion(**{name: None}), malformed) for name in ("exp", "jti", "aud")},
+        "not signed": (f"{UNSIGNED}.{body}.", malformed),
+        "no JWT": ("x.y", malformed),
+        "huge": (app.assertion(x="y" * 9000), malformed),
+    }
+
+
+async def test_whatever_is_wrong_with_an_assertion_is_one_refusal_told_apart_in_the_audit_log(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    wrong = altered(app)
+    answers = [await app.ask(assertion) for assertion, _ in wrong.values()]
+    secret = await app.server.oauth(
+        urlencode({"grant_type": "client_credentials", "client_id": "x", "client_secret": "y"})
+    )
+    assert {refused(answer) for answer in answers} == {REFUSED}
+    assert {answer.body for answer in answers} == {secret.body}
+    assert dict(zip(wrong, kinds(caplog), strict=False)) == {name: kind for name, (_, kind) in wrong.items()}
+
+
+async def test_an_assertion_is_good_once_on_all_instances(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    assertion, other = app.assertion(), app.server.instance()
+    answers = await asyncio.gather(*(app.ask(assertion, on) for on in (app.server, other) * 3))
+    assert sorted(answer.status for answer in answers) == [200, 401, 401, 401, 401, 401]
+    again = {name: app.claims()[name] for name in ("exp", "jti")}
+    asked = [await app.ask(app.assertion(**again | {"exp": again["exp"] + more})) for more in (0, 1)]
+    assert [answer.status for answer in asked] == [200, 401]
+    assert set(kinds(caplog)) == {"", "assertion-replayed"}
+    for row in await app.server.table(ASSERTIONS).partition(app.client_id):
+        assert set(row) - {"Timestamp"} == {"PartitionKey", "RowKey", "Expires"}
+
+
+async def test_a_malformed_request_and_a_second_way_are_told_so(app: App) -> None:
+    for more in (
+        {"client_assertion_type": "x"},
+        {"client_secret": "s", "client_id": app.client_id},
+        {"client_assertion": ""},
+    ):
+        assert refused(await app.ask(app.assertion(), **more)) == (400, "invalid_request")
+    assert refused(await app.ask(app.assertion(), client_id="another")) == REFUSED
+
+
+async def test_both_kinds_of_credential_work_side_by_side_and_a_removed_key_ends_its_tokens(
+    app: App, registry: ClientRegistry
+) -> None:
+    new = await registry.add_secret(app.client_id)
+    token = granted(await app.ask(app.assertion()))["access_token"]
+    form = {"grant_type": "client_credentials", "client_id": app.client_id, "client_secret": new.client_secret}
+    by_secret = granted(await app.server.oauth(urlencode(form | {"scope": app.tenant})))["access_token"]
+    await registry.change(app.client_id, jwks=key_set(jwk(P256, "one")))
+
+    async def ended() -> bool:
+        return (await app.server.send("GET", "/stu3/Patient/1", token)).status == 401
+
+    await until(ended, "the key's token has ended")
+    assert refused(await app.ask(app.assertion())) == REFUSED
+    granted(await app.ask(app.assertion("ES256", key=P256)))
+    assert (await app.server.send("GET", "/stu3/Patient/1", by_secret)).status != 401
+    await registry.change(app.client_id, jwks="")
+    assert (await registry.get(app.client_id)).keys == ()
+
+
+@dataclass
+class KeyServer:
+    """A client's own web server."""
+
+    keys: str = ""
+    asked: int = 0
+    respond: Callable[[], web.StreamResponse] | None = None
+    url: str = ""
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        return self.respond() if self.respond else web.Response(text=self.keys, content_type="application/json")
+
+
+@pytest.fixture
+async def key_server() -> AsyncIterator[KeyServer]:
+    server, app = KeyServer(key_set(jwk(P384))), web.Application()
+    app.router.add_get("/{path:.*}", server.serve)
+    async with serving(web.AppRunner(app, access_log=None), 0) as port:
+        server.url = f"http://127.0.0.1:{port}/jwks.json"
+        yield server
+
+
+async def test_keys_at_a_url_are_fetched_remembered_and_served_while_their_server_is_away(
+    server: Deployment, registry: ClientRegistry, tenant: str, key_server: KeyServer
+) -> None:
+    app = App(server, await registry.create_with_keys("Bulk", "ada", "*", jwks_url=key_server.url), tenant)
+    token = granted(await app.ask(app.assertion()))["access_token"]
+    for _ in range(3):  # an unknown kid makes no server be asked again, within a minute
+        assert refused(await app.ask(app.assertion(head={"kid": "two"}))) == REFUSED
+    assert key_server.asked == 1
+    key_server.respond = lambda: web.Response(status=503)
+    await asyncio.sleep(1.2)  # CACHE_SECONDS is 1
+    granted(await app.ask(app.assertion()))
+    other = server.instance()
+    assert refused(await app.ask(app.assertion(), other)) == REFUSED  # it never had them
+    key_server.respond, key_server.keys = None, key_set(jwk(P256, "two"))
+
+    async def ended() -> bool:
+        return (await server.send("GET", "/stu3/Patient/1", token)).status == 401
+
+    await until(ended, "the token of the key that is gone has ended")
+
+
+@pytest.mark.parametrize(
+    "respond",
+    [
+        lambda: web.Response(status=302, headers={"Location": "/elsewhere"}),
+        lambda: web.Response(text="<html>"),
+        lambda: web.Response(text=key_set(jwk(P384)) + " " * 40_000),
+        lambda: web.Response(text=key_set(jwk(P384), jwk(P256))),
+        lambda: web.Response(status=404),
+    ],
+    ids=["redirect", "html", "huge", "two of one kid", "missing"],
+)
+async def test_a_key_set_that_can_not_be_had_is_a_refusal_of_the_client(
+    server: Deployment,
+    registry: ClientRegistry,
+    tenant: str,
+    key_server: KeyServer,
+    respond: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    key_server.respond = respond
+    app = App(server, await registry.create_with_keys("Bulk", "ada", "*", jwks_url=key_server.url), tenant)
+    assert refused(await app.ask(app.assertion())) == REFUSED
+    assert (kinds(caplog), key_server.asked) == (["keys-unavailable"], 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("https://app.example.com/jwks", ""),
+        ("https://app.example.com:8443/jwks?v=1", ""),
+        *((url, "must begin with https://") for url in ("http://app.example.com/", "ftp://app.example.com/")),
+        *(
+            (f"https://{host}/", "must name a public host")
+            for host in ("localhost", "10.0.0.1", "[::1]", "169.254.169.254")
+        ),
+        *(
+            (f"https://{host}/", "must name a public host")
+            for host in ("[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "metadata")
+        ),
+        *((url, "is no URL") for url in ("https://", "x", "https://a b.example/", "https://[/", "https://ü.example/")),
+        ("https://user@app.example.com/", "must have neither credentials nor a fragment in it"),
+    ],
+)
+def test_a_key_set_is_fetched_from_public_hosts_by_https_alone(url: str, problem: str) -> None:
+    assert key_set_url_problem(url, local=False) == problem
+
+
+@given(st.ip_addresses())
+def test_no_address_within_a_network_is_public(address: Any) -> None:
+    if is_public(str(address)):
+        assert address.is_global
+        assert not any((address.is_private, address.is_loopback, address.is_link_local, address.is_multicast))
+
+
+WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505 (to be refused)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("{", "is not JSON"),
+        *((text, "is not a JWK set") for text in ("[]", "{}", '{"keys": []}', '{"keys": {}}')),
+        (key_set("x"), "that is no object"),
+        (key_set({**jwk(P384), "d": "x"}), "with a private part"),
+        (key_set({**jwk(RSA), "q": "x"}), "with a private part"),
+        (key_set({"kty": "oct", "kid": "one", "k": "x"}), "with a private part"),
+        (key_set({"kty": "oct", "kid": "one"}), "neither of kty EC nor of RSA"),
+        (key_set({**jwk(P384), "kid": None}), "without a kid"),
+        (key_set(jwk(P384), jwk(P256)), "two keys of one kid"),
+        (key_set(jwk(WEAK)), "of RSA with other than 2048"),
+        (key_set(jwk(P384, use="enc")), "not for signatures"),
+        (key_set(jwk(P384, alg="RS384")), "for none of"),
+        (key_set(jwk(ec.generate_private_key(ec.SECP521R1()))), "for none of"),
+        (key_set({**jwk(P384), "x": "AA"}), "that can't be read"),
+        (" " * 40_000, "is larger than"),
+    ],
+)
+def test_a_key_set_with_a_key_that_is_no_good_is_refused(keys: str, problem: str) -> None:
+    with pytest.raises(InvalidKeySet, match=problem):
+        parse_key_set(keys)
+
+
+@given(
+    st.recursive(
+        st.none() | st.text(max_size=5),
+        lambda inside: (
+            st.dictionaries(
+                st.sampled_from(["keys", "kty", "kid", "crv", "x", "y", "n", "e", "use", "alg"]), inside, max_size=5
+            )
+            | st.lists(inside)
+        ),
+    )
+)
+def test_any_json_is_a_key_set_or_refused(document: Any) -> None:
+    with pytest.raises(InvalidKeySet):
+        parse_key_set(json.dumps(document))

@@ -4,20 +4,10 @@
 its output has stopped to.
 """
 
-import io
-import logging
+# Everything else is imported where Ctrl-C is seen to.
 import os
 import signal
 import sys
-from contextlib import suppress
-
-
-class _StandardError(logging.Handler):
-    """Writes to sys.stderr as it is at the time: a progress bar replaces it for a while."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # a change goes on, whoever has stopped to read of it
-            sys.stderr.write(f"{self.format(record)}\n")
 
 
 def main() -> None:
@@ -28,29 +18,24 @@ def main() -> None:
     except KeyboardInterrupt:
         _end_by(signal.SIGINT)
     except BrokenPipeError:
-        _end_by(signal.SIGPIPE)
+        _end_by(getattr(signal, "SIGPIPE", signal.SIGTERM))  # Windows has none
     except OSError as error:
         code = 1
-        with suppress(OSError):
-            print("Error:", *filter(None, (error.filename, error.strerror or error)), sep=" ", file=sys.stderr)
-        _discard_output()
+        _fail(error)
     sys.exit(code)
 
 
 def _run() -> int:
     """Runs the command of this process; returns its exit code."""
-    # Not sooner: Ctrl-C may come while these are imported.
     import click
 
     from admin.cli import cli
-    from admin.command import PROGRAM
+    from admin.command import PROGRAM, log_to_standard_error
     from admin.completion import complete
 
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_StandardError()])
-    # The one line of the error holds already what the SDKs log.
-    logging.getLogger("azure").setLevel(logging.CRITICAL)
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    log_to_standard_error()
     complete(cli)
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     try:
         with cli.make_context(PROGRAM, sys.argv[1:], color=False if plain else None) as context:
             cli.invoke(context)
@@ -77,10 +62,18 @@ def _open_streams() -> None:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if closed:  # before a command shows a secret to nobody
         raise OSError("standard output is closed")
+
+
+def _fail(error: OSError) -> None:
+    """Names what the system refused, such as to write to a disk that is full."""
+    try:
+        print("Error:", *filter(None, (error.filename, error.strerror or error)), file=sys.stderr)
+    finally:  # standard error may take nothing either
+        _discard_output()
 
 
 def _end_by(number: int) -> None:
@@ -88,6 +81,7 @@ def _end_by(number: int) -> None:
     _discard_output()
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+    sys.exit(128 + number)
 
 
 def _discard_output() -> None:

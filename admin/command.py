@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -35,6 +36,21 @@ class GlobalOptions:
     local: bool = False
     json: bool = False
     verbose: bool = False
+
+
+class _StandardError(logging.Handler):
+    """Writes to sys.stderr as it is at the time: a progress bar replaces it for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # a change goes on, whoever has stopped to read of it
+            sys.stderr.write(f"{self.format(record)}\n")
+
+
+def log_to_standard_error() -> None:
+    """Has warnings there, and audit lines where they are asked for."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_StandardError()])
+    # The one line of the error holds already what the SDKs log.
+    logging.getLogger("azure").setLevel(logging.CRITICAL)
 
 
 class CouldNotRun(click.ClickException):

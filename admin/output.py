@@ -77,7 +77,9 @@ class Output:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True, soft_wrap=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
+        with Progress(
+            *columns, console=console, transient=True, disable=not total or not console.is_interactive
+        ) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
 
@@ -116,8 +118,12 @@ class Findings:
         self._all.append(finding)
         if self._as_json:
             return
-        state = click.style(f"{finding.state.value:<5}", fg=_COLORS[finding.state])
-        click.echo(f"{state} {finding.subject:<14} {printable(finding.text)}")
+        from admin.table import wrapped
+
+        state, width = click.style(f"{finding.state.value:<5}", fg=_COLORS[finding.state]), _width()
+        text = f"{finding.subject:<14} {printable(finding.text)}"
+        for number, line in enumerate(wrapped(text, width and max(width - 6, 1), " " * 15)):
+            click.echo(f"{'' if number else state:<5} {line}")
         if finding.fix:
             click.echo(f"{'':<20} fix: {printable(finding.fix)}")
 

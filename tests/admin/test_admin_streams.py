@@ -6,6 +6,7 @@ import shlex
 import signal
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -128,3 +129,35 @@ async def test_ctrl_c_ends_every_command_by_the_signal(deployment: Deployment, t
         assert (process.returncode, stderr) == (-signal.SIGINT, b""), line
 
     await over_all(check)
+
+
+async def on_terminal(admin: CommandLine, line: str, **variables: str) -> str:
+    """What a command prints on a terminal."""
+    screen, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAM, *line.split(), "--local"),
+        cwd=admin.folder,
+        env={"PATH": os.environ["PATH"], "TERM": "xterm", **variables},
+        stdin=DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    printed = b""
+    with suppress(OSError):  # EIO, once the command has ended
+        while part := await asyncio.to_thread(os.read, screen, 4096):
+            printed += part
+    os.close(screen)
+    assert await process.wait() == 0, printed
+    return printed.decode()
+
+
+async def test_a_terminal_of_any_width_has_every_id_whole(admin: CommandLine) -> None:
+    for columns in ("1", "40", "80"):
+        assert CLIENT in (await on_terminal(admin, "client list", COLUMNS=columns)).split()
+
+
+async def test_colours_are_for_terminals_that_have_them_and_people_who_want_them(admin: CommandLine) -> None:
+    await admin.json("init")
+    for variables, colours in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+        assert ("\x1b" in await on_terminal(admin, "doctor", **variables)) is colours

@@ -158,6 +158,5 @@ async def test_a_terminal_of_any_width_has_every_id_whole(admin: CommandLine) ->
 
 
 async def test_colours_are_for_terminals_that_have_them_and_people_who_want_them(admin: CommandLine) -> None:
-    await admin.json("init")
     for variables, colours in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
-        assert ("\x1b" in await on_terminal(admin, "doctor", **variables)) is colours
+        assert ("\x1b" in await on_terminal(admin, "client list", **variables)) is colours

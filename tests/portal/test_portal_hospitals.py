@@ -15,7 +15,16 @@ from shared.directory.traffic import Traffic, hospital_subject
 from shared.error_kind import ErrorKind
 from shared.onboarding.checks import CheckLog
 from shared.onboarding.problem import Problem, ProblemKind
-from shared.onboarding.report import BatchReport, PagingReport, Report, StatementReport
+from shared.onboarding.report import (
+    BatchReport,
+    CallReport,
+    FieldReport,
+    PagingReport,
+    Report,
+    ResourceReport,
+    StatementReport,
+    Status,
+)
 from shared.stores.tables import CHECKS, TRAFFIC
 from tests.deployment import Deployment
 from tests.portal.conftest import Person, Portal
@@ -41,11 +50,13 @@ async def newcomer(portal: Portal, role: str = "Gateway.Admin") -> Person:
 
 
 async def checked(portal: Portal, tenant: str, *problems: ProblemKind) -> None:
-    """Keeps the report of a check that found these problems."""
+    """Keeps the report of a check that found these problems, and patients to be refused."""
     provider = await portal.provider(tenant)
     statement = StatementReport((), "3.0.1", (), tuple(Problem(kind, "metadata", "HTTP 401") for kind in problems))
-    parts = (BatchReport(BatchMode.NATIVE), PagingReport())
-    report = Report(provider.tenant, provider.name, provider.version, statement, (), *parts)
+    calls, fields = (CallReport("the patient", False, 401, "text/html", 12.3, 1),), (FieldReport("name", True, 3, 4),)
+    patient = ResourceReport("Patient", Status.REFUSED, calls=calls, entries=4, fields=fields)
+    parts = ((patient,), BatchReport(BatchMode.NATIVE), PagingReport())
+    report = Report(provider.tenant, provider.name, provider.version, statement, *parts)
     await CheckLog(portal.deployment.table(CHECKS)).record(provider, report, "upkeep")
 
 
@@ -109,6 +120,8 @@ async def test_the_page_of_a_hospital_tells_what_fails_since_when_and_what_to_do
             "Waits for the hospital",
             "the gateway could not authenticate metadata check the row's Auth columns",
             "by upkeep: the app will not load.",
+            "Patient refused 4 name in 3 of 4",
+            "Patient the patient 401 text/html Fails 12.3 ms",
             "Stored just now",
             "Enable grace@example.com just now Disable grace@example.com just now",
         ):

@@ -151,7 +151,10 @@ async def show(session: Session, client_id: str) -> None:
     session.output.record(_fields(found, await session.usage.last_used(client_id)))
 
 
-@client.command("set", epilog=examples(f"client set {_ID} --tenants '*'", f"client set {_ID} --jwks-url https://app.example.com/jwks"))
+@client.command(
+    "set",
+    epilog=examples(f"client set {_ID} --tenants '*'", f"client set {_ID} --jwks-url https://app.example.com/jwks"),
+)
 @click.argument("client_id")
 @click.option("--name", help="What people call it.")
 @click.option("--owner", help="Who answers for it.")

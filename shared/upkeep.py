@@ -10,7 +10,7 @@ from functools import partial
 
 from shared.audit import AuditLog
 from shared.directory.activity import ActivityLog
-from shared.directory.client import CLIENT_ROW, REQUEST_ROW_PREFIX, vault_name
+from shared.directory.client import CLIENT_ROW, EXPIRES_SOON, REQUEST_ROW_PREFIX, vault_name
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import RowError
 from shared.directory.provider import AuthKind, Provider
@@ -35,7 +35,6 @@ _NIGHT = timedelta(hours=12)
 _NEVER = datetime.fromtimestamp(0, UTC)
 _AT_ONCE = 4  # hospitals, each with up to four calls
 _KEPT = timedelta(days=90)
-_WARNED_BEFORE = timedelta(days=30)
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ class Upkeep:
         stored = {version.name.lower(): version async for version in self._vault.secrets()}
         now = datetime.now(UTC)
         async for ends in self._ends(stored, now):
-            if ends.expires is not None and now < ends.expires <= now + _WARNED_BEFORE:
+            if ends.expires is not None and now < ends.expires <= now + EXPIRES_SOON:
                 found.append(ends)
                 self._audit.expiry(subject=ends.subject, name=ends.name, expires=ends.expires)
 

@@ -4,10 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from shared.directory.activity import ActivityLog
-from shared.directory.client import Client, ClientSecret
+from shared.directory.client import EXPIRES_SOON, Client, ClientSecret
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.traffic_history import TrafficHistory
 from shared.error_kind import Side
@@ -18,7 +18,6 @@ from shared.portal.hospital_traffic import requests_picture, total
 from shared.portal.rendering import Renderer, see_other
 from shared.portal.request import PortalRequest, Route
 
-_EXPIRES_SOON = timedelta(days=30)
 _SHOWN = 10
 
 
@@ -79,7 +78,7 @@ def _expiring(clients: Sequence[Client], now: datetime) -> Sequence[tuple[Client
         if client.enabled
         for secret in client.secrets
         if secret.expires is not None
-        and abs(secret.expires - now) < _EXPIRES_SOON
+        and abs(secret.expires - now) < EXPIRES_SOON
         and (secret.is_live(now) or not client.live_secrets)
     ]
     return sorted(found, key=lambda each: each[2])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from shared.directory.client import Client, ClientSecret
+from shared.directory.client import EXPIRES_SOON, Client, ClientSecret
 from shared.directory.client_registry import NewSecret
 from shared.directory.errors import Refusal
 from shared.directory.usage import Usage
@@ -19,7 +19,6 @@ from shared.settings import Settings
 
 LIFETIMES = {"90": "90 days", "180": "180 days", "365": "1 year", "never": "Never"}
 DEFAULT_LIFETIME = "180"
-_SOON = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ def expiry(form: Mapping[str, str]) -> datetime | None:
 def _state(secret: ClientSecret, now: datetime) -> tuple[str, str]:
     if not secret.is_live(now):
         return "off", "Expired"
-    if secret.expires is None or secret.expires - now >= _SOON:
+    if secret.expires is None or secret.expires - now >= EXPIRES_SOON:
         return "good", "Works"
     days = (secret.expires.date() - now.date()).days
     return "slow", f"Ends in {days} days" if days > 1 else "Ends tomorrow" if days else "Ends today"

@@ -138,7 +138,9 @@ async def test_what_has_expired_is_deleted_and_what_has_not_stays(stack: Stack) 
         times = {"At": YESTERDAY, "Since": YESTERDAY, "By": "ada", "Verdict": "loads", "Binding": "", "Problem": ""}
         await stack.put(CHECKS, key(str(row), version, **times, Milliseconds=1))
     for table in (PAGES, REVOKED):
-        await stack.put(table, *(key("t", str(days), Expires=NOW + timedelta(days=days)) for days in (-30, -2, 0, 1)))
+        await stack.put(
+            table, *(key("t", str(days), Expires=NOW + timedelta(days=days)) for days in (-30, -1.5, -0.5, 1))
+        )
     await stack.put(TRAFFIC, *(key("all", f"{hour_key(at.timestamp())}.0a") for at in (LONG_AGO, YESTERDAY)))
     await stack.put(ACTIVITY, key("all", f"{10**13 - int(LONG_AGO.timestamp() * 1000)}.0a"))
     await activity.change(actor="ada", action="client.set", subject=client)
@@ -148,7 +150,7 @@ async def test_what_has_expired_is_deleted_and_what_has_not_stays(stack: Stack) 
     found = await stack.admin.json("upkeep")
     expected = {"pages": 2, "revoked": 2, "traffic": 1, "activity": 1, "checks": 1, "usage": 1, "requests": 1}
     assert (found["deleted"], found["failed"]) == (expected, [])
-    assert await stack.keys(PAGES) == await stack.keys(REVOKED) == {"t/0", "t/1"}
+    assert await stack.keys(PAGES) == await stack.keys(REVOKED) == {"t/-0.5", "t/1"}
     assert await stack.keys(USAGE) == {f"{client}/s1"}
     assert {name.partition("/")[0] for name in await stack.keys(CLIENTS)} == {client}
     assert f"{client}/request-{gone}" in await stack.keys(CLIENTS)

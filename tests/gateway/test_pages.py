@@ -1,7 +1,6 @@
 """Further pages: whatever a provider's next link looks like, a client can follow it, and nobody else can."""
 
 import json
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -246,21 +245,6 @@ async def test_a_handle_may_come_by_post_and_beside_other_parameters(hospital: H
     ):
         assert (await hospital.send(method, f"/stu3/{target}", body, content_type=FORM)).status == 200
         assert (hospital.requests[-1].method, hospital.targets[-1]) == (sent, "/fhir?_getpages=1")
-
-
-async def test_long_expired_handles_are_deleted_as_others_are_made(deployment: Deployment, hospital: Hospital) -> None:
-    table = deployment.table(PAGES)
-    gone, now = str(uuid.uuid4()), datetime.now(UTC)
-    for days in (-2, -1.5, -0.5, 0.5):
-        row = {"PartitionKey": gone, "RowKey": f"handle{days}", "Expires": now + timedelta(days=days)}
-        await table.insert(row)
-    for page in range(3000):
-        hospital.answers(searchset(*(("next", f"{hospital.base_url}?_getpages={page}-{each}") for each in range(20))))
-        await hospital.send("GET", "/stu3/Observation")
-        left = [row["RowKey"] for row in await table.partition(gone)]
-        if len(left) == 2:
-            break
-    assert sorted(left) == ["handle-0.5", "handle0.5"]
 
 
 async def test_a_batch_of_many_searches_has_all_their_pages(deployment: Deployment, hospital: Hospital) -> None:

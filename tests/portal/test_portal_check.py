@@ -10,7 +10,7 @@ from aiohttp import web
 
 from local.hospitals.hospital import LAKESIDE, NORTHGATE, RIVERSIDE
 from shared.fhir.interface import INTERFACE
-from shared.stores.tables import Row
+from shared.stores.tables import ACTIVITY, CHECKS, Row
 from tests.onboarding.conftest import Onboarding, type_of
 from tests.portal.conftest import Changes, Portal
 
@@ -78,6 +78,9 @@ async def test_a_patient_who_is_named_is_not_shown(portal: Portal, onboarding: O
     assert len(forms) == 2
     assert not re.search("|".join([r"\b1002\b", *map(re.escape, forms)]), page.text)
     assert changes() == [("grace@example.com", "tenant.verify", "/".join(path.split("/")[3:]), "")]
+    kept = [row for name in (CHECKS, ACTIVITY) async for row in portal.deployment.table(name).scan()]
+    checked = await portal.application.checks.latest(*path.split("/")[3:4], LAKESIDE.version)
+    assert not re.search("|".join([r"\b1002\b", *map(re.escape, forms)]), f"{kept} {checked}")
     nobody = await admin.post(f"{path}/check", {"patient": "nobody-has-this"})
     assert "the app will not load." in nobody.words
     assert "nobody-has-this" not in nobody.text

@@ -150,7 +150,7 @@ class TenantPages:
         key, name = tenant_of(request), name_of(await self._tenants.stored(request))
         typed = request.form.get("confirmation", "")
         if typed.strip().lower() != name.lower() and parse_tenant_id(typed) != key[0]:
-            return self._remove_form(request, name, "What you typed is neither the tenant's name nor its GUID.")
+            return self._remove_form(request, name, "What you typed is neither the hospital's name nor its GUID.")
         await self._tenants.registry.remove(*key)
         await self._tenants.changed(request, "remove", key)
         return see_other("/tenants", "removed")

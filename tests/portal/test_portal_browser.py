@@ -28,9 +28,9 @@ PICTURES = Path(os.environ["PICTURES"]) if "PICTURES" in os.environ else None  #
 FULL = PICTURES is not None or os.environ.get("FAULTS") == "full"
 LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if FULL else [])]
 README = {  # its pictures: the upper part of some pages
-    "overview-1280-light": 900,
-    "tenant-fails-1280-light": 900,
-    "client-expiring-1280-light": 900,
+    "overview-1280-light": 1080,
+    "tenant-fails-1280-light": 1080,
+    "client-expiring-1280-dark": 940,
 }
 TWICE = """
 const form = document.querySelector("[data-waiting]");

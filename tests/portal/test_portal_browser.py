@@ -30,7 +30,7 @@ LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if F
 README = {  # its pictures: the upper part of some pages
     "overview-1280-light": 1080,
     "tenant-fails-1280-light": 1080,
-    "client-expiring-1280-dark": 1220,
+    "client-expiring-1280-dark": 1195,
 }
 TWICE = """
 const form = document.querySelector("[data-waiting]");

@@ -18,6 +18,7 @@ from shared.onboarding.problem import Mender, Problem, ProblemKind
 from shared.onboarding.report import Report, summary, verdict
 from shared.onboarding.section import Step
 from shared.portal.errors import NotFound, UnusableRow
+from shared.portal.hospital_list import HospitalList
 from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer
 from shared.portal.request import AccessLevel, PortalRequest, Route
 from shared.portal.tenant_list import TenantList, tenant_of, tenant_path
@@ -44,6 +45,7 @@ class CheckPage:
     _vault: Vault
     _activity: ActivityLog
     _checks: CheckLog
+    _hospitals: HospitalList
 
     def routes(self) -> Sequence[Route]:
         """The form of the check, and the check."""
@@ -78,6 +80,7 @@ class CheckPage:
         except TimeoutError:
             pass  # the page shows the steps until then
         await self._checks.record(provider, report, request.principal.user_name)
+        self._hospitals.expire()
         sections = list(dict.fromkeys(step.section for step in steps))
         resources = report.resources if report is not None else ()
         path = tenant_path(provider.tenant, provider.version)

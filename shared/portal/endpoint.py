@@ -64,7 +64,7 @@ class PortalEndpoint:
         clients = ClientRegistry(Table(tables, CLIENTS), vault, local=settings.local)
         hospitals = HospitalList(settings, tenants, traffic, checks)
         finder, cookies = ClientFinder(clients, activity), SecretCookies(vault, secure=self._sign_in.secure)
-        checking = CheckPage(settings, self._renderer, tenants, vault, activity, checks)
+        checking = CheckPage(settings, self._renderer, tenants, vault, activity, checks, hospitals)
         self._routes: tuple[Route, ...] = (
             *OverviewPage(self._renderer, hospitals, traffic, clients, activity).routes(),
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),

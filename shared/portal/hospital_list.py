@@ -107,6 +107,10 @@ class HospitalList:
             self._hospitals = [_hospital(entry, digest.subjects, checks or {}) for entry in entries]
         return self._hospitals
 
+    def expire(self) -> None:
+        """Lets the checks be read anew, after one."""
+        self._checks.expire("", reload=True)
+
 
 def _hospital(entry: TenantEntry, days: Mapping[str, SubjectDay], checks: Checks) -> Hospital:
     day, check = None, None

@@ -97,6 +97,13 @@ async def test_each_hospital_is_shown_with_its_state_and_the_reason(portal: Port
     assert f"/portal/tenants?q={word}&amp;sort=requests" in found.text
 
 
+async def test_a_check_is_seen_on_the_list_at_once(portal: Portal) -> None:
+    admin, (id, path) = await newcomer(portal), await portal.tenant()
+    assert "Never checked" in (await admin.get(f"/portal/tenants?q={id}")).words
+    await admin.post(f"{path}/check")
+    assert "Failing the server could not be reached since" in (await admin.get(f"/portal/tenants?q={id}")).words
+
+
 async def test_the_page_of_a_hospital_tells_what_fails_since_when_and_what_to_do(portal: Portal) -> None:
     secret = await portal.deployment.secret("me:hush")
     id, path = await portal.tenant(Name="Riverside", Auth="basic", AuthSecret=secret)

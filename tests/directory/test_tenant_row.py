@@ -152,7 +152,7 @@ def test_a_value_of_any_type_and_spelling_means_what_a_person_sees(
         ("MaxConcurrent", ["0", "10001", "-1", "1.5", "many", 7.5, 0.0, 1e300, "8.", "9" * 5000]),
         ("Auth", ["oauth", "Basic Auth", "none,basic"]),
         ("AuthSecret", ["a b", "a/b", "a_b", "a" * 128, "é", "https://vault.example/secrets/x"]),
-        ("AuthSecret", ["client-abc-def", "Client-abc", "token-signing-key", "TOKEN-SIGNING-KEY"]),
+        ("AuthSecret", ["client-abc-def", "Client-abc", "token-signing-key", "TOKEN-SIGNING-KEY", "Portal-Cookie-Key"]),
         ("AuthCertificate", ["client-abc-def", "token-signing-key", "a.pem"]),
         ("AuthTokenUrl", ["https://login.example/a\\b", "http://login.example/token", "login.example"]),
         ("AuthTokenUrl", ["https://u:p@login.example", "https://a b"]),

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from local.demo_file import Demo
 from local.stack import Stack
 from shared.stores.tables import TENANTS
 from tests.clients.installation import node
@@ -119,7 +120,7 @@ async def test_a_form_of_another_origin_changes_nothing(stack: tuple[Stack, Path
         await asyncio.to_thread(journey, str(server.make_url("/")))
 
 
-def pages(browser: Browser, week: Week, tenant: str, file: Path) -> Iterator[str]:
+def pages(browser: Browser, demo: Demo, week: Week, tenant: str, file: Path) -> Iterator[str]:
     """Brings each page of the portal up, and names it; `file` is one to upload."""
     permissions = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
     browser.driver.execute_cdp_cmd("Browser.grantPermissions", permissions)
@@ -166,6 +167,18 @@ def pages(browser: Browser, week: Week, tenant: str, file: Path) -> Iterator[str
     browser.press("Disable")
     browser.press("Disable the client")
     yield "client-disabled"
+    hospital = next(each.name for each in demo.tenants if each.tenant_id == tenant)
+    browser.open(f"/clients/{demo.client_id}/test?{urlencode({'q': hospital})}")
+    for name, secret, told in (
+        ("client-tested", demo.client_secret, "All three steps went well"),
+        ("client-test-failed", "nonsense", "The client has no such secret"),
+    ):
+        browser.fill(secret=secret)
+        browser.press("Test it")
+        assert told in browser.text()
+        yield name
+    browser.open("/clients?q=Shown")
+    browser.press("Shown once")
     browser.one("td.action a").click()
     yield "secret-delete"
     browser.open("/tenants/new/redox")
@@ -229,7 +242,7 @@ async def test_pages_work_are_accessible_in_light_and_dark_and_fit_a_phone(
 
     def look() -> None:
         node()
-        for name in pages(browser, week, tenant, file):
+        for name in pages(browser, demo, week, tenant, file):
             for width, scheme in LOOKS:
                 browser.look(width, scheme)
                 if PICTURES:

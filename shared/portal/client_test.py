@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -37,7 +37,7 @@ _REMEDIES = {
     504: "The hospital did not answer in time. Test again, then ask the gateway's admin to check it.",
 }
 _OWN_ERROR = "The hospital itself refused this search; the way to it works. Ask the hospital with the request's ID."
-_NO_ANSWER = (
+_NOT_THERE = (
     "The portal can't reach the gateway at its public address, which says nothing of the app. See docs/deployment.md, "
     "The portal reaches the gateway."
 )
@@ -133,25 +133,14 @@ def _judged(sent: _Sent, good: bool, missing: str) -> TestStep:
     step, found = sent.step, sent.document
     if step.status == 200 and good and not step.problem:
         return step
-    error = found.get("error")
-    if step.problem:
-        problem, remedy = step.problem, _NO_ANSWER
-    elif isinstance(error, str):
-        problem = f"{error}: {_text(found.get('error_description'))}"
-        remedy = _REMEDIES.get(error, "Ask the gateway's admin.")
+    error, status = found.get("error"), step.status or 0
+    if isinstance(error, str):
+        problem, remedy = f"{error}: {_text(found.get('error_description'))}", _REMEDIES.get(error, _REMEDIES[500])
     else:
-        problem = _diagnostics(found) or f"The response has {missing}."
-        remedy = _REMEDIES.get(step.status or 0, _OWN_ERROR if step.status and step.status >= 400 else _NO_ANSWER)
-    return TestStep(
-        step.name,
-        step.sent,
-        step.status,
-        step.milliseconds,
-        step.hops,
-        step.request_id,
-        problem[:_MAX_CHARACTERS],
-        remedy,
-    )
+        problem = step.problem or _diagnostics(found) or f"The response has {missing}."
+        remedy = _REMEDIES.get(status, _OWN_ERROR) if status >= 400 else _REMEDIES[504]
+    remedy = _NOT_THERE if step.name == "Statement" else remedy
+    return replace(step, problem=problem[:_MAX_CHARACTERS], remedy=remedy)
 
 
 def _json(body: bytes) -> Mapping[str, Any]:

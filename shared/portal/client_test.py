@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from shared.fhir.versions import FhirVersion
 
@@ -104,7 +105,7 @@ async def _send(
     headers: Mapping[str, str] | None = None,
 ) -> _Sent:
     began = time.perf_counter()
-    sent, status, hops, request_id, problem, body = f"{method} {url}", None, {}, "", "", b""
+    sent, status, hops, request_id, problem, body = f"{method} {URL(url).raw_path_qs}", None, {}, "", "", b""
     try:
         async with (
             asyncio.timeout_at(ends),
@@ -140,7 +141,7 @@ def _judged(sent: _Sent, good: bool, missing: str) -> TestStep:
         problem = step.problem or _diagnostics(found) or f"The response has {missing}."
         remedy = _REMEDIES.get(status, _OWN_ERROR) if status >= 400 else _REMEDIES[504]
     remedy = _NOT_THERE if step.name == "Statement" else remedy
-    return replace(step, problem=problem[:_MAX_CHARACTERS], remedy=remedy)
+    return replace(step, problem=f"{problem[:_MAX_CHARACTERS].rstrip('. ')}.", remedy=remedy)
 
 
 def _json(body: bytes) -> Mapping[str, Any]:

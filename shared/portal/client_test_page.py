@@ -71,6 +71,7 @@ class ClientTestPage:
             request,
             UNPROCESSABLE if problem else 200,
             client=client,
+            gateway=self._settings.public_base_url,
             sealed=await self._cookies.opened(request) if "secret" in request.parameters else None,
             choices=[
                 (_value(each), f"{each.name}, {each.version.name}") for each in found[:_MAX_CHOICES] if each.version

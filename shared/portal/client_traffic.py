@@ -16,6 +16,7 @@ _ADMIN = "Ask the gateway's admin to look at the hospital."
 _OPERATOR = "Tell the gateway's operator if it goes on."
 _ADD_ANOTHER = "Add a secret, and give it to the app."
 _ASK_ANEW = "The app has to ask for a new token and send the request again, once."
+_MEND_ASSERTION = "The app has to mend the assertion it signs: see How to connect."
 REMEDIES: Mapping[ErrorKind, str] = {
     **{kind: _ADMIN for kind in ErrorKind if kind.side is Side.HOSPITAL},
     **{kind: _OPERATOR for kind in ErrorKind if kind.side is Side.GATEWAY},
@@ -27,6 +28,13 @@ REMEDIES: Mapping[ErrorKind, str] = {
     ErrorKind.SECRET_EXPIRED: _ADD_ANOTHER,
     ErrorKind.SECRET_DISABLED: _ADD_ANOTHER,
     ErrorKind.SECRET_WRONG: "Give the app the whole secret as it was shown, or another one.",
+    ErrorKind.ASSERTION_MALFORMED: _MEND_ASSERTION,
+    ErrorKind.ASSERTION_KEY_UNKNOWN: "Register the key that the app signs with, or have it sign with one that is.",
+    ErrorKind.ASSERTION_SIGNATURE: "Register the key that the app signs with, or have it sign with one that is.",
+    ErrorKind.ASSERTION_AUDIENCE: _MEND_ASSERTION,
+    ErrorKind.ASSERTION_TIMES: _MEND_ASSERTION + " Look at its clock, too.",
+    ErrorKind.ASSERTION_REPLAYED: "The app has to sign a new assertion, with a jti of its own, for each token request.",
+    ErrorKind.KEYS_UNAVAILABLE: "Have the URL of the client's keys answer again, with a JWKS.",
     ErrorKind.TENANT_REFUSED: "Look at the hospitals that the client may reach, and ask for the one that is missing.",
     ErrorKind.TOKEN_REQUEST_MALFORMED: "The app has to send four fields as a form: see How to connect.",
     ErrorKind.NO_TOKEN: "The app has to send the token as Authorization: Bearer.",

@@ -28,6 +28,7 @@ from tests.portal.week import Week, fill
 PICTURES = Path(os.environ["PICTURES"]) if "PICTURES" in os.environ else None  # the folder for pictures of all pages
 FULL = PICTURES is not None or os.environ.get("FAULTS") == "full"
 LOOKS = [(390, "light"), (1280, "dark"), *([(390, "dark"), (1280, "light")] if FULL else [])]
+WIDTHS = (320, 390, 800, 1280)
 README = {  # its pictures: the upper part of some pages
     "overview-1280-light": 1080,
     "tenant-fails-1280-light": 1080,
@@ -251,6 +252,8 @@ async def test_pages_work_are_accessible_in_light_and_dark_and_fit_a_phone(
                     if picture in README:
                         browser.shoot(PICTURES / "readme" / f"{name}.png", README[picture])
                 problems.extend(f"{name}, {width} px, {scheme}: {found}" for found in browser.violations())
+            for width in WIDTHS:
+                browser.look(width, "light")
                 wide = browser.driver.execute_script("return document.documentElement.scrollWidth")
                 if wide > width:
                     problems.append(f"{name}: {wide} px do not fit into {width}")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from admin.cli import cli
-from shared.stores.tables import CLIENTS
+from shared.settings import Settings
+from shared.stores.tables import CLIENTS, Table, table_service
 from tests.admin.command_line import CommandLine, commands
-from tests.deployment import Deployment
 
 PROGRAM = Path(__file__).parents[2] / "gateway"
 CLIENT = "4f1c2a0e-93ad-4a53-9b6c-6f0e8a6d2b11"
@@ -58,12 +58,15 @@ async def run(admin: CommandLine, line: list[str], redirections: str = "", **str
     return process.returncode, (stdout or b"").decode("ascii"), (stderr or b"").decode("ascii")
 
 
-@pytest.fixture(autouse=True)
-async def _examples(admin: CommandLine, deployment: Deployment) -> None:
-    """What the examples name."""
-    (admin.folder / "hospitals.csv").write_text(FILE)
+@pytest.fixture
+async def admin(new_stack: CommandLine, environment: dict[str, str]) -> CommandLine:
+    """The command line on a stack with what the examples name."""
+    await new_stack.json("init")
+    (new_stack.folder / "hospitals.csv").write_text(FILE)
     row = {"PartitionKey": CLIENT, "RowKey": "client", "Name": "Zoë 病院 ☃", "Owner": "ada", "Tenants": "*"}
-    await deployment.table(CLIENTS).put(row)
+    async with table_service(Settings.from_environment(environment)) as tables:
+        await Table(tables, CLIENTS).put(row)
+    return new_stack
 
 
 async def test_with_nobody_to_read_a_command_ends_by_the_signal(admin: CommandLine) -> None:
@@ -105,7 +108,7 @@ async def test_a_closed_stream_is_told_of_before_anything_is_done(admin: Command
     assert (await run(admin, ["client", "show", "nobody", "--local"], "2>&-"))[0] == 1
 
 
-async def test_ctrl_c_ends_every_command_by_the_signal(deployment: Deployment, tmp_path: Path) -> None:
+async def test_ctrl_c_ends_every_command_by_the_signal(environment: dict[str, str], tmp_path: Path) -> None:
     """While it waits for stores that do not respond."""
 
     async def check(line: list[str]) -> None:
@@ -119,7 +122,7 @@ async def test_ctrl_c_ends_every_command_by_the_signal(deployment: Deployment, t
             silent.folder.mkdir()
             (silent.folder / "hospitals.csv").write_text(FILE)
             stores = {"KEY_VAULT_URL": f"https://{host}", "TABLES_CONNECTION_STRING": tables}
-            silent.configure({**deployment.environment, **stores})
+            silent.configure({**environment, **stores})
             process = await asyncio.create_subprocess_exec(
                 PROGRAM, *line, *(["--yes"] if "retire" in line else []), cwd=silent.folder, stdout=DEVNULL, stderr=PIPE
             )

@@ -1,7 +1,7 @@
 """Pictures of figures over time, drawn on the server as SVG without any style of their own.
 
-A picture is a plot of columns, each 10 wide and 100 high, that the macros `picture` and `sparkline` stretch to the
-space there is; its colours are portal.css's, by the class of each shape. The same figures stand in a table beside it.
+A picture is a plot of columns, each 10 wide and 100 high, that the macro `picture` stretches to the space there is; its
+colours are portal.css's, by the class of each shape. The same figures stand in a table beside it.
 All times are UTC.
 """
 
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the macros draw.
+    """What the macro draws.
 
     `summary` says in a sentence what is seen. `shapes` are paths, each with its class; `legend` are the words of those
     classes, each beside the path `key`. `scale` stands beside the plot from top to bottom, `times` below it, each at

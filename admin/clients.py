@@ -44,7 +44,7 @@ _EXPIRES = click.option(
 )
 _LISTED = Columns(
     ("client_id", "name", "owner", "enabled", "tenants", "secrets", "expiring", "problem"),
-    needed=3,
+    needed=4,
     cut=("name", "owner"),
     notes=("expiring", "problem"),
 )

@@ -33,6 +33,7 @@ _CLOSED = (_PORTAL_FUNCTION, "upkeep_fn")
 _CORE_TOOLS_PYTHON = "languageWorkers__python__defaultExecutablePath"
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_SAY_SECONDS = 5.0
 
 Say = Callable[[str], None]
 
@@ -145,9 +146,16 @@ def _begin(parts: AsyncExitStack, start: Coroutine[Any, Any, _P]) -> asyncio.Tas
 
 
 async def _start_tables(folder: Path, port: int, say: Say) -> TableService:
-    if not AZURITE_TABLE.exists():
-        say("Installing Azurite, this once")
-    service = await TableService.start(folder, port)
+    async def wait() -> None:
+        while not AZURITE_TABLE.exists():
+            say("Installing Azurite, this once")
+            await asyncio.sleep(_SAY_SECONDS)
+
+    waiting = asyncio.create_task(wait())
+    try:
+        service = await TableService.start(folder, port)
+    finally:
+        waiting.cancel()
     say(f"Tables (Azurite) on 127.0.0.1:{port}")
     return service
 

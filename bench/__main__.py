@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import machine, report, scale, servers
+from bench import machine, portal, report, scale, servers
 from bench.cold_start import ColdStart, cold_starts
 from bench.comparison import FLOOR, compare, prepared_requests
 from bench.deployment import Deployment, deployed
@@ -87,6 +87,7 @@ async def _measure(effort: _Effort) -> Results:
                 split_batch=await scale.split_batch(deployment, folder, seconds=effort.seconds),
                 dead_provider=await scale.dead_provider(deployment, folder, **dead),
                 cold=cold,
+                portal=await portal.pages(deployment),
             )
 
 

@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cold_start import ColdStart
 from bench.comparison import DIRECT, FLOOR, GATEWAY, HAPROXY, NGINX, WORKER_FLOOR, WORKER_GATEWAY, Comparison
+from bench.portal import HOSPITALS, PageTimes
 from bench.scale import DeadProvider, Directory, Memory
 from bench.wrk import Load
 
@@ -39,6 +40,7 @@ class Results:
     split_batch: Load
     dead_provider: DeadProvider
     cold: dict[str, ColdStart]
+    portal: Mapping[str, PageTimes]
 
 
 def update(document: Path, plot: Path, results: Results) -> None:
@@ -67,6 +69,10 @@ def markdown(results: Results) -> str:
         "One request by stage": _stages(results.stages),
         "Scale": _scale(results),
         "Cold start": _table(cold_head, cold),
+        "The portal": _table(
+            (f"page, with {HOSPITALS:,} hospitals", "first view, in this order after a start", "later ones"),
+            [(f"`{page}`", f"{times.first:.0f} ms", f"{times.later:.0f} ms") for page, times in results.portal.items()],
+        ),
         "Instances": _instances(comparison),
     }
     return "\n\n".join(f"### {title}\n\n{content}" for title, content in sections.items()) + "\n"
@@ -153,6 +159,13 @@ def _goals(results: Results) -> Iterator[tuple[str, str, str, bool]]:
         f"at most 1.2 times that after {_round(few_requests)}",
         f"{after / before:.2f} times ({before / 1e6:.0f} and {after / 1e6:.0f} MB)",
         after / before <= 1.2,
+    )
+    page, slowest = max(results.portal.items(), key=lambda each: each[1].later)
+    yield (
+        f"the slowest page of the portal, {HOSPITALS:,} hospitals",
+        "at most 300 ms",
+        f"{slowest.later:.0f} ms (`{page}`)",
+        slowest.later <= 300,
     )
 
 

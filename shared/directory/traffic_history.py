@@ -121,7 +121,7 @@ class _Sum:
     failures: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
-        _add_slots(self.slots, row)
+        _add_slots(self.slots, row, 0, DAY_STEP)
         packed = b"".join(part for name in _DIGEST_COLUMNS if isinstance(part := row.get(name), bytes))
         for subject, (counts, success, since, failure, kind) in orjson.loads(zlib.decompress(packed)).items():
             _add(self.counts.setdefault(subject, {}), counts)
@@ -165,14 +165,16 @@ class TrafficHistory:
         )
 
     async def series(self, subject: str, since: datetime, until: datetime, step: timedelta) -> list[Slot]:
-        """A subject's figures by `step`, also where it had none, from the five minutes of `since` on until `until`.
+        """A subject's figures by `step`, also where it had none, from the five minutes of `since` on.
+
+        The last step is the one that `until`, not counted in, ends or stands in.
 
         `subject` is of `hospital_subject` or `client_subject`, or ALL.
         """
         slots: dict[int, dict[str, int]] = {}
         first, end = since.timestamp() // SLOT_SECONDS * SLOT_SECONDS, until.timestamp()
         async for row in self._rows(subject, first, end, ["RowKey", "Slots"]):
-            _add_slots(slots, row)
+            _add_slots(slots, row, int(first), step)
         return _slots(slots, first, end, step)
 
     async def digest(self) -> Digest:
@@ -207,21 +209,18 @@ def _add(sums: dict[str, int], counts: Counts) -> None:
         sums[code] = sums.get(code, 0) + count
 
 
-def _add_slots(slots: dict[int, dict[str, int]], row: Row) -> None:
-    """Adds a row's slots to those of the seconds since 1970 when they began."""
+def _add_slots(sums: dict[int, dict[str, int]], row: Row, first: int, step: timedelta) -> None:
+    """Adds a row's slots to the sums of the steps from `first` on, by the seconds since 1970 when each began."""
     hour = datetime.strptime(str(row["RowKey"])[:10], "%Y%m%d%H").replace(tzinfo=UTC)
-    for number, counts in orjson.loads(str(row.get("Slots") or "{}")).items():
-        _add(slots.setdefault(int(hour.timestamp()) + int(number) * SLOT_SECONDS, {}), counts)
-
-
-def _slots(slots: Mapping[int, Counts], since: float, until: float, step: timedelta) -> list[Slot]:
     seconds = int(step.total_seconds())
-    starts = range(int(since), int(until), seconds)
-    sums: list[dict[str, int]] = [{} for _ in starts]
-    for start, counts in slots.items():
-        if since <= start < until:
-            _add(sums[int(start - since) // seconds], counts)
-    return [Slot(_utc(start), Figures(counts)) for start, counts in zip(starts, sums, strict=True)]
+    for number, counts in orjson.loads(str(row.get("Slots") or "{}")).items():
+        after = int(hour.timestamp()) + int(number) * SLOT_SECONDS - first
+        _add(sums.setdefault(first + after // seconds * seconds, {}), counts)
+
+
+def _slots(sums: Mapping[int, Counts], first: float, until: float, step: timedelta) -> list[Slot]:
+    starts = range(int(first), int(until), int(step.total_seconds()))
+    return [Slot(_utc(start), Figures(sums.get(start, {}))) for start in starts]
 
 
 def _utc(seconds: float) -> datetime:

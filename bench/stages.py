@@ -37,7 +37,11 @@ _STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "answer checked": ((provider_client, "check_response"),),
     "links of paging": ((provider_client, "write_links"),),
     "answer read, links mapped down": ((provider_client, "paused"),),
-    "request parsed": ((endpoint, "parse_token_request"), (endpoint, "parse_scope_request")),
+    "request parsed": (
+        (endpoint, "parse_token_request"),
+        (endpoint, "parse_scope_request"),
+        (endpoint, "parse_resource"),
+    ),
     "client authenticated": ((endpoint, "authenticate"),),
     "token signed": ((AccessTokens, "issue"),),
     "audit line": ((AuditLog, "_write"),),

@@ -27,17 +27,26 @@ from shared.oauth.client_authentication import Assertion, Credentials, authentic
 from shared.oauth.errors import (
     NO_STORE,
     InvalidClient,
+    InvalidTarget,
     MethodNotAllowed,
     NotFound,
     OAuthError,
     ServerError,
+    TargetRefused,
     TemporarilyUnavailable,
     TenantRefused,
     UnsupportedResponseType,
 )
 from shared.oauth.live_tokens import LiveTokens
 from shared.oauth.signing_keys import SigningKeys
-from shared.oauth.token_request import claimed_credentials, parse_about_token, parse_scope_request, parse_token_request
+from shared.oauth.token_request import (
+    claimed_credentials,
+    only_tenant,
+    parse_about_token,
+    parse_resource,
+    parse_scope_request,
+    parse_token_request,
+)
 from shared.stores.errors import StoreUnavailable
 
 # Failed authentications get their response at whole steps of this time, so that the time tells nothing of what failed.
@@ -150,10 +159,13 @@ class OAuthEndpoint:
     async def _token(self, request: Request, caller: _Caller) -> Response:
         token_request = parse_token_request(request)
         client = await self._authenticated(token_request.credentials, caller)
-        scope = token_request.scope.strip() or client.only_tenant or ""
-        caller.tenant, scopes = parse_scope_request(scope)
+        scoped, scopes = parse_scope_request(token_request.scope)
+        named = parse_resource(token_request.resource, self.public_base_url)
+        if scoped is not None and named not in (None, scoped):
+            raise InvalidTarget("resource and the scope name different tenants")
+        caller.tenant = scoped or named or only_tenant(client, self.public_base_url)
         if not client.may_reach(caller.tenant) or not await self.tenants.known(caller.tenant):
-            raise TenantRefused
+            raise TargetRefused if named and not scoped else TenantRefused
         token, lifetime = await self.live_tokens.tokens.issue(
             Grant(client.id, caller.credential_id, caller.tenant, scopes)
         )
@@ -162,7 +174,7 @@ class OAuthEndpoint:
             "access_token": token,
             "expires_in": lifetime,
             # As it was sent: requests-oauthlib takes a GUID in other letters for another scope, and fails.
-            "scope": " ".join(scope.split()),
+            "scope": " ".join(token_request.scope.split()) or caller.tenant,
         }
         return _json(body)
 

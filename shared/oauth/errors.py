@@ -87,6 +87,21 @@ class InvalidScope(OAuthError):
     error = "invalid_scope"
 
 
+class InvalidTarget(OAuthError):
+    """A `resource` that is repeated, names no tenant, or another one than the scope (RFC 8707 section 2)."""
+
+    error = "invalid_target"
+
+
+class TargetRefused(InvalidTarget):
+    """TenantRefused, where the tenant was named by `resource` alone."""
+
+    kind = ErrorKind.TENANT_REFUSED
+
+    def __init__(self) -> None:
+        super().__init__("resource must name one tenant that this client may reach")
+
+
 class TenantRefused(InvalidScope):
     """The client may not reach the tenant, or there is no such tenant; the response does not say which."""
 

@@ -39,6 +39,7 @@ def smart_configuration(issuer: str) -> dict[str, Any]:
 def _members(issuer: str) -> dict[str, Any]:
     return {
         "token_endpoint": f"{issuer}/oauth2/token",
+        "service_documentation": f"{issuer}/",
         "jwks_uri": f"{issuer}/oauth2/keys",
         "revocation_endpoint": f"{issuer}/oauth2/revoke",
         "introspection_endpoint": f"{issuer}/oauth2/introspect",

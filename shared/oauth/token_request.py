@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared.directory.client import Client
 from shared.directory.typed_text import parse_tenant_id
 from shared.fhir.scopes import Scope, parse_scope
+from shared.fhir.versions import FhirVersion
 from shared.message import Request
 from shared.oauth.client_authentication import (
     CREDENTIAL_PARAMETERS,
@@ -18,25 +20,34 @@ from shared.oauth.client_authentication import (
     parse_credentials,
     sent_credentials,
 )
-from shared.oauth.errors import InvalidRequest, InvalidScope, LengthRequired, OAuthError, UnsupportedGrantType
+from shared.oauth.errors import (
+    InvalidRequest,
+    InvalidScope,
+    InvalidTarget,
+    LengthRequired,
+    OAuthError,
+    UnsupportedGrantType,
+)
 
 MAX_BODY_BYTES = 16_384
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
-_PARAMETERS = CREDENTIAL_PARAMETERS | {"grant_type", "scope", "token"}
+_PARAMETERS = CREDENTIAL_PARAMETERS | {"grant_type", "resource", "scope", "token"}
 # Microsoft's published sample of the app's token request spells it with a hyphen.
 _ALIASES = {"grant-type": "grant_type"}
 _VISIBLE = re.compile(r"[\x20-\x7e]*")  # RFC 6749 appendix A: VSCHAR
 _MAX_SCOPE_LENGTH = 1_500  # a token that holds it stays well below 4,096 characters
-_SEND_GUID = "send the tenant's GUID as the scope"
+_MAX_TOLD = 10
+_URN = "urn:uuid:"
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A well-formed request for client credentials. `scope` is "" when none was sent."""
+    """A well-formed request for client credentials. `scope` and `resource` are "" when none was sent."""
 
     credentials: Credentials | Assertion
     scope: str
+    resource: str
 
 
 def parse_token_request(request: Request) -> TokenRequest:
@@ -44,7 +55,7 @@ def parse_token_request(request: Request) -> TokenRequest:
 
     Takes a form or a JSON object; an empty parameter counts as absent and an unknown one is ignored (section 3.2):
     `grant_type=client_credentials&client_id=...&client_secret=...&scope=72f988bf-86f1-41af-91ab-2d7cd011db47`.
-    Raises InvalidRequest, InvalidClient or UnsupportedGrantType.
+    Raises InvalidRequest, InvalidTarget, InvalidClient or UnsupportedGrantType.
     """
     parameters = _body_parameters(request)
     credentials = parse_credentials(request.headers, parameters)
@@ -53,7 +64,7 @@ def parse_token_request(request: Request) -> TokenRequest:
         raise InvalidRequest("grant_type is missing")
     if grant_type != "client_credentials":
         raise UnsupportedGrantType("grant_type must be client_credentials")
-    return TokenRequest(credentials, parameters.get("scope", ""))
+    return TokenRequest(credentials, parameters.get("scope", ""), parameters.get("resource", ""))
 
 
 def parse_about_token(request: Request) -> tuple[Credentials | Assertion, str]:
@@ -76,31 +87,72 @@ def claimed_credentials(request: Request) -> Credentials:
         return Credentials("", "")
 
 
-def parse_scope_request(scope: str) -> tuple[str, tuple[Scope, ...]]:
-    """The tenant's GUID and the SMART scopes asked for, in their order (RFC 6749 section 3.3).
+def parse_scope_request(scope: str) -> tuple[str | None, tuple[Scope, ...]]:
+    """The tenant's GUID, if there is one, and the SMART scopes asked for, in their order (RFC 6749 section 3.3).
 
-    Raises InvalidScope, which says what to do, for none or several tenants and for anything that is no SMART system
-    scope: to leave out what isn't understood could grant more than was asked for.
+    Raises InvalidScope, which says what to do, for several tenants and for anything that is no SMART system scope: to
+    leave out what isn't understood could grant more than was asked for.
     """
     if len(scope) > _MAX_SCOPE_LENGTH:
         raise InvalidScope("the scope is too long")
-    names = scope.split()
-    if not names:
-        raise InvalidScope(f"the scope is missing: {_SEND_GUID}")
-    tenants = {tenant for name in names if (tenant := parse_tenant_id(name)) is not None}
-    others = [name for name in names if parse_tenant_id(name) is None]
-    scopes = [found for name in others if (found := parse_scope(name)) is not None]
+    tenants: set[str] = set()
+    scopes: list[Scope] = []
+    for name in scope.split():
+        if (tenant := parse_tenant_id(name)) is not None:
+            tenants.add(tenant)
+        elif (found := parse_scope(name)) is not None:
+            scopes.append(found)
+        else:
+            raise InvalidScope(
+                "the scope takes the tenant's GUID (32 hexadecimal digits in 8-4-4-4-12), not its name or URL, and "
+                "beside it SMART system scopes only, such as system/Patient.read"
+            )
     if len(tenants) > 1:
         raise InvalidScope("the scope names several tenants: ask for a token for each")
-    if not tenants and len(scopes) == len(names):
-        raise InvalidScope(f"the scope has SMART scopes only: {_SEND_GUID}, and these after it")
-    if not tenants:
+    return next(iter(tenants), None), tuple(dict.fromkeys(scopes))
+
+
+def parse_resource(resource: str, public_base_url: str) -> str | None:
+    """The tenant that a `resource` names (RFC 8707 section 2); None for the gateway itself or one of its FHIR bases.
+
+        resource=https://gateway.example.com/tenant/72f988bf-86f1-41af-91ab-2d7cd011db47
+        resource=urn:uuid:72f988bf-86f1-41af-91ab-2d7cd011db47
+
+    Raises InvalidTarget for anything else.
+    """
+    if not resource.strip():
+        return None
+    name, base = resource.strip().rstrip("/").lower(), public_base_url.lower()
+    if name in (base, f"{base}/fhir", *(f"{base}/{version.value}" for version in FhirVersion)):
+        return None
+    for prefix in (f"{base}/tenant/", _URN):
+        if name.startswith(prefix) and (tenant := parse_tenant_id(name.removeprefix(prefix))) is not None:
+            return tenant
+    raise InvalidTarget(f"resource must be {_named('<GUID>', public_base_url)}")
+
+
+def only_tenant(client: Client, public_base_url: str) -> str:
+    """The tenant of a client that names none. Raises InvalidScope, which tells a client of several which it has."""
+    if client.only_tenant is not None:
+        return client.only_tenant
+    if client.tenants is None:
         raise InvalidScope(
-            f"the scope has no GUID: {_SEND_GUID} (32 hexadecimal digits in 8-4-4-4-12), not its name or URL"
+            "the request names no tenant: send the tenant's GUID in the scope, or as resource "
+            + _named("<GUID>", public_base_url)
         )
-    if len(scopes) < len(others):
-        raise InvalidScope("beside the tenant the scope takes SMART system scopes only, such as system/Patient.read")
-    return tenants.pop(), tuple(dict.fromkeys(scopes))
+    if not client.tenants:
+        raise InvalidScope("this client may reach no tenant yet: its owner can ask for access in the portal")
+    first, *others = sorted(client.tenants)
+    told = ", ".join([first, *others[: _MAX_TOLD - 1]])
+    more = len(client.tenants) - _MAX_TOLD
+    raise InvalidScope(
+        f"this client may reach several tenants: send one GUID in the scope, or as resource "
+        f"{_named(first, public_base_url)}; they are {told}" + (f" and {more} more" if more > 0 else "")
+    )
+
+
+def _named(tenant: str, public_base_url: str) -> str:
+    return f"{public_base_url}/tenant/{tenant}"
 
 
 def _body_parameters(request: Request) -> dict[str, str]:
@@ -136,6 +188,8 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         known = _ALIASES.get(name, name)
         if known not in _PARAMETERS or not value:
             continue
+        if known in parameters and known == "resource":  # which may be repeated (RFC 8707 section 2), but by no need
+            raise InvalidTarget("resource is repeated: ask for a token for each tenant")
         if known in parameters:
             raise InvalidRequest(f"{known} is repeated")
         if not _VISIBLE.fullmatch(value):

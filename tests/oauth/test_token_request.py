@@ -93,9 +93,9 @@ async def test_an_unknown_parameter_is_ignored_even_when_repeated(
     server: Deployment, client: Credentials, tenant: str
 ) -> None:
     body = urlencode(client.form(tenant))
-    granted(await server.oauth(f"{body}&resource=x&resource=y&audience=%C3%BC&&=&Client_Secret=z"))
+    granted(await server.oauth(f"{body}&audience=x&audience=y&audience=%C3%BC&&=&Client_Secret=z"))
     granted(await server.oauth(body, query="code=x&a=%ff&&b=%zz"))
-    parameters = {**client.form(tenant), "resource": ["x", {"y": 1}], "n": 1, "\ud800": "z"}
+    parameters = {**client.form(tenant), "audience": ["x", {"y": 1}], "n": 1, "\ud800": "z"}
     granted(await server.oauth(json.dumps(parameters), content_type=JSON))
 
 

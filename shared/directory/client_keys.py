@@ -77,9 +77,10 @@ def _key(place: int, jwk: object) -> ClientKey:
     kid, kind = jwk.get("kid"), jwk.get("kty")
     if not isinstance(kid, str) or not _KID.fullmatch(kid):
         raise refused("without a kid of 1 to 128 visible characters")
-    if kind not in _THUMBPRINTED:
+    if not isinstance(kind, str) or kind not in _THUMBPRINTED:
         raise refused("that is neither of kty EC nor of RSA")
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    uses = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(uses, list) or "verify" not in uses:
         raise refused("that is not for signatures")
     good = _OF_RSA if kind == "RSA" else frozenset(filter(None, [_OF_CURVE.get(str(jwk.get("crv")))]))
     if "alg" in jwk:

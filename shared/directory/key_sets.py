@@ -2,8 +2,8 @@
 
 import asyncio
 import ipaddress
+import re
 import socket
-from contextlib import suppress
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,6 +18,9 @@ from shared.stores.errors import StoreUnavailable
 _SIZE = 5_000
 _SECONDS = 5.0
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind NAT64 (RFC 6052)
+_AZURES = ipaddress.ip_address("168.63.129.16")  # the platform's own, in every virtual network
+# Not one that the system's resolver, or aiohttp without it, reads as an IPv4 address: `127.1`, `0x7f.0.0.1`.
+_NAME = re.compile(r"(?i)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?")
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -112,12 +115,14 @@ def key_set_url_problem(url: str, *, local: bool) -> str:
         return ""
     if parts.scheme != "https":
         return "must begin with https://"
-    if port == 0 or ("." not in host.strip(".") and ":" not in host):
-        return "must name a public host"
-    with suppress(ValueError):
-        if not is_public(str(ipaddress.ip_address(host))):
-            return "must name a public host"
-    return ""
+    return "" if port != 0 and _is_public_host(host) else "must name a public host"
+
+
+def _is_public_host(host: str) -> bool:
+    try:
+        return is_public(host)
+    except ValueError:
+        return _NAME.fullmatch(host) is not None
 
 
 def is_public(address: str) -> bool:
@@ -126,6 +131,6 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
-        if ip in _TRANSLATED or ip.sixtofour is not None or ip.teredo is not None:
+        if ip in _TRANSLATED or ip.sixtofour is not None or ip.teredo is not None or ip.is_site_local:
             return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    return ip != _AZURES and ip.is_global and not ip.is_multicast and not ip.is_reserved

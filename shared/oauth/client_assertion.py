@@ -76,13 +76,15 @@ class ClientAssertions:
             raise InvalidClient(ErrorKind.ASSERTION_TIMES) from None
         except jwt.InvalidSignatureError:
             raise InvalidClient(ErrorKind.ASSERTION_SIGNATURE) from None
-        except (jwt.PyJWTError, ValueError, OverflowError):
+        except (jwt.PyJWTError, ValueError, OverflowError, TypeError):  # TypeError: a time that is a list
             raise InvalidClient(ErrorKind.ASSERTION_MALFORMED) from None
         audience = claims["aud"]
         if isinstance(audience, list) and len(audience) == 1:
             audience = audience[0]
         if audience not in (self.settings.public_base_url, f"{self.settings.public_base_url}/oauth2/token"):
             raise InvalidClient(ErrorKind.ASSERTION_AUDIENCE)
+        if not isinstance(claims["exp"], int | float):
+            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)
         if claims["exp"] > time.time() + _MAX_SECONDS + _LEEWAY_SECONDS:
             raise InvalidClient(ErrorKind.ASSERTION_TIMES)
         if not isinstance(claims["jti"], str) or not 1 <= len(claims["jti"]) <= _MAX_JTI:

@@ -127,6 +127,10 @@ def altered(app: App) -> dict[str, tuple[str, str]]:
         "critical": (app.assertion(head={"crit": ["b64"], "b64": True}), malformed),
         "not of one client": (app.assertion(sub=str(uuid.uuid4())), malformed),
         "a numbered jti": (app.assertion(jti=7), malformed),
+        **{
+            f"{name} as {value}": (app.assertion(**{name: value}), malformed)
+            for name, value in (("exp", []), ("exp", str(now + 120)), ("nbf", {}))
+        },
         "a long jti": (app.assertion(jti="x" * 256), malformed),
         **{f"without {name}": (app.assertion(**{name: None}), malformed) for name in ("exp", "jti", "aud")},
         "not signed": (f"{UNSIGNED}.{body}.", malformed),
@@ -274,7 +278,11 @@ async def test_a_key_set_that_can_not_be_had_is_a_refusal_of_the_client(
         ),
         *(
             (f"https://{host}/", "must name a public host")
-            for host in ("[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "metadata")
+            for host in ("[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "metadata", "[fec0::1]", "168.63.129.16")
+        ),
+        *(
+            (f"https://{host}/", "must name a public host")
+            for host in ("127.1", "127.0.0.1.", "0x7f.0.0.1", "%31%32%37.0.0.1", "10.0.0.1%2e")
         ),
         *((url, "is no URL") for url in ("https://", "x", "https://a b.example/", "https://[/", "https://ü.example/")),
         ("https://user@app.example.com/", "must have neither credentials nor a fragment in it"),
@@ -311,6 +319,8 @@ WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505 (to be refused)
         (key_set(jwk(P384, alg="RS384")), "for none of"),
         (key_set(jwk(ec.generate_private_key(ec.SECP521R1()))), "for none of"),
         (key_set({**jwk(P384), "x": "AA"}), "that can't be read"),
+        *((key_set({**jwk(P384), "kty": kind}), "neither of kty EC nor of RSA") for kind in ([], {})),
+        *((key_set({**jwk(P384), "key_ops": use}), "not for signatures") for use in (None, 5, "verify")),
         (" " * 40_000, "is larger than"),
     ],
 )

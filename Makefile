@@ -50,7 +50,7 @@ slow: $(INSTALLED) ## run the slow tests, one after another: faults, shapes, fuz
 	$(PYTEST) -m slow
 
 clients: $(INSTALLED) $(FHIRSTARTER) ## compare others' servers and clients, HL7's examples, HAPI's validator; needs Java, Maven, Rust, Go
-	$(PYTEST) tests/conformance/check_*.py
+	$(PYTEST) tests/conformance/check_*.py tests/oauth/check_*.py
 
 bench: $(INSTALLED) $(WORKER) ## measure everything, a quarter of an hour (QUICK=1: three); needs nginx, haproxy and wrk
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)

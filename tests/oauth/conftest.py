@@ -3,14 +3,20 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from aiohttp import web
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url  # type: ignore[import-untyped]
 
 from local.azurite.table_service import TableService
-from shared.message import Response
+from local.ports import free_port
+from local.vault.certificates import server_context
+from shared.message import Request, Response
 from tests.deployment import GATEWAY, Credentials, Deployment, SwitchedVault
 
 Start = Callable[..., Deployment]
@@ -83,3 +89,43 @@ async def client(server: Deployment) -> Credentials:
 async def tenant(server: Deployment) -> str:
     """A tenant that is on board."""
     return await server.tenant()
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An instance over HTTPS."""
+
+    issuer: str
+    ca: str
+    instance: Deployment
+
+    def metadata(self) -> AuthorizationServerMetadata:
+        """The discovered metadata, as authlib validates it but for its want of a response type: nobody signs in."""
+        found = requests.get(get_well_known_url(self.issuer, external=True), verify=self.ca, timeout=30).json()
+        metadata = AuthorizationServerMetadata(found)
+        for key in set(metadata.REGISTRY_KEYS) - {"response_types_supported"}:
+            getattr(metadata, f"validate_{key}")()
+        return metadata
+
+
+@pytest.fixture(scope="module")
+async def endpoint(server: Deployment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoint]:
+    port = free_port()
+    instance = server.instance(PUBLIC_BASE_URL=f"https://127.0.0.1:{port}")
+
+    async def serve(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        path, _, query = request.raw_path.partition("?")
+        sent = Request(request.method, path, query, headers, await request.read())
+        application = instance.application
+        response = await (application.oauth if path.startswith("/oauth2/") else application.documents)(sent)
+        return web.Response(status=response.status, headers=response.headers, body=response.body)
+
+    folder: Path = tmp_path_factory.mktemp("tls")
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", serve)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=server_context(folder)).start()
+    yield Endpoint(instance.settings.public_base_url, str(folder / "ca.pem"), instance)
+    await runner.cleanup()

@@ -53,6 +53,12 @@ class App:
     tenant: str
     key: Any = field(default_factory=lambda: P384)
 
+    @property
+    def private_jwk(self) -> dict[str, Any]:
+        """The key, as its owner's programs have it."""
+        private = jwt.algorithms.ECAlgorithm.to_jwk(self.key, as_dict=True)
+        return {**private, "kid": "one", "alg": "ES384", "key_ops": ["sign"]}
+
     def claims(self, **changes: object) -> dict[str, Any]:
         claims: dict[str, Any] = dict.fromkeys(("iss", "sub"), self.client_id) | {"aud": f"{GATEWAY}/oauth2/token"}
         claims |= {"exp": int(time.time()) + 240, "jti": uuid.uuid4().hex, **changes}

@@ -2,69 +2,57 @@
 
 import asyncio
 import json
+import os
+import sys
+import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable
-from dataclasses import astuple, dataclass, replace
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import astuple, replace
+from functools import partial
 from typing import Any
 
 import pytest
-import requests
-from aiohttp import web
 from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]
 from authlib.integrations.requests_client import OAuth2Session as AuthlibSession  # type: ignore[import-untyped]
-from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url  # type: ignore[import-untyped]
+from authlib.oauth2.rfc7523 import PrivateKeyJWT  # type: ignore[import-untyped]
+from joserfc.jwk import ECKey
 from oauthlib.oauth2 import BackendApplicationClient, InvalidClientError  # type: ignore[import-untyped]
 from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
-from local.ports import free_port
-from local.vault.certificates import server_context
-from shared.message import Request
+from shared.directory.client_keys import parse_key_set
+from shared.directory.client_registry import ClientRegistry
+from shared.stores.tables import CLIENTS as CLIENTS_TABLE
 from tests.clients.installation import CLIENTS, node
 from tests.deployment import Credentials, Deployment
+from tests.oauth.conftest import Endpoint
+from tests.oauth.test_client_assertion import P384, App, jwk, key_set
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    issuer: str
-    ca: str
-    instance: Deployment
-
-    def metadata(self) -> AuthorizationServerMetadata:
-        """The discovered metadata, as authlib validates it but for its want of a response type: nobody signs in."""
-        found = requests.get(get_well_known_url(self.issuer, external=True), verify=self.ca, timeout=30).json()
-        metadata = AuthorizationServerMetadata(found)
-        for key in set(metadata.REGISTRY_KEYS) - {"response_types_supported"}:
-            getattr(metadata, f"validate_{key}")()
-        return metadata
-
-
-@pytest.fixture(scope="module")
-async def endpoint(server: Deployment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoint]:
-    port = free_port()
-    instance = server.instance(PUBLIC_BASE_URL=f"https://127.0.0.1:{port}")
-
-    async def serve(request: web.Request) -> web.Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        path, _, query = request.raw_path.partition("?")
-        sent = Request(request.method, path, query, headers, await request.read())
-        application = instance.application
-        response = await (application.oauth if path.startswith("/oauth2/") else application.documents)(sent)
-        return web.Response(status=response.status, headers=response.headers, body=response.body)
-
-    folder: Path = tmp_path_factory.mktemp("tls")
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", serve)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=server_context(folder)).start()
-    yield Endpoint(instance.settings.public_base_url, str(folder / "ca.pem"), instance)
-    await runner.cleanup()
+@pytest.fixture
+async def app(server: Deployment, tenant: str) -> App:
+    """A client of one tenant, which has a key and no secret."""
+    registry = ClientRegistry(server.table(CLIENTS_TABLE), server.vault, local=True)
+    client_id = await registry.create_with_keys("Bulk", "ada", tenant, jwks=key_set(jwk(P384)))
+    return App(server, client_id, tenant)
 
 
 @pytest.fixture
 def wrong(client: Credentials) -> Credentials:
     return replace(client, client_secret=f"{client.secret_id}.{'A' * 43}")
+
+
+async def run(program: Sequence[str], asked: object, **environment: str) -> dict[str, Any]:
+    """What a program writes in JSON; one that fails shows why."""
+    process = await asyncio.create_subprocess_exec(
+        *program, cwd=CLIENTS, stdin=PIPE, stdout=PIPE, env={"PATH": os.environ["PATH"], **environment}
+    )
+    try:
+        written, _ = await asyncio.wait_for(process.communicate(json.dumps(asked).encode()), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0
+    return dict(json.loads(written))
 
 
 def authlib(url: str, ca: str, who: Credentials, tenant: str, in_body: bool) -> dict[str, Any]:
@@ -106,24 +94,73 @@ async def test_oauth4webapi_which_also_validates_the_token_by_the_published_keys
     endpoint: Endpoint, client: Credentials, wrong: Credentials, tenant: str, method: str, discovery: str
 ) -> None:
     async def fetch(who: Credentials) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            *(node(), "oauth4webapi.mjs"),
-            cwd=CLIENTS,
-            stdin=PIPE,
-            stdout=PIPE,
-            env={"NODE_EXTRA_CA_CERTS": endpoint.ca},
-        )
         urls = {"issuer": endpoint.issuer, "discovery": discovery}
         named = {"client_id": who.client_id, "client_secret": who.client_secret, "scope": tenant, "method": method}
-        try:
-            written, _ = await asyncio.wait_for(process.communicate(json.dumps(urls | named).encode()), 30)
-        finally:
-            if process.returncode is None:
-                process.kill()
-        return dict(json.loads(written))
+        return await run((node(), "oauth4webapi.mjs"), urls | named, NODE_EXTRA_CA_CERTS=endpoint.ca)
 
     good = await fetch(client)
     assert good["answer"]["expires_in"] == 3600
     assert good["claims"]["scope"] == tenant
     assert good["claims"]["client_id"] == client.client_id
     assert (await fetch(wrong))["error"] == "OAUTH_WWW_AUTHENTICATE_CHALLENGE"
+
+
+async def by_node(endpoint: Endpoint, app: App, library: str, discovery: str) -> dict[str, Any]:
+    named = {"issuer": endpoint.issuer, "discovery": discovery, "client_id": app.client_id, "jwk": app.private_jwk}
+    asked = {"library": library, "resource": f"{endpoint.issuer}/tenant/{app.tenant}", **named}
+    return await run((node(), "private_key_jwt.mjs"), asked, NODE_EXTRA_CA_CERTS=endpoint.ca)
+
+
+async def by_authlib(endpoint: Endpoint, app: App) -> dict[str, Any]:
+    def sign(auth: object, *sent: object) -> object:
+        """Its own assertions end in an hour, and with claims of ours have one `jti` until they are made anew."""
+        claims = {"exp": int(time.time()) + 240}
+        return PrivateKeyJWT(claims=claims, headers={"kid": "one"}, alg="ES384", token_endpoint=token_url)(auth, *sent)
+
+    token_url = f"{endpoint.issuer}/oauth2/token"
+
+    def ask() -> dict[str, Any]:
+        metadata = endpoint.metadata()
+        url, key = metadata["token_endpoint"], ECKey.import_key(app.private_jwk)
+        methods = {f"{name}_endpoint_auth_method": "private_key_jwt" for name in ("token", "revocation")}
+        with AuthlibSession(app.client_id, key, **methods) as session:
+            session.register_client_auth_method(("private_key_jwt", sign))
+            resource = f"urn:uuid:{app.tenant}"
+            form = {"scope": "system/*.rs", "resource": resource, "verify": endpoint.ca}
+            token = dict(session.fetch_token(url, grant_type="client_credentials", **form))
+            about = [metadata["introspection_endpoint"], token["access_token"]]
+            before = session.introspect_token(*about, verify=endpoint.ca).json()
+            session.revoke_token(metadata["revocation_endpoint"], token["access_token"], verify=endpoint.ca)
+            return {
+                "token": token,
+                "before": before,
+                "after": session.introspect_token(*about, verify=endpoint.ca).json(),
+            }
+
+    return await asyncio.to_thread(ask)
+
+
+async def by_cumulus(endpoint: Endpoint, app: App) -> dict[str, Any]:
+    asked = {"base": f"{endpoint.issuer}/r4", "client_id": app.client_id, "jwk": app.private_jwk}
+    return await run((sys.executable, "smart_backend_client.py"), asked, SSL_CERT_FILE=endpoint.ca)
+
+
+@pytest.mark.parametrize(
+    "get",
+    [
+        *(partial(by_node, library="openid-client", discovery=discovery) for discovery in ("oauth2", "oidc")),
+        partial(by_node, library="oauth4webapi", discovery="oauth2"),
+        by_authlib,
+        by_cumulus,
+    ],
+    ids=["openid-client", "openid-client by OpenID's discovery", "oauth4webapi", "authlib", "cumulus-fhir-support"],
+)
+async def test_clients_with_a_key_get_ask_about_and_end_a_token_by_configuration_alone(
+    endpoint: Endpoint, app: App, get: Callable[[Endpoint, App], Awaitable[dict[str, Any]]]
+) -> None:
+    found = await get(endpoint, app)
+    grant = await endpoint.instance.application.tokens.verify(found["token"]["access_token"])
+    (key,) = parse_key_set(key_set(jwk(P384)))
+    assert (grant.client_id, grant.tenant, grant.credential_id) == (app.client_id, app.tenant, key.id)
+    if "after" in found:
+        assert (found["before"]["active"], found["after"]) == (True, {"active": False})

@@ -38,6 +38,7 @@ _REFUSED_KINDS: Mapping[InteractionKind, str] = {
 _REFUSED_PARAMETERS: Mapping[str, str] = {
     "_filter": "its expression can reach any type",
     "_query": "what a named query reaches can't be told from the request",
+    "_graph": "what the graph that it names reaches can't be told from the request",
     "_list": "it tells what lists hold",
     "_in": "it tells what lists and groups hold",
     "_contained": "it searches inside resources of other types",

@@ -111,7 +111,8 @@ class TenantAdd:
             return {"credential": problem}
         if stored:
             return {"AuthSecret": "names a credential that is stored already: leave the credential empty to use that"}
-        return {}
+        # Other rows may name one that has ended: a new value would go to their servers.
+        return {"AuthSecret": "names a credential that has ended: choose another name"} if versions else {}
 
     def _form(
         self,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -152,6 +153,12 @@ async def test_a_row_that_is_there_is_not_added_again_and_no_credential_replaced
     assert (page.status, wrong(page)) == (422, {"AuthSecret"})
     assert (await admin.post(f"{NEW}/password", {**again, "value": ""})).status == 200
     assert getattr(await portal.vault.get(form["AuthSecret"]), "value", None) == "us:p4ss"
+
+    # Nor is one that has ended given a new value, which would go to the hospitals that name it.
+    await portal.vault.set(form["AuthSecret"], "us:ended", expires=datetime.now(UTC) - timedelta(days=1))
+    page = await admin.post(f"{NEW}/password", {**form, "PartitionKey": str(uuid4()), "value": "us:theirs"})
+    assert (page.status, wrong(page)) == (422, {"AuthSecret"})
+    assert len(await portal.vault.versions(form["AuthSecret"])) == 2
 
 
 async def test_a_server_that_only_the_gateways_identity_opens_is_added_unchecked(portal: Portal) -> None:

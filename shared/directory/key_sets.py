@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from cachetools import TTLCache
 
 from shared.directory.client_keys import MAX_KEY_SET_BYTES, ClientKey, InvalidKeySet, parse_key_set
 from shared.settings import Settings, is_loopback
@@ -17,6 +18,7 @@ from shared.stores.errors import StoreUnavailable
 
 _SIZE = 5_000
 _SECONDS = 5.0
+_RETRY_SECONDS = 5.0  # for who sends assertions needs no key
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind NAT64 (RFC 6052)
 _AZURES = ipaddress.ip_address("168.63.129.16")  # the platform's own, in every virtual network
 # Not one that the system's resolver, or aiohttp without it, reads as an IPv4 address: `127.1`, `0x7f.0.0.1`.
@@ -36,6 +38,7 @@ class KeySets:
     def __init__(self, settings: Settings) -> None:
         self._local = settings.local
         self._session: aiohttp.ClientSession | None = None
+        self._failed: TTLCache[str, str] = TTLCache(_SIZE, _RETRY_SECONDS)
         self._sets: Cache[str, tuple[ClientKey, ...]] = Cache(
             self._fetch, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_SIZE
         )
@@ -54,13 +57,17 @@ class KeySets:
             await self._session.close()
 
     async def _fetch(self, url: str) -> tuple[ClientKey, ...]:
+        if (failed := self._failed.get(url)) is not None:
+            raise KeySetUnavailable(failed)
         try:
             async with asyncio.timeout(_SECONDS):
                 return parse_key_set(await self._read(url))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise KeySetUnavailable(f"a client's key set can't be fetched ({type(error).__name__})") from error
+            problem = f"can't be fetched ({type(error).__name__})"
         except InvalidKeySet as error:
-            raise KeySetUnavailable(f"a client's key set {error}") from error
+            problem = str(error)
+        self._failed[url] = text = f"a client's key set {problem}"
+        raise KeySetUnavailable(text)
 
     async def _read(self, url: str) -> bytes:
         if key_set_url_problem(url, local=self._local):

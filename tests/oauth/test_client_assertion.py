@@ -268,8 +268,9 @@ async def test_a_key_set_that_can_not_be_had_is_a_refusal_of_the_client(
     caplog.set_level("INFO", "gateway.audit")
     key_server.respond = respond
     app = App(server, await registry.create_with_keys("Bulk", "ada", "*", jwks_url=key_server.url), tenant)
-    assert refused(await app.ask(app.assertion())) == REFUSED
-    assert (kinds(caplog), key_server.asked) == (["keys-unavailable"], 1)
+    for _ in range(2):
+        assert refused(await app.ask(app.assertion())) == REFUSED
+    assert (kinds(caplog), key_server.asked) == (["keys-unavailable"] * 2, 1)  # nobody floods it through the gateway
 
 
 @pytest.mark.parametrize(

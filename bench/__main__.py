@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import machine, portal, report, scale, servers
+from bench.assertions import token_cost
 from bench.cold_start import ColdStart, cold_starts
 from bench.comparison import FLOOR, compare, prepared_requests
 from bench.deployment import Deployment, deployed
@@ -88,6 +89,7 @@ async def _measure(effort: _Effort) -> Results:
                 dead_provider=await scale.dead_provider(deployment, folder, **dead),
                 cold=cold,
                 portal=await portal.pages(deployment),
+                token_cost=await token_cost(deployment, effort.staged),
             )
 
 

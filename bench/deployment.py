@@ -32,6 +32,7 @@ class Deployment:
     _tenants: TenantRegistry
     _tokens: AccessTokens
     _keys: SigningKeys
+    _clients: ClientRegistry
 
     @property
     def environment(self) -> dict[str, str]:
@@ -52,6 +53,10 @@ class Deployment:
         tenant = str(uuid4())
         await self._tenants.set(tenant, FhirVersion.STU3, {"BaseUrl": base_url, **columns})
         return tenant
+
+    async def client_with_keys(self, jwks: str) -> str:
+        """The id of a new client with this key set and no secret."""
+        return await self._clients.create_with_keys("Benchmark", "bench", "*", jwks=jwks)
 
     async def token(self, tenant: str) -> str:
         """An access token for a tenant, known to the directory or not."""
@@ -86,7 +91,8 @@ async def deployed(folder: Path) -> AsyncIterator[Deployment]:
         for name in ALL_TABLES:
             await Table(service, name).create()
         await rotate(vault, settings)
-        client = await ClientRegistry(Table(service, CLIENTS), vault).create("Benchmark", "bench", "*")
+        clients = ClientRegistry(Table(service, CLIENTS), vault)
+        client = await clients.create("Benchmark", "bench", "*")
         keys = SigningKeys(vault, settings)
         tenants = TenantRegistry(Table(service, TENANTS), local=True)
-        yield Deployment(settings, client, tenants, AccessTokens(keys, settings), keys)
+        yield Deployment(settings, client, tenants, AccessTokens(keys, settings), keys, clients)

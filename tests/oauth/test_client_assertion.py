@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.serving import serving
+from shared.directory import key_sets
 from shared.directory.client_keys import ALGORITHMS, InvalidKeySet, parse_key_set
 from shared.directory.client_registry import ClientRegistry
-from shared.directory.key_sets import is_public, key_set_url_problem
+from shared.directory.key_sets import KeySets, KeySetUnavailable, is_public, key_set_url_problem
 from shared.message import Response
 from shared.stores.tables import ASSERTIONS, CLIENTS
 from tests.deployment import GATEWAY, Deployment
@@ -350,3 +353,48 @@ def test_a_key_set_with_a_key_that_is_no_good_is_refused(keys: str, problem: str
 def test_any_json_is_a_key_set_or_refused(document: Any) -> None:
     with pytest.raises(InvalidKeySet):
         parse_key_set(json.dumps(document))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1"])
+async def test_a_name_that_came_to_mean_this_machine_is_refused_as_it_is_connected_to(
+    server: Deployment, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Rebinding DNS: the URL was good when it was registered. The product run on a laptop does connect."""
+    connected, resolve = 0, socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **named: resolve(address, *more, **named))
+
+    async def connect(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        writer.close()
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as listening:
+        url = f"https://keys.example.com:{listening.sockets[0].getsockname()[1]}/jwks.json"
+        assert key_set_url_problem(url, local=False) == ""
+        for settings in (replace(server.settings, local_vault=None), server.settings):
+            fetched = KeySets(settings)
+            with pytest.raises(KeySetUnavailable):
+                await fetched.get(url)
+            await fetched.close()
+            assert (connected > 0) == settings.local
+
+
+async def test_a_key_set_that_drips_holds_nobody_longer_than_its_time(
+    server: Deployment, registry: ClientRegistry, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_sets, "_SECONDS", 0.3)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        app = App(server, await registry.create_with_keys("Bulk", "ada", "*", jwks_url=url), tenant)
+        async with asyncio.timeout(20):  # its 20,000 bytes take 400 s
+            assert refused(await app.ask(app.assertion())) == REFUSED
+            assert refused(await app.ask(app.assertion())) == REFUSED

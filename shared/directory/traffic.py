@@ -98,9 +98,9 @@ class _SubjectsHour:
     total: bytes = b"{}"
 
     def add(self, slot: str, counts: Counts) -> None:
-        self.slots[slot] = orjson.dumps(_sum(orjson.loads(self.slots.get(slot, b"{}")), counts))
+        self.slots[slot] = orjson.dumps(add_counts(orjson.loads(self.slots.get(slot, b"{}")), counts))
         told = {code: count for code, count in counts.items() if code not in _NOT_IN_DIGEST}
-        self.total = orjson.dumps(_sum(orjson.loads(self.total), told))
+        self.total = orjson.dumps(add_counts(orjson.loads(self.total), told))
 
 
 @dataclass(slots=True)
@@ -253,7 +253,7 @@ class Traffic:
         sums: defaultdict[str, dict[str, int]] = defaultdict(dict)
         for pair, counts in pairs.items():
             for subject in (ALL, *filter(None, pair)):
-                _sum(sums[subject], counts)
+                add_counts(sums[subject], counts)
             yield
         number, slot = divmod(slot, SLOTS_OF_HOUR)
         hour = self._hours.setdefault(number, _Hour())
@@ -313,7 +313,8 @@ class Traffic:
             yield row
 
 
-def _sum(sums: dict[str, int], counts: Counts) -> dict[str, int]:
+def add_counts(sums: dict[str, int], counts: Counts) -> dict[str, int]:
+    """Adds counts to sums, which it returns."""
     for code, count in counts.items():
         sums[code] = sums.get(code, 0) + count
     return sums

@@ -1,7 +1,7 @@
 """The hospitals with their states, as the overview counts them and the list filters and sorts them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from shared.directory.traffic import hospital_subject
 from shared.directory.traffic_history import Digest, SubjectDay, TrafficHistory
 from shared.fhir.versions import FhirVersion
 from shared.onboarding.checks import Check, CheckLog
+from shared.pauses import paused
 from shared.portal.hospital_state import HospitalState, State, hospital_state
 from shared.portal.tenant_list import READ_AHEAD, TenantEntry, TenantList
 from shared.settings import Settings
@@ -103,13 +104,23 @@ class HospitalList:
         """The hospitals by name. Raises StoreUnavailable."""
         read = await asyncio.gather(self._tenants.entries(), self._traffic.digest(), self._checks.get(""))
         if self._read is None or any(new is not old for new, old in zip(read, self._read, strict=True)):
-            entries, digest, checks = self._read = read
-            self._hospitals = [_hospital(entry, digest.subjects, checks or {}) for entry in entries]
+            hospitals = await paused(_hospitals(*read))
+            self._read, self._hospitals = read, hospitals
         return self._hospitals
 
     def expire(self) -> None:
         """Lets the checks be read anew, after one."""
         self._checks.expire("", reload=True)
+
+
+def _hospitals(
+    entries: Sequence[TenantEntry] | None, digest: Digest, checks: Checks | None
+) -> Generator[None, None, Sequence[Hospital]]:
+    hospitals: list[Hospital] = []
+    for entry in entries or ():
+        hospitals.append(_hospital(entry, digest.subjects, checks or {}))
+        yield
+    return hospitals
 
 
 def _hospital(entry: TenantEntry, days: Mapping[str, SubjectDay], checks: Checks) -> Hospital:

@@ -96,7 +96,7 @@ class TenantPages:
         figures, sections = total(slots), _sections(check.report) if check and check.report else ()
         hospital = hospital_state(
             enabled=provider is None or provider.enabled,
-            problem=f"{error.column} {error.problem}" if error else "",
+            problem=error.sentence if error else "",
             binding=provider.binding if provider else "",
             day=digest.subjects.get(subject),
             check=check,
@@ -166,7 +166,7 @@ class TenantPages:
         ends = {versions[0].expires}
         if certificate and (secret := await self._vault.get(name)):
             with suppress(ValueError):  # it is none that can be used, as the check tells
-                ends.add(certificate_end(secret.value))
+                ends.add(await asyncio.to_thread(certificate_end, secret.value))
         return name, versions[0].created, min(filter(None, ends), default=None)
 
     def _remove_form(self, request: PortalRequest, name: str, problem: str | None = None) -> Response:

@@ -1,4 +1,4 @@
-"""What is done every night: all hospitals checked, what has expired deleted, and what is about to end told."""
+"""The night's work: all hospitals checked, what has expired deleted, and what is about to end told."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from shared.upstream.credentials.client_certificate import certificate_end
 from shared.upstream.page_handles import KEPT_AFTER_EXPIRY
 
 NIGHT_SECONDS = 480
-"""How long a run of the timer begins new work. With its last checks it ends within eleven minutes: before the next run,
+"""So long a run of the timer begins new work. With its last checks it ends within eleven minutes: before the next run,
 after fifteen, and long before the platform would end it, after thirty."""
 CHECK_SECONDS = 180
 _NIGHT = timedelta(hours=12)
@@ -44,7 +44,10 @@ Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """When a secret or a certificate ends: of a client's id or `<tenant>/<version>`, its name; None for never."""
+    """The end of a secret or a certificate (UTC; None for never), by its name.
+
+    `subject` is the id of the client or `<tenant>/<version>` of the row that has it.
+    """
 
     subject: str
     name: str
@@ -53,7 +56,7 @@ class Expiry:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did, in numbers of hospitals, rows and parts.
+    """The result of a run, in numbers of hospitals, rows and parts.
 
     `not_loading` and `unfinished` are among `checked`. `managed_identity` are skipped: the closed app's identity is not
     the one that their servers let in. `unusable` have a row that can't be used, `not_run` a credential that the vault
@@ -99,19 +102,21 @@ class Upkeep:
         """Does all parts, and notes a line; one that fails does not end the others.
 
         Hospitals that were not checked since `not_since`, or have another row since, are checked in the name of `by`,
-        the least recently checked first. Once `seconds` have passed no check begins, and no other part goes on.
+        the least recently checked first. Once `seconds` have passed no check begins, and no other part goes on; what is
+        deleted has half of them, so that a large table leaves time for checks.
         """
         outcome = Outcome()
-        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        for name, part in (
-            ("what has expired", partial(self._delete_expired, outcome.deleted)),
-            ("what is kept of those that are gone", partial(self._delete_forgotten, outcome.deleted)),
-            ("expiries", partial(self._tell_expiries, outcome.expiring)),
-            ("checks", partial(self._check, outcome, by, not_since, deadline, progress)),
+        began = asyncio.get_running_loop().time()
+        deadline, half = (None, None) if seconds is None else (began + seconds, began + seconds / 2)
+        for name, part, until in (
+            ("expiries", partial(self._tell_expiries, outcome.expiring), deadline),
+            ("what has expired", partial(self._delete_expired, outcome.deleted), half),
+            ("what is kept of those that are gone", partial(self._delete_forgotten, outcome.deleted), half),
+            # A check that has begun has its own time.
+            ("checks", partial(self._check, outcome, by, not_since, deadline, progress), None),
         ):
             try:
-                # A check that has begun has its own time.
-                async with asyncio.timeout_at(None if name == "checks" else deadline):
+                async with asyncio.timeout_at(until):
                     await part()
             except (StoreUnavailable, TimeoutError) as error:
                 outcome.failed.append(name)
@@ -186,7 +191,7 @@ class Upkeep:
         """When a certificate in the vault ends; None where there is none that could be used: the check tells that."""
         secret = await self._vault.get(name)
         try:
-            return None if secret is None else certificate_end(secret.value)
+            return None if secret is None else await asyncio.to_thread(certificate_end, secret.value)
         except ValueError:
             return None
 

@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Caller:
-    """What has become known of who sends a request: "" until then."""
+    """The sender of a request, as far as it is known: "" until then."""
 
     client_id: str = ""
     credential_id: str = ""
@@ -194,15 +194,17 @@ class OAuthEndpoint:
         grant = await self._own_grant(token, caller)
         if grant is None:
             return _json({"active": False})
-        times = {"iat": grant.issued_at, "exp": grant.expires}
-        named = {
-            "client_id": grant.client_id,
-            "sub": grant.client_id,
+        body = {
+            "active": True,
+            "token_type": "Bearer",
+            "scope": grant.scope(),
+            **dict.fromkeys(("client_id", "sub"), grant.client_id),
             **dict.fromkeys(("iss", "aud"), self.public_base_url),
+            "jti": grant.token_id,
+            "iat": grant.issued_at,
+            "exp": grant.expires,
         }
-        return _json(
-            {"active": True, "token_type": "Bearer", "scope": grant.scope(), "jti": grant.token_id, **named, **times}
-        )
+        return _json(body)
 
     async def _own_grant(self, token: str, caller: _Caller) -> Grant | None:
         try:
@@ -214,16 +216,16 @@ class OAuthEndpoint:
         caller.tenant = grant.tenant
         return grant
 
-    async def _refused_client(self, claimed: Credentials, kind: ErrorKind | None) -> tuple[str, ErrorKind]:
+    async def _refused_client(self, claimed: Credentials, kind: ErrorKind) -> tuple[str, ErrorKind]:
         """The id if it is a client's, else "" (what else stands there may be a secret), and why it is refused."""
         try:
             if not await self.clients.known(claimed.client_id):
-                return "", kind or InvalidClient.kind
+                return "", kind
             if kind is InvalidClient.kind:
-                kind = await self.clients.refusal(claimed.client_id, claimed.client_secret)
+                kind = await self.clients.refusal(claimed.client_id, claimed.client_secret) or kind
         except StoreUnavailable:
             return "", ErrorKind.STORE_UNAVAILABLE
-        return ("", InvalidClient.kind) if kind is None else (claimed.client_id, kind)
+        return claimed.client_id, kind
 
     async def _published_keys(self, request: Request) -> Response:
         if request.method == "OPTIONS":

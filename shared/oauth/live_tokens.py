@@ -23,8 +23,7 @@ class LiveTokens:
         """
         grant = await self.tokens.verify(token)
         client = await self.clients.holder(grant.client_id, grant.credential_id, grant.issued_at)
-        if client is None or not client.may_reach(grant.tenant):
-            raise EndedToken(grant, ErrorKind.TOKEN_REVOKED)
-        if await self.revoked.holds(grant.client_id, grant.token_id):
+        reaches = client is not None and client.may_reach(grant.tenant)
+        if not reaches or await self.revoked.holds(grant.client_id, grant.token_id):
             raise EndedToken(grant, ErrorKind.TOKEN_REVOKED)
         return grant

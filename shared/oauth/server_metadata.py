@@ -1,4 +1,4 @@
-"""What the authorization server says of itself, for clients that know its issuer or a FHIR base and nothing more."""
+"""The authorization server's metadata (RFC 8414), and the SMART configuration of a FHIR base, which says the same."""
 
 from typing import Any
 

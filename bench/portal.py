@@ -21,6 +21,7 @@ from shared.application import Application
 from shared.directory.traffic import ALL, HOPS, Traffic, client_subject, hospital_subject
 from shared.error_kind import ErrorKind
 from shared.message import Request
+from shared.onboarding.report import Verdict
 from shared.settings import Settings
 from shared.stores.tables import ACTIVITY, CHECKS, CLIENTS, TENANTS, TRAFFIC, Row, Table, table_service
 
@@ -98,8 +99,8 @@ async def _rows(client_id: str) -> Mapping[str, list[Row]]:
     for number in range(HOSPITALS):
         key = {"PartitionKey": tenant_id(number), "RowKey": "stu3"}
         rows[TENANTS].append({**key, "BaseUrl": f"https://fhir{number}.example/stu3", "Name": f"Hospital {number}"})
-        checked = {"At": now, "Since": now, "By": "upkeep", "Verdict": "serves", "Binding": "", "Problem": ""}
-        rows[CHECKS].append({**key, **checked, "Milliseconds": 80, "Report": b""})
+        checked = {"At": now, "Since": now, "By": "upkeep", "Binding": "", "Problem": ""}
+        rows[CHECKS].append({**key, **checked, "Verdict": Verdict.LOADS.value, "Milliseconds": 80, "Report": b""})
     for number in range(_CLIENTS):
         row = {"PartitionKey": f"client-{number}", "Owner": "ada@example.com", "Tenants": "*", "Enabled": True}
         rows[CLIENTS].append({**row, "RowKey": "client", "Name": f"Client {number}"})

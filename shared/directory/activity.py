@@ -1,4 +1,4 @@
-"""Who changed what: the table `Activity`, kept for 90 days, beside the audit log's lines."""
+"""The changes that people made: the table `Activity`, kept for 90 days, beside the audit log's lines."""
 
 import asyncio
 import logging

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 MAX_KEY_SET_BYTES = 30_000  # a column holds 32 Ki characters
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{43}")
 ALGORITHMS = ("RS384", "ES384", "ES256", "RS256", "PS256")
-"""What an assertion may be signed by: the first two are SMART's own."""
+"""The algorithms of assertions' signatures: the first two are SMART's own."""
 
 _MAX_KEYS = 20
 _KID = re.compile(r"[\x21-\x7e]{1,128}")

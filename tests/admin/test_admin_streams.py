@@ -84,7 +84,7 @@ async def test_with_no_room_for_its_output_a_command_fails(admin: CommandLine) -
     async def check(line: list[str]) -> None:
         code, _, stderr = await run(admin, line, ">/dev/full")
         assert code in (1, 2), line
-        assert stderr == "Error: No space left on device\n" or "Error: " in stderr
+        assert "Error: " in stderr
 
     await over_all(check)
     assert (await run(admin, ["tenant", "list", "--local"], ">/dev/full"))[2] == "Error: No space left on device\n"

@@ -1,4 +1,4 @@
-"""Credentials as people store them: what a row expects of one, and why a text can't be that."""
+"""Credentials as people store them: the form that a row expects of one, and the refusal of any other text."""
 
 import re
 
@@ -24,7 +24,7 @@ _FORMS = {
 
 
 def expected(auth: ProviderAuth, name: str) -> str:
-    """What the row expects as the value of a secret that it names, such as `the password, as one line of text`."""
+    """The form of the value of a secret that the row names, such as `the password, as one line of text`."""
     if name == auth.certificate:
         return _CERTIFICATE
     if auth.kind is AuthKind.BASIC and auth.client_id is None:

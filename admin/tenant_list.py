@@ -95,7 +95,7 @@ async def _with_states(
 def _fields(provider: Provider, digest: "Digest", check: "Check | None") -> Fields:
     # These need an SDK, which --help does without.
     from shared.directory.traffic import hospital_subject
-    from shared.portal.hospital_state import hospital_state
+    from shared.onboarding.hospital_state import hospital_state
 
     day = digest.subjects.get(hospital_subject(provider.tenant, provider.version.value))
     state = hospital_state(enabled=provider.enabled, problem="", binding=provider.binding, day=day, check=check)

@@ -9,8 +9,8 @@ from shared.directory.traffic import hospital_subject
 from shared.directory.traffic_history import Digest, SubjectDay, TrafficHistory
 from shared.fhir.versions import FhirVersion
 from shared.onboarding.checks import Check, CheckLog
+from shared.onboarding.hospital_state import HospitalState, State, hospital_state
 from shared.pauses import paused
-from shared.portal.hospital_state import HospitalState, State, hospital_state
 from shared.portal.tenant_list import READ_AHEAD, TenantEntry, TenantList
 from shared.settings import Settings
 from shared.stores.cache import Cache

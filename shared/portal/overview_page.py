@@ -12,8 +12,8 @@ from shared.directory.client_registry import ClientRegistry
 from shared.directory.traffic_history import TrafficHistory
 from shared.error_kind import Side
 from shared.message import Response
+from shared.onboarding.hospital_state import State
 from shared.portal.hospital_list import Hospital, HospitalList
-from shared.portal.hospital_state import State
 from shared.portal.hospital_traffic import requests_picture, total
 from shared.portal.rendering import Renderer, see_other
 from shared.portal.request import PortalRequest, Route

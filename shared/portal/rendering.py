@@ -11,8 +11,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shared.message import Response
+from shared.onboarding.hospital_state import ago
 from shared.portal.errors import NotFound, PortalError
-from shared.portal.hospital_state import ago
 from shared.portal.request import PortalRequest
 
 T = TypeVar("T")

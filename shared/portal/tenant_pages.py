@@ -17,10 +17,10 @@ from shared.directory.typed_text import parse_tenant_id
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.onboarding.checks import CheckLog
+from shared.onboarding.hospital_state import State, hospital_state
 from shared.onboarding.report import VERDICTS
 from shared.portal.errors import UnusableRow
 from shared.portal.hospital_list import HospitalList, Selection
-from shared.portal.hospital_state import State, hospital_state
 from shared.portal.hospital_traffic import Span, errors, hops, latency_picture, remedy, requests_picture, total
 from shared.portal.rendering import UNPROCESSABLE, Renderer, list_page, see_other
 from shared.portal.request import AccessLevel, Handler, PortalRequest, Route

@@ -25,7 +25,7 @@ _FORKSERVER.set_forkserver_preload(
         *(
             "shared.onboarding.check",
             "shared.onboarding.probe",
-            "shared.portal.hospital_state",
+            "shared.onboarding.hospital_state",
             "shared.stores.tables",
             "shared.stores.vault",
         ),

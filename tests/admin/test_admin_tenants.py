@@ -10,7 +10,7 @@ from admin.tenant_list import STATES
 from admin.tenants import kebab_case
 from local.vault.server import VaultServer
 from shared.directory.tenant_columns import COLUMNS
-from shared.portal.hospital_state import State
+from shared.onboarding.hospital_state import State
 from shared.stores.tables import TENANTS
 from tests.admin.command_line import CommandLine
 from tests.admin.conftest import held

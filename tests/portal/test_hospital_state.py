@@ -9,9 +9,9 @@ from shared.directory.traffic_history import Figures, SubjectDay
 from shared.error_kind import ErrorKind
 from shared.fhir.versions import FhirVersion
 from shared.onboarding.checks import Check
+from shared.onboarding.hospital_state import HospitalState, State, ago, hospital_state
 from shared.onboarding.report import Verdict
 from shared.portal.hospital_list import Hospital, Selection
-from shared.portal.hospital_state import HospitalState, State, ago, hospital_state
 from shared.portal.hospital_traffic import Span
 from shared.portal.tenant_list import TenantEntry
 

@@ -42,7 +42,7 @@ class ClientTestPage:
     async def _test(self, request: PortalRequest) -> Response:
         client = await self._finder.client(request)
         secret, chosen = await self._secret(request), request.form.get("hospital", "")
-        entry = next((entry for entry in await self._tenants.reachable(client) if _value(entry) == chosen), None)
+        entry = next((entry for entry in await self._tenants.reachable(client) if entry.choice == chosen), None)
         if not secret or entry is None or entry.tenant is None or entry.version is None:
             problem = "Choose a hospital that the client may reach." if secret else "Type one of the client's secrets."
             return await self._page(request, client, problem=("hospital" if secret else "secret", problem))
@@ -74,7 +74,7 @@ class ClientTestPage:
             gateway=self._settings.public_base_url,
             sealed=await self._cookies.opened(request) if "secret" in request.parameters else None,
             choices=[
-                (_value(each), f"{each.name}, {each.version.name}") for each in found[:_MAX_CHOICES] if each.version
+                (each.choice, f"{each.name}, {each.version.name}") for each in found[:_MAX_CHOICES] if each.version
             ],
             searchable=len(reachable) > _MAX_CHOICES,
             search=search,
@@ -90,10 +90,6 @@ class ClientTestPage:
         typed = request.form.get("secret", "").strip()
         new = await self._cookies.opened(request) if not typed and "secret" in request.parameters else None
         return new.client_secret if new is not None else typed
-
-
-def _value(entry: TenantEntry) -> str:
-    return f"{entry.tenant}/{entry.version.value}" if entry.version is not None else ""
 
 
 def _why_refused(client: Client, secret: str) -> str:

@@ -17,7 +17,7 @@ from shared.portal.request import PortalRequest, Route
 from shared.portal.tenant_list import TenantEntry, TenantList
 from shared.settings import Settings
 
-_MOST_CHOICES = 100
+_MAX_CHOICES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ConnectPage:
         client = next((client for client in clients if client.id == query.get("client")), next(iter(clients), None))
         hospitals = await self._tenants.reachable(client) if client is not None else []
         found = [hospital for hospital in hospitals if _matches(hospital, query.get("q", ""))]
-        hospital = next((each for each in found if _value(each) == query.get("hospital")), next(iter(found), None))
+        hospital = next((each for each in found if each.choice == query.get("hospital")), next(iter(found), None))
         language = query.get("language", "")
         language = language if language in app_guide.LANGUAGES else next(iter(app_guide.LANGUAGES))
 
@@ -52,7 +52,7 @@ class ConnectPage:
         values = {"BASE_URL": f"{gateway}/{base}"}
         values |= {"CLIENT_ID": client.id} if client is not None else {}
         values |= {"TENANT_ID": hospital.tenant} if hospital is not None and hospital.tenant is not None else {}
-        chosen = {"client": client.id if client else "", "hospital": _value(hospital) if hospital else ""}
+        chosen = {"client": client.id if client else "", "hospital": hospital.choice if hospital else ""}
         return self._renderer.page(
             "connect.html",
             request,
@@ -61,7 +61,7 @@ class ConnectPage:
             versions=list(FhirVersion),
             selects=[
                 _select("client", "Client", [(each.id, each.name or each.id) for each in clients], chosen),
-                _select("hospital", "Hospital", [(_value(each), _label(each)) for each in found], chosen),
+                _select("hospital", "Hospital", [(each.choice, _label(each)) for each in found], chosen),
             ],
             chosen=chosen,
             search=query.get("q", ""),
@@ -85,14 +85,10 @@ def _select(
     name: str, label: str, options: Sequence[tuple[str, str]], chosen: Mapping[str, str]
 ) -> tuple[str, str, Sequence[tuple[str, str]], str]:
     """A list to choose from: its name, its label, at most a hundred values with their texts, and the chosen value."""
-    if len(options) > _MOST_CHOICES:
-        label = f"{label} (the first {_MOST_CHOICES} of {len(options):,})"
-    rest = (option for option in options[_MOST_CHOICES:] if option[0] == chosen[name])
-    return name, label, [*options[:_MOST_CHOICES], *rest], chosen[name]
-
-
-def _value(hospital: TenantEntry) -> str:
-    return f"{hospital.tenant}/{hospital.version.value if hospital.version else ''}"
+    if len(options) > _MAX_CHOICES:
+        label = f"{label} (the first {_MAX_CHOICES} of {len(options):,})"
+    rest = (option for option in options[_MAX_CHOICES:] if option[0] == chosen[name])
+    return name, label, [*options[:_MAX_CHOICES], *rest], chosen[name]
 
 
 def _label(hospital: TenantEntry) -> str:

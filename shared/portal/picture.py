@@ -12,7 +12,7 @@ from itertools import groupby
 
 _COLUMN, _BAR = 10, 8
 _HEIGHT = 100
-_LEAST = 3.0  # of the height: one error among thousands of requests is seen
+_MIN_BAR = 3.0  # of the height: one error among thousands of requests is seen
 _MAX_TIMES = 7
 _DAY = timedelta(days=1)
 _TIME_STEPS = [*(timedelta(hours=hours) for hours in (1, 3, 6)), *(days * _DAY for days in (1, 2, 7, 14, 28, 91, 364))]
@@ -126,7 +126,7 @@ def _scale(top: float, unit: str) -> Sequence[str]:
 
 
 def _rectangles(values: Sequence[int], top: float) -> str:
-    heights = (max(_LEAST, value / top * _HEIGHT) if value else 0 for value in values)
+    heights = (max(_MIN_BAR, value / top * _HEIGHT) if value else 0 for value in values)
     return "".join(
         f"M{column * _COLUMN + 1} {_HEIGHT}v-{height:.4g}h{_BAR}v{height:.4g}z"
         for column, height in enumerate(heights)

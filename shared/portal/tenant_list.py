@@ -69,6 +69,11 @@ class TenantEntry:
         return "\n".join((self.tenant or self.key[0], self.name, self.host)).lower()
 
     @property
+    def choice(self) -> str:
+        """The row as the value of a form's field, `<tenant>/<version>`; "" where its key names none."""
+        return f"{self.tenant}/{self.version.value}" if self.tenant and self.version else ""
+
+    @property
     def path(self) -> str | None:
         """The row's page below the portal's root, if its key names a tenant and a version."""
         if self.tenant is None or self.version is None:

@@ -22,7 +22,7 @@ _MAX_BYTES = 4 * 1_048_576
 _MAX_CHARACTERS = 500
 _SEARCH = "Patient?_id=connection-test"
 _STATEMENTS = ("CapabilityStatement", "Conformance")
-_HOP = re.compile(r"\s*([a-z]{1,20});dur=([0-9.]{1,12})\s*")
+_HOP = re.compile(r"([a-z]{1,20});dur=([0-9.]{1,12})")
 
 # Of docs/app-guide.md, When it does not work, but for whoever keeps the client.
 _REMEDIES = {

@@ -160,6 +160,10 @@ async def _start_medplum(processes: AsyncExitStack) -> list[str]:
     return [base]
 
 
+OTHERS_PYTHON = _FHIRSTARTER / "bin" / "python"
+"""Runs what has an environment of its own."""
+
+
 def fhirstarter() -> importlib.metadata.Distribution:
     """fhirstarter's distribution, in an environment of its own. Raises Unavailable where `make test` has made none."""
     paths = [str(path) for path in _FHIRSTARTER.glob("lib/python*/site-packages")]
@@ -172,7 +176,7 @@ async def _start_fhirstarter(processes: AsyncExitStack, sequence: str) -> list[s
     fhirstarter()
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    command = (str(_FHIRSTARTER / "bin" / "python"), str(_HERE / "fhirstarter_server.py"), str(port))
+    command = (str(OTHERS_PYTHON), str(_HERE / "fhirstarter_server.py"), str(port))
     await processes.enter_async_context(process(command, f"{base}/metadata", FHIR_SEQUENCE=sequence))
     return [base]
 

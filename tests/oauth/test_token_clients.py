@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 import time
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +22,7 @@ from shared.directory.client_keys import parse_key_set
 from shared.directory.client_registry import ClientRegistry
 from shared.stores.tables import CLIENTS as CLIENTS_TABLE
 from tests.clients.installation import CLIENTS, node
+from tests.conformance.servers import OTHERS_PYTHON, Unavailable, fhirstarter
 from tests.deployment import Credentials, Deployment
 from tests.oauth.conftest import Endpoint
 from tests.oauth.test_client_assertion import P384, App, jwk, key_set
@@ -142,7 +142,11 @@ async def by_authlib(endpoint: Endpoint, app: App) -> dict[str, Any]:
 
 async def by_cumulus(endpoint: Endpoint, app: App) -> dict[str, Any]:
     asked = {"base": f"{endpoint.issuer}/r4", "client_id": app.client_id, "jwk": app.private_jwk}
-    return await run((sys.executable, "smart_backend_client.py"), asked, SSL_CERT_FILE=endpoint.ca)
+    try:
+        fhirstarter()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    return await run((str(OTHERS_PYTHON), "smart_backend_client.py"), asked, SSL_CERT_FILE=endpoint.ca)
 
 
 @pytest.mark.parametrize(

@@ -143,12 +143,12 @@ async def hapi(main_class: str, *arguments: str) -> list[str]:
 
 
 async def start_hapi(processes: AsyncExitStack) -> list[str]:
-    """Starts HAPI FHIR, empty; gives its bases in the order of the versions. Raises Unavailable."""
+    """Starts HAPI FHIR, empty; gives its bases in the order of HAPI. Raises Unavailable."""
     port = free_port()
     command = await hapi("server.HapiServer", str(port))
     origin = f"http://127.0.0.1:{port}"
     await processes.enter_async_context(process(command, f"{origin}/r4/metadata"))
-    return [f"{origin}/{version.value}" for version in FhirVersion]
+    return [f"{origin}/{server.version.value}" for server in HAPI]
 
 
 async def _start_medplum(processes: AsyncExitStack) -> list[str]:

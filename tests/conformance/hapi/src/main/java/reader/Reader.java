@@ -22,7 +22,7 @@ import org.hl7.fhir.instance.model.api.IPrimitiveType;
 /**
  * Reads documents as HAPI's servers and clients do, and says what it finds in them.
  *
- * <p>On standard input a document is a byte for the version (0: DSTU2, 1: STU3, 2: R4), one for the format (0: JSON, 1:
+ * <p>On standard input a document is a byte for the version (0: DSTU2, 1: STU3, 2: R4, 3: R4B, 4: R5), one for the format (0: JSON, 1:
  * XML), four for its length, and its bytes. For each, a line of JSON on standard output says what the resource is and, of
  * Bundles, what the envelope holds, or names the error that HAPI has with it. {@code criteria} are the references that a
  * server may take for searches.
@@ -42,7 +42,9 @@ public final class Reader {
         List<Reader> readers = List.of(
                 new Reader(FhirContext.forDstu2()),
                 new Reader(FhirContext.forDstu3()),
-                new Reader(FhirContext.forR4()));
+                new Reader(FhirContext.forR4()),
+                new Reader(FhirContext.forR4B()),
+                new Reader(FhirContext.forR5()));
         DataInputStream in = new DataInputStream(new BufferedInputStream(System.in));
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         ObjectMapper json = new ObjectMapper();

@@ -113,7 +113,7 @@ class _Hour:
 
 
 class Traffic:
-    """Counts requests, and writes what it counted at most once in five minutes: a crash loses no more than that.
+    """Counts requests, and writes what it counted at most once in five minutes: its end loses no more than that.
 
     A request is only noted; each 256 together add to integers of their clients and hospitals. Subjects are what the
     directory knows, so strangers make none; at most 20,000 rows are held (some 3 KB each where all five minutes are

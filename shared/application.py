@@ -177,7 +177,7 @@ class Application:
         from shared.oauth.client_assertion import ClientAssertions
         from shared.stores.tables import ASSERTIONS
 
-        return ClientAssertions(self.clients, self._table(ASSERTIONS), self.settings)
+        return ClientAssertions(self.clients, self._table(ASSERTIONS), self.settings.public_base_url)
 
     @cached_property
     def _live_tokens(self) -> "LiveTokens":

@@ -19,7 +19,6 @@ from shared.directory.client_keys import ALGORITHMS, ClientKey
 from shared.directory.key_sets import KeySetUnavailable
 from shared.error_kind import ErrorKind
 from shared.oauth.errors import InvalidClient
-from shared.settings import Settings
 from shared.stores.errors import StoreConflict
 from shared.stores.tables import Table
 
@@ -40,7 +39,7 @@ class ClientAssertions:
 
     clients: ClientCache
     used: Table
-    settings: Settings
+    public_base_url: str
 
     async def verify(self, assertion: str) -> tuple[Client, ClientKey]:
         """The client that made the assertion, and the key it did by.
@@ -81,7 +80,7 @@ class ClientAssertions:
         audience = claims["aud"]
         if isinstance(audience, list) and len(audience) == 1:
             audience = audience[0]
-        if audience not in (self.settings.public_base_url, f"{self.settings.public_base_url}/oauth2/token"):
+        if audience not in (self.public_base_url, f"{self.public_base_url}/oauth2/token"):
             raise InvalidClient(ErrorKind.ASSERTION_AUDIENCE)
         if not isinstance(claims["exp"], int | float):
             raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)

@@ -35,9 +35,8 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """A signed assertion as a request sends it; `client_id` is what it says, of which nothing is known yet."""
+    """A signed assertion as a request sends it; nothing is known of it yet."""
 
-    client_id: str
     jwt: str = field(repr=False)
 
 
@@ -104,10 +103,10 @@ def _assertion(parameters: Mapping[str, str]) -> Assertion:
     assertion = parameters.get("client_assertion")
     if assertion is None or parameters.get("client_assertion_type") != _JWT_BEARER:
         raise InvalidRequest(f"an assertion needs client_assertion, and client_assertion_type={_JWT_BEARER}")
-    client_id = claimed_client(assertion)
-    if parameters.get("client_id", client_id) != client_id:
+    client_id = parameters.get("client_id")
+    if client_id is not None and client_id != claimed_client(assertion):
         raise InvalidClient
-    return Assertion(client_id, assertion)
+    return Assertion(assertion)
 
 
 def _authorization(headers: Mapping[str, str]) -> str | None:

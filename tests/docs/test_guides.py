@@ -55,7 +55,8 @@ def missing_from_checkout(codes: list[str], makefile: str) -> set[str]:
     """Paths from the root, files, and targets of `make` that pieces of code name and that are not there."""
     words = "\n".join(codes)
     targets = {target for line in re.findall(r"^make ([a-z ]+)", words, re.M) for target in line.split()}
-    tops = "|".join(re.escape(entry.name) for entry in ROOT.iterdir())
+    made = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}  # in no checkout, but here
+    tops = "|".join(re.escape(entry.name) for entry in ROOT.iterdir() if entry.name not in made)
     paths = re.findall(rf"(?<!\S)(?:(?:{tops})/[^\s,:]*|[^\s,:]+\.(?:py|md|json|txt|html|bicep))(?=[,:\s]|$)", words)
     return missing_targets(f"`make {' '.join(targets)}`", makefile) | {
         path for path in paths if not (ROOT / path).exists()

@@ -1,7 +1,7 @@
 """The write side of the table `Clients`: clients and their secrets, made, changed and ended."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,7 +12,6 @@ from shared.directory.client import (
     CLIENT_COLUMNS,
     CLIENT_ID,
     CLIENT_ROW,
-    REQUEST_ROW_PREFIX,
     SECRET_ID,
     SECRET_ROW_PREFIX,
     Client,
@@ -27,13 +26,12 @@ from shared.directory.client_keys import InvalidKeySet, parse_key_set
 from shared.directory.errors import InvalidClientValue, RowError, TooManySecrets, UnknownClient
 from shared.directory.key_sets import key_set_url_problem
 from shared.directory.tenant_registry import canonical_tenant_id
-from shared.directory.typed_text import canonical, column_text, parse_tenant_id
+from shared.directory.typed_text import canonical
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import Row, Table, etag_of
 from shared.stores.vault import Vault
 
 MAX_LIVE_SECRETS = 5
-MAX_REQUESTS = 20
 ALL_TENANTS = "*"
 _MAX_TENANTS = 800  # a column holds 32 Ki characters
 _MAX_CHARACTERS = 200
@@ -47,17 +45,6 @@ class NewSecret:
     secret_id: str
     client_secret: str = field(repr=False)
     expires: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
-    """A client's request for access to a tenant, until an admin decides: who sent it, and when (UTC)."""
-
-    client_id: str
-    client_name: str
-    tenant: str
-    by: str
-    at: datetime | None
 
 
 class ClientRegistry:
@@ -105,11 +92,10 @@ class ClientRegistry:
         raised to all but the first. Raises UnknownClient, TooManySecrets, InvalidClientValue for a time that has passed
         or a label that can't be kept, or RowError when the client's rows can't be understood.
         """
-        rows = await self._rows(client_id)
-        client = _client(client_id, rows)
+        client, rows = await read_client(self._table, client_id)
         if len(client.live_secrets) >= MAX_LIVE_SECRETS:
             raise TooManySecrets(MAX_LIVE_SECRETS)
-        return await self._new_secret(client_id, expires, label, unchanged=_row(rows, CLIENT_ROW))
+        return await self._new_secret(client_id, expires, label, unchanged=rows[CLIENT_ROW])
 
     async def delete_secret(self, client_id: str, secret_id: str) -> bool:
         """Ends a secret, and within `CACHE_SECONDS` the tokens obtained with it; False when there was nothing to end.
@@ -181,63 +167,7 @@ class ClientRegistry:
 
     async def get(self, client_id: str) -> Client:
         """A client, enabled or not. Raises UnknownClient, or RowError when its rows can't be understood."""
-        return _client(client_id, await self._rows(client_id))
-
-    async def request_access(self, client_id: str, tenant: str, by: str) -> bool:
-        """Asks for access to a tenant, which an admin grants or refuses; False when it was asked for before.
-
-        Raises UnknownClient, InvalidTenantId, InvalidClientValue when the client may reach the tenant already or has 20
-        requests that wait, StoreConflict when the client was changed meanwhile.
-        """
-        tenant, rows = canonical_tenant_id(tenant), await self._rows(client_id)
-        if _client(client_id, rows).may_reach(tenant):
-            raise InvalidClientValue("the client may reach this hospital already")
-        waiting = [row["RowKey"] for row in rows if str(row["RowKey"]).startswith(REQUEST_ROW_PREFIX)]
-        if (row_key := REQUEST_ROW_PREFIX + tenant) in waiting:
-            return False
-        if len(waiting) >= MAX_REQUESTS:
-            raise InvalidClientValue(f"{MAX_REQUESTS} requests of the client wait for an admin, the most it may have")
-        row = {"PartitionKey": client_id, "RowKey": row_key, "By": by, "At": datetime.now(UTC)}
-        await self._table.insert_together(row, unchanged=_row(rows, CLIENT_ROW))
-        return True
-
-    async def requests(self, client_id: str | None = None) -> Sequence[AccessRequest]:
-        """The requests for access that wait for an admin, the oldest first: a client's, or those of all clients."""
-        ends = {"first": REQUEST_ROW_PREFIX, "last": f"{REQUEST_ROW_PREFIX}g"}
-        condition, columns = "RowKey ge @first and RowKey lt @last", ["PartitionKey", "RowKey", "By", "At"]
-        if client_id is not None:
-            condition, ends = f"PartitionKey eq @client and {condition}", {**ends, "client": client_id}
-        rows = [row async for row in self._table.where(condition, ends, columns)]
-        clients = {id: await self._table.get(id, CLIENT_ROW) for id in {str(row["PartitionKey"]) for row in rows}}
-        found = [
-            AccessRequest(client_id, column_text(client.get("Name")), tenant, column_text(row.get("By")), _at(row))
-            for row in rows
-            if (client := clients[client_id := str(row["PartitionKey"])]) is not None
-            and (tenant := parse_tenant_id(str(row["RowKey"]).removeprefix(REQUEST_ROW_PREFIX))) is not None
-        ]
-        return sorted(found, key=lambda request: (request.at or datetime.min.replace(tzinfo=UTC), request.tenant))
-
-    async def grant(self, client_id: str, tenant: str) -> bool:
-        """Lets a client reach a tenant it asked for; False when there is no such request (any more).
-
-        Raises UnknownClient, InvalidClientValue for too many tenants, RowError, or StoreConflict when either was
-        changed meanwhile: a request is granted or refused, never both.
-        """
-        return await self._reach(client_id, tenant, allowed=True, asked=True)
-
-    async def set_reach(self, client_id: str, tenant: str, *, allowed: bool) -> bool:
-        """Lets a client reach a tenant, with its request for it, or no longer; False when it was so already.
-
-        Raises as `grant`, and InvalidClientValue for a client that may reach all.
-        """
-        return await self._reach(client_id, tenant, allowed=allowed, asked=False)
-
-    async def refuse(self, client_id: str, tenant: str) -> bool:
-        """Takes a request for access away; False when there is no such request (any more). Raises as `grant` does."""
-        row = _row(await self._rows(client_id), REQUEST_ROW_PREFIX + canonical_tenant_id(tenant))
-        if row is not None:
-            await self._table.delete_read(row)
-        return row is not None
+        return (await read_client(self._table, client_id))[0]
 
     async def list(self) -> AsyncIterator[tuple[str, Client | RowError]]:
         """Every client by its id, or why its rows can't be understood."""
@@ -252,26 +182,6 @@ class ClientRegistry:
                 continue
             if client is not None:
                 yield client_id, client
-
-    async def _reach(self, client_id: str, tenant: str, *, allowed: bool, asked: bool) -> bool:
-        tenant, rows = canonical_tenant_id(tenant), await self._rows(client_id)
-        client, request = _client(client_id, rows), _row(rows, REQUEST_ROW_PREFIX + tenant)
-        if request is None and (asked or client.may_reach(tenant) is allowed):
-            return False
-        if client.tenants is None and not allowed:
-            raise InvalidClientValue("the client may reach all hospitals: choose the ones it may reach first")
-        row, reached = _row(rows, CLIENT_ROW) or {}, client.tenants or frozenset()
-        reached = reached | {tenant} if allowed else reached - {tenant}
-        column = ALL_TENANTS if client.tenants is None else tenants_column(sorted(reached))
-        changed = {**canonical(row, CLIENT_COLUMNS), "Tenants": column}
-        if request is not None and allowed:
-            await self._table.delete_read(request, replacing=changed, etag=etag_of(row))
-        else:
-            await self._table.replace(changed, etag_of(row))
-        return True
-
-    async def _rows(self, client_id: str) -> Sequence[Row]:
-        return await self._table.partition(client_id) if CLIENT_ID.fullmatch(client_id) else []
 
     async def _new_secret(
         self, client_id: str, expires: datetime | None, label: str, *beside: Row, unchanged: Row | None = None
@@ -322,19 +232,13 @@ class ClientRegistry:
         await self._table.replace({**canonical(row, CLIENT_COLUMNS), **columns}, etag or etag_of(row))
 
 
-def _client(client_id: str, rows: Iterable[Row]) -> Client:
+async def read_client(table: Table, client_id: str) -> tuple[Client, Mapping[str, Row]]:
+    """A client, enabled or not, and all rows of its partition by their keys. Raises as `ClientRegistry.get`."""
+    rows = await table.partition(client_id) if CLIENT_ID.fullmatch(client_id) else []
     client = parse_client(rows)
     if client is None:
         raise UnknownClient(client_id)
-    return client
-
-
-def _row(rows: Iterable[Row], row_key: str) -> Row | None:
-    return next((row for row in rows if row["RowKey"] == row_key), None)
-
-
-def _at(row: Row) -> datetime | None:
-    return at if isinstance(at := row.get("At"), datetime) else None
+    return client, {str(row["RowKey"]): row for row in rows}
 
 
 def _new_client(name: str, owner: str, tenants: str | Iterable[str], owner_id: str) -> dict[str, object]:

@@ -49,7 +49,7 @@ class AccessPages:
 
     async def _page(self, request: PortalRequest, client: Client, problem: str | None = None) -> Response:
         search = (request.query or request.form).get("q", "").strip()
-        names, asked = await self._tenants.names(), await self._finder.registry.requests(client.id)
+        names, asked = await self._tenants.names(), await self._finder.requests.waiting(client.id)
         found = await self._found(request, search)
         reached = sorted((names.get(id, ""), id) for id in client.tenants or ())
         return self._renderer.page(
@@ -103,7 +103,7 @@ class AccessPages:
         client = await self._finder.client(request)
         try:
             tenant = await self._known(request) if allowed else _tenant(request)
-            changed = await self._finder.registry.set_reach(client.id, tenant, allowed=allowed)
+            changed = await self._finder.requests.set_reach(client.id, tenant, allowed=allowed)
         except Refusal as error:
             return await self._page(request, client, sentence(error))
         if changed:
@@ -115,7 +115,7 @@ class AccessPages:
         client = await self._finder.client(request)
         try:
             tenant = await self._known(request)
-            asked = await self._finder.registry.request_access(client.id, tenant, request.principal.user_name)
+            asked = await self._finder.requests.ask(client.id, tenant, request.principal.user_name)
         except Refusal as error:
             return await self._page(request, client, sentence(error))
         if asked:
@@ -124,7 +124,7 @@ class AccessPages:
 
     async def _withdraw(self, request: PortalRequest) -> Response:
         client, tenant = await self._finder.client(request), _tenant(request)
-        if await self._finder.registry.refuse(client.id, tenant):
+        if await self._finder.requests.refuse(client.id, tenant):
             await self._finder.changed(request, "withdraw-request", client.id, f"tenant {tenant}")
         return self._back(request, "withdrawn")
 
@@ -132,14 +132,14 @@ class AccessPages:
         client = await self._finder.client(request)
         try:
             tenant = await self._known(request)
-            granted = await self._finder.registry.grant(client.id, tenant)
+            granted = await self._finder.requests.grant(client.id, tenant)
         except Refusal as error:
             return await self._page(request, client, sentence(error))
         return await self._decided(request, client, "granted" if granted else "", tenant)
 
     async def _refuse(self, request: PortalRequest) -> Response:
         client, tenant = await self._finder.client(request), _tenant(request)
-        refused = await self._finder.registry.refuse(client.id, tenant)
+        refused = await self._finder.requests.refuse(client.id, tenant)
         return await self._decided(request, client, "refused" if refused else "", tenant)
 
     async def _decided(self, request: PortalRequest, client: Client, decision: str, tenant: str) -> Response:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
 from shared.directory.client import Client, ClientSecret
 from shared.directory.client_registry import ClientRegistry
@@ -12,9 +13,10 @@ from shared.portal.request import PortalRequest
 
 @dataclass(frozen=True, slots=True)
 class ClientFinder:
-    """Clients as the pages about one of them find it. `registry` has all, whoever asks."""
+    """Clients as the pages about one of them find it. `registry` and `requests` have all, whoever asks."""
 
     registry: ClientRegistry
+    requests: AccessRequests
     _activity: ActivityLog
 
     async def client(self, request: PortalRequest) -> Client:

@@ -82,7 +82,7 @@ class ClientPages:
             request,
             client=client,
             tenants=tenants,
-            asked=await self._finder.registry.requests(client.id),
+            asked=await self._finder.requests.waiting(client.id),
             names=names,
             states=secret_states(client),
             used=await self._usage.last_used(client.id),

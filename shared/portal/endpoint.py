@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from azure.data.tables.aio import TableServiceClient
 
+from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import UnknownClient
@@ -63,10 +64,11 @@ class PortalEndpoint:
         tenants = TenantList(Table(tables, TENANTS), settings, activity)
         clients = ClientRegistry(Table(tables, CLIENTS), vault, local=settings.local)
         hospitals = HospitalList(settings, tenants, traffic, checks)
-        finder, cookies = ClientFinder(clients, activity), SecretCookies(vault, secure=self._sign_in.secure)
+        requests = AccessRequests(Table(tables, CLIENTS))
+        finder, cookies = ClientFinder(clients, requests, activity), SecretCookies(vault, secure=self._sign_in.secure)
         checking = CheckPage(settings, self._renderer, tenants, vault, activity, checks, hospitals)
         self._routes: tuple[Route, ...] = (
-            *OverviewPage(self._renderer, hospitals, traffic, clients, activity).routes(),
+            *OverviewPage(self._renderer, hospitals, traffic, clients, requests, activity).routes(),
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
             *ConnectPage(settings, self._renderer, clients, tenants).routes(),
             *ClientPages(

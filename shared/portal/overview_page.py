@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
 from shared.directory.client import EXPIRES_SOON, Client, ClientSecret
 from shared.directory.client_registry import ClientRegistry
@@ -29,6 +30,7 @@ class OverviewPage:
     _hospitals: HospitalList
     _traffic: TrafficHistory
     _clients: ClientRegistry
+    _requests: AccessRequests
     _activity: ActivityLog
 
     def routes(self) -> Sequence[Route]:
@@ -41,7 +43,7 @@ class OverviewPage:
         hospitals, digest, requests, changes, clients = await asyncio.gather(
             self._hospitals.all(),
             self._traffic.digest(),
-            self._clients.requests(),
+            self._requests.waiting(),
             self._activity.latest(count=_SHOWN),
             self._all_clients(),
         )

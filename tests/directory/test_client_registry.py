@@ -11,7 +11,7 @@ from azure.data.tables.aio import TableServiceClient
 
 from shared.directory.client import hint_of, matches, vault_name
 from shared.directory.client_cache import ClientCache
-from shared.directory.client_registry import MAX_LIVE_SECRETS, MAX_REQUESTS, ClientRegistry, NewSecret
+from shared.directory.client_registry import MAX_LIVE_SECRETS, ClientRegistry, NewSecret
 from shared.directory.errors import InvalidClientValue, InvalidTenantId, TooManySecrets, UnknownClient
 from shared.directory.key_sets import KeySets
 from shared.stores.errors import StoreConflict, StoreUnavailable
@@ -229,60 +229,3 @@ async def test_a_creation_that_stops_half_way_leaves_nothing(
     assert [row async for row in table.scan()] == []
     assert {secret.name async for secret in vault.secrets()} == before
     assert await clients.create("Care app", "Ada", "*")
-
-
-async def test_access_is_asked_for_once_and_granted_or_refused_by_one_of_two(clients: ClientRegistry) -> None:
-    client, other = [(await clients.create(name, "Ada", [OTHER_TENANT])).client_id for name in ("Care app", "Other")]
-
-    async def waiting(*of: str) -> list[tuple[str, str, str]]:
-        return [(each.client_name, each.tenant, each.by) for each in await clients.requests(*of)]
-
-    for tenant in (TENANT, f"{{{TENANT.upper()}}}"):
-        await clients.request_access(client, tenant, "ada@example.com")
-    await clients.request_access(other, TENANT, "bob@example.com")
-    asked = [("Care app", TENANT, "ada@example.com"), ("Other", TENANT, "bob@example.com")]
-    assert (await waiting(), await waiting(client), await waiting("nobody")) == (asked, asked[:1], [])
-    with pytest.raises(InvalidClientValue, match="already"):
-        await clients.request_access(client, OTHER_TENANT, "ada@example.com")
-    for client_id, answered in ((client, clients.grant), (other, clients.refuse)):
-        decisions = (clients.grant(client_id, TENANT), clients.refuse(client_id, TENANT), answered(client_id, TENANT))
-        outcomes = [await decision for decision in (decisions if answered == clients.grant else reversed(decisions))]
-        assert outcomes == [True, False, False]
-        assert (await clients.get(client_id)).may_reach(TENANT) is (answered == clients.grant)
-    assert await waiting() == []
-
-
-async def test_a_request_for_access_is_never_both_granted_and_refused(
-    service: TableServiceClient, table_name: str, vault: Vault, clients: ClientRegistry
-) -> None:
-    """Both read it before either writes; the client may be changed or deleted in between as well."""
-
-    class Late(Table):
-        async def delete_read(self, read: Row, *, replacing: Row | None = None, etag: str = "") -> None:
-            await meanwhile
-            await super().delete_read(read, replacing=replacing, etag=etag)
-
-    late = ClientRegistry(Late(service, table_name), vault)
-    for decision, other, reached in (
-        (late.grant, clients.refuse, False),
-        (late.refuse, clients.grant, True),
-        (late.grant, lambda client_id, _: clients.change(client_id, name="Renamed"), False),
-    ):
-        client_id = (await clients.create("Care app", "Ada", "")).client_id
-        await clients.request_access(client_id, TENANT, "ada@example.com")
-        meanwhile = other(client_id, TENANT)
-        with pytest.raises(StoreConflict):
-            await decision(client_id, TENANT)
-        assert (await clients.get(client_id)).may_reach(TENANT) is reached
-
-
-async def test_a_client_asks_for_so_many_tenants_and_its_requests_end_with_it(
-    clients: ClientRegistry, table: Table
-) -> None:
-    client_id = (await clients.create("Care app", "Ada", "")).client_id
-    for _ in range(MAX_REQUESTS):
-        await clients.request_access(client_id, str(uuid4()), "ada@example.com")
-    with pytest.raises(InvalidClientValue, match="20 requests"):
-        await clients.request_access(client_id, TENANT, "ada@example.com")
-    await clients.delete(client_id)
-    assert await table.partition(client_id) == []

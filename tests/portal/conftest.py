@@ -13,6 +13,7 @@ import pytest
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from shared.application import Application
+from shared.directory.access_requests import AccessRequests
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.provider import Provider
 from shared.directory.tenant_registry import TenantRegistry
@@ -108,6 +109,7 @@ class Portal:
         self.application, self.vault = deployment.application, deployment.vault
         self.tenants_table, self.clients_table = deployment.table(TENANTS), deployment.table(CLIENTS)
         self.clients = ClientRegistry(self.clients_table, self.vault)
+        self.requests = AccessRequests(self.clients_table)
         self.tenants = TenantRegistry(self.tenants_table, local=True)
 
     async def admin(self, name: str = "grace@example.com") -> Person:

@@ -172,7 +172,7 @@ async def test_what_waits_for_an_admin_stands_on_the_overview(portal: Portal) ->
     row = dict(await clients.get(dead.client_id, f"secret-{dead.secret_id}") or {})
     await clients.put({**row, "Expires": now - 2 * day})
     tenant, _ = await portal.tenant(Name="Lakeside")
-    await portal.clients.request_access(soon.client_id, tenant, "ada@example.com")
+    await portal.requests.ask(soon.client_id, tenant, "ada@example.com")
     page = await (await newcomer(portal)).get("/portal")
     for client, secret in told.items():
         assert f'href="/portal/clients/{client.client_id}#add-secret">Replace' in page.text

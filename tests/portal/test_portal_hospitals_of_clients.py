@@ -56,7 +56,7 @@ async def test_an_owner_asks_and_an_admin_grants_or_refuses(
     assert "may reach this hospital already" in (await send(owner, river)).words
     await send(owner, lake)
     assert (await send(owner, f"{lake}/withdraw")).location.endswith("?done=withdrawn")
-    assert await portal.clients.requests(client.client_id) == []
+    assert await portal.requests.waiting(client.client_id) == []
     assert [change[:2] + change[3:] for change in changes() if change[2] == client.client_id] == [
         ("ada@example.com", "client.ask-for-hospital", f"tenant {river}"),
         ("ada@example.com", "client.ask-for-hospital", f"tenant {lake}"),

@@ -12,6 +12,7 @@ import msgspec
 
 from local.demo_file import Demo
 from shared.audit import AuditLog
+from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.provider import Provider
@@ -98,7 +99,7 @@ async def fill(folder: Path, demo: Demo) -> Week:
         await clients.add_secret(first.client_id, later, "staging")
         second = await clients.create("Discharge letters", "linus@example.com", reaching[:1], expires=later)
         for client, number in ((first, 9), (second, 3), (second, 14)):
-            await clients.request_access(client.client_id, _id(number), "ada@example.com")
+            await AccessRequests(Table(service, CLIENTS)).ask(client.client_id, _id(number), "ada@example.com")
         activity = ActivityLog(Table(service, ACTIVITY), AuditLog())
         changed = (
             ("set-secret", f"{_id(2)}/r4", "cedar-ridge"),

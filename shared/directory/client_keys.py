@@ -26,6 +26,7 @@ ALGORITHMS = ("RS384", "ES384", "ES256", "RS256", "PS256")
 _MAX_KEYS = 20
 _KID = re.compile(r"[\x21-\x7e]{1,128}")
 _MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192
+_MAX_EXPONENT_BITS = 32  # 65537 has 17; to verify by one as long as the modulus takes 400 times as long
 _OF_CURVE = {"P-256": "ES256", "P-384": "ES384"}
 _OF_RSA = frozenset(name for name in ALGORITHMS if not name.startswith("ES"))
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -92,6 +93,8 @@ def _key(place: int, jwk: object) -> ClientKey:
         raise refused("that can't be read")
     if isinstance(public_key, RSAPublicKey) and not _MIN_RSA_BITS <= public_key.key_size <= _MAX_RSA_BITS:
         raise refused(f"of RSA with other than {_MIN_RSA_BITS} to {_MAX_RSA_BITS} bits")
+    if isinstance(public_key, RSAPublicKey) and public_key.public_numbers().e.bit_length() > _MAX_EXPONENT_BITS:
+        raise refused(f"of RSA with an exponent of more than {_MAX_EXPONENT_BITS} bits")
     return ClientKey(kid, _thumbprint(jwk), good, public_key)
 
 

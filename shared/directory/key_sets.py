@@ -4,11 +4,12 @@ import asyncio
 import ipaddress
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from cachetools import TTLCache
 
 from shared.directory.client_keys import MAX_KEY_SET_BYTES, ClientKey, InvalidKeySet, parse_key_set
@@ -19,6 +20,8 @@ from shared.stores.errors import StoreUnavailable
 _SIZE = 5_000
 _SECONDS = 5.0
 _RETRY_SECONDS = 5.0  # for who sends assertions needs no key
+_LOOKUPS = 32  # more than an owner may have clients
+_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind NAT64 (RFC 6052)
 _AZURES = ipaddress.ip_address("168.63.129.16")  # the platform's own, in every virtual network
 # Not one that the system's resolver, or aiohttp without it, reads as an IPv4 address: `127.1`, `0x7f.0.0.1`.
@@ -37,6 +40,7 @@ class KeySets:
 
     def __init__(self, settings: Settings) -> None:
         self._local = settings.local
+        self._addresses = _Addresses(public_alone=not settings.local)
         self._session: aiohttp.ClientSession | None = None
         self._failed: TTLCache[str, str] = TTLCache(_SIZE, _RETRY_SECONDS)
         self._sets: Cache[str, tuple[ClientKey, ...]] = Cache(
@@ -53,6 +57,7 @@ class KeySets:
 
     async def close(self) -> None:
         """Ends the connections."""
+        await self._addresses.close()
         if self._session is not None:
             await self._session.close()
 
@@ -73,12 +78,14 @@ class KeySets:
         if key_set_url_problem(url, local=self._local):
             raise OSError("not a public address")
         if self._session is None:
-            resolver = ThreadedResolver() if self._local else _PublicAddresses()
+            # Each client's URL is fetched once at a time, so that the clients' number is the limit.
+            connector = aiohttp.TCPConnector(resolver=self._addresses, limit=0, limit_per_host=2, force_close=True)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=resolver, limit_per_host=2, force_close=True),
+                connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=_HEADERS,
                 trust_env=False,
+                auto_decompress=False,
             )
         async with self._session.get(url, allow_redirects=False) as response:
             content = await response.content.read(MAX_KEY_SET_BYTES + 1)
@@ -89,22 +96,33 @@ class KeySets:
             return content
 
 
-class _PublicAddresses(AbstractResolver):
-    """Resolves names to public addresses alone: what a name meant when it was registered says nothing of now."""
+class _Addresses(AbstractResolver):
+    """Resolves names, with `public_alone` to public addresses or not at all: what a name meant when it was registered
+    says nothing of now.
 
-    def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
+    In threads of its own: the system's resolver holds one for as long as a name's servers say nothing, and hospitals'
+    names are looked up in the event loop's few.
+    """
+
+    def __init__(self, *, public_alone: bool) -> None:
+        self._public_alone = public_alone
+        self._threads = ThreadPoolExecutor(_LOOKUPS, "key-set-names")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if not all(is_public(each["host"]) for each in found):
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        addresses = [(family, proto, str(address[0])) for family, _, proto, _, address in found]
+        if self._public_alone and not all(is_public(address) for _, _, address in addresses):
             raise OSError("not a public address")
-        return found
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=proto, flags=_NUMERIC)
+            for family, proto, address in addresses
+        ]
 
     async def close(self) -> None:
-        await self._resolver.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def key_set_url_problem(url: str, *, local: bool) -> str:

@@ -20,7 +20,8 @@ from shared.oauth.signing_keys import ALGORITHM, SigningKey, SigningKeys
 from shared.settings import Settings
 
 _TYPE = "at+jwt"
-_LEEWAY_SECONDS = 5
+LEEWAY_SECONDS = 5
+"""By which clocks may differ."""
 _MAX_LENGTH = 4096
 _REQUIRED = ["iss", "aud", "sub", "client_id", "iat", "exp", "jti", "scope", "sid"]
 _REMEMBERED = 20_000
@@ -130,7 +131,7 @@ class AccessTokens:
                 raise EndedToken(expired, ErrorKind.TOKEN_EXPIRED) from None
         except (jwt.PyJWTError, ValueError):  # ValueError: lone surrogates, by which servers hand on undecodable bytes
             raise InvalidToken from None
-        return kid, claims["exp"] + _LEEWAY_SECONDS, _grant(claims)
+        return kid, claims["exp"] + LEEWAY_SECONDS, _grant(claims)
 
     def _claims(self, token: str, key: SigningKey, *, verify_exp: bool = True) -> dict[str, Any]:
         return jwt.decode(
@@ -139,7 +140,7 @@ class AccessTokens:
             algorithms=[ALGORITHM],
             issuer=self._issuer,
             audience=self._issuer,
-            leeway=_LEEWAY_SECONDS,
+            leeway=LEEWAY_SECONDS,
             options={"require": _REQUIRED, "strict_aud": True, "verify_exp": verify_exp},
         )
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from shared.directory.client import Client, matches, secret_id_of
 from shared.directory.client_cache import ClientCache
+from shared.error_kind import ErrorKind
 from shared.oauth.client_assertion import ClientAssertions, claimed_client
 from shared.oauth.errors import InvalidClient, InvalidRequest
 
@@ -105,7 +106,7 @@ def _assertion(parameters: Mapping[str, str]) -> Assertion:
         raise InvalidRequest(f"an assertion needs client_assertion, and client_assertion_type={_JWT_BEARER}")
     client_id = parameters.get("client_id")
     if client_id is not None and client_id != claimed_client(assertion):
-        raise InvalidClient
+        raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)
     return Assertion(assertion)
 
 

@@ -21,7 +21,7 @@ from shared.directory.traffic import Traffic
 from shared.directory.usage import Usage
 from shared.error_kind import ErrorKind
 from shared.message import Request, Response, request_id
-from shared.oauth.access_token import Grant, InvalidToken
+from shared.oauth.access_token import Grant
 from shared.oauth.client_assertion import ClientAssertions
 from shared.oauth.client_authentication import Assertion, Credentials, authenticate
 from shared.oauth.errors import (
@@ -184,7 +184,7 @@ class OAuthEndpoint:
         await self._authenticated(credentials, caller)
         grant = await self._own_grant(token, caller)
         if grant is not None:
-            await self.live_tokens.revoked.add(grant.client_id, grant.token_id, grant.expires)
+            await self.live_tokens.revoke(grant)
         return Response(200, NO_STORE)
 
     async def _introspect(self, request: Request, caller: _Caller) -> Response:
@@ -192,7 +192,7 @@ class OAuthEndpoint:
         credentials, token = parse_about_token(request)
         await self._authenticated(credentials, caller)
         grant = await self._own_grant(token, caller)
-        if grant is None:
+        if grant is None or not await self.live_tokens.holds(grant):
             return _json({"active": False})
         body = {
             "active": True,
@@ -207,13 +207,8 @@ class OAuthEndpoint:
         return _json(body)
 
     async def _own_grant(self, token: str, caller: _Caller) -> Grant | None:
-        try:
-            grant = await self.live_tokens.grant(token)
-        except InvalidToken:
-            return None
-        if grant.client_id != caller.client_id:
-            return None
-        caller.tenant = grant.tenant
+        grant = await self.live_tokens.own(token, caller.client_id)
+        caller.tenant = grant.tenant if grant is not None else ""
         return grant
 
     async def _refused_client(self, claimed: Credentials, kind: ErrorKind) -> tuple[str, ErrorKind]:

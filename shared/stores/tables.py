@@ -93,10 +93,12 @@ class Table:
         async for row in self._query(filter, parameters, columns):
             yield row
 
-    async def first(self, partition: str, count: int) -> list[Row]:
-        """The first rows of one partition, at most `count` of them."""
+    async def first(self, partition: str, count: int, after: str = "") -> list[Row]:
+        """The first rows of one partition whose keys come after that one, at most `count` of them."""
         rows: list[Row] = []
-        async with aclosing(self._query("PartitionKey eq @key", {"key": partition}, None, page=count)) as found:
+        named = {"key": partition, "after": after}
+        filter = "PartitionKey eq @key and RowKey gt @after"
+        async with aclosing(self._query(filter, named, None, page=count)) as found:
             async for row in found:
                 rows.append(row)
                 if len(rows) == count:

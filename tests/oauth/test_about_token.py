@@ -1,13 +1,20 @@
 """Revocation (RFC 7009) and introspection (RFC 7662), of the client's own tokens alone."""
 
 import json
+import time
+import uuid
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from shared.directory import revoked_tokens
 from shared.directory.client_registry import ClientRegistry
+from shared.directory.revoked_tokens import RevokedTokens
 from shared.message import Response
+from shared.oauth.access_token import Grant
+from shared.oauth.live_tokens import LiveTokens
 from shared.stores.tables import CLIENTS, REVOKED
 from tests.deployment import FORM, GATEWAY, Credentials, Deployment
 from tests.oauth.conftest import refused, until
@@ -63,6 +70,61 @@ async def test_a_token_is_told_to_its_client_and_ends_on_every_instance_when_it_
     assert (await introspected(other, client, kept))["active"]
     rows = await server.table(REVOKED).partition(client.client_id)
     assert [set(row) - {"Timestamp"} for row in rows] == [{"PartitionKey", "RowKey", "Expires"}]
+
+
+async def test_a_token_that_is_refused_for_now_is_ended_for_good(server: Deployment, tenant: str) -> None:
+    """Its client loses the hospital, revokes the token, and gets the hospital back."""
+    client = await server.client(tenant)
+    token = await server.token(tenant, client=client)
+    clients = ClientRegistry(server.table(CLIENTS), server.vault)
+
+    async def reaches(tenants: str, status: int) -> None:
+        await clients.change(client.client_id, tenants=tenants)
+
+        async def seen() -> bool:
+            return (await server.request_token(client, tenant)).status == status
+
+        await until(seen, f"the client reaches {tenants or 'nobody'}")
+
+    await reaches("", 400)
+    assert not await is_let_in(server, token)
+    assert (await about(server, REVOKE, client, token)).status == 200
+    await reaches(tenant, 200)
+    assert not await is_let_in(server, token)
+
+
+async def test_a_revoked_token_stays_so_for_as_long_as_clocks_may_differ(server: Deployment) -> None:
+    tokens = LiveTokens(
+        server.application.tokens, server.application.clients, RevokedTokens(server.table(REVOKED), server.settings)
+    )
+    client = await server.client()
+    expired = int(time.time()) - 2  # which is taken still
+    grant = Grant(client.client_id, client.secret_id, str(uuid.uuid4()), (), "id", expired - 60, expired)
+    assert await tokens.holds(grant)
+    await tokens.revoke(grant)
+    assert not await tokens.holds(grant)
+
+
+async def test_of_any_number_of_revoked_tokens_few_are_remembered_and_none_is_good(
+    server: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoked_tokens, "_REMEMBERED", 3)
+    table, later, client = server.table(REVOKED), int(time.time()) + 600, str(uuid.uuid4())
+    tokens = [(client, f"{number:032x}", later + number % 4) for number in range(10)]
+    for number in range(5):  # what has ended is not read
+        await table.put({"PartitionKey": client, "RowKey": f"{later - 6000}.{number}", "Expires": datetime.now(UTC)})
+    here, elsewhere = (RevokedTokens(table, server.settings) for _ in range(2))
+    for token in tokens:
+        assert not any([await instance.holds(*token) for instance in (here, elsewhere)])
+        await here.add(*token)
+        assert await here.holds(*token)
+    assert not await here.holds(client, "another", later)
+    assert len(await here._first.get(client) or ()) == 3
+
+    async def known() -> bool:
+        return all([await instance.holds(*token) for token in tokens for instance in (here, elsewhere)])
+
+    await until(known, "both instances know of all")
 
 
 async def test_what_is_not_the_clients_own_or_no_good_is_told_alike_and_goes_on(

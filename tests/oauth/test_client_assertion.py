@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -182,7 +183,16 @@ async def test_a_malformed_request_and_a_second_way_are_told_so(app: App) -> Non
         {"client_assertion": ""},
     ):
         assert refused(await app.ask(app.assertion(), **more)) == (400, "invalid_request")
-    assert refused(await app.ask(app.assertion(), client_id="another")) == REFUSED
+
+
+async def test_another_client_id_beside_an_assertion_is_a_refusal_that_smears_nobody(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    other = await app.server.client()
+    for client_id in ("another", other.client_id):
+        assert refused(await app.ask(app.assertion(), client_id=client_id)) == REFUSED
+    assert kinds(caplog) == ["assertion-malformed"] * 2
 
 
 async def test_both_kinds_of_credential_work_side_by_side_and_a_removed_key_ends_its_tokens(
@@ -241,6 +251,10 @@ async def test_keys_at_a_url_are_fetched_remembered_and_served_while_their_serve
     granted(await app.ask(app.assertion()))
     other = server.instance()
     assert refused(await app.ask(app.assertion(), other)) == REFUSED  # it never had them
+    stranger = await server.client()
+    for path, told in (("introspect", b'{"active":false}'), ("revoke", b"")):  # and tells nobody else so
+        about = await other.oauth(f"token={token}", path=f"/oauth2/{path}", authorization=stranger.basic())
+        assert (about.status, about.body) == (200, told)
     key_server.respond, key_server.keys = None, key_set(jwk(P256, "two"))
 
     async def ended() -> bool:
@@ -321,6 +335,7 @@ WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505 (to be refused)
         (key_set({**jwk(P384), "kid": None}), "without a kid"),
         (key_set(jwk(P384), jwk(P256)), "two keys of one kid"),
         (key_set(jwk(WEAK)), "of RSA with other than 2048"),
+        (key_set({**jwk(RSA), "e": "AQAAAAAAAAAB"}), "an exponent of more than 32 bits"),
         (key_set(jwk(P384, use="enc")), "not for signatures"),
         (key_set(jwk(P384, alg="RS384")), "for none of"),
         (key_set(jwk(ec.generate_private_key(ec.SECP521R1()))), "for none of"),
@@ -373,6 +388,31 @@ async def test_a_name_that_came_to_mean_this_machine_is_refused_as_it_is_connect
                 await fetched.get(url)
             await fetched.close()
             assert (connected > 0) == settings.local
+
+
+async def test_names_that_nobody_resolves_hold_up_nobody_else(
+    server: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's resolver takes many seconds over a name whose servers say nothing, and a thread."""
+    silent, resolve = threading.Event(), socket.getaddrinfo
+
+    def look_up(host: str, *more: Any, **named: Any) -> Any:
+        if host.endswith(".example.com"):
+            silent.wait()
+        return resolve(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(key_sets, "_SECONDS", 0.3)
+    fetched = KeySets(server.settings)
+    try:
+        urls = [f"https://{number}.example.com/" for number in range(30)]
+        failed = await asyncio.gather(*(fetched.get(url) for url in urls), return_exceptions=True)
+        assert {type(error) for error in failed} == {KeySetUnavailable}
+        async with asyncio.timeout(20):
+            assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)  # as for a hospital
+    finally:
+        silent.set()
+        await fetched.close()
 
 
 async def test_a_key_set_that_drips_holds_nobody_longer_than_its_time(

@@ -51,12 +51,12 @@ class Application:
         """The application these settings describe. Raises SettingError.
 
         azure-core writes URLs at INFO, with names of secrets and keys of rows in them: those loggers speak up only
-        from WARNING on. So does the worker's own: for each request it sends the host a line that `host.json` drops
-        (measured: 90 us, a fifth of a trivial function's cost). The audit log's lines are INFO, below the worker's
-        default.
+        from WARNING on. So do the worker's own (`proxy_worker` from Python 3.13 on, `azure_functions_worker` before):
+        for each request they send the host lines that `host.json` drops (measured: 90 us, a fifth of a trivial
+        function's cost). The audit log's lines are INFO, below the worker's default.
         """
-        logging.getLogger("azure").setLevel(logging.WARNING)
-        logging.getLogger("azure_functions_worker").setLevel(logging.WARNING)
+        for name in ("azure", "azure_functions_worker", "proxy_worker"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger("gateway.audit").setLevel(logging.INFO)
         return cls(Settings.from_environment(environment))
 

@@ -1,54 +1,55 @@
 """The gateway side by side with what else a user could put there: the same requests, in turn, in one run."""
 
-import base64
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from urllib.parse import urlencode
 
 import aiohttp
 
 from bench import recorded, servers
 from bench.deployment import Deployment
 from bench.process import PROJECT, Running
-from bench.wrk import Load, Prepared, load
+from bench.stand_ins import NATIVE, SPLIT, tenant_id
+from bench.wrk import Load, Prepared, UnexpectedResponse, load
 
 FLOOR, GATEWAY, DIRECT, NGINX, HAPROXY = "floor", "gateway", "direct", "nginx", "haproxy"
-WORKER_FLOOR, WORKER_GATEWAY = "floor (worker)", "gateway (worker)"
-CONNECTIONS = (1, 32, 256)
-_IN_WORKER = (WORKER_FLOOR, WORKER_GATEWAY)
-_OURS = (FLOOR, GATEWAY)
-_OTHERS = (DIRECT, NGINX, HAPROXY)
-# Shares are taken at 32, added latency at 1: more would only measure how long the line is.
-_WORKER_CONNECTIONS = (1, 32)
+SYSTEMS = (FLOOR, GATEWAY, DIRECT, NGINX, HAPROXY)
+OURS = (FLOOR, GATEWAY)
+BUSY, ALONE = 32, 1
+"""Numbers of connections: costs are taken at many, latencies at one."""
+DIRECTORY = 100_000
 FORM = "application/x-www-form-urlencoded"
+STATEMENT, TOKEN, READ, SEARCHSET, LARGE = "statement", "token", "read, 2 KB", "searchset, 22 KB", "searchset, 1 MB"
+TOKEN_BY_RS384, TOKEN_BY_ES384 = "token, assertion by RS384", "token, assertion by ES384"
+READ_DRAWN, PAGE = "read, one of 100,000 tenants", "page handle, 22 KB"
+_MAX_IN_A_RUN = 2_500  # of requests of which each is good, or new to the gateway, once
+
+_Requests = Callable[[], Awaitable[Sequence[Prepared]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request as the gateway gets it, the systems that it is sent to, and the number of connections at most."""
+    """Requests as the gateway gets them, made anew for each run, and the systems they go to, busy and alone."""
 
     name: str
-    request: Prepared
-    systems: tuple[str, ...] = _OURS
-    max_connections: int = max(CONNECTIONS)
+    requests: _Requests
+    busy: tuple[str, ...] = (GATEWAY,)
+    alone: tuple[str, ...] = ()
 
-    def systems_at(self, connections: int) -> tuple[str, ...]:
-        """The systems that are measured at this number of connections."""
-        if connections > self.max_connections:
-            return ()
-        left_out = () if connections in _WORKER_CONNECTIONS else _IN_WORKER
-        return tuple(system for system in self.systems if system not in left_out)
+    async def of(self, system: str) -> Sequence[Prepared]:
+        """The requests as `system` gets them: the provider has no token and its own base."""
+        requests = await self.requests()
+        return [_direct(request) for request in requests] if system == DIRECT else requests
 
-    def of(self, system: str) -> Prepared:
-        """The request as `system` gets it: the provider has no token and its own base."""
-        if system != DIRECT:
-            return self.request
-        headers = {name: value for name, value in self.request.headers.items() if name != "Authorization"}
-        return replace(self.request, target=self.request.target.replace("/stu3", "/fhir", 1), headers=headers)
+    def systems(self, connections: int) -> tuple[str, ...]:
+        """Who is measured at this number of connections."""
+        return self.busy if connections == BUSY else self.alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,113 +60,132 @@ class Comparison:
     memory: dict[str, int]
 
     def measured(self, case: str, connections: int, system: str) -> Load:
-        """The medians of one cell."""
+        """The medians of one cell. Raises KeyError for one that was not measured."""
         rounds = self.rounds[case, connections, system]
         return Load(*(median(getattr(each, figure.name) for each in rounds) for figure in fields(Load)))
 
-    def has(self, case: str, connections: int, system: str) -> bool:
-        """True for a cell that was measured."""
-        return (case, connections, system) in self.rounds
+    def cells(self) -> Iterator[tuple[str, str]]:
+        """Every case with every system that was measured in it, in order."""
+        names = dict.fromkeys(case for case, _, _ in self.rounds)
+        yield from ((case, system) for case in names for system in SYSTEMS if (case, BUSY, system) in self.rounds)
 
-    def cases(self) -> Iterator[tuple[str, int]]:
-        """Every case with every number of connections, in order."""
-        yield from dict.fromkeys((case, connections) for case, connections, _ in self.rounds)
+    def costs(self, case: str, other: str, system: str = GATEWAY, other_system: str = GATEWAY) -> float:
+        """CPU of a request as a multiple of another's: the median of the rounds' own ratios.
 
-    def share(self, case: str, connections: int, system: str, of: str) -> float:
-        """Throughput of `system` as a share of `of`'s, each alone on its core: by the CPU that a request takes.
-
-        The median of the rounds' own ratios. Unlike requests per second it hardly depends on what else runs.
+        Unlike requests per second it hardly depends on what else runs. Raises KeyError.
         """
-        pairs = zip(self.rounds[case, connections, system], self.rounds[case, connections, of], strict=True)
-        return median(others.cpu / mine.cpu for mine, others in pairs)
+        pairs = zip(self.rounds[case, BUSY, system], self.rounds[other, BUSY, other_system], strict=True)
+        return median(mine.cpu / others.cpu for mine, others in pairs)
 
-    def min_p50(self, case: str, connections: int, system: str) -> float:
-        """The p50 of the round that was disturbed least, in milliseconds."""
-        return min(each.p50 for each in self.rounds[case, connections, system])
+    def share(self, case: str) -> float:
+        """The gateway's throughput as a share of the floor's, each alone on its core. Raises KeyError."""
+        return self.costs(case, case, FLOOR, GATEWAY)
+
+    def added(self, case: str) -> float:
+        """The latency that the gateway adds at one connection, p50, as a multiple of the floor's. Raises KeyError."""
+        mine, direct, floor = (self.rounds[case, ALONE, system] for system in (GATEWAY, DIRECT, FLOOR))
+        cells = zip(mine, direct, floor, strict=True)
+        return median((through.p50 - without.p50) / alone.p50 for through, without, alone in cells)
 
     def noise(self) -> float:
-        """How much a cell's rounds differ: the median over all cells of (most - least) / median throughput."""
-        cells = [[each.per_second for each in rounds] for rounds in self.rounds.values()]
+        """How much a cell's rounds differ: the median over all cells of (most - least) / median of the CPU."""
+        busy = [rounds for (_, connections, _), rounds in self.rounds.items() if connections == BUSY]
+        cells = [[each.cpu for each in rounds] for rounds in busy]
         return median((max(figures) - min(figures)) / median(figures) for figures in cells)
 
 
 async def compare(
-    deployment: Deployment, folder: Path, provider: Running, *, rounds: int, seconds: int, connections: Sequence[int]
+    deployment: Deployment, folder: Path, provider: Running, cases: Sequence[Case], rounds: int
 ) -> Comparison:
-    """Measures every case in `rounds` rounds: in each, all systems of a case one right after the other."""
-    base = f"http://127.0.0.1:{provider.port}/fhir"
-    # Each of so many connections needs a response at least once, however slow the case and busy the machine.
-    long = {number: 2 * seconds if number > 32 else seconds for number in connections}
-    native = await deployment.tenant(base, MaxConcurrent="1000")
-    split = await deployment.tenant(base, MaxConcurrent="1000", Batch="split")
-    public_key = await deployment.public_key()
+    """Measures the cases in `rounds` rounds: in each, all systems of a case one right after the other."""
     starting = {
-        FLOOR: servers.floor(),
-        GATEWAY: servers.gateway(deployment.environment),
-        WORKER_FLOOR: servers.in_worker(servers.FLOOR),
-        WORKER_GATEWAY: servers.in_worker(PROJECT, deployment.environment),
+        FLOOR: servers.in_worker(servers.FLOOR),
+        GATEWAY: servers.in_worker(PROJECT, deployment.environment),
         NGINX: servers.reverse_proxy(folder, provider),
-        HAPROXY: servers.token_proxy(folder, provider, native, public_key),
+        HAPROXY: servers.token_proxy(folder, provider, tenant_id(NATIVE), await deployment.public_key()),
     }
+    found: dict[tuple[str, int, str], list[Load]] = {}
     async with AsyncExitStack() as started:
-        systems = {name: await started.enter_async_context(server) for name, server in starting.items()}
-        systems[DIRECT] = provider
-        token = await deployment.token(native)
-        handle = await _page_handle(systems[GATEWAY], token)
-        further_page = Case("page handle, 22 KB", Prepared("GET", handle, {"Authorization": f"Bearer {token}"}))
-        cases = [*_cases(deployment, native, token, await deployment.token(split)), further_page]
-        plain = next(case for case in cases if NGINX in case.systems)
-        for system in (FLOOR, WORKER_FLOOR, NGINX, HAPROXY):
-            await load(systems[system], [plain.of(system)], folder, connections=8, seconds=1)
-        for case in cases:
-            for system in {GATEWAY, WORKER_GATEWAY}.intersection(case.systems):
-                await load(systems[system], [case.request], folder, connections=8, seconds=1)
-        found: dict[tuple[str, int, str], list[Load]] = {}
-        for _, case, number in product(range(rounds), cases, connections):
-            for system in case.systems_at(number):
-                sent, seconds = [case.of(system)], long[number]
-                measured = await load(systems[system], sent, folder, connections=number, seconds=seconds)
-                found.setdefault((case.name, number, system), []).append(measured)
-        return Comparison(found, {name: server.memory_bytes() for name, server in systems.items() if name != DIRECT})
+        needed = {GATEWAY}.union(*(case.busy + case.alone for case in cases)) - {DIRECT}
+        systems = {name: await started.enter_async_context(starting[name]) for name in sorted(needed)}
+        await _have_a_page_handle(systems[GATEWAY], await _bearer(deployment, NATIVE))
+        for measured, case in product(range(-1, rounds), cases):
+            for connections in (BUSY, ALONE) if measured >= 0 else (BUSY,):
+                for system in case.systems(connections):
+                    seen = await _run((systems | {DIRECT: provider})[system], case, system, folder, connections)
+                    if measured >= 0:
+                        found.setdefault((case.name, connections, system), []).append(seen)
+        return Comparison(found, {name: server.memory_bytes() for name, server in systems.items()})
 
 
-async def prepared_requests(deployment: Deployment, provider: Running) -> dict[str, Prepared]:
-    """The requests of the cases by name, but for the page handle."""
-    tenant = await deployment.tenant(f"http://127.0.0.1:{provider.port}/fhir")
-    token = await deployment.token(tenant)
-    return {case.name: case.request for case in _cases(deployment, tenant, token, token)}
+async def _run(server: Running, case: Case, system: str, folder: Path, connections: int) -> Load:
+    """One run, or a longer one where the machine was too busy for it. Raises UnexpectedResponse."""
+    for seconds in (1, 2):
+        with suppress(UnexpectedResponse):
+            return await load(server, await case.of(system), folder, connections=connections, seconds=seconds)
+    return await load(server, await case.of(system), folder, connections=connections, seconds=4)
 
 
-def _cases(deployment: Deployment, tenant: str, token: str, split_token: str) -> list[Case]:
-    bearer = {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"}
-    split = {**bearer, "Authorization": f"Bearer {split_token}"}
-    client = f"{deployment.client.client_id}:{deployment.client.client_secret}"
-    basic = {"Content-Type": FORM, "Authorization": f"Basic {base64.b64encode(client.encode()).decode()}"}
-    fhir, form = {"Content-Type": "application/fhir+json"}, {"Content-Type": FORM}
-    grant = urlencode({"grant_type": "client_credentials", "scope": tenant}).encode()
-    batch = recorded.batch(servers.BATCH_ENTRIES)
+async def cases_of(deployment: Deployment) -> list[Case]:
+    """All cases, for a gateway on the large directory."""
+    native, form = tenant_id(NATIVE), {"Content-Type": FORM}
+    bearer, split = await _bearer(deployment, NATIVE), await _bearer(deployment, SPLIT)
+    fhir, batch = {"Content-Type": "application/fhir+json"}, recorded.batch(servers.BATCH_ENTRIES)
     criteria = "patient=p1&category=vital-signs&_sort=-date"
-    search, by_post, ours = f"/stu3/Observation?{criteria}", "/stu3/Observation/_search", _OURS + _IN_WORKER
+    search = f"/stu3/Observation?{criteria}"
+
+    async def drawn() -> list[Prepared]:
+        numbers = random.sample(range(SPLIT + 1, DIRECTORY), _MAX_IN_A_RUN)
+        return [Prepared("GET", "/stu3/Patient/p1", await _bearer(deployment, number)) for number in numbers]
+
+    async def pages() -> list[Prepared]:
+        handles = [secrets.token_urlsafe(24) for _ in range(_MAX_IN_A_RUN)]
+        return [Prepared("GET", f"/stu3/Encounter?_page={handle}", bearer) for handle in handles]
+
+    def token(form_of: Callable[[], bytes], number: int = 1) -> _Requests:
+        async def requests() -> list[Prepared]:
+            return [Prepared("POST", "/oauth2/token", form, form_of()) for _ in range(number)]
+
+        return requests
+
+    def asserted(algorithm: str) -> _Requests:
+        return token(partial(deployment.assertion_form, native, algorithm), _MAX_IN_A_RUN)
+
+    def always(method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> _Requests:
+        async def requests() -> list[Prepared]:
+            return [Prepared(method, target, headers, body)]
+
+        return requests
+
     return [
-        Case("statement", Prepared("GET", "/stu3/metadata", {"Accept": "application/fhir+json"}), ours),
-        Case("token (post)", Prepared("POST", "/oauth2/token", form, deployment.token_form(tenant)), ours),
-        Case("token (basic)", Prepared("POST", "/oauth2/token", basic, grant), ours),
-        Case("read, 2 KB", Prepared("GET", "/stu3/Patient/p1", bearer), ours + _OTHERS),
-        Case("searchset, 22 KB", Prepared("GET", search, bearer), ours + _OTHERS),
-        Case("searchset, 22 KB, gzip", Prepared("GET", search, {**bearer, "Accept-Encoding": "gzip"}), ours),
-        # More at once for one tenant than the gateway holds: it refuses the rest, as it should.
-        Case("searchset, 1 MB", Prepared("GET", "/stu3/Patient?_count=480", bearer), _OURS + _OTHERS, 32),
-        Case("POST _search, 22 KB", Prepared("POST", by_post, bearer | form, criteria.encode()), _OURS + _OTHERS),
-        Case("batch of 7, native", Prepared("POST", "/stu3", bearer | fhir, batch), ours + _OTHERS),
-        Case("batch of 7, split", Prepared("POST", "/stu3", split | fhir, batch), ours),
+        Case(STATEMENT, always("GET", "/stu3/metadata", {"Accept": "application/fhir+json"}), OURS),
+        Case(TOKEN, token(partial(deployment.token_form, native)), OURS, OURS),
+        Case(TOKEN_BY_RS384, asserted("RS384")),
+        Case(TOKEN_BY_ES384, asserted("ES384")),
+        Case(READ, always("GET", "/stu3/Patient/p1", bearer), SYSTEMS, SYSTEMS),
+        Case(READ_DRAWN, drawn),
+        Case(SEARCHSET, always("GET", search, bearer), SYSTEMS, SYSTEMS),
+        Case("searchset, 22 KB, gzip", always("GET", search, {**bearer, "Accept-Encoding": "gzip"})),
+        Case("POST _search, 22 KB", always("POST", "/stu3/Observation/_search", bearer | form, criteria.encode())),
+        Case(PAGE, pages),
+        Case(LARGE, always("GET", "/stu3/Patient?_count=480", bearer), SYSTEMS, SYSTEMS),
+        Case("batch of 7, native", always("POST", "/stu3", bearer | fhir, batch)),
+        Case("batch of 7, split", always("POST", "/stu3", split | fhir, batch)),
     ]
 
 
-async def _page_handle(gateway: Running, token: str) -> str:
-    """Path and query of a further page that only a handle leads to."""
+def _direct(request: Prepared) -> Prepared:
+    headers = {name: value for name, value in request.headers.items() if name != "Authorization"}
+    return replace(request, target=request.target.replace("/stu3", "/fhir", 1), headers=headers)
+
+
+async def _bearer(deployment: Deployment, number: int) -> dict[str, str]:
+    token = await deployment.token(tenant_id(number))
+    return {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"}
+
+
+async def _have_a_page_handle(gateway: Running, headers: Mapping[str, str]) -> None:
+    """Has the gateway write the row of a page handle, which the stand-in of the tables responds with for all."""
     url = f"http://127.0.0.1:{gateway.port}/stu3/Encounter?patient=p1"
-    headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(url, headers=headers) as response:
-        bundle = await response.json(content_type=None)
-    link: str = next(link["url"] for link in bundle["link"] if link["relation"] == "next")
-    return link[link.index("/stu3/") :]
+        await response.read()

@@ -1,12 +1,18 @@
 """A deployment to be measured: Azurite, the vault stand-in, a client, and tenants that lead to the provider."""
 
-from collections.abc import AsyncIterator
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from local.azurite.table_service import TableService
@@ -25,14 +31,17 @@ PUBLIC_BASE_URL = "https://gateway.example.com"
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The stores, one client of theirs, and what a functions host needs to use them."""
+    """The stores, one client of theirs, and what a functions host needs to use them.
+
+    `assertion_keys` are the client's private keys by algorithm.
+    """
 
     settings: Settings
     client: NewSecret
+    assertion_keys: Mapping[str, Any]
     _tenants: TenantRegistry
     _tokens: AccessTokens
     _keys: SigningKeys
-    _clients: ClientRegistry
 
     @property
     def environment(self) -> dict[str, str]:
@@ -54,9 +63,18 @@ class Deployment:
         await self._tenants.set(tenant, FhirVersion.STU3, {"BaseUrl": base_url, **columns})
         return tenant
 
-    async def client_with_keys(self, jwks: str) -> str:
-        """The id of a new client with this key set and no secret."""
-        return await self._clients.create_with_keys("Benchmark", "bench", "*", jwks=jwks)
+    @property
+    def client_rows(self) -> list[dict[str, object]]:
+        """The client's rows, with a secret and with keys."""
+        key: dict[str, object] = {"PartitionKey": self.client.client_id}
+        public = [
+            {**jwt.get_algorithm_by_name(name).to_jwk(private.public_key(), as_dict=True), "kid": name}
+            for name, private in self.assertion_keys.items()
+        ]
+        jwks = json.dumps({"keys": public})
+        secret = {**key, "RowKey": f"secret-{self.client.secret_id}", "Created": datetime.now(UTC).isoformat()}
+        client = {**key, "RowKey": "client", "Name": "Benchmark", "Tenants": "*", "Enabled": True, "Jwks": jwks}
+        return [client, secret]
 
     async def token(self, tenant: str) -> str:
         """An access token for a tenant, known to the directory or not."""
@@ -67,6 +85,16 @@ class Deployment:
         """The body of a token request for a tenant, with the client's secret in it."""
         form = {"client_id": self.client.client_id, "client_secret": self.client.client_secret}
         return urlencode({"grant_type": "client_credentials", "scope": tenant, **form}).encode()
+
+    def assertion_form(self, tenant: str, algorithm: str) -> bytes:
+        """The body of a token request for a tenant, with an assertion in it that is good once, for four minutes."""
+        client_id = self.client.client_id
+        claims = {"iss": client_id, "sub": client_id, "aud": PUBLIC_BASE_URL, "exp": int(time.time()) + 240}
+        key, head = self.assertion_keys[algorithm], {"kid": algorithm}
+        assertion = jwt.encode({**claims, "jti": uuid4().hex}, key, algorithm, head)
+        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        proof = {"client_assertion_type": kind, "client_assertion": assertion}
+        return urlencode({"grant_type": "client_credentials", "scope": tenant, **proof}).encode()
 
     async def public_key(self) -> bytes:
         """The key that verifies the tokens, PEM."""
@@ -91,8 +119,9 @@ async def deployed(folder: Path) -> AsyncIterator[Deployment]:
         for name in ALL_TABLES:
             await Table(service, name).create()
         await rotate(vault, settings)
-        clients = ClientRegistry(Table(service, CLIENTS), vault)
-        client = await clients.create("Benchmark", "bench", "*")
+        client = await ClientRegistry(Table(service, CLIENTS), vault).create("Benchmark", "bench", "*")
+        rs384, es384 = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())
         keys = SigningKeys(vault, settings)
         tenants = TenantRegistry(Table(service, TENANTS), local=True)
-        yield Deployment(settings, client, tenants, AccessTokens(keys, settings), keys, clients)
+        own = {"RS384": rs384, "ES384": es384}
+        yield Deployment(settings, client, own, tenants, AccessTokens(keys, settings), keys)

@@ -3,44 +3,25 @@
 import asyncio
 import random
 import socket
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
 from bench import recorded, servers
-from bench.comparison import FORM
-from bench.cores import LOAD_CORE
 from bench.deployment import Deployment
-from bench.process import Running, running
-from bench.stand_ins import connection_string, tenant_id
+from bench.process import PROJECT, Running
+from bench.stand_ins import tenant_id
 from bench.wrk import Load, Prepared, load
-from local.ports import free_port
 
-DIRECTORIES = (10, 1_000, 100_000)
 PROVIDERS = 50
 BATCH_MILLISECONDS = 100
 IN_FLIGHT = 500
-_BUSY_TENANTS = 10
 _DEAD_PER_SECOND = 20
 _DEAD_TIMEOUT_SECONDS = 2
 _PROVIDER_MILLISECONDS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """Requests against a directory of `tenants`.
-
-    Reads from its ten busiest, reads each from another tenant than the last, and token requests each for another one.
-    """
-
-    tenants: int
-    busy: Load
-    spread: Load
-    tokens: Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +46,12 @@ class DeadProvider:
         return min(self.with_dead) / min(self.alone)
 
 
-async def directories(
-    deployment: Deployment, folder: Path, provider: Running, *, rounds: int, seconds: int
-) -> list[Directory]:
-    """Cost per request by the directory's size, caches of the busy tenants warm."""
-    found: list[Directory] = []
-    async with _large_directory(deployment, provider) as large, servers.gateway(large.environment) as gateway:
-        busy = await _reads(deployment, range(_BUSY_TENANTS))
-        await load(gateway, busy, folder, connections=32, seconds=seconds)
-        for size in DIRECTORIES:
-            # More than a run can ask for, each tenant once; in a large directory each run has tenants of its own.
-            parts = 2 * rounds
-            drawn = random.sample(range(size), min(size, parts * seconds * 4_000))
-            own = [drawn[part::parts] if size == max(DIRECTORIES) else drawn for part in range(parts)]
-            runs = []
-            for read, token in zip(own[::2], own[1::2], strict=True):
-                sent = busy, await _reads(deployment, read), _token_requests(deployment, token)
-                runs.append([await load(gateway, each, folder, connections=32, seconds=seconds) for each in sent])
-            found.append(Directory(size, *(_middle(loads) for loads in zip(*runs, strict=True))))
-    return found
-
-
 async def memory(
-    deployment: Deployment, folder: Path, provider: Running, tenants: int, requests: Sequence[int], *, seconds: int
+    deployment: Deployment, folder: Path, tenants: int, requests: Sequence[int], *, seconds: int
 ) -> Memory:
     """The gateway's memory after each number of `requests`, from tenants drawn at random."""
-    async with _large_directory(deployment, provider) as large, servers.gateway(large.environment) as gateway:
-        reads = await _reads(deployment, range(tenants))
+    async with servers.in_worker(PROJECT, deployment.environment) as gateway:
+        reads = [_read(await deployment.token(tenant_id(number))) for number in range(tenants)]
         await load(gateway, reads[:1], folder, connections=1, seconds=1)
         at_start = gateway.memory_bytes()
         points: list[tuple[int, int]] = []
@@ -104,19 +64,18 @@ async def memory(
         return Memory(tenants, at_start, tuple(points))
 
 
-async def in_flight(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> Load:
-    """500 connections at a provider that takes 500 ms for everything: the round that was disturbed least."""
-    async with _stand_ins() as slow, servers.gateway(deployment.environment) as gateway:
+async def in_flight(deployment: Deployment, folder: Path, *, seconds: int) -> Load:
+    """500 connections at a provider that takes 500 ms for everything."""
+    async with servers.stand_ins() as slow, servers.in_worker(PROJECT, deployment.environment) as gateway:
         tenant = await deployment.tenant(f"http://127.0.0.1:{slow.port}/500/fhir", MaxConcurrent="1000")
         request = _read(await deployment.token(tenant))
         await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=2)
-        runs = [await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds) for _ in range(rounds)]
-        return max(runs, key=lambda each: each.per_second)
+        return await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds)
 
 
 async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> Load:
     """One batch at a time, of seven reads that take the provider 100 ms each and that the gateway takes apart."""
-    async with _stand_ins() as slow, servers.gateway(deployment.environment) as gateway:
+    async with servers.stand_ins() as slow, servers.in_worker(PROJECT, deployment.environment) as gateway:
         base = f"http://127.0.0.1:{slow.port}/{BATCH_MILLISECONDS}/fhir"
         token = await deployment.token(await deployment.tenant(base, Batch="split"))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
@@ -127,7 +86,7 @@ async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> 
 
 async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, seconds: int) -> DeadProvider:
     """Fifty providers of 20 ms, one of which takes connections and never responds, at a load well below the most."""
-    async with _stand_ins() as slow, servers.gateway(deployment.environment) as gateway:
+    async with servers.stand_ins() as slow, servers.in_worker(PROJECT, deployment.environment) as gateway:
         base = f"http://127.0.0.1:{slow.port}/{_PROVIDER_MILLISECONDS}/fhir"
         healthy = [_read(await deployment.token(await deployment.tenant(base))) for _ in range(PROVIDERS - 1)]
 
@@ -155,19 +114,6 @@ def _read(token: str) -> Prepared:
     return Prepared("GET", "/stu3/Patient/p1", {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"})
 
 
-async def _reads(deployment: Deployment, numbers: Sequence[int]) -> list[Prepared]:
-    return [_read(await deployment.token(tenant_id(number))) for number in numbers]
-
-
-def _token_requests(deployment: Deployment, numbers: Sequence[int]) -> list[Prepared]:
-    headers = {"Content-Type": FORM}
-    return [Prepared("POST", "/oauth2/token", headers, deployment.token_form(tenant_id(number))) for number in numbers]
-
-
-def _middle(loads: Sequence[Load]) -> Load:
-    return sorted(loads, key=lambda each: each.cpu)[len(loads) // 2]
-
-
 async def _send_steadily(gateway: Running, token: str) -> None:
     """Sends a read every 50 ms, whether or not the ones before have a response."""
     url = f"http://127.0.0.1:{gateway.port}/stu3/Patient/p1"
@@ -182,20 +128,3 @@ async def _send_steadily(gateway: Running, token: str) -> None:
         while True:
             sent.create_task(send())
             await asyncio.sleep(1 / _DEAD_PER_SECOND)
-
-
-@asynccontextmanager
-async def _stand_ins(*options: str) -> AsyncIterator[Running]:
-    port = free_port()
-    async with running(
-        [sys.executable, "-m", "bench.stand_ins", "--port", str(port), *options], port, core=LOAD_CORE
-    ) as server:
-        yield server
-
-
-@asynccontextmanager
-async def _large_directory(deployment: Deployment, provider: Running) -> AsyncIterator[Deployment]:
-    """The deployment with the tables that know any number of tenants."""
-    client = ("--client", deployment.client.client_id, "--secret", deployment.client.secret_id)
-    async with _stand_ins("--provider", str(provider.port), *client) as tables:
-        yield deployment.with_tables(connection_string(tables.port))

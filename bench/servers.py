@@ -1,15 +1,18 @@
-"""The servers of the benchmark: provider, proxies, and both apps in the local host and the real worker."""
+"""The servers of the benchmark: provider, proxies, stand-ins, and both apps in the real worker."""
 
+import json
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
 from bench import recorded
 from bench.cores import LOAD_CORE, SERVER_CORE
+from bench.deployment import Deployment
 from bench.process import PROJECT, Running, running
+from bench.stand_ins import connection_string
 from local.ports import free_port
 
 FLOOR = PROJECT / "bench" / "floor"
@@ -61,19 +64,21 @@ async def token_proxy(folder: Path, provider: Running, tenant: str, public_key: 
         yield server
 
 
-def gateway(environment: Mapping[str, str]) -> AbstractAsyncContextManager[Running]:
-    """The gateway in the local functions host, one process."""
-    return _in_host(PROJECT, environment)
-
-
-def floor() -> AbstractAsyncContextManager[Running]:
-    """A function that does nothing in the local functions host, one process."""
-    return _in_host(FLOOR, {})
-
-
-def _in_host(root: Path, environment: Mapping[str, str]) -> AbstractAsyncContextManager[Running]:
+@asynccontextmanager
+async def stand_ins(*options: str) -> AsyncIterator[Running]:
+    """The servers of `bench.stand_ins`."""
     port = free_port()
-    return running(host_command(root, port), port, core=SERVER_CORE, environment=environment)
+    command = [sys.executable, "-m", "bench.stand_ins", "--port", str(port), *options]
+    async with running(command, port, core=LOAD_CORE) as server:
+        yield server
+
+
+@asynccontextmanager
+async def large_directory(deployment: Deployment, provider: Running) -> AsyncIterator[Deployment]:
+    """The deployment with the tables that know any number of tenants."""
+    clients = json.dumps(deployment.client_rows)
+    async with stand_ins("--provider", str(provider.port), "--clients", clients) as tables:
+        yield deployment.with_tables(connection_string(tables.port))
 
 
 @asynccontextmanager
@@ -94,11 +99,6 @@ async def in_worker(
     async with running(command, port, core=LOAD_CORE, environment=environment, errors=errors) as host:
         (worker,) = host.process.children()
         yield Running(port, worker)
-
-
-def host_command(root: Path, port: int) -> list[str]:
-    """The local functions host on an app's folder."""
-    return [sys.executable, "-m", "local.functions_host", "--port", str(port), "--root", str(root), *_only(root)]
 
 
 def _only(root: Path, more: Iterable[str] = ()) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from aiohttp import web
 from yarl import URL
 
 from bench import recorded, servers
+from bench.cores import LOAD_CORE
 from bench.deployment import PUBLIC_BASE_URL, Deployment, deployed
-from bench.process import PROJECT, ProcessEnded, Running
+from bench.process import PROJECT, ProcessEnded, Running, running
+from local.ports import free_port
 from local.serving import serving
 from tests.host import with_upkeep_every_second
 
@@ -68,7 +71,11 @@ async def worker(deployment: Deployment, log: Path) -> AsyncIterator[Running]:
 
 @pytest.fixture(scope="module")
 async def local(deployment: Deployment) -> AsyncIterator[Running]:
-    async with servers.gateway(deployment.environment) as local:
+    port = free_port()
+    functions = ("metadata_fn", "token_fn", "fhir_proxy_fn")
+    only = [argument for name in functions for argument in ("--only", name)]
+    command = [sys.executable, "-m", "local.functions_host", "--port", str(port), "--root", str(PROJECT), *only]
+    async with running(command, port, core=LOAD_CORE, environment=deployment.environment) as local:
         yield local
 
 
@@ -158,13 +165,18 @@ async def test_the_other_functions_load_too_and_nothing_is_read_without_a_token(
         assert (response.status, response.content_type) == (status, content_type)
 
 
+def write_function(root: Path, name: str, result: str) -> None:
+    """An app's function at /{name} that returns this expression of `req`."""
+    (root / name).mkdir()
+    code = f"import azure.functions as func\nasync def main(req: func.HttpRequest): return {result}\n"
+    (root / name / "__init__.py").write_text(code)
+    declared = (servers.FLOOR / "floor_fn" / "function.json").read_text().replace("{*path}", name)
+    (root / name / "function.json").write_text(declared)
+
+
 async def test_an_answer_of_any_size_passes_and_a_failure_has_none(tmp_path: Path) -> None:
-    for name, result in (("echo_fn", "func.HttpResponse(req.get_body())"), ("failing_fn", "1 / 0")):
-        (tmp_path / name).mkdir()
-        code = f"import azure.functions as func\nasync def main(req: func.HttpRequest): return {result}\n"
-        (tmp_path / name / "__init__.py").write_text(code)
-        declared = (servers.FLOOR / "floor_fn" / "function.json").read_text().replace("{*path}", name)
-        (tmp_path / name / "function.json").write_text(declared)
+    write_function(tmp_path, "echo_fn", "func.HttpResponse(req.get_body())")
+    write_function(tmp_path, "failing_fn", "1 / 0")
     (tmp_path / "host.json").write_bytes((servers.FLOOR / "host.json").read_bytes())
     async with servers.in_worker(tmp_path) as worker:
         sent = bytes(range(256)) * 40_000
@@ -186,21 +198,32 @@ async def test_the_worker_runs_the_nights_work(deployment: Deployment, tmp_path:
     assert json.loads(line.removeprefix("INFO gateway.audit: "))["failed"] == []
 
 
-async def test_the_worker_has_no_line_of_its_own_for_a_request(deployment: Deployment, tmp_path: Path) -> None:
+async def test_floor_and_gateway_log_lines_of_one_size_where_the_worker_has_its_own_too(
+    deployment: Deployment, bearer: dict[str, str], tmp_path: Path
+) -> None:
     host = json.loads((PROJECT / "host.json").read_bytes())
     host["logging"]["logLevel"]["default"] = "Information"
-    for name, source in (("metadata_fn", PROJECT), ("floor_fn", servers.FLOOR)):
+    logged = {}
+    for name, source in (("fhir_proxy_fn", PROJECT), ("floor_fn", servers.FLOOR), ("plain_fn", None)):
         root = tmp_path / name
         root.mkdir()
+        if source is None:
+            write_function(root, name, "func.HttpResponse('ok')")
+        else:
+            (root / name).symlink_to(source / name)
         (root / "shared").symlink_to(PROJECT / "shared")
-        (root / name).symlink_to(source / name)
         (root / "host.json").write_text(json.dumps(host))
         with (root / "log").open("wb") as errors:
             async with servers.in_worker(root, deployment.environment, errors=errors) as worker:
-                response, _ = await ask(worker, "/stu3/metadata")
+                response, _ = await ask(worker, "/stu3/Patient/p1" if source else f"/{name}", headers=bearer)
                 assert response.status == 200
+        logged[name] = lines(root / "log")
         for line in ("Received FunctionInvocationRequest", "Function name: "):
-            assert (line in (root / "log").read_text()) == (name == "floor_fn")
+            assert any(line in each for each in logged[name]) == (source is None)
+    (audit,) = (line for line in logged["fhir_proxy_fn"] if line.startswith("INFO gateway.audit: "))
+    (floor,) = (line for line in logged["floor_fn"] if line.startswith("INFO floor: "))
+    # The floor's is not the shorter one by more than its logger's name.
+    assert abs(len(floor) - len(audit)) < 40
 
 
 async def test_a_wrong_setting_stops_the_app_with_a_line_that_names_it(deployment: Deployment, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ _STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     ),
     "client authenticated": ((endpoint, "authenticate"),),
     "token signed": ((AccessTokens, "issue"),),
-    "audit line": ((AuditLog, "_write"),),
+    "audit line": ((AuditLog, "_write_together"),),
     "traffic counted": ((Traffic, "fhir_request"), (Traffic, "token_request")),
 }
 _REST = "everything else"

@@ -82,7 +82,7 @@ class Gateway:
             kind = refused.kind
             response = error_response(refused, version or self._settings.default_fhir_version, format)
         hops = trace.timing.milliseconds()
-        self._record(trace, request, response, kind, hops)
+        await self._record(trace, request, response, kind, hops)
         headers = {**response.headers, "X-Request-Id": trace.request_id, "Server-Timing": server_timing(hops)}
         return Response(response.status, headers, b"" if request.method == "HEAD" else response.body)
 
@@ -187,14 +187,14 @@ class Gateway:
             pass
         raise FhirError(503, "transient", "This tenant's server has just changed. Try again.", {"Retry-After": "1"})
 
-    def _record(
+    async def _record(
         self, trace: Trace, request: Request, response: Response, kind: ErrorKind | None, hops: dict[str, float]
     ) -> None:
         grant = trace.grant
         client_id = grant.client_id if grant else ""
         answered = UPSTREAM in hops and (trace.answered or kind is None or kind.side is Side.CLIENT)
         self._traffic.fhir_request(client_id, trace.hospital, response.status, kind, hops, answered=answered)
-        self._audit.fhir_request(
+        await self._audit.fhir_request(
             request_id=trace.request_id,
             client_id=client_id,
             secret_id=grant.credential_id if grant else "",

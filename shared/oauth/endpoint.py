@@ -137,7 +137,7 @@ class OAuthEndpoint:
         finally:
             if event == "token":
                 self.traffic.token_request(caller.client_id, kind)
-            self.audit.token_request(
+            await self.audit.token_request(
                 event=event,
                 request_id=request_id(request.headers),
                 client_id=caller.client_id,

@@ -20,7 +20,7 @@ _SHORT_LIVED = frozenset(
         *("EnvelopeNames", "Pages", "Renderer", "_RowReader"),
     }
 )
-_NOT_REMEMBERED = frozenset({"Usage._tasks", "DocumentEndpoint._versions", "MemoryBudget._waiting"})
+_NOT_REMEMBERED = frozenset({"Usage._tasks", "DocumentEndpoint._versions", "MemoryBudget._waiting", "AuditLog._ended"})
 
 
 def called(node: ast.expr | None) -> str:

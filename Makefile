@@ -52,7 +52,7 @@ slow: $(INSTALLED) ## run the slow tests, one after another: faults, shapes, fuz
 clients: $(INSTALLED) $(FHIRSTARTER) ## compare others' servers and clients, HL7's examples, HAPI's validator; needs Java, Maven, Rust, Go
 	$(PYTEST) tests/conformance/check_*.py tests/oauth/check_*.py
 
-bench: $(INSTALLED) $(WORKER) ## measure everything, a quarter of an hour (QUICK=1: three); needs nginx, haproxy and wrk
+bench: $(INSTALLED) $(WORKER) ## measure everything, twenty minutes (QUICK=1: four); needs Python 3.13, nginx, haproxy and wrk
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 faults: $(INSTALLED) ## inject every fault, try every attack and shape, read with HAPI, send 100,000 generated requests

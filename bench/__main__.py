@@ -15,6 +15,7 @@ from bench import machine, portal, report, scale, servers
 from bench.cold_start import ColdStart, cold_starts
 from bench.comparison import FLOOR, LARGE, READ, SEARCHSET, STATEMENT, TOKEN, Case, cases_of, compare
 from bench.deployment import Deployment, deployed
+from bench.latency import latencies
 from bench.process import PROJECT
 from bench.report import Results
 from bench.stages import stages
@@ -51,9 +52,9 @@ def main() -> int:
         print(f"Missing: {runtime}. Install it with: make .functions-worker/.installed", file=sys.stderr)
         return 1
     results = asyncio.run(_measure(_QUICK if options.quick else _FULL, options.only))
-    print(report.details(results))
+    print(report.goal_table(results), report.details(results), sep="\n")
     if not options.quick and not options.only:
-        report.write(results)
+        report.write(results, PROJECT / "docs")
     return 1 if results.failed else 0
 
 
@@ -69,6 +70,7 @@ async def _measure(effort: _Effort, only: Collection[str]) -> Results:
         known: dict[str, Callable[[], Awaitable[object]]] = {
             "comparison": lambda: compare(large, folder, provider, cases, rounds),
             "stages": lambda: _stages(large, cases, effort.staged),
+            "hops": lambda: latencies(large, provider, _named(cases, (TOKEN, READ, SEARCHSET)), rounds),
             "cold": lambda: _cold(large, cases, rounds, compiled=True),
             "cold_uncompiled": lambda: _cold(large, cases, rounds, compiled=False),
             "memory": lambda: scale.memory(large, folder, *effort.memory, seconds=seconds),
@@ -81,7 +83,7 @@ async def _measure(effort: _Effort, only: Collection[str]) -> Results:
         if unknown := set(only) - named.keys() - known.keys():
             raise SystemExit(f"No such part: {', '.join(unknown)}. There are: {'; '.join((*named, *known))}")
         if named.keys() & set(only):
-            cases = [case for case in cases if case.name in only]
+            cases = _named(cases, only)
             only = {*only, "comparison"}
         for name, measure in known.items():
             if not only or name in only:
@@ -119,9 +121,13 @@ async def _cold(deployment: Deployment, cases: Sequence[Case], rounds: int, *, c
     return await cold_starts(apps, deployment.environment, rounds, compiled=compiled)
 
 
+def _named(cases: Sequence[Case], names: Collection[str]) -> list[Case]:
+    return [case for case in cases if case.name in names]
+
+
 async def _first(cases: Sequence[Case], names: Collection[str]) -> dict[str, Prepared]:
     """A request of each of these cases."""
-    return {case.name: (await case.requests())[0] for case in cases if case.name in names}
+    return {case.name: (await case.requests())[0] for case in _named(cases, names)}
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """A cold start: from the start of a worker's process to its first response."""
 
-import asyncio
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from bench import servers
-from bench.wrk import Prepared
+from bench.wrk import Prepared, connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +37,8 @@ async def cold_starts(
 
 
 async def _cold_start(root: Path, request: Prepared, environment: Mapping[str, str]) -> ColdStart:
-    async with servers.in_worker(root, environment) as worker:
-        reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
-
-        async def send() -> float:
-            sent = time.perf_counter()
-            writer.write(request.wire(worker.port))
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise ValueError(head.split(b"\r\n")[0].decode())
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.split(b":")[1]))
-            return (time.perf_counter() - sent) * 1000
-
-        first = await send()
+    async with servers.in_worker(root, environment) as worker, connected(worker.port) as send:
+        first, _ = await send(request)
         total = worker.age_seconds() * 1000
-        later = [await send() for _ in range(5)]
-        writer.close()
+        later = [(await send(request))[0] for _ in range(5)]
     return ColdStart(total, first, median(later))

@@ -35,12 +35,16 @@ _Requests = Callable[[], Awaitable[Sequence[Prepared]]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Requests as the gateway gets them, made anew for each run, and the systems they go to, busy and alone."""
+    """Requests as the gateway gets them, made anew for each run, and the systems they go to, busy and alone.
+
+    `at_once` is how many of them a system that is busy has.
+    """
 
     name: str
     requests: _Requests
     busy: tuple[str, ...] = (GATEWAY,)
     alone: tuple[str, ...] = ()
+    at_once: int = BUSY
 
     async def of(self, system: str) -> Sequence[Prepared]:
         """The requests as `system` gets them: the provider has no token and its own base."""
@@ -120,6 +124,7 @@ async def compare(
 
 async def _run(server: Running, case: Case, system: str, folder: Path, connections: int) -> Load:
     """One run, or a longer one where the machine was too busy for it. Raises UnexpectedResponse."""
+    connections = min(connections, case.at_once)
     for seconds in (1, 2):
         with suppress(UnexpectedResponse):
             return await load(server, await case.of(system), folder, connections=connections, seconds=seconds)
@@ -168,7 +173,7 @@ async def cases_of(deployment: Deployment) -> list[Case]:
         Case("searchset, 22 KB, gzip", always("GET", search, {**bearer, "Accept-Encoding": "gzip"})),
         Case("POST _search, 22 KB", always("POST", "/stu3/Observation/_search", bearer | form, criteria.encode())),
         Case(PAGE, pages),
-        Case(LARGE, always("GET", "/stu3/Patient?_count=480", bearer), SYSTEMS, SYSTEMS),
+        Case(LARGE, always("GET", "/stu3/Patient?_count=480", bearer), SYSTEMS, SYSTEMS, at_once=4),
         Case("batch of 7, native", always("POST", "/stu3", bearer | fhir, batch)),
         Case("batch of 7, split", always("POST", "/stu3", split | fhir, batch)),
     ]

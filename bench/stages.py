@@ -26,7 +26,7 @@ from shared.upstream.transport import Transport
 _WARM_UP = 50
 _ROUNDS = 7
 
-_STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
+STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "token verified, client looked up": ((Gateway, "_authenticate"),),
     "tenant looked up": ((Gateway, "_provider"),),
     "format negotiated": ((gateway, "negotiate"),),
@@ -74,13 +74,13 @@ async def stages(application: Application, prepared: Prepared, requests: int) ->
                 total = time.thread_time() - began
             spent[_REST] = total - sum(spent.values())
             rounds.append({stage: seconds / requests * 1e6 for stage, seconds in spent.items()})
-    return {stage: median(each[stage] for each in rounds) for stage in (*_STAGES, _REST) if stage in rounds[0]}
+    return {stage: median(each[stage] for each in rounds) for stage in (*STAGES, _REST) if stage in rounds[0]}
 
 
 @contextmanager
 def _timed(spent: dict[str, float]) -> Iterator[None]:
     with ExitStack() as patched:
-        for stage, functions in _STAGES.items():
+        for stage, functions in STAGES.items():
             for owner, name in functions:
                 patched.enter_context(patch.object(owner, name, _counted(stage, getattr(owner, name), spent)))
         yield

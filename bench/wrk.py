@@ -1,7 +1,10 @@
-"""The load: wrk, sending prepared requests over keep-alive connections."""
+"""The load: prepared requests over keep-alive connections, by wrk or one after another."""
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +49,30 @@ class UnexpectedResponse(Exception):
     """Not every request had the response that it should."""
 
 
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Callable[[Prepared], Awaitable[tuple[float, bytes]]]]:
+    """A connection to 127.0.0.1, as a function that sends a request: milliseconds and head of the response.
+
+    It raises UnexpectedResponse for any but a 200.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def send(request: Prepared) -> tuple[float, bytes]:
+        began = time.perf_counter()
+        writer.write(request.wire(port))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise UnexpectedResponse(head.split(b"\r\n")[0].decode())
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        return (time.perf_counter() - began) * 1000, head
+
+    try:
+        yield send
+    finally:
+        writer.close()
+
+
 async def load(
     server: Running,
     requests: Sequence[Prepared],
@@ -83,7 +110,7 @@ async def load(
         per_second=seen["requests"] / seen["microseconds"] * 1e6,
         p50=seen["p50"] / 1000,
         p99=seen["p99"] / 1000,
-        cpu=cpu / seen["requests"] * 1e6,
+        cpu=cpu / (seen["requests"] + connections / 2) * 1e6,  # at the end as many are half done
         requests=seen["requests"],
         refused=seen["refused"],
     )

@@ -88,6 +88,12 @@ class Host:
         except TimeoutError:
             await self.kill()
 
+    def audited(self, client_id: str) -> list[str]:
+        """The kinds of what its audit log has of a client's requests, in their order; "" for no error."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        of_client = (line[line.index("{") :] for line in lines if client_id in line and '"kind"' in line)
+        return [json.loads(line)["kind"] for line in of_client]
+
     def unexpected(self) -> list[str]:
         """The lines of its log that tell of an error nobody foresaw."""
         lines = self.log.read_text(errors="replace").splitlines()

@@ -40,7 +40,7 @@ class KeySets:
 
     def __init__(self, settings: Settings) -> None:
         self._local = settings.local
-        self._addresses = _Addresses(public_alone=not settings.local)
+        self._addresses = _Addresses(local=settings.local)
         self._session: aiohttp.ClientSession | None = None
         self._failed: TTLCache[str, str] = TTLCache(_SIZE, _RETRY_SECONDS)
         self._sets: Cache[str, tuple[ClientKey, ...]] = Cache(
@@ -97,15 +97,15 @@ class KeySets:
 
 
 class _Addresses(AbstractResolver):
-    """Resolves names, with `public_alone` to public addresses or not at all: what a name meant when it was registered
-    says nothing of now.
+    """Resolves names to public addresses or not at all, but for this machine's own name where `local`: what a name
+    meant when it was registered says nothing of now.
 
     In threads of its own: the system's resolver holds one for as long as a name's servers say nothing, and hospitals'
     names are looked up in the event loop's few.
     """
 
-    def __init__(self, *, public_alone: bool) -> None:
-        self._public_alone = public_alone
+    def __init__(self, *, local: bool) -> None:
+        self._local = local
         self._threads = ThreadPoolExecutor(_LOOKUPS, "key-set-names")
 
     async def resolve(
@@ -114,7 +114,8 @@ class _Addresses(AbstractResolver):
         look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
         found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
         addresses = [(family, proto, str(address[0])) for family, _, proto, _, address in found]
-        if self._public_alone and not all(is_public(address) for _, _, address in addresses):
+        may_be_inside = self._local and is_loopback(host)
+        if not may_be_inside and not all(is_public(address) for _, _, address in addresses):
             raise OSError("not a public address")
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=proto, flags=_NUMERIC)

@@ -31,7 +31,7 @@ async def stack(table_service: TableService, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 async def host(stack: Deployment) -> AsyncIterator[Host]:
     """The instance that every fault of a provider is tried on; it may log no error that nobody foresaw."""
-    host = await stack.host()
+    host = await stack.host(module="tests.faults.named_host")
     yield host
     assert host.unexpected() == []
 

@@ -11,15 +11,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.clients import installation
 from tests.clients.installation import CLIENTS, Unavailable
 from tests.oauth.conftest import Endpoint
-from tests.oauth.test_client_assertion import P384, App
+from tests.oauth.keyed_app import P384, KeyedApp
 from tests.oauth.test_token_clients import app, run
 
 __all__ = ["app"]
 
-Start = Callable[[Endpoint, App, Path], tuple[list[str], dict[str, str]]]
+Start = Callable[[Endpoint, KeyedApp, Path], tuple[list[str], dict[str, str]]]
 
 
-def spring(endpoint: Endpoint, app: App, folder: Path) -> tuple[list[str], dict[str, str]]:
+def spring(endpoint: Endpoint, app: KeyedApp, folder: Path) -> tuple[list[str], dict[str, str]]:
     runtime, *options = installation.java(CLIENTS / "java")
     trusted = folder / "trusted.p12"
     options_of_store = ["-keystore", str(trusted), "-storepass", "changeit", "-noprompt"]
@@ -29,14 +29,16 @@ def spring(endpoint: Endpoint, app: App, folder: Path) -> tuple[list[str], dict[
     return [runtime, *trust, *options, "clients.AssertionClient"], {"JWK": json.dumps(app.private_jwk)}
 
 
-def go(endpoint: Endpoint, app: App, folder: Path) -> tuple[list[str], dict[str, str]]:
+def go(endpoint: Endpoint, app: KeyedApp, folder: Path) -> tuple[list[str], dict[str, str]]:
     pem = P384.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     named = {"PEM": pem, "KID": "one", "JTI": folder.name, "RESOURCE": f"{endpoint.issuer}/tenant/{app.tenant}"}
     return [*installation.go(CLIENTS / "go_oauth2")], {**named, "SSL_CERT_FILE": endpoint.ca}
 
 
 @pytest.mark.parametrize("client", [spring, go])
-async def test_a_client_with_a_key_gets_a_token(endpoint: Endpoint, app: App, tmp_path: Path, client: Start) -> None:
+async def test_a_client_with_a_key_gets_a_token(
+    endpoint: Endpoint, app: KeyedApp, tmp_path: Path, client: Start
+) -> None:
     try:
         command, environment = client(endpoint, app, tmp_path)
     except Unavailable as missing:

@@ -25,15 +25,15 @@ from tests.clients.installation import CLIENTS, node
 from tests.conformance.servers import OTHERS_PYTHON, Unavailable, fhirstarter
 from tests.deployment import Credentials, Deployment
 from tests.oauth.conftest import Endpoint
-from tests.oauth.test_client_assertion import P384, App, jwk, key_set
+from tests.oauth.keyed_app import P384, KeyedApp, jwk, key_set
 
 
 @pytest.fixture
-async def app(server: Deployment, tenant: str) -> App:
+async def app(server: Deployment, tenant: str) -> KeyedApp:
     """A client of one tenant, which has a key and no secret."""
     registry = ClientRegistry(server.table(CLIENTS_TABLE), server.vault, local=True)
     client_id = await registry.create_with_keys("Bulk", "ada", tenant, jwks=key_set(jwk(P384)))
-    return App(server, client_id, tenant)
+    return KeyedApp(server, client_id, tenant)
 
 
 @pytest.fixture
@@ -105,13 +105,13 @@ async def test_oauth4webapi_which_also_validates_the_token_by_the_published_keys
     assert (await fetch(wrong))["error"] == "OAUTH_WWW_AUTHENTICATE_CHALLENGE"
 
 
-async def by_node(endpoint: Endpoint, app: App, library: str, discovery: str) -> dict[str, Any]:
+async def by_node(endpoint: Endpoint, app: KeyedApp, library: str, discovery: str) -> dict[str, Any]:
     named = {"issuer": endpoint.issuer, "discovery": discovery, "client_id": app.client_id, "jwk": app.private_jwk}
     asked = {"library": library, "resource": f"{endpoint.issuer}/tenant/{app.tenant}", **named}
     return await run((node(), "private_key_jwt.mjs"), asked, NODE_EXTRA_CA_CERTS=endpoint.ca)
 
 
-async def by_authlib(endpoint: Endpoint, app: App) -> dict[str, Any]:
+async def by_authlib(endpoint: Endpoint, app: KeyedApp) -> dict[str, Any]:
     def sign(auth: object, *sent: object) -> object:
         """Its own assertions end in an hour, and with claims of ours have one `jti` until they are made anew."""
         claims = {"exp": int(time.time()) + 240}
@@ -140,7 +140,7 @@ async def by_authlib(endpoint: Endpoint, app: App) -> dict[str, Any]:
     return await asyncio.to_thread(ask)
 
 
-async def by_cumulus(endpoint: Endpoint, app: App) -> dict[str, Any]:
+async def by_cumulus(endpoint: Endpoint, app: KeyedApp) -> dict[str, Any]:
     asked = {"base": f"{endpoint.issuer}/r4", "client_id": app.client_id, "jwk": app.private_jwk}
     try:
         fhirstarter()
@@ -160,7 +160,7 @@ async def by_cumulus(endpoint: Endpoint, app: App) -> dict[str, Any]:
     ids=["openid-client", "openid-client by OpenID's discovery", "oauth4webapi", "authlib", "cumulus-fhir-support"],
 )
 async def test_clients_with_a_key_get_ask_about_and_end_a_token_by_configuration_alone(
-    endpoint: Endpoint, app: App, get: Callable[[Endpoint, App], Awaitable[dict[str, Any]]]
+    endpoint: Endpoint, app: KeyedApp, get: Callable[[Endpoint, KeyedApp], Awaitable[dict[str, Any]]]
 ) -> None:
     found = await get(endpoint, app)
     grant = await endpoint.instance.application.tokens.verify(found["token"]["access_token"])

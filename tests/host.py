@@ -88,11 +88,13 @@ class Host:
         except TimeoutError:
             await self.kill()
 
-    def audited(self, client_id: str) -> list[str]:
-        """The kinds of what its audit log has of a client's requests, in their order; "" for no error."""
+    def audited(self, *responses: "HttpResponse") -> list[dict[str, Any]]:
+        """What its audit log has of the requests that these are the responses to, where they are its own."""
         lines = self.log.read_text(errors="replace").splitlines()
-        of_client = (line[line.index("{") :] for line in lines if client_id in line and '"kind"' in line)
-        return [json.loads(line)["kind"] for line in of_client]
+        found = [json.loads(line[line.index("{") :]) for line in lines if '"kind":' in line]
+        by_request = {line["request"]: line for line in found}
+        asked = (response.headers["X-Request-Id"] for response in responses)
+        return [by_request[request] for request in asked if request in by_request]
 
     def unexpected(self) -> list[str]:
         """The lines of its log that tell of an error nobody foresaw."""

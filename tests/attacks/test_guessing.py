@@ -6,18 +6,22 @@ import random
 import statistics
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from secrets import token_urlsafe
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.directory.client import new_client_secret
+from shared.directory.client_registry import ClientRegistry
+from shared.stores.tables import CLIENTS
 from tests.deployment import Deployment
 from tests.faults import page
 from tests.faults.conftest import FULL
 from tests.host import App, HttpResponse
+from tests.oauth.keyed_app import P384, KeyedApp, jwk, key_set
 
 _TRIES = 20_000 if FULL else 400
 _AT_ONCE = 50
@@ -29,18 +33,26 @@ pytestmark = pytest.mark.slow  # times and memory are compared: nothing else may
 
 async def test_made_up_clients_and_secrets_get_one_answer(stack: Deployment, own_app: App) -> None:
     tenant, own = str(uuid.uuid4()), own_app.client
-    kinds = {
+    registry = ClientRegistry(stack.table(CLIENTS), stack.vault)
+    keyed = KeyedApp(stack, await registry.create_with_keys("Bulk", "ada", "*", jwks=key_set(jwk(P384))), tenant)
+    secrets = {
         "unknown clients": lambda: replace(own, client_id=str(uuid.uuid4()), client_secret=new_client_secret()),
         "wrong secrets of a known id": lambda: replace(own, client_secret=f"{own.secret_id}.{token_urlsafe(32)}"),
         "unknown secrets of a known client": lambda: replace(own, client_secret=new_client_secret()),
         "ids of Key Vault's other secrets": lambda: replace(own, client_id="token-signing", client_secret="key.x"),
+    }
+    other = ec.generate_private_key(ec.SECP384R1())
+    kinds = {name: lambda make=make: make().form(tenant) for name, make in secrets.items()} | {
+        "assertions of unknown clients": lambda: replace(keyed, client_id=str(uuid.uuid4())).form(),
+        "assertions by an unknown key": lambda: keyed.form(keyed.assertion(head={"kid": uuid.uuid4().hex})),
+        "assertions by another key of that name": lambda: keyed.form(keyed.assertion(key=other)),
     }
     before = own_app.host.memory()
     answers: dict[str, list[HttpResponse]] = {name: [] for name in kinds}
     for _ in range(_TRIES // _AT_ONCE):
         # Mixed, so that whatever else slows the machine down slows all kinds alike.
         asked = random.choices(list(kinds), k=_AT_ONCE)
-        given = await asyncio.gather(*(own_app.request_token(tenant, kinds[name]()) for name in asked))
+        given = await asyncio.gather(*(own_app.request("POST", "/oauth2/token", data=kinds[name]()) for name in asked))
         for name, answer in zip(asked, given, strict=True):
             answers[name].append(answer)
     assert {answer.status for found in answers.values() for answer in found} == {401}
@@ -59,11 +71,17 @@ def made_up() -> dict[str, str]:
     return {"Authorization": f"Bearer {'.'.join(parts)}"}
 
 
+def introspect(app: App, token: str) -> Awaitable[HttpResponse]:
+    form = {"client_id": app.client.client_id, "client_secret": app.client.client_secret, "token": token}
+    return app.request("POST", "/oauth2/introspect", data=form)
+
+
 @pytest.mark.parametrize(
     ("guessed", "status", "ask"),
     [
         ("tenants", 400, lambda app, tenant: app.request_token(str(uuid.uuid4()))),
         ("tokens with made-up keys", 401, lambda app, tenant: app.request("GET", "/r4/Patient/1", headers=made_up())),
+        ("tokens to introspect", 200, lambda app, tenant: introspect(app, made_up()["Authorization"].split()[1])),
         ("page handles", 404, lambda app, tenant: app.fhir(tenant, f"Patient?_page={token_urlsafe(24)}")),
     ],
 )

@@ -125,6 +125,54 @@ async def test_the_host_header_steers_nothing(target: Target, named: str) -> Non
     page.note("attacks", f"another server's name as Host: `{named}`", 1, figure)
 
 
+_DOCUMENTS = ("oauth-authorization-server", "openid-configuration")
+_EVIL = ("X-Forwarded-Host: evil.example", "X-Forwarded-Proto: http", "Forwarded: host=evil.example", "Origin: null")
+
+
+async def test_no_host_and_no_path_makes_another_discovery_document(target: Target) -> None:
+    """What a client discovers is the gateway's own, the same for everyone, or nothing."""
+    found = [await target.app.request("GET", f"/.well-known/{name}") for name in _DOCUMENTS]
+    assert {response.status for response in found} == {200}
+    (known,) = {response.body for response in found}
+    tried = 0
+    for name, host in product(
+        _DOCUMENTS, ("evil.example", "127.0.0.1", "evil.example:443", "gateway.example.evil.example")
+    ):
+        status, answer = await target.raw(target.head(f"GET /.well-known/{name}", *_EVIL, host=host))
+        assert (status, answer.endswith(known), b"evil" in answer) == (200, True, False)
+        tried += 1
+    ups = [f"{up}{slash}" for up, slash in product(("..", "%2e%2e", "..;"), ("/", "%2f", "%5c"))]
+    name = _DOCUMENTS[0]
+    for path in (
+        *(
+            f"/.well-known/{up}{then}"
+            for up in ups
+            for then in ("oauth2/token", "health", "portal/", f"r4/.well-known/{name}")
+        ),
+        *(f"/{prefix}/.well-known/{name}" for prefix in ("evil.example", "tenant/1", "oauth2", "r4", "portal", "x/..")),
+        *(
+            f"/.well-known/{name}{more}"
+            for more in ("/", "/tenant/1", "/..", ";x", "%00", "%0d%0aX-Evil:%201", "?issuer=evil")
+        ),
+        *(
+            f"/{well}/{name}"
+            for well in (".WELL-KNOWN", ".well-known/", "/.well-known", "%2ewell-known", ".well-known%2f")
+        ),
+        *(
+            f"/.well-known/{other}"
+            for other in ("", name.upper(), "smart-configuration", "jwks.json", "openid-federation")
+        ),
+    ):
+        status, answer = await target.raw(target.head(f"GET {path}"))
+        assert status in (200, 400, 401, 403, 404, 405), (path, status)
+        assert status != 200 or b'"issuer"' not in answer or answer.endswith(known), path
+        assert b"evil" not in answer.split(b"\r\n\r\n", 1)[-1].replace(path.encode(), b"")
+        assert b"X-Evil" not in answer.partition(b"\r\n\r\n")[0]
+        tried += 1
+    assert target.asked == []
+    page.note("attacks", "discovery documents: other hosts, ways up, letters, places below", tried, "the same, or 404")
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -99,7 +99,8 @@ async def seen(scene: Scene, fault: str, neighbour: str, known: KeyedApp | None,
     assert others.status == 200, others
     assert {response.status for response in of_known} <= {200}, of_known
     assert {(response.status, response.body) for response in of_unknown} == {(401, refusal.body)}
-    assert set(scene.app.host.audited(unknown.client_id)) == {"keys-unavailable"}
+    audited = scene.app.host.audited(*of_unknown)
+    assert {(line["client"], line["kind"]) for line in audited} == {(unknown.client_id, "keys-unavailable")}
     told = f"known to the instance: {statuses(of_known)}; " if known else ""
     page.note_fault(
         f"client's key server {fault}",

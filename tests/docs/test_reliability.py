@@ -17,7 +17,7 @@ _COLLECTIONS = frozenset({"dict", "set", "list", "Counter", "defaultdict", "dequ
 _SHORT_LIVED = frozenset(
     {
         *("_Reader", "_Scope", "_Path", "ServerTiming", "Section", "FhirError", "OAuthError", "Cache"),
-        *("EnvelopeNames", "Pages", "Renderer", "_RowReader"),
+        *("EnvelopeNames", "Pages", "Renderer", "_RowReader", "HttpConnection", "HttpResponse"),
     }
 )
 _NOT_REMEMBERED = frozenset({"Usage._tasks", "DocumentEndpoint._versions", "MemoryBudget._waiting", "AuditLog._ended"})

@@ -1,0 +1,184 @@
+"""HTTP/1.1 requests to other servers (RFC 9110), over connections that are kept for further ones.
+
+    client = HttpClient()
+    with await client.request("GET", "https://fhir.example.com/stu3/Patient/1", {"accept": "*/*"}) as response:
+        response.status, response.headers
+        while part := await response.read():
+            ...
+
+Redirects are not followed, cookies not kept, proxies not used; content codings stay as they are. A deadline is the
+caller's: `asyncio.timeout` ends a request wherever it is, and its connection.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import aiohappyeyeballs
+from cachetools import TTLCache
+
+from shared.http_connection import HttpConnection, HttpResponse
+
+_CONNECT_SECONDS = 10
+_NEXT_ADDRESS_SECONDS = 0.25  # RFC 8305, section 8
+_DNS_SECONDS = 60
+_MAX_NAMES = 1_000
+_IDLE_SECONDS = 15
+_MAX_IDLE = 256
+_PORTS = {"http": 80, "https": 443}
+_URL = re.compile(
+    r"(https?)://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?([/?][^#\x00-\x20\x7f]*)?(?:#.*)?"
+)
+_OWN_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+_WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
+
+_Origin = tuple[str, str, int, ssl.SSLContext | None]
+
+
+class HttpClient:
+    """Sends requests. It keeps up to 256 connections for 15 seconds, and belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._open: set[HttpConnection] = set()
+        self._idle: dict[_Origin, list[HttpConnection]] = {}
+        self._idle_since: OrderedDict[HttpConnection, tuple[_Origin, float]] = OrderedDict()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._lookups: TTLCache[tuple[str, int], asyncio.Task[list[Any]]] = TTLCache(_MAX_NAMES, _DNS_SECONDS)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        tls: ssl.SSLContext | None = None,
+        fresh: bool = False,
+    ) -> HttpResponse:
+        """The response, as soon as its headers are there; to be used in a `with`.
+
+        Path and query of `url` are sent byte for byte, and `headers` as they are, after Host. `tls` is the context for
+        https, by default one that trusts the system's authorities; requests with the same one share connections.
+
+        A request is sent again when a kept connection turns out to be lost. With `fresh` it has a new connection, so
+        that it is sent once at most.
+
+        Raises ValueError for a URL or header that can't be sent, TimeoutError after 10 seconds without a connection,
+        ssl.SSLError where TLS failed, another OSError for no connection or one that is lost before the headers of the
+        response, and HttpError.
+        """
+        origin, head = _request_head(method, url, headers, body, tls)
+        if not fresh and (kept := self._idle.get(origin)):
+            connection = kept[-1]
+            self._take(connection)
+            try:
+                return await connection.exchange(method, head, body)
+            except OSError:
+                if connection.was_answered:
+                    raise
+        connection = await self._connect(origin)
+        return await connection.exchange(method, head, body)
+
+    async def close(self) -> None:
+        """Ends all connections, and what is under way on them."""
+        for lookup in self._lookups.values():
+            lookup.cancel()
+        for connection in list(self._open):
+            connection.abort()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await asyncio.sleep(0)  # the event loop closes sockets in its next turn
+
+    async def _connect(self, origin: _Origin) -> HttpConnection:
+        scheme, host, port, tls = origin
+        loop = asyncio.get_running_loop()
+        context, name = (tls or self._default_tls, host.rstrip(".")) if scheme == "https" else (None, None)
+        made = partial(HttpConnection, partial(self._keep, origin), self._forget)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            found = await self._resolve(host, port)
+            connected = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+            _, connection = await loop.create_connection(made, sock=connected, ssl=context, server_hostname=name)
+        self._open.add(connection)
+        return connection
+
+    async def _resolve(self, host: str, port: int) -> list[Any]:
+        """A host's addresses, looked up in a thread, once for all who ask meanwhile. Raises OSError."""
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            loop = asyncio.get_running_loop()
+            # As bytes: with a name as text, Python refuses an overlong label by a UnicodeError.
+            lookup = loop.create_task(loop.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM))
+            lookup.add_done_callback(partial(self._resolved, (host, port)))
+            self._lookups[host, port] = lookup
+        await asyncio.wait((lookup,))  # it goes on when this request is cancelled: others may wait for it
+        return lookup.result()
+
+    def _resolved(self, key: tuple[str, int], lookup: asyncio.Task[list[Any]]) -> None:
+        if lookup.cancelled() or lookup.exception() is not None:
+            self._lookups.pop(key, None)
+
+    @cached_property
+    def _default_tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def _keep(self, origin: _Origin, connection: HttpConnection) -> None:
+        if len(self._idle_since) >= _MAX_IDLE:
+            next(iter(self._idle_since)).abort()
+        loop = asyncio.get_running_loop()
+        self._idle.setdefault(origin, []).append(connection)
+        self._idle_since[connection] = origin, loop.time()
+        if self._expiry is None:
+            self._expiry = loop.call_later(_IDLE_SECONDS, self._expire)
+
+    def _forget(self, connection: HttpConnection) -> None:
+        self._open.discard(connection)
+        self._take(connection)
+
+    def _take(self, connection: HttpConnection) -> None:
+        origin, _ = self._idle_since.pop(connection, (None, 0.0))
+        if origin is not None:
+            kept = self._idle[origin]
+            kept.remove(connection)
+            if not kept:
+                del self._idle[origin]
+
+    def _expire(self) -> None:
+        """Ends the connections whose time is up."""
+        loop = asyncio.get_running_loop()
+        self._expiry = None
+        for connection, (_, since) in list(self._idle_since.items()):  # the longest idle ones come first
+            if since + _IDLE_SECONDS > loop.time():
+                self._expiry = loop.call_at(since + _IDLE_SECONDS, self._expire)
+                return
+            connection.abort()
+
+
+def _request_head(
+    method: str, url: str, headers: Mapping[str, str], body: bytes, tls: ssl.SSLContext | None
+) -> tuple[_Origin, bytes]:
+    """The origin to send a request to, and the bytes of its head. Raises ValueError."""
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise ValueError("not a URL that can be requested")
+    scheme, host, port, target = parts.groups("")
+    number = int(port or _PORTS[scheme])
+    lines = [
+        f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1",
+        f"Host: {host}" if number == _PORTS[scheme] else f"Host: {host}:{number}",
+        *[f"{name}: {value}" for name, value in headers.items()],
+    ]
+    if body or method in _WITH_BODY:
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join((*lines, "", ""))
+    if head.count("\r") != len(lines) + 1 or head.count("\n") != len(lines) + 1 or "\0" in head:
+        raise ValueError("a line break or a null byte in a header")
+    if not _OWN_HEADERS.isdisjoint(map(str.lower, headers)):
+        raise ValueError("a header that the client itself sends")
+    return (scheme, host.strip("[]"), number, tls), head.encode()

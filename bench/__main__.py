@@ -22,6 +22,8 @@ from bench.stages import stages
 from bench.wrk import Prepared
 from shared.application import Application
 
+_PART_SECONDS = 1_200
+
 
 @dataclass(frozen=True, slots=True)
 class _Effort:
@@ -96,7 +98,8 @@ async def _attempt(results: Results, name: str, measure: Callable[[], Awaitable[
     for _ in range(2):
         print(f"Measuring: {name}", file=sys.stderr)
         try:
-            setattr(results, name, await measure())
+            async with asyncio.timeout(_PART_SECONDS):
+                setattr(results, name, await measure())
         except Exception as error:
             traceback.print_exc()
             results.failed[name] = repr(error)

@@ -33,7 +33,7 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "interaction and policy": ((gateway, "parse"), (gateway, "authorize")),
     "links mapped up": ((gateway, "rewrite_form"), (gateway, "resource_body"), (gateway, "form_body")),
     "provider's credential": ((ProviderClient, "_authentication"),),
-    "HTTP to the provider (aiohttp)": ((Transport, "send"),),
+    "HTTP to the provider": ((Transport, "send"),),
     "answer checked": ((provider_client, "check_response"),),
     "links of paging": ((provider_client, "write_links"),),
     "answer read, links mapped down": ((provider_client, "paused"),),

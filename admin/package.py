@@ -43,7 +43,8 @@ def package(python_version: str, output: Path) -> None:
     """Builds the package of both apps: a folder to publish from, and the same as a zip file.
 
     The libraries are wheels for Linux x86-64 whose hashes are those of requirements.lock. Prints every file of the
-    project's own, every library, their sizes in bytes, and the SHA-256 of the zip file.
+    project's own, every library, their sizes in bytes, and the SHA-256 of the zip file. Bytecode is made where there is
+    a Python of that version.
     """
     folder = output / "package"
     shutil.rmtree(folder, ignore_errors=True)
@@ -54,6 +55,10 @@ def package(python_version: str, output: Path) -> None:
         click.echo(f"{(folder / file).stat().st_size:>9}  {file}")
     for name, size in _install(folder, python_version):
         click.echo(f"{size:>9}  {name}")
+    if not compiled(folder, python_version):
+        click.echo(
+            f"There is no Python {python_version} here: nothing is compiled, and each start takes longer.", err=True
+        )
     contents = sorted(path for path in folder.rglob("*") if path.is_file())
     archive = _zipped(contents, folder, output / "package.zip")
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -116,6 +121,31 @@ def _install(folder: Path, python_version: str) -> Iterator[tuple[str, int]]:
     for library in sorted(distributions(path=[str(target)]), key=lambda found: found.name.lower()):
         sizes = [file.stat().st_size for name in library.files or () if (file := target / name).is_file()]
         yield f"{library.name} {library.version}", sum(sizes)
+
+
+def compiled(folder: Path, python_version: str) -> bool:
+    """Whether each module of a folder has its bytecode now: it takes a Python of that version.
+
+    An instance gets the package read-only, so that without it each start would compile all that it imports. It is good
+    whatever the files' times are, which are others on each instance; the same sources give the same bytes.
+    """
+    python = _python(python_version)
+    if python is None:
+        return False
+    command = [python, "-P", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    command += ["-s", str(folder), str(folder)]
+    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=True)  # noqa: S603
+    return True
+
+
+def _python(version: str) -> str | None:
+    """A Python of this version, the one that runs if it is one."""
+    tell = ["-c", "import sys; print('%s.%s' % sys.version_info[:2])"]
+    for python in filter(None, (sys.executable, shutil.which(f"python{version}"))):
+        told = subprocess.run([python, *tell], capture_output=True, text=True, check=False)  # noqa: S603
+        if told.stdout.strip() == version:
+            return python
+    return None
 
 
 def _zipped(contents: list[Path], folder: Path, archive: Path) -> Path:

@@ -3,6 +3,7 @@
 import ast
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from admin.package import chosen_python, let_through, published
+from admin.package import chosen_python, compiled, let_through, published
 from tests.infra.bicep import ROOT
 from tests.supply.locks import needed, requirements
 
@@ -132,3 +133,25 @@ def test_the_package_is_built_for_the_python_of_the_parameter_file(
     if parameters is not None:
         file.write_text(parameters)
     assert chosen_python(file) == version
+
+
+def test_the_packages_bytecode_is_what_runs_whatever_the_files_times_are(tmp_path: Path) -> None:
+    made = []
+    for name in ("built", "again"):
+        folder = tmp_path / name
+        shutil.copytree(ROOT / "shared", folder / "shared", ignore=shutil.ignore_patterns("__pycache__"))
+        assert compiled(folder, "{}.{}".format(*sys.version_info))
+        made.append({file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.pyc")})
+        for source in folder.rglob("*.py"):
+            source.write_text("raise ImportError('compiled anew')")
+    assert made[0] == made[1]
+    assert len(made[0]) == len([*(ROOT / "shared").rglob("*.py")])
+    moved = (tmp_path / "built").rename(tmp_path / "elsewhere")
+    ran = subprocess.run([sys.executable, "-c", "import shared.functions, shared.gateway"], cwd=moved)
+    assert ran.returncode == 0
+
+
+def test_nothing_is_compiled_without_a_python_of_that_version(tmp_path: Path) -> None:
+    (tmp_path / "module.py").touch()
+    assert not compiled(tmp_path, "3.0")
+    assert [file.name for file in tmp_path.rglob("*")] == ["module.py"]

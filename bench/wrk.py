@@ -12,7 +12,6 @@ from bench.cores import LOAD_CORE
 from bench.process import Running, output
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
-_LONGEST_SECONDS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,6 @@ class Load:
     p99: float
     cpu: float
     requests: float
-    refused: float
 
 
 class UnexpectedResponse(Exception):
@@ -73,19 +71,10 @@ async def connected(port: int) -> AsyncIterator[Callable[[Prepared], Awaitable[t
         writer.close()
 
 
-async def load(
-    server: Running,
-    requests: Sequence[Prepared],
-    folder: Path,
-    *,
-    connections: int,
-    seconds: float,
-    may_refuse: bool = False,
-) -> Load:
+async def load(server: Running, requests: Sequence[Prepared], folder: Path, *, connections: int, seconds: int) -> Load:
     """Sends `requests` in turn, over and over, for `seconds`; each of the `connections` waits for its response.
 
-    Without any response in that time, as on a busy machine, it is done again for longer. Raises UnexpectedResponse for
-    a connection that broke, and unless `may_refuse` for any status of 400 and more.
+    Raises UnexpectedResponse for a connection that broke, any status of 400 and more, or no response at all.
     """
     file = folder / "requests"
     with file.open("wb") as prepared:
@@ -94,17 +83,14 @@ async def load(
             prepared.write(b"%d\n%s" % (len(wire), wire))
     before = server.cpu_seconds()
     command = [
-        *("wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"),
+        *("wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"),
         *("--timeout", "20s", "--latency", "--script", str(_SCRIPT)),
         *(f"http://127.0.0.1:{server.port}/", "--", str(file)),
     ]
     written = await output(command, core=LOAD_CORE, seconds=seconds + 60)
     cpu = server.cpu_seconds() - before
     seen = json.loads(written.splitlines()[-1])
-    if not seen["requests"] and seconds < _LONGEST_SECONDS:
-        longer = 2 * seconds
-        return await load(server, requests, folder, connections=connections, seconds=longer, may_refuse=may_refuse)
-    if seen["broken"] or not seen["requests"] or (seen["refused"] and not may_refuse):
+    if seen["broken"] or seen["refused"] or not seen["requests"]:
         raise UnexpectedResponse(f"of {seen['requests']} requests {seen['refused']} refused, {seen['broken']} broken")
     return Load(
         per_second=seen["requests"] / seen["microseconds"] * 1e6,
@@ -112,5 +98,4 @@ async def load(
         p99=seen["p99"] / 1000,
         cpu=cpu / (seen["requests"] + connections / 2) * 1e6,  # at the end as many are half done
         requests=seen["requests"],
-        refused=seen["refused"],
     )

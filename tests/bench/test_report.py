@@ -47,7 +47,7 @@ COSTS = {
 
 
 def load(cost: float, p50: float) -> Load:
-    return Load(per_second=1e6 / cost, p50=p50, p99=2 * p50, cpu=cost, requests=1_000, refused=0)
+    return Load(per_second=1e6 / cost, p50=p50, p99=2 * p50, cpu=cost, requests=1_000)
 
 
 @pytest.fixture

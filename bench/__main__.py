@@ -74,7 +74,7 @@ async def _measure(effort: _Effort, only: Collection[str]) -> Results:
             "stages": lambda: _stages(large, cases, effort.staged),
             "hops": lambda: latencies(large, provider, _named(cases, (TOKEN, READ, SEARCHSET)), rounds),
             "cold": lambda: _cold(large, cases, rounds, compiled=True),
-            "cold_uncompiled": lambda: _cold(large, cases, rounds, compiled=False),
+            "cold_uncompiled": lambda: _cold(large, cases, min(rounds, 3), compiled=False),
             "memory": lambda: scale.memory(large, folder, *effort.memory, seconds=seconds),
             "in_flight": lambda: scale.in_flight(deployment, folder, seconds=4 * seconds),
             "split_batch": lambda: scale.split_batch(deployment, folder, seconds=seconds),

@@ -23,6 +23,7 @@ from shared.error_kind import ErrorKind
 from shared.message import Request
 from shared.onboarding.report import Verdict
 from shared.settings import Settings
+from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import ACTIVITY, CHECKS, CLIENTS, TENANTS, TRAFFIC, Row, Table, table_service
 
 HOSPITALS = 10_000
@@ -32,6 +33,7 @@ _INSTANCES = 2
 _CLIENTS = 200
 _CHANGES = 500
 _ROUNDS = 5
+_ATTEMPTS = 5
 _VARIANTS = ("/tenants?state=failing", "/tenants?sort=-requests&page=7", "/tenants?q=hospital+77", "{row}?days=7")
 _NO_PAGES = ("static", "export", "env", "sign-in")
 
@@ -143,12 +145,24 @@ async def _hour_of_traffic(client_id: str, start: datetime) -> list[Row]:
 
 
 async def _insert(table: Table, rows: list[Row]) -> None:
-    """Inserts the rows, twenty at once: as one change where they are of one partition."""
+    """Inserts the rows, twenty at once: as one change where they are of one partition.
+
+    Azurite may write a change and be too busy to say so: what is there already is as it should be.
+    """
     at_once = asyncio.Semaphore(4)
 
     async def insert(together: list[Row]) -> None:
         async with at_once:
-            await table.insert_together(*together)
+            for left in reversed(range(_ATTEMPTS)):
+                try:
+                    await table.insert_together(*together)
+                except StoreConflict:
+                    return
+                except StoreUnavailable:
+                    if not left:
+                        raise
+                else:
+                    return
 
     parts: list[list[Row]] = []
     for row in rows:

@@ -1,7 +1,7 @@
 """`client ...`: the applications that may ask for tokens, and their secrets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from shared.directory.errors import Refusal, RowError, UnknownClient, UnknownTen
 
 if TYPE_CHECKING:
     from shared.directory.client import Client
+    from shared.directory.client_keys import ClientKey
     from shared.directory.client_registry import NewSecret
 
 _ID = "4f1c2a0e-93ad-4a53-9b6c-6f0e8a6d2b11"
@@ -50,8 +51,8 @@ _LISTED = Columns(
 )
 _TENANTS_HELP = "Tenant GUIDs, separated by commas, or * for all (quote it)."
 _LABEL = click.option("--label", default="", help="What tells the secret from others, such as where it is used.")
-_JWKS_HELP = "A file with the JWK set of the keys that it signs assertions by; public ones alone."
-_JWKS_URL_HELP = "Where it publishes that set, in place of --jwks."
+_JWKS_HELP = "A file with the public keys that it signs assertions by: a JWK set, one JWK, or PEM."
+_JWKS_URL_HELP = "Where it publishes a JWK set, in place of --jwks."
 _ALLOW_UNKNOWN = click.option(
     "--allow-unknown", is_flag=True, help="Also GUIDs that have no row in Tenants yet, where clients come first."
 )
@@ -105,8 +106,9 @@ async def create(
     if jwks is not None or jwks_url:
         text = "" if jwks is None else jwks.read()
         client_id = await session.clients.create_with_keys(name, owner, tenants, jwks=text, jwks_url=jwks_url)
-        await session.audit("client.create", client_id, "Jwks" if text else "JwksUrl")
-        session.output.record(_fields(await session.clients.get(client_id)))
+        made = await session.clients.get(client_id)
+        await session.audit("client.create", client_id, _changed(["Jwks" if text else "JwksUrl"], (), made.keys))
+        session.output.record(_fields(made))
         return
     new = await session.clients.create(name, owner, tenants, expires=expires, label=label)
     await session.audit("client.create", new.client_id, f"secret {new.secret_id}")
@@ -176,13 +178,17 @@ async def set_client(
     """Changes a client's name, owner, tenants or keys. Its secrets stay as they are."""
     text = jwks if jwks is None or isinstance(jwks, str) else jwks.read()
     given = {"Name": name, "Owner": owner, "Tenants": tenants, "Jwks": text, "JwksUrl": jwks_url}
-    columns = ", ".join(column for column, value in given.items() if value is not None)
+    columns = [column for column, value in given.items() if value is not None]
     if not columns:
         raise click.UsageError("give at least one of --name, --owner, --tenants, --jwks and --jwks-url")
     await _refuse_unknown(session, tenants or "", allow_unknown)
+    before: Sequence[ClientKey] | None = None
+    with suppress(RowError):  # which this may be to mend
+        before = (await session.clients.get(client_id)).keys
     await session.clients.change(client_id, name=name, owner=owner, tenants=tenants, jwks=text, jwks_url=jwks_url)
-    await session.audit("client.set", client_id, columns)
-    session.output.record(_fields(await session.clients.get(client_id)))
+    after = await session.clients.get(client_id)
+    await session.audit("client.set", client_id, _changed(columns, before, after.keys))
+    session.output.record(_fields(after))
 
 
 @client.command("add-secret", epilog=examples(f"client add-secret {_ID} --expires 90d --label 'test server'"))
@@ -252,6 +258,14 @@ async def _refuse_unknown(session: Session, tenants: str, allowed: bool) -> None
     named = tenants_column(tenants)
     if named and named != ALL_TENANTS and not allowed and (missing := await session.tenants.missing(named.split(","))):
         raise UnknownTenants(missing, "add its row first (tenant set), or give --allow-unknown")
+
+
+def _changed(columns: Sequence[str], before: "Sequence[ClientKey] | None", after: "Sequence[ClientKey]") -> str:
+    """A change's detail: its columns, and the keys that came and went, if it is known which there were `before`."""
+    from shared.directory.client_keys import keys_changed
+
+    keys = keys_changed(before, after) if before is not None else ""
+    return ", ".join([*columns, *([keys] if keys else [])])
 
 
 def _show_secret(session: Session, new: "NewSecret") -> None:

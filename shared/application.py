@@ -110,7 +110,16 @@ class Application:
 
         history = TrafficHistory(self._table(TRAFFIC), self.settings.cache_seconds)
         return PortalEndpoint(
-            self.settings, os.environ, self._tables, self.vault, self.usage, history, self.activity, self.checks
+            self.settings,
+            os.environ,
+            self._tables,
+            self.vault,
+            self.usage,
+            history,
+            self.activity,
+            self.checks,
+            self._key_sets,
+            self._assertions,
         )
 
     @cached_property

@@ -82,6 +82,11 @@ class Client:
     jwks_url: str = ""
 
     @property
+    def has_keys(self) -> bool:
+        """Whether it may prove itself by a key of its own."""
+        return bool(self.keys or self.jwks_url)
+
+    @property
     def only_tenant(self) -> str | None:
         """The tenant of a client that may reach one alone."""
         return next(iter(self.tenants)) if self.tenants is not None and len(self.tenants) == 1 else None

@@ -22,7 +22,7 @@ from shared.directory.client import (
     secret_id_of,
     vault_name,
 )
-from shared.directory.client_keys import InvalidKeySet, parse_key_set
+from shared.directory.client_keys import InvalidKeySet, key_set_text, parse_key_set
 from shared.directory.errors import InvalidClientValue, RowError, TooManySecrets, UnknownClient
 from shared.directory.key_sets import key_set_url_problem
 from shared.directory.tenant_registry import canonical_tenant_id
@@ -75,14 +75,24 @@ class ClientRegistry:
         return await self._new_secret(str(client["PartitionKey"]), expires, label, client)
 
     async def create_with_keys(
-        self, name: str, owner: str, tenants: str | Iterable[str], *, jwks: str = "", jwks_url: str = ""
+        self,
+        name: str,
+        owner: str,
+        tenants: str | Iterable[str],
+        *,
+        owner_id: str = "",
+        jwks: str = "",
+        jwks_url: str = "",
     ) -> str:
         """Makes a client that proves itself by its own keys, and has no secret; returns its id.
 
-        `jwks` is its JWK set, or `jwks_url` where it publishes one. Raises InvalidClientValue or InvalidTenantId.
+        `jwks` are its public keys as `key_set_text` takes them, or `jwks_url` is where it publishes a JWK set. Raises
+        InvalidClientValue or InvalidTenantId.
         """
-        client = _new_client(name, owner, tenants, "") | self._key_columns(jwks, jwks_url)
-        await self._table.insert(client)
+        client, keys = _new_client(name, owner, tenants, owner_id), self._key_columns(jwks, jwks_url)
+        if not keys:
+            raise InvalidClientValue("a client without a secret needs its public keys, or the URL of its key set")
+        await self._table.insert(client | keys)
         return str(client["PartitionKey"])
 
     async def add_secret(self, client_id: str, expires: datetime | None = None, label: str = "") -> NewSecret:
@@ -138,14 +148,15 @@ class ClientRegistry:
     ) -> None:
         """Changes what is given and leaves the rest; whoever owned the client before a new `owner` is let go.
 
-        A key set, or its URL, takes the place of both; "" removes it. Secrets stay as they are.
+        Keys, as `key_set_text` takes them, or a key set's URL take the place of both; "" removes them. Secrets stay as
+        they are.
 
         Raises UnknownClient, InvalidClientValue, InvalidTenantId, or StoreConflict when the row was changed meanwhile:
         since it had `etag`, if that is given.
         """
         columns: dict[str, str] = {}
         if name is not None:
-            columns["Name"] = _text("client's name", name)
+            columns["Name"] = client_name(name)
         if owner is not None:
             columns |= {"Owner": _text("client's owner", owner), "OwnerId": ""}
         if tenants is not None:
@@ -193,7 +204,7 @@ class ClientRegistry:
         now = datetime.now(UTC)
         if expires is not None and expires <= now:
             raise InvalidClientValue("the secret would have expired already: give a time to come")
-        label = _text("secret's label", label) if label.strip() else ""
+        label = secret_label(label)
         client_secret = new_client_secret()
         secret_id = secret_id_of(client_secret)
         name = vault_name(client_id, secret_id)
@@ -219,10 +230,10 @@ class ClientRegistry:
             raise InvalidClientValue(f"the key set's URL {problem}")
         try:
             if jwks:
-                parse_key_set(jwks)
+                parse_key_set(jwks := key_set_text(jwks))
         except InvalidKeySet as error:
             raise InvalidClientValue(f"the key set {error}") from None
-        columns = {"Jwks": jwks.strip(), "JwksUrl": jwks_url.strip()}
+        columns = {"Jwks": jwks, "JwksUrl": jwks_url.strip()}
         return {column: value for column, value in columns.items() if value}
 
     async def _write(self, client_id: str, columns: Mapping[str, object], etag: str | None = None) -> None:
@@ -243,12 +254,22 @@ async def read_client(table: Table, client_id: str) -> tuple[Client, Mapping[str
 
 def _new_client(name: str, owner: str, tenants: str | Iterable[str], owner_id: str) -> dict[str, object]:
     columns = {
-        "Name": _text("client's name", name),
+        "Name": client_name(name),
         "Owner": _text("client's owner", owner),
         "Tenants": tenants_column(tenants),
     }
     columns |= {"OwnerId": owner_id} if owner_id else {}
     return {"PartitionKey": str(uuid4()), "RowKey": CLIENT_ROW, **columns, "Enabled": True}
+
+
+def client_name(typed: str) -> str:
+    """A client's name as it is kept. Raises InvalidClientValue."""
+    return _text("client's name", typed)
+
+
+def secret_label(typed: str) -> str:
+    """A secret's label as it is kept, "" for none. Raises InvalidClientValue."""
+    return _text("secret's label", typed) if typed.strip() else ""
 
 
 def _text(what: str, value: str) -> str:

@@ -5,6 +5,8 @@ import ipaddress
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ from shared.stores.errors import StoreUnavailable
 _SIZE = 5_000
 _SECONDS = 5.0
 _RETRY_SECONDS = 5.0  # for who sends assertions needs no key
+_LOOK_SECONDS = 2.0
 _LOOKUPS = 32  # more than an owner may have clients
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind NAT64 (RFC 6052)
@@ -33,6 +36,19 @@ class KeySetUnavailable(StoreUnavailable):
     """A client's own key set can't be had; the gateway's stores are well."""
 
 
+class _NotPublic(OSError):
+    """The host is, or leads to, an address that is not one of the Internet's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedKeys:
+    """A key set as it was fetched `at` a time (UTC), and the `problem` since: it goes on from "the key set ..."."""
+
+    keys: tuple[ClientKey, ...] = ()
+    at: datetime | None = None
+    problem: str = ""
+
+
 class KeySets:
     """Key sets by their URL, each fetched anew after `CACHE_SECONDS`, and served for `STALE_SECONDS` more while its
     server is away. Nothing is followed, neither redirects nor what stands in a key or an assertion.
@@ -43,7 +59,7 @@ class KeySets:
         self._addresses = _Addresses(local=settings.local)
         self._session: aiohttp.ClientSession | None = None
         self._failed: TTLCache[str, str] = TTLCache(_SIZE, _RETRY_SECONDS)
-        self._sets: Cache[str, tuple[ClientKey, ...]] = Cache(
+        self._sets: Cache[str, FetchedKeys] = Cache(
             self._fetch, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_SIZE
         )
 
@@ -52,8 +68,21 @@ class KeySets:
 
         Raises KeySetUnavailable, or StoreUnavailable.
         """
-        found = self._sets.get(url) if older_than is None else self._sets.renew(url, older_than=older_than)
-        return await found or ()
+        get = self._sets.get(url) if older_than is None else self._sets.renew(url, older_than=older_than)
+        found = await get
+        return found.keys if found is not None else ()
+
+    async def look(self, url: str) -> FetchedKeys:
+        """What `get` has for a person to see; without waiting for more than two seconds. Never raises for the URL."""
+        found = None
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                found = await self._sets.get(url)
+        except TimeoutError:
+            return FetchedKeys(problem="is still being fetched: look again in a moment")
+        except StoreUnavailable as error:
+            return FetchedKeys(problem=str(error))
+        return replace(found or FetchedKeys(), problem=self._failed.get(url, ""))
 
     async def close(self) -> None:
         """Ends the connections."""
@@ -61,22 +90,23 @@ class KeySets:
         if self._session is not None:
             await self._session.close()
 
-    async def _fetch(self, url: str) -> tuple[ClientKey, ...]:
+    async def _fetch(self, url: str) -> FetchedKeys:
         if (failed := self._failed.get(url)) is not None:
             raise KeySetUnavailable(failed)
+        began = datetime.now(UTC)
         try:
             async with asyncio.timeout(_SECONDS):
-                return parse_key_set(await self._read(url))
+                return FetchedKeys(parse_key_set(await self._read(url)), began)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            problem = f"can't be fetched ({type(error).__name__})"
+            problem = _problem(error)
         except InvalidKeySet as error:
             problem = str(error)
-        self._failed[url] = text = f"a client's key set {problem}"
-        raise KeySetUnavailable(text)
+        self._failed[url] = problem
+        raise KeySetUnavailable(problem)
 
     async def _read(self, url: str) -> bytes:
         if key_set_url_problem(url, local=self._local):
-            raise OSError("not a public address")
+            raise _NotPublic
         if self._session is None:
             # Each client's URL is fetched once at a time, so that the clients' number is the limit.
             connector = aiohttp.TCPConnector(resolver=self._addresses, limit=0, limit_per_host=2, force_close=True)
@@ -92,8 +122,27 @@ class KeySets:
             while len(content) <= MAX_KEY_SET_BYTES and (more := await response.content.read(MAX_KEY_SET_BYTES)):
                 content += more
             if response.status != 200:
-                raise OSError(f"status {response.status}")
+                raise aiohttp.ClientResponseError(response.request_info, (), status=response.status)
             return content
+
+
+def _problem(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return f"did not arrive within {_SECONDS:.0f} seconds"
+        case aiohttp.ClientResponseError(status=status) if 300 <= status < 400:
+            return f"is not at its URL: redirects (status {status}) are not followed, so give where they lead to"
+        case aiohttp.ClientResponseError(status=status) if status:
+            return f"can't be fetched: its server answers with status {status}"
+        case _NotPublic() | aiohttp.ClientConnectorDNSError(os_error=_NotPublic()):
+            return "can't be fetched: its host has an address that is not public"
+        case aiohttp.ClientConnectorDNSError():
+            return "can't be fetched: its host's name can't be resolved"
+        case aiohttp.ClientSSLError():
+            return "can't be fetched: its server has no certificate for its name that is trusted"
+        case aiohttp.ClientConnectorError():
+            return "can't be fetched: its server takes no connections"
+    return f"can't be fetched ({type(error).__name__})"
 
 
 class _Addresses(AbstractResolver):
@@ -116,7 +165,7 @@ class _Addresses(AbstractResolver):
         addresses = [(family, proto, str(address[0])) for family, _, proto, _, address in found]
         may_be_inside = self._local and is_loopback(host)
         if not may_be_inside and not all(is_public(address) for _, _, address in addresses):
-            raise OSError("not a public address")
+            raise _NotPublic
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=proto, flags=_NUMERIC)
             for family, proto, address in addresses

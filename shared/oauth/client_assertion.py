@@ -7,6 +7,7 @@ client_assertion=eyJhbGciOiJFUzM4NCIsImtpZCI6IjIwMjYtMTEifQ.eyJpc3MiOiI...
 import hashlib
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,9 +24,10 @@ from shared.stores.errors import StoreConflict
 from shared.stores.tables import Table
 
 _MAX_LENGTH = 8_192
-_MAX_SECONDS = 300
+MAX_SECONDS = 300
 _LEEWAY_SECONDS = 30  # by which clocks may differ
 _MAX_JTI = 255
+_HEADER = "has a header that nobody here understands: kid must be a text, and crit not be there"
 _REQUIRED = ["iss", "sub", "aud", "exp", "jti"]
 
 _log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class ClientAssertions:
     """Verifies assertions. Each is good once on all instances, by a row of the table `Assertions` (PartitionKey =
-    client_id, RowKey = SHA-256 of the `jti`, `Expires`).
+    client_id, RowKey = SHA-256 of the `jti`, `Expires`). What is wrong with one stands in InvalidClient's `reason`.
     """
 
     clients: ClientCache
@@ -51,7 +53,7 @@ class ClientAssertions:
         try:
             found = await self.clients.key(client_id, header["kid"])
         except KeySetUnavailable as error:
-            _log.warning("client %s: %s", client_id, error)
+            _log.warning("client %s: its key set %s", client_id, error)
             raise InvalidClient(ErrorKind.KEYS_UNAVAILABLE) from error
         if found is None:
             raise InvalidClient(ErrorKind.ASSERTION_KEY_UNKNOWN)
@@ -60,9 +62,28 @@ class ClientAssertions:
         await self._use(client.id, claims)
         return client, key
 
+    async def check(self, assertion: str, client: Client, keys: Sequence[ClientKey]) -> None:
+        """Whether the assertion proves this client, whose `keys` these are: InvalidClient if not. It stays unused.
+
+        Raises StoreUnavailable as well.
+        """
+        header, client_id = _unverified(assertion)
+        if client_id != client.id:
+            reason = f"names another client in iss and sub than this one, {client.id}"
+            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason)
+        key = next((key for key in keys if key.kid == header["kid"]), None)
+        if key is None:
+            known = ", ".join(key.kid for key in keys) or "none"
+            reason = f"has a kid that is none of the client's keys; those are {known}"
+            raise InvalidClient(ErrorKind.ASSERTION_KEY_UNKNOWN, reason)
+        claims = self._claims(assertion, key, header["alg"])
+        if await self.used.get(client.id, _row_key(claims)) is not None:
+            raise InvalidClient(ErrorKind.ASSERTION_REPLAYED, "was sent already, or another of the same jti")
+
     def _claims(self, assertion: str, key: ClientKey, algorithm: str) -> dict[str, Any]:
         if algorithm not in key.algorithms:
-            raise InvalidClient(ErrorKind.ASSERTION_SIGNATURE)
+            reason = f"is signed by {algorithm}, but its key is good for {', '.join(sorted(key.algorithms))} alone"
+            raise InvalidClient(ErrorKind.ASSERTION_SIGNATURE, reason)
         try:
             claims: dict[str, Any] = jwt.decode(
                 assertion,
@@ -71,32 +92,45 @@ class ClientAssertions:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": _REQUIRED, "verify_aud": False},
             )
-        except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError, jwt.InvalidIssuedAtError):
-            raise InvalidClient(ErrorKind.ASSERTION_TIMES) from None
+        except jwt.ExpiredSignatureError:
+            raise InvalidClient(ErrorKind.ASSERTION_TIMES, "has expired: its exp has passed") from None
+        except (jwt.ImmatureSignatureError, jwt.InvalidIssuedAtError):
+            raise InvalidClient(ErrorKind.ASSERTION_TIMES, "has an iat or nbf that is still to come") from None
         except jwt.InvalidSignatureError:
-            raise InvalidClient(ErrorKind.ASSERTION_SIGNATURE) from None
+            reason = "is signed by another key than the one that is registered under its kid, or was altered"
+            raise InvalidClient(ErrorKind.ASSERTION_SIGNATURE, reason) from None
+        except jwt.MissingRequiredClaimError as error:
+            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, f"has no {error.claim}") from None
         except (jwt.PyJWTError, ValueError, OverflowError, TypeError):  # TypeError: a time that is a list
-            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED) from None
+            reason = "has a claim of another type: exp, nbf and iat are numbers, the seconds since 1970, jti a text"
+            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason) from None
         audience = claims["aud"]
         if isinstance(audience, list) and len(audience) == 1:
             audience = audience[0]
-        if audience not in (self.public_base_url, f"{self.public_base_url}/oauth2/token"):
-            raise InvalidClient(ErrorKind.ASSERTION_AUDIENCE)
+        if audience not in self.audiences:
+            raise InvalidClient(ErrorKind.ASSERTION_AUDIENCE, f"has another aud than {' or '.join(self.audiences)}")
         if not isinstance(claims["exp"], int | float):
-            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)
-        if claims["exp"] > time.time() + _MAX_SECONDS + _LEEWAY_SECONDS:
-            raise InvalidClient(ErrorKind.ASSERTION_TIMES)
+            reason = "has an exp that is no number, the seconds since 1970"
+            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason)
+        if claims["exp"] > time.time() + MAX_SECONDS + _LEEWAY_SECONDS:
+            reason = f"has an exp that is more than {MAX_SECONDS} seconds ahead"
+            raise InvalidClient(ErrorKind.ASSERTION_TIMES, reason)
         if not isinstance(claims["jti"], str) or not 1 <= len(claims["jti"]) <= _MAX_JTI:
-            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)
+            reason = f"has a jti that is no text of 1 to {_MAX_JTI} characters"
+            raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason)
         return claims
 
     async def _use(self, client_id: str, claims: dict[str, Any]) -> None:
-        name = hashlib.sha256(claims["jti"].encode("utf-8", "surrogatepass")).hexdigest()
         expires = datetime.fromtimestamp(int(claims["exp"]) + _LEEWAY_SECONDS + 1, UTC)
         try:
-            await self.used.insert({"PartitionKey": client_id, "RowKey": name, "Expires": expires})
+            await self.used.insert({"PartitionKey": client_id, "RowKey": _row_key(claims), "Expires": expires})
         except StoreConflict:
             raise InvalidClient(ErrorKind.ASSERTION_REPLAYED) from None
+
+    @property
+    def audiences(self) -> tuple[str, str]:
+        """The two values of `aud` that are good: the token endpoint's URL, and the issuer."""
+        return f"{self.public_base_url}/oauth2/token", self.public_base_url
 
 
 def claimed_client(assertion: str) -> str:
@@ -107,20 +141,32 @@ def claimed_client(assertion: str) -> str:
         return ""
 
 
+def _row_key(claims: Mapping[str, Any]) -> str:
+    return hashlib.sha256(claims["jti"].encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _unverified(assertion: str) -> tuple[dict[str, Any], str]:
     """The header, which names a key and an algorithm of ours, and the client that both `iss` and `sub` name.
 
     Whatever else the header holds (`jku`, `jwk`, `x5u`) leads nowhere; `crit` asks for what nobody here does.
     """
+    malformed = ErrorKind.ASSERTION_MALFORMED
     if len(assertion) > _MAX_LENGTH:
-        raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)
+        raise InvalidClient(malformed, f"has more than {_MAX_LENGTH} characters")
     try:
         header = jwt.get_unverified_header(assertion)
         claims = jwt.decode(assertion, options={"verify_signature": False})
-    except (jwt.PyJWTError, ValueError, RecursionError):
-        raise InvalidClient(ErrorKind.ASSERTION_MALFORMED) from None
+    except (jwt.DecodeError, ValueError, RecursionError):
+        raise InvalidClient(malformed, "is no signed JWT: three parts in base64url, with a dot between them") from None
+    except jwt.PyJWTError:
+        raise InvalidClient(malformed, _HEADER) from None
     client_id = claims.get("sub")
-    named = isinstance(client_id, str) and claims.get("iss") == client_id and isinstance(header.get("kid"), str)
-    if not named or header.get("alg") not in ALGORITHMS or "crit" in header:
-        raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)
-    return header, str(client_id)
+    if not isinstance(client_id, str) or claims.get("iss") != client_id:
+        raise InvalidClient(malformed, "does not have the client's ID in both iss and sub")
+    if not isinstance(header.get("kid"), str):
+        raise InvalidClient(malformed, "has no kid in its header")
+    if "crit" in header:
+        raise InvalidClient(malformed, _HEADER)
+    if header.get("alg") not in ALGORITHMS:
+        raise InvalidClient(malformed, f"has another alg in its header than {', '.join(ALGORITHMS)}")
+    return header, client_id

@@ -17,7 +17,7 @@ from shared.error_kind import ErrorKind
 from shared.oauth.client_assertion import ClientAssertions, claimed_client
 from shared.oauth.errors import InvalidClient, InvalidRequest
 
-_JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 
 
@@ -102,8 +102,8 @@ def form_decoded(text: str) -> str:
 def _assertion(parameters: Mapping[str, str]) -> Assertion:
     """Section 2.2 of RFC 7521: `client_id` is not needed, and must be the assertion's where it is sent."""
     assertion = parameters.get("client_assertion")
-    if assertion is None or parameters.get("client_assertion_type") != _JWT_BEARER:
-        raise InvalidRequest(f"an assertion needs client_assertion, and client_assertion_type={_JWT_BEARER}")
+    if assertion is None or parameters.get("client_assertion_type") != JWT_BEARER:
+        raise InvalidRequest(f"an assertion needs client_assertion, and client_assertion_type={JWT_BEARER}")
     client_id = parameters.get("client_id")
     if client_id is not None and client_id != claimed_client(assertion):
         raise InvalidClient(ErrorKind.ASSERTION_MALFORMED)

@@ -57,14 +57,14 @@ class LengthRequired(InvalidRequest):
 
 
 class InvalidClient(OAuthError):
-    """Client authentication failed; the response does not say why."""
+    """Client authentication failed; the response does not say why. `reason` goes on from "the assertion ..."."""
 
     error = "invalid_client"
     status = 401
     kind = ErrorKind.CLIENT_UNKNOWN
 
-    def __init__(self, kind: ErrorKind = ErrorKind.CLIENT_UNKNOWN) -> None:
-        self.kind = kind
+    def __init__(self, kind: ErrorKind = ErrorKind.CLIENT_UNKNOWN, reason: str = "") -> None:
+        self.kind, self.reason = kind, reason
         # RFC 9110 section 15.5.2: a 401 names the way to authenticate, whether or not the header was used.
         super().__init__("client authentication failed", {"WWW-Authenticate": 'Basic realm="token", charset="UTF-8"'})
 

@@ -1,14 +1,17 @@
 """The client that a request's path names, if the person may see it, and the notes of what they change of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
-from shared.directory.client import Client, ClientSecret
+from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client, ClientSecret
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import Refusal, RowError, UnknownClient
 from shared.portal.errors import NotFound, UnusableRow
 from shared.portal.request import PortalRequest
+from shared.stores.tables import Table, etag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class ClientFinder:
 
     registry: ClientRegistry
     requests: AccessRequests
+    _table: Table
     _activity: ActivityLog
 
     async def client(self, request: PortalRequest) -> Client:
@@ -32,6 +36,14 @@ class ClientFinder:
         if not request.principal.may_see(client):
             raise NotFound
         return client
+
+    async def etag(self, request: PortalRequest) -> str:
+        """The ETag of the client's row, read before the client is: one too old is refused, one too new is not."""
+        client_id = request.parameters["client"]
+        row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
+        if row is None:
+            raise NotFound
+        return etag_of(row)
 
     async def secret(self, request: PortalRequest) -> tuple[Client, ClientSecret]:
         """The client and its secret that the path names. Raises as `client`."""
@@ -55,7 +67,16 @@ class ClientFinder:
         await self._activity.change(actor=actor, action=f"client.{action}", subject=client_id, detail=detail)
 
 
-def sentence(refusal: Refusal) -> str:
+def sentence(refusal: Exception | str) -> str:
     """A refusal as it stands on a page."""
     text = str(refusal)
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
+
+
+@contextmanager
+def noted(problems: dict[str, str], field: str) -> Iterator[None]:
+    """Puts what is refused within it among the `problems` of a form, at this field, and lets the rest be looked at."""
+    try:
+        yield
+    except Refusal as error:
+        problems[field] = sentence(error)

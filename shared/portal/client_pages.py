@@ -1,19 +1,22 @@
 """The pages of clients: an owner's own ones, and all of them for an admin."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
-from shared.directory.client import CLIENT_ID, CLIENT_ROW, Client
-from shared.directory.client_registry import MAX_LIVE_SECRETS
+from shared.directory.client import Client
+from shared.directory.client_registry import MAX_LIVE_SECRETS, client_name, secret_label
 from shared.directory.errors import Refusal, RowError, TooManyClients
 from shared.directory.traffic_history import TrafficHistory
 from shared.directory.usage import Usage
 from shared.message import Response
-from shared.portal.client_finder import ClientFinder, sentence
+from shared.portal.client_finder import ClientFinder, noted, sentence
 from shared.portal.client_traffic import client_traffic
-from shared.portal.errors import NotFound
+from shared.portal.key_pages import TypedKeys, typed_keys
+from shared.portal.key_reader import KeyReader
 from shared.portal.rendering import CONFLICT, UNPROCESSABLE, Renderer, list_page, see_other
 from shared.portal.request import PortalRequest, Route
 from shared.portal.secret_cookie import SecretCookies, secret_path
@@ -21,7 +24,6 @@ from shared.portal.secret_pages import DEFAULT_LIFETIME, LIFETIMES, expiry, secr
 from shared.portal.tenant_list import TenantList
 from shared.settings import Settings
 from shared.stores.errors import StoreConflict
-from shared.stores.tables import Table, etag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,12 @@ class ClientPages:
 
     _settings: Settings
     _renderer: Renderer
-    _table: Table
     _finder: ClientFinder
     _usage: Usage
     _tenants: TenantList
     _traffic: TrafficHistory
     _cookies: SecretCookies
+    _keys: KeyReader
     _creating: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def routes(self) -> Sequence[Route]:
@@ -75,6 +77,7 @@ class ClientPages:
 
     async def _show(self, request: PortalRequest) -> Response:
         client = await self._finder.claimed(request, await self._finder.client(request))
+        used = await self._usage.last_used(client.id)
         names = await self._tenants.names()
         tenants = None if client.tenants is None else sorted((names.get(id, ""), id) for id in client.tenants)
         return self._renderer.page(
@@ -85,29 +88,62 @@ class ClientPages:
             asked=await self._finder.requests.waiting(client.id),
             names=names,
             states=secret_states(client),
-            used=await self._usage.last_used(client.id),
+            used=used,
+            keys=await self._keys.read(client, used),
             full=len(client.live_secrets) >= MAX_LIVE_SECRETS,
             traffic=await client_traffic(self._traffic, client.id),
         )
 
     async def _new(self, request: PortalRequest) -> Response:
-        return self._new_form(request, {"lifetime": DEFAULT_LIFETIME})
+        return self._new_form(request, {"lifetime": DEFAULT_LIFETIME, "proof": "secret"})
 
     async def _create(self, request: PortalRequest) -> Response:
-        name, label, key = request.form.get("name", ""), request.form.get("label", ""), await self._cookies.key()
-        try:
-            # One at a time, or many at once would each find room for one more.
-            async with self._creating:
-                await self._check_room(request)
-                who, expires = request.principal, expiry(request.form)
-                new = await self._finder.registry.create(
-                    name, who.user_name, (), owner_id=who.id, expires=expires, label=label
-                )
-        except Refusal as error:
-            return self._new_form(request, request.form, sentence(error))
+        form, problems = request.form, dict[str, str]()
+        with noted(problems, "name"):
+            name = client_name(form.get("name", ""))
+        if form.get("proof") == "keys":
+            typed = typed_keys(form, (), local=self._settings.local)
+            problems |= typed.problems
+            if not problems:
+                with noted(problems, "name"):
+                    return await self._create_with_keys(request, name, typed)
+            return self._new_form(request, {**form, "jwks": typed.shown}, problems)
+        with noted(problems, "label"):
+            label = secret_label(form.get("label", ""))
+        with noted(problems, "lifetime"):
+            expires = expiry(form)
+        if not problems:
+            with noted(problems, "name"):
+                return await self._create_with_secret(request, name, expires, label)
+        return self._new_form(request, form, problems)
+
+    async def _create_with_secret(
+        self, request: PortalRequest, name: str, expires: datetime | None, label: str
+    ) -> Response:
+        who, key = request.principal, await self._cookies.key()
+        async with self._room(request):
+            new = await self._finder.registry.create(
+                name, who.user_name, (), owner_id=who.id, expires=expires, label=label
+            )
         await self._finder.changed(request, "create", new.client_id, f"secret {new.secret_id}")
         path = secret_path(new.client_id, new.secret_id)
         return see_other(path, cookie=self._cookies.sealed(key, request, new))
+
+    async def _create_with_keys(self, request: PortalRequest, name: str, typed: TypedKeys) -> Response:
+        who = request.principal
+        async with self._room(request):
+            client_id = await self._finder.registry.create_with_keys(
+                name, who.user_name, (), owner_id=who.id, jwks=typed.jwks, jwks_url=typed.url
+            )
+        await self._finder.changed(request, "create", client_id, typed.detail(()))
+        return see_other(f"/clients/{client_id}", "client-created")
+
+    @asynccontextmanager
+    async def _room(self, request: PortalRequest) -> AsyncIterator[None]:
+        """Room for one more client, one at a time: many at once would each find it. Raises TooManyClients."""
+        async with self._creating:
+            await self._check_room(request)
+            yield
 
     async def _check_room(self, request: PortalRequest) -> None:
         if request.principal.is_admin:
@@ -132,11 +168,11 @@ class ClientPages:
         return see_other("/clients", "client-deleted")
 
     async def _edit(self, request: PortalRequest) -> Response:
-        etag, client = await self._etag(request), await self._finder.client(request)
+        etag, client = await self._finder.etag(request), await self._finder.client(request)
         return self._edit_form(request, client, values=_values(client), etag=etag)
 
     async def _save(self, request: PortalRequest) -> Response:
-        etag, client = await self._etag(request), await self._finder.client(request)
+        etag, client = await self._finder.etag(request), await self._finder.client(request)
         stored = _values(client)
         values = {name: request.form.get(name, "") for name in stored}
         if request.form.get("etag") != etag:
@@ -156,17 +192,11 @@ class ClientPages:
         await self._finder.changed(request, "set", client.id, ", ".join(name.capitalize() for name in changes))
         return see_other(f"/clients/{client.id}", "renamed")
 
-    async def _etag(self, request: PortalRequest) -> str:
-        """The ETag of the client's row, read before the client is: one too old is refused, one too new is not."""
-        client_id = request.parameters["client"]
-        row = await self._table.get(client_id, CLIENT_ROW) if CLIENT_ID.fullmatch(client_id) else None
-        if row is None:
-            raise NotFound
-        return etag_of(row)
-
-    def _new_form(self, request: PortalRequest, values: Mapping[str, str], problem: str | None = None) -> Response:
-        context = {"values": values, "lifetimes": LIFETIMES, "problem": problem}
-        return self._renderer.page("client_new.html", request, UNPROCESSABLE if problem else 200, **context)
+    def _new_form(
+        self, request: PortalRequest, values: Mapping[str, str], problems: Mapping[str, str] | None = None
+    ) -> Response:
+        context = {"values": values, "lifetimes": LIFETIMES, "problems": problems or {}}
+        return self._renderer.page("client_new.html", request, UNPROCESSABLE if problems else 200, **context)
 
     def _edit_form(self, request: PortalRequest, client: Client, status: int = 200, **context: object) -> Response:
         context = {"client": client, "stored": None, "problem": None, **context}

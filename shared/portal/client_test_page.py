@@ -1,13 +1,18 @@
-"""The page that tests a client: with a secret, for one hospital, as the app would."""
+"""The page that tests a client: with a secret, for one hospital, as the app would; and by an assertion of the app's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.directory.client import Client, secret_id_of
 from shared.message import Response
+from shared.oauth.client_assertion import ClientAssertions
+from shared.oauth.errors import InvalidClient
+from shared.portal.assertion_settings import assertion_settings, members_of
 from shared.portal.client_finder import ClientFinder
 from shared.portal.client_test import MAX_SECONDS, TestStep, test_client
+from shared.portal.client_traffic import REMEDIES
+from shared.portal.key_reader import KeyReader
 from shared.portal.rendering import UNPROCESSABLE, Renderer
 from shared.portal.request import PortalRequest, Route
 from shared.portal.secret_cookie import SecretCookies
@@ -21,7 +26,8 @@ _MAX_CHOICES = 50
 class ClientTestPage:
     """Asks the public gateway for a token and a search, and shows how each went.
 
-    A secret that is typed goes to the token endpoint and nowhere else; on the page of a new one its cookie has it.
+    A secret that is typed goes to the token endpoint and nowhere else; on the page of a new one its cookie has it. A
+    client's private key is the client's alone: an assertion that it signed is looked at here, and not used up.
     """
 
     _settings: Settings
@@ -29,12 +35,15 @@ class ClientTestPage:
     _finder: ClientFinder
     _tenants: TenantList
     _cookies: SecretCookies
+    _keys: KeyReader
+    _assertions: ClientAssertions
 
     def routes(self) -> Sequence[Route]:
         """The form and the test, below a client and below a new secret."""
         handlers = {"GET": self._show, "POST": self._test}
         places = ("/clients/{client}/test", "/clients/{client}/secrets/{secret}/test")
-        return [Route(method, place, handler) for method, handler in handlers.items() for place in places]
+        routes = [Route(method, place, handler) for method, handler in handlers.items() for place in places]
+        return [*routes, Route("POST", "/clients/{client}/test/assertion", self._check)]
 
     async def _show(self, request: PortalRequest) -> Response:
         return await self._page(request, await self._finder.client(request))
@@ -53,6 +62,20 @@ class ClientTestPage:
         await self._finder.changed(request, "test", client.id, f"tenant {entry.tenant}")
         return await self._page(request, client, entry=entry, steps=steps, why=why)
 
+    async def _check(self, request: PortalRequest) -> Response:
+        client, assertion = await self._finder.client(request), request.form.get("assertion", "").strip()
+        if not assertion:
+            return await self._page(request, client, problem=("assertion", "Paste an assertion that the app signed."))
+        keys, outcome = await self._keys.read(client), ""
+        try:
+            await self._assertions.check(assertion, client, [shown.key for shown in keys.keys])
+        except InvalidClient as error:
+            outcome = f"The assertion {error.reason}. {REMEDIES[error.kind]}"
+        if not client.enabled and not outcome:
+            outcome = "The assertion is good, but the client is disabled."
+        await self._finder.changed(request, "test", client.id, "assertion")
+        return await self._page(request, client, outcome=outcome, members=members_of(assertion) or None)
+
     async def _page(
         self,
         request: PortalRequest,
@@ -62,10 +85,13 @@ class ClientTestPage:
         entry: TenantEntry | None = None,
         steps: Sequence[TestStep] = (),
         why: str = "",
+        outcome: str | None = None,
+        members: Mapping[str, str] | None = None,
     ) -> Response:
         search = (request.query or request.form).get("q", "").strip()
         reachable = await self._tenants.reachable(client)
         found = [each for each in reachable if search.lower() in each.name.lower()]
+        keys = await self._keys.read(client)
         return self._renderer.page(
             "client_test.html",
             request,
@@ -82,6 +108,10 @@ class ClientTestPage:
             entry=entry,
             steps=steps,
             why=why,
+            keys=keys,
+            signing=assertion_settings(self._settings, client, [shown.key for shown in keys.keys]),
+            outcome=outcome,
+            members=members,
             max_seconds=MAX_SECONDS,
         )
 

@@ -12,6 +12,8 @@ from shared.directory.client import Client
 from shared.directory.client_registry import ClientRegistry
 from shared.fhir.versions import FhirVersion
 from shared.message import Response
+from shared.portal.assertion_settings import assertion_settings
+from shared.portal.key_reader import KeyReader, ShownKeys
 from shared.portal.rendering import Renderer
 from shared.portal.request import PortalRequest, Route
 from shared.portal.tenant_list import TenantEntry, TenantList
@@ -32,6 +34,7 @@ class ConnectPage:
     _renderer: Renderer
     _clients: ClientRegistry
     _tenants: TenantList
+    _keys: KeyReader
 
     def routes(self) -> Sequence[Route]:
         """The one page."""
@@ -47,6 +50,7 @@ class ConnectPage:
         language = query.get("language", "")
         language = language if language in app_guide.LANGUAGES else next(iter(app_guide.LANGUAGES))
 
+        keys = await self._keys.read(client) if client is not None else ShownKeys(())
         gateway = self._settings.public_base_url
         base = hospital.version.value if hospital is not None and hospital.version is not None else "fhir"
         values = {"BASE_URL": f"{gateway}/{base}"}
@@ -64,6 +68,8 @@ class ConnectPage:
                 _select("hospital", "Hospital", [(each.choice, _label(each)) for each in found], chosen),
             ],
             chosen=chosen,
+            client=client,
+            signing=client and assertion_settings(self._settings, client, [shown.key for shown in keys.keys]),
             search=query.get("q", ""),
             language=language,
             values=values,

@@ -11,10 +11,12 @@ from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import UnknownClient
+from shared.directory.key_sets import KeySets
 from shared.directory.tenant_csv import TenantImport
 from shared.directory.traffic_history import TrafficHistory
 from shared.directory.usage import Usage
 from shared.message import Request, Response
+from shared.oauth.client_assertion import ClientAssertions
 from shared.onboarding.checks import CheckLog
 from shared.portal.access_pages import AccessPages
 from shared.portal.check_page import CheckPage
@@ -26,6 +28,8 @@ from shared.portal.errors import ChangedMeanwhile, CrossOrigin, NotFound, Portal
 from shared.portal.forms import parse_form, parse_upload
 from shared.portal.hospital_list import HospitalList
 from shared.portal.import_pages import ImportPages
+from shared.portal.key_pages import KeyPages
+from shared.portal.key_reader import KeyReader
 from shared.portal.overview_page import OverviewPage
 from shared.portal.principal import ANONYMOUS
 from shared.portal.rendering import ROOT, Renderer, not_found, redirect
@@ -58,25 +62,30 @@ class PortalEndpoint:
         traffic: TrafficHistory,
         activity: ActivityLog,
         checks: CheckLog,
+        key_sets: KeySets,
+        assertions: ClientAssertions,
     ) -> None:
         self._sign_in = sign_in_for(settings, environment)
         self._renderer = Renderer(self._sign_in.sign_out, self._sign_in.sign_out_method, settings.cache_seconds)
         tenants = TenantList(Table(tables, TENANTS), settings, activity)
-        clients = ClientRegistry(Table(tables, CLIENTS), vault, local=settings.local)
         hospitals = HospitalList(settings, tenants, traffic, checks)
-        requests = AccessRequests(Table(tables, CLIENTS))
-        finder, cookies = ClientFinder(clients, requests, activity), SecretCookies(vault, secure=self._sign_in.secure)
+        table = Table(tables, CLIENTS)
+        clients, requests = ClientRegistry(table, vault, local=settings.local), AccessRequests(table)
+        finder, cookies = (
+            ClientFinder(clients, requests, table, activity),
+            SecretCookies(vault, secure=self._sign_in.secure),
+        )
+        keys = KeyReader(usage, activity, key_sets)
         checking = CheckPage(settings, self._renderer, tenants, vault, activity, checks, hospitals)
         self._routes: tuple[Route, ...] = (
             *OverviewPage(self._renderer, hospitals, traffic, clients, requests, activity).routes(),
             Route("GET", "/static/{name}", self._file, AccessLevel.PUBLIC),
-            *ConnectPage(settings, self._renderer, clients, tenants).routes(),
-            *ClientPages(
-                settings, self._renderer, Table(tables, CLIENTS), finder, usage, tenants, traffic, cookies
-            ).routes(),
+            *ConnectPage(settings, self._renderer, clients, tenants, keys).routes(),
+            *ClientPages(settings, self._renderer, finder, usage, tenants, traffic, cookies, keys).routes(),
+            *KeyPages(settings, self._renderer, finder, keys).routes(),
             *SecretPages(settings, self._renderer, finder, usage, tenants, cookies).routes(),
             *AccessPages(self._renderer, finder, tenants).routes(),
-            *ClientTestPage(settings, self._renderer, finder, tenants, cookies).routes(),
+            *ClientTestPage(settings, self._renderer, finder, tenants, cookies, keys, assertions).routes(),
             *ImportPages(self._renderer, tenants, TenantImport(tenants.registry), activity).routes(),
             *TenantAdd(settings, self._renderer, tenants, vault, checking).routes(),
             *TenantForm(self._renderer, tenants, vault).routes(),

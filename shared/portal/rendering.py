@@ -50,6 +50,9 @@ _MESSAGES = {
     "reach-all": "The client may reach all hospitals.",
     "reach-chosen": "The client may reach the hospitals of its list only.",
     "secret-deleted": "The secret is deleted.",
+    "client-created": "The client is made. It signs in with its own keys: see how to connect, and test it.",
+    "keys-saved": "The keys are saved. Within a minute they are good everywhere.",
+    "keys-removed": "The keys are removed.",
     "client-disabled": "The client is disabled.",
     "client-enabled": "The client is enabled.",
     "client-deleted": "The client is deleted.",
@@ -80,6 +83,7 @@ class Renderer:
             "ago": ago,
             "day": _day,
             "hour": _hour,
+            "minute": lambda moment: f"{moment.day} {moment:%B %Y, %H:%M} UTC",
             "milliseconds": lambda value: f"{value:.3g} ms" if value < 100 else f"{value:,.0f} ms",
             "segment": lambda text: quote(text, safe=""),
         }

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from shared.directory.client import EXPIRES_SOON, Client, ClientSecret
-from shared.directory.client_registry import NewSecret
+from shared.directory.client_registry import NewSecret, secret_label
 from shared.directory.errors import Refusal
 from shared.directory.usage import Usage
 from shared.message import Response
-from shared.portal.client_finder import ClientFinder, sentence
+from shared.portal.client_finder import ClientFinder, noted
 from shared.portal.errors import NotFound
 from shared.portal.rendering import UNPROCESSABLE, Renderer, download, see_other
 from shared.portal.request import PortalRequest, Route
@@ -51,28 +51,37 @@ class SecretPages:
 
     async def _add(self, request: PortalRequest) -> Response:
         client, key = await self._finder.client(request), await self._cookies.key()
-        try:
-            label = request.form.get("label", "")
-            new = await self._finder.registry.add_secret(client.id, expiry(request.form), label)
-        except Refusal as error:
-            return await self._form(request, client, request.form, sentence(error))
+        problems: dict[str, str] = {}
+        with noted(problems, "label"):
+            label = secret_label(request.form.get("label", ""))
+        with noted(problems, "lifetime"):
+            expires = expiry(request.form)
+        if not problems:
+            with noted(problems, "label"):
+                new = await self._finder.registry.add_secret(client.id, expires, label)
+        if problems:
+            return await self._form(request, client, request.form, problems)
         await self._finder.changed(request, "add-secret", client.id, f"secret {new.secret_id}")
         return see_other(secret_path(client.id, new.secret_id), cookie=self._cookies.sealed(key, request, new))
 
     async def _form(
-        self, request: PortalRequest, client: Client, values: Mapping[str, str], problem: str | None = None
+        self,
+        request: PortalRequest,
+        client: Client,
+        values: Mapping[str, str],
+        problems: Mapping[str, str] | None = None,
     ) -> Response:
         """The page that replaces a secret without an interruption: where it stands, and the form for a new one."""
         return self._renderer.page(
             "secret_new.html",
             request,
-            UNPROCESSABLE if problem else 200,
+            UNPROCESSABLE if problems else 200,
             client=client,
             values=values,
             states=secret_states(client),
             used=await self._usage.last_used(client.id),
             lifetimes=LIFETIMES,
-            problem=problem,
+            problems=problems or {},
         )
 
     async def _show(self, request: PortalRequest) -> Response:

@@ -38,6 +38,7 @@ class KeyedApp:
     client_id: str
     tenant: str
     key: Any = field(default_factory=lambda: P384)
+    gateway: str = GATEWAY
 
     @property
     def private_jwk(self) -> dict[str, Any]:
@@ -46,8 +47,8 @@ class KeyedApp:
         return {**private, "kid": "one", "alg": "ES384", "key_ops": ["sign"]}
 
     def claims(self, **changes: object) -> dict[str, Any]:
-        claims: dict[str, Any] = dict.fromkeys(("iss", "sub"), self.client_id) | {"aud": f"{GATEWAY}/oauth2/token"}
-        claims |= {"exp": int(time.time()) + 240, "jti": uuid.uuid4().hex, **changes}
+        claims: dict[str, Any] = dict.fromkeys(("iss", "sub"), self.client_id)
+        claims |= {"aud": f"{self.gateway}/oauth2/token", "exp": int(time.time()) + 240, "jti": uuid.uuid4().hex, **changes}
         return {name: value for name, value in claims.items() if value is not None}
 
     def assertion(self, algorithm: str = "ES384", *, key: Any = None, head: Any = None, **claims: object) -> str:

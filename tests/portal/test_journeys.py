@@ -43,7 +43,7 @@ async def test_a_person_connects_an_app_to_a_hospital(stack: tuple[Stack, Path],
         browser.open("/clients")
         browser.press("New client")
         browser.fill(name="Patients app", lifetime="90")
-        browser.press("Create client and secret")
+        browser.press("Create the client")
         assert not browser.one("[data-copy]").is_displayed()
         client_id, first = browser.one("#client-id").text, browser.one("#client-secret").text
         browser.press("Say which ones it may reach.")
@@ -181,7 +181,7 @@ async def test_an_owner_asks_for_access_and_replaces_a_secret_without_an_interru
         browser.sign_in("Ada@example.com", "Gateway.ClientOwner")
         browser.open("/clients/new")
         browser.fill(name="Ward app", label="production", lifetime="90")
-        browser.press("Create client and secret")
+        browser.press("Create the client")
         client_id, secret = browser.one("#client-id").text, browser.one("#client-secret").text
         browser.driver.refresh()
         assert browser.one("#client-secret").text == secret

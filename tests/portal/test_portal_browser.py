@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
+import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -22,6 +24,7 @@ from local.stack import Stack
 from shared.stores.tables import TENANTS
 from tests.clients.installation import node
 from tests.deployment import Deployment
+from tests.directory.test_client_keys import P256, P384, RSA, jwk, key_set, pem, private_pem
 from tests.portal.browser import NEEDS_CHROMIUM, Browser
 from tests.portal.week import Week, fill
 
@@ -157,7 +160,7 @@ def pages(browser: Browser, demo: Demo, week: Week, tenant: str, file: Path) -> 
         yield name
     browser.open("/clients/new")
     browser.fill(name="Shown once", lifetime="365")
-    browser.press("Create client and secret")
+    browser.press("Create the client")
     copy = browser.one('[data-copy="client-secret"]')
     copy.click()
     WebDriverWait(browser.driver, 10).until(lambda _: "Copied" in copy.text)
@@ -182,6 +185,7 @@ def pages(browser: Browser, demo: Demo, week: Week, tenant: str, file: Path) -> 
     browser.press("Shown once")
     browser.one("td.action a").click()
     yield "secret-delete"
+    yield from key_pages(browser)
     browser.open("/tenants/new/redox")
     browser.fill(PartitionKey="contoso", BaseUrl="http://fhir.example", value="no key")
     browser.press("Save and check")
@@ -232,6 +236,44 @@ def pages(browser: Browser, demo: Demo, week: Week, tenant: str, file: Path) -> 
     browser.fill(TimeoutSeconds="12")
     browser.press("Save")
     yield "tenant-edit-changed"
+
+
+def key_pages(browser: Browser) -> Iterator[str]:
+    """The pages of a client that signs in with its own keys."""
+    browser.open("/clients/new")
+    browser.fill(name="Bulk export", proof="keys")
+    yield "client-new-keys"
+    browser.fill(jwks=private_pem(P384), jwks_url="https://app.example.com/jwks")
+    browser.press("Create the client")
+    assert "counts as exposed" in browser.text()
+    yield "client-new-keys-wrong"
+    browser.fill(jwks=pem(P384), jwks_url="")
+    browser.press("Create the client")
+    client = browser.one("#client-id").text
+    browser.press("Change the keys")
+    yield "client-keys"
+    browser.fill(jwks=key_set(jwk(RSA, "2026-11"), {**jwk(P256), "kid": ""}))
+    browser.press("Save the keys")
+    assert "without a kid" in browser.text()
+    yield "client-keys-wrong"
+    browser.fill(jwks=key_set(jwk(RSA, "2026-11")))
+    browser.press("Save the keys")
+    yield "client-with-keys"
+    browser.open(f"/connect?client={client}")
+    yield "connect-keys"
+    browser.open(f"/clients/{client}/test")
+    yield "client-test-keys"
+    claims = {"iss": client, "sub": client, "aud": "https://elsewhere.example", "exp": int(time.time()) + 240}
+    browser.fill(assertion=jwt.encode({**claims, "jti": str(uuid4())}, P384, "ES384", {"kid": "2026-11"}))
+    browser.press("Test the assertion")
+    assert "signed by ES384, but its key is good for" in browser.text()
+    yield "client-assertion-tested"
+    browser.open(f"/clients/{client}/keys/remove")
+    yield "client-keys-remove"
+    browser.open(f"/clients/{client}/keys")
+    browser.fill(jwks_url="http://127.0.0.1:9/jwks")
+    browser.press("Save the keys")
+    yield "client-keys-at-url"
 
 
 async def test_pages_work_are_accessible_in_light_and_dark_and_fit_a_phone(

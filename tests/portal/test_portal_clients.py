@@ -203,9 +203,11 @@ async def others(portal: Portal) -> NewSecret:
 async def test_another_ones_client_is_not_there_by_any_url_or_form(portal: Portal, others: NewSecret) -> None:
     owner, before = await portal.owner(), await portal.clients.get(others.client_id)
     secret, tenant = f"/secrets/{others.secret_id}", f"/requests/{uuid4()}"
-    pages = ["", "/edit", "/disable", "/delete", "/secrets", "/test", f"{secret}/test", f"{secret}/delete"]
+    pages = ["", "/edit", "/disable", "/delete", "/secrets", "/test", f"{secret}/test", f"{secret}/delete", "/keys"]
+    pages += ["/keys/remove", f"/keys/{'k' * 43}/remove"]
     reads = [*pages, secret, f"{secret}/env", "/hospitals"]
     writes = [*pages[1:], "/enable", f"{secret}/kept", tenant, f"{tenant}/withdraw", f"{tenant}/grant"]
+    writes += ["/test/assertion"]
     requests = [*(("GET", page) for page in reads), *(("POST", page) for page in writes)]
     form = {"name": "Mine", "owner": "ada@example.com", "tenants": "*", "lifetime": "90", "etag": "*"}
     for method, page in requests:

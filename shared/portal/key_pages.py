@@ -96,6 +96,8 @@ class KeyPages:
     async def _save(self, request: PortalRequest) -> Response:
         etag, client = await self._finder.etag(request), await self._finder.client(request)
         form = request.form
+        if form.get("jwks", "").strip() and form.get("jwks_url", "").strip() == client.jwks_url:
+            form = {**form, "jwks_url": ""}  # it stood in the form, and what was pasted takes its place
         present = client.keys if form.get("mode") == "beside" else ()
         typed = typed_keys(form, present, local=self._settings.local)
         values = {**form, "jwks": typed.shown}

@@ -1,5 +1,6 @@
 """`./gateway client`, run as a process on real stores."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 
 from local.vault.server import VaultServer
 from shared.directory.client import hash_of, hint_of, vault_name
+from shared.directory.client_keys import key_set_text, parse_key_set
 from tests.admin.command_line import CommandLine
 from tests.admin.conftest import held
+from tests.directory.test_client_keys import P384, RSA, jwk, key_set, pem, private_pem
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -150,3 +153,21 @@ async def test_a_list_is_by_name_and_may_be_filtered(admin: CommandLine) -> None
     expires = (datetime.now(UTC) + timedelta(days=20)).date()
     for_people = (await admin("client list --local --expiring --search zebra")).stdout
     assert f" on {expires}" in for_people
+
+
+async def test_keys_are_taken_from_a_file_replaced_and_removed_and_the_audit_line_names_them(
+    admin: CommandLine,
+) -> None:
+    (first,), (second,) = parse_key_set(key_set_text(pem(P384))), parse_key_set(key_set(jwk(RSA)))
+    create, known = "client create --name A --owner Ada --tenants * --jwks -", ("-v", "--json", "--local")
+    made = await admin(create, *known, stdin=pem(P384).encode())
+    change = ("client set", made.json["client_id"], "--jwks")
+    assert (made.json["secrets"], made.json["keys"]) == ([], [{"kid": first.id, "key_id": first.id}])
+    assert made.audit[-1]["detail"] == f"Jwks, key {first.id} added"
+    result = await admin(*change, "-", *known, stdin=json.dumps(jwk(RSA)).encode())
+    assert [key["kid"] for key in result.json["keys"]] == ["one"]
+    assert result.audit[-1]["detail"] == f"Jwks, key {second.id} added, key {first.id} removed"
+    assert "holds a private key" in await admin.error(*change, "-", stdin=private_pem(RSA).encode())
+    assert "needs its public keys" in await admin.error(create)
+    result = await admin(*change, "", *known)
+    assert (result.json["keys"], result.audit[-1]["detail"]) == ([], f"Jwks, key {second.id} removed")

@@ -174,6 +174,11 @@ async def test_a_key_set_at_its_url_is_shown_with_when_it_was_fetched_and_what_i
     assert "fetches no keys from" in asked.words
     await fresh.post(f"{path}/keys/remove", {"etag": asked.field("etag")})
     assert not (await portal.clients.get(path.rpartition("/")[2])).has_keys
+    await save(fresh, path, jwks_url=key_server.url)
+    prefilled = (await fresh.get(f"{path}/keys")).field("jwks_url")
+    assert (await save(fresh, path, jwks=key_set(jwk(RSA, "mine")), jwks_url=prefilled)).status == 303
+    client = await portal.clients.get(path.rpartition("/")[2])
+    assert (client.jwks_url, [key.kid for key in client.keys]) == ("", ["mine"])
 
 
 async def test_the_second_of_two_who_change_keys_is_told_and_keeps_the_text(

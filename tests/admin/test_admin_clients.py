@@ -11,7 +11,8 @@ from shared.directory.client import hash_of, hint_of, vault_name
 from shared.directory.client_keys import key_set_text, parse_key_set
 from tests.admin.command_line import CommandLine
 from tests.admin.conftest import held
-from tests.directory.test_client_keys import P384, RSA, jwk, key_set, pem, private_pem
+from tests.directory.test_client_keys import pem, private_pem
+from tests.oauth.keyed_app import P384, RSA, jwk, key_set
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 UNKNOWN = "00000000-0000-0000-0000-000000000000"

@@ -48,7 +48,12 @@ class KeyedApp:
 
     def claims(self, **changes: object) -> dict[str, Any]:
         claims: dict[str, Any] = dict.fromkeys(("iss", "sub"), self.client_id)
-        claims |= {"aud": f"{self.gateway}/oauth2/token", "exp": int(time.time()) + 240, "jti": uuid.uuid4().hex, **changes}
+        claims |= {
+            "aud": f"{self.gateway}/oauth2/token",
+            "exp": int(time.time()) + 240,
+            "jti": uuid.uuid4().hex,
+            **changes,
+        }
         return {name: value for name, value in claims.items() if value is not None}
 
     def assertion(self, algorithm: str = "ES384", *, key: Any = None, head: Any = None, **claims: object) -> str:

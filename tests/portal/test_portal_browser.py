@@ -24,7 +24,8 @@ from local.stack import Stack
 from shared.stores.tables import TENANTS
 from tests.clients.installation import node
 from tests.deployment import Deployment
-from tests.directory.test_client_keys import P256, P384, RSA, jwk, key_set, pem, private_pem
+from tests.directory.test_client_keys import pem, private_pem
+from tests.oauth.keyed_app import P256, P384, RSA, jwk, key_set
 from tests.portal.browser import NEEDS_CHROMIUM, Browser
 from tests.portal.week import Week, fill
 

@@ -3,17 +3,21 @@
 import html
 import json
 import logging
+import time
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.directory.client_keys import parse_key_set
 from shared.directory.client_registry import ClientRegistry
-from tests.directory.test_client_keys import P256, P384, PRIVATE, RSA, jwk, key_set, pem, private_pem
+from tests.directory.test_client_keys import PRIVATE, pem, private_jwk, private_pem
 from tests.oauth.conftest import until
-from tests.oauth.test_client_assertion import App, KeyServer, altered, key_server
+from tests.oauth.keyed_app import P256, P384, RSA, KeyedApp, jwk, key_set
+from tests.oauth.test_client_assertion import KeyServer, key_server
 from tests.portal.conftest import Changes, Page, Person, Portal
 from tests.portal.test_portal_clients import NEW, created, path_of
 
@@ -130,7 +134,7 @@ async def test_a_private_key_is_neither_kept_nor_shown_again_and_counts_as_expos
     portal: Portal, key: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     owner = await portal.owner()
-    path, private = await path_of_new(owner), jwk(key, private=True)
+    path, private = await path_of_new(owner), private_jwk(key)
     hidden = {private["d"][:40], *private_pem(key).splitlines()[1:-1]}
     for pasted in (private_pem(key), pem(P256) + private_pem(key), json.dumps(private), key_set({}, private)):
         with caplog.at_level(logging.DEBUG):
@@ -208,13 +212,13 @@ async def test_the_second_of_two_who_change_keys_is_told_and_keeps_the_text(
     assert await kids(portal, path) == ["theirs", "one"]
 
 
-async def app_with_keys(portal: Portal, owner: Person, tenant: str) -> App:
+async def app_with_keys(portal: Portal, owner: Person, tenant: str) -> KeyedApp:
     """The app of a client that its owner made in the portal, without a secret."""
     page = await owner.post(NEW, {"name": "Bulk app", "proof": "keys", "jwks": key_set(jwk(P384))})
     assert page.status == 303, page.words
     client_id = page.location.partition("?")[0].rpartition("/")[2]
     await portal.clients.change(client_id, tenants=tenant)
-    return App(portal.deployment, client_id, tenant, P384, GATEWAY)
+    return KeyedApp(portal.deployment, client_id, tenant, P384, GATEWAY)
 
 
 async def test_a_client_is_made_without_a_secret_and_all_mistakes_are_told_at_once(portal: Portal) -> None:
@@ -238,24 +242,36 @@ async def test_a_client_is_made_without_a_secret_and_all_mistakes_are_told_at_on
     assert "none, own keys" in (await owner.get("/portal/clients")).words
 
 
-REASONS = {
-    "expired": "has expired: its exp has passed",
-    "too long": "has an exp that is more than 300 seconds ahead",
-    "not yet": "has an iat or nbf that is still to come",
-    "for another": f"has another aud than {GATEWAY}/oauth2/token or {GATEWAY}",
-    "another's key": "is signed by another key than the one that is registered",
-    "key unknown": "has a kid that is none of the client's keys; those are one",
-    "another algorithm": "is signed by ES256, but its key is good for ES384 alone",
-    "a secret made of the public key": "has another alg in its header",
-    "critical": "has a header that nobody here understands",
-    "not of one client": "does not have the client's ID in both iss and sub",
-    "a numbered jti": "has a claim of another type",
-    "a long jti": "has a jti that is no text of 1 to 255 characters",
-    "without jti": "has no jti",
-    "exp as []": "has a claim of another type",
-    "no JWT": "is no signed JWT",
-    "huge": "has more than 8192 characters",
-}
+def wrong_assertions(app: KeyedApp) -> list[tuple[str, str]]:
+    """Assertions that are no good, each with what the portal says of it."""
+    now, other = int(time.time()), ec.generate_private_key(ec.SECP384R1())
+    header, claims, signature = app.assertion().split(".")
+    typed = "a claim of another type"
+    return [
+        (app.assertion(exp=now - 60), "has expired: its exp has passed"),
+        (app.assertion(exp=now + 600), "has an exp that is more than 300 seconds ahead"),
+        (app.assertion(iat=now + 120), "has an iat or nbf that is still to come"),
+        (app.assertion(aud="https://x.example"), f"has another aud than {GATEWAY}/oauth2/token or {GATEWAY}"),
+        (app.assertion(aud=[GATEWAY, "https://x.example"]), "has another aud than"),
+        (app.assertion(key=other), "is signed by another key than the one that is registered under its kid"),
+        (f"{header}.{claims}.{signature[:-8]}AAAAAAAA", "is signed by another key"),
+        (app.assertion(head={"kid": "two"}), "has a kid that is none of the client's keys; those are one"),
+        (app.assertion(head={"kid": None}), "has no kid in its header"),
+        (app.assertion("ES256", key=P256), "is signed by ES256, but its key is good for ES384 alone"),
+        (app.assertion("HS256", key="x" * 32), "has another alg in its header than RS384, ES384"),
+        (app.assertion(head={"crit": ["b64"], "b64": True}), "has a header that nobody here understands"),
+        (app.assertion(sub=str(uuid4())), "does not have the client's ID in both iss and sub"),
+        (
+            replace(app, client_id="another").assertion(),
+            f"names another client in iss and sub than this one, {app.client_id}",
+        ),
+        *((app.assertion(**{name: value}), f"has {typed}") for name, value in (("jti", 7), ("exp", []), ("nbf", {}))),
+        (app.assertion(exp=str(now + 120)), "has an exp that is no number"),
+        (app.assertion(jti="x" * 256), "has a jti that is no text of 1 to 255 characters"),
+        *((app.assertion(**{name: None}), f"has no {name}") for name in ("exp", "jti", "aud")),
+        ("x.y", "is no signed JWT"),
+        (app.assertion(x="y" * 9000), "has more than 8192 characters"),
+    ]
 
 
 async def test_an_assertion_is_judged_as_by_the_token_endpoint_and_not_used_up(
@@ -282,12 +298,8 @@ async def test_an_assertion_is_judged_as_by_the_token_endpoint_and_not_used_up(
         assert "The assertion is good" in await told(good)
     assert (await app.ask(good)).status == 200
     assert "was sent already" in await told(good)
-    for name, (assertion, _) in altered(app).items():
-        words = await told(assertion)
-        assert f"The assertion {REASONS.get(name, '')}" in words, (name, words)
-        assert "The assertion is good" not in words, name
-    other = App(portal.deployment, str(uuid4()), tenant, P384, GATEWAY)
-    assert f"names another client in iss and sub than this one, {app.client_id}" in await told(other.assertion())
+    for assertion, reason in wrong_assertions(app):
+        assert f"The assertion {reason}" in await told(assertion), reason
     assert "Paste an assertion" in (await owner.post(f"{path}/assertion", {"assertion": " "})).words
     await portal.clients.set_enabled(app.client_id, False)
     assert "the client is disabled" in await told(app.assertion())

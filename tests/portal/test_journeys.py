@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
+import requests
 from selenium.webdriver.common.by import By
 
 from local.hospitals.hospital import NORTHGATE
@@ -15,6 +16,7 @@ from shared.directory.client import SECRET_ROW_PREFIX, secret_id_of
 from shared.settings import Settings
 from shared.stores.tables import CLIENTS, TENANTS, Table, etag_of, table_service
 from tests.deployment import Credentials, Deployment
+from tests.oauth.keyed_app import P384, KeyedApp, jwk, key_set
 from tests.portal.browser import NEEDS_CHROMIUM, App, Browser, eventually
 
 pytestmark = NEEDS_CHROMIUM
@@ -165,6 +167,60 @@ async def expire_in(days: int, folder: Path, client_id: str, secret: str) -> Non
         assert row is not None
         expires = datetime.now(UTC) + timedelta(days=days)
         await Table(service, CLIENTS).replace({**row, "Expires": expires}, etag_of(row))
+
+
+async def test_an_app_moves_from_its_secret_to_a_key_of_its_own(stack: tuple[Stack, Path], browser: Browser) -> None:
+    demo = stack[0].demo
+    seeded, app = next(tenant for tenant in demo.tenants if tenant.version == "r4"), App(demo.base_url)
+
+    deployment = Deployment(json.loads((stack[1] / "local.settings.json").read_text())["Values"])
+
+    def serves(token: requests.Response) -> bool:
+        return token.status_code == 200 and app.patients(token).status_code == 200
+
+    def journey() -> None:
+        browser.sign_in("Grace@example.com", "Gateway.Admin")
+        browser.open("/clients/new")
+        browser.fill(name="Bulk app", lifetime="90")
+        browser.press("Create the client")
+        client_id, secret = browser.one("#client-id").text, browser.one("#client-secret").text
+        browser.press("Say which ones it may reach.")
+        browser.fill(q=seeded.name)
+        browser.press("Search")
+        browser.press(f"Add {seeded.name}")
+        by_secret = app.token(client_id, secret, seeded.tenant_id)
+        assert serves(by_secret)
+
+        # The new key beside the secret, tested before it is used.
+        browser.open(f"/clients/{client_id}")
+        browser.press("Add a key instead")
+        browser.fill(jwks=key_set(jwk(P384)))
+        browser.press("Save the keys")
+        keyed = KeyedApp(deployment, client_id, seeded.tenant_id, gateway=demo.base_url)
+        assertion = keyed.assertion()
+        browser.press("Test this client")
+        browser.fill(assertion=assertion)
+        browser.press("Test the assertion")
+        assert "The assertion is good" in browser.text()
+        by_key = requests.post(f"{demo.base_url}/oauth2/token", keyed.form(assertion), timeout=30)
+        assert serves(by_key)
+        assert serves(by_secret)
+
+        # Then the secret goes, and later the key.
+        browser.open(f"/clients/{client_id}")
+        browser.press(f"Delete secret {secret_id_of(secret)}")
+        assert "The client's own keys work on." in browser.text()
+        browser.press("Delete the secret")
+        assert eventually(lambda: app.patients(by_secret).status_code == 401)
+        assert serves(by_key)
+        browser.press("Remove key one")
+        assert "Bulk app can't sign in any more" in browser.text()
+        browser.press("Remove the key")
+        assert eventually(lambda: app.patients(by_key).status_code == 401)
+        assert "The client has no secret, so it gets no tokens." in browser.text()
+
+    await asyncio.to_thread(journey)
+    await deployment.close()
 
 
 async def test_an_owner_asks_for_access_and_replaces_a_secret_without_an_interruption(

@@ -14,7 +14,6 @@ from shared.fhir.statement import statement
 from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.fhir.xml_writer import to_xml
 from shared.message import Request, Response
-from shared.oauth.server_metadata import server_metadata, smart_configuration
 
 _STATEMENT, _SMART_CONFIGURATION = "metadata", ".well-known/smart-configuration"
 _SERVER = ".well-known"
@@ -84,6 +83,9 @@ class DocumentEndpoint:
     def _rendered(self, base: str, format: FhirFormat | None) -> _Document:
         oauth2 = f"{self._public_base_url}/oauth2"
         if format is None:
+            # It takes the libraries of keys, half of what a start imports, which no statement needs.
+            from shared.oauth.server_metadata import server_metadata, smart_configuration
+
             describe = server_metadata if base == _SERVER else smart_configuration
             return _complete(orjson.dumps(describe(self._public_base_url)), "application/json", {})
         version, base_url, portal = self._versions[base], f"{self._public_base_url}/{base}", self._portal_url

@@ -151,7 +151,7 @@ class Application:
         from shared.directory.client_cache import ClientCache
         from shared.stores.tables import CLIENTS
 
-        return ClientCache(self._table(CLIENTS), self.vault, self._key_sets, self.settings)
+        return ClientCache(self._table(CLIENTS), self.vault, lambda: self._key_sets, self.settings)
 
     @cached_property
     def tenants(self) -> "TenantCache":

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from shared.directory.client import (
     CLIENT_ID,
@@ -16,12 +17,14 @@ from shared.directory.client import (
 )
 from shared.directory.client_keys import KEY_ID, ClientKey
 from shared.directory.errors import RowError
-from shared.directory.key_sets import KeySets
 from shared.error_kind import ErrorKind
 from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.tables import Table
 from shared.stores.vault import Secret, Vault
+
+if TYPE_CHECKING:
+    from shared.directory.key_sets import KeySets
 
 _SIZE = 5_000
 _RENEW_SECONDS = 2.0
@@ -31,9 +34,12 @@ _log = logging.getLogger(__name__)
 
 
 class ClientCache:
-    """The directory of clients. A change in a row, or in Key Vault, is seen within `CACHE_SECONDS`."""
+    """The directory of clients. A change in a row, or in Key Vault, is seen within `CACHE_SECONDS`.
 
-    def __init__(self, table: Table, vault: Vault, key_sets: KeySets, settings: Settings) -> None:
+    `key_sets` makes what fetches keys from clients' own URLs, which few clients need and a start has no time for.
+    """
+
+    def __init__(self, table: Table, vault: Vault, key_sets: "Callable[[], KeySets]", settings: Settings) -> None:
         self._table = table
         self._key_sets = key_sets
         fresh, stale = settings.cache_seconds, settings.stale_seconds
@@ -118,7 +124,7 @@ class ClientCache:
             return None
         keys = client.keys
         if client.jwks_url:
-            keys = await self._key_sets.get(client.jwks_url, older_than=older_than)
+            keys = await self._key_sets().get(client.jwks_url, older_than=older_than)
         return next(filter(wanted, keys), None)
 
     async def known(self, client_id: str) -> bool:

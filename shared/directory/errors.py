@@ -6,6 +6,7 @@ Each message is for the person who keeps the directory, or asked for the change.
 from collections.abc import Sequence
 
 from shared.fhir.versions import FhirVersion
+from shared.stores.errors import StoreUnavailable
 
 
 class RowError(Exception):
@@ -86,3 +87,7 @@ class TooManySecrets(Refusal):
 
 def _shown(name: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in name[:64])
+
+
+class KeySetUnavailable(StoreUnavailable):
+    """A client's own key set can't be had; the gateway's stores are well."""

@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from cachetools import TTLCache
 
 from shared.directory.client_keys import MAX_KEY_SET_BYTES, ClientKey, InvalidKeySet, parse_key_set
+from shared.directory.errors import KeySetUnavailable
 from shared.settings import Settings, is_loopback
 from shared.stores.cache import Cache
 from shared.stores.errors import StoreUnavailable
@@ -30,10 +31,6 @@ _AZURES = ipaddress.ip_address("168.63.129.16")  # the platform's own, in every 
 # Not one that the system's resolver, or aiohttp without it, reads as an IPv4 address: `127.1`, `0x7f.0.0.1`.
 _NAME = re.compile(r"(?i)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?")
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
-
-
-class KeySetUnavailable(StoreUnavailable):
-    """A client's own key set can't be had; the gateway's stores are well."""
 
 
 class _NotPublic(OSError):

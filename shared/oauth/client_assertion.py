@@ -17,7 +17,7 @@ import jwt
 from shared.directory.client import Client
 from shared.directory.client_cache import ClientCache
 from shared.directory.client_keys import ALGORITHMS, ClientKey
-from shared.directory.key_sets import KeySetUnavailable
+from shared.directory.errors import KeySetUnavailable
 from shared.error_kind import ErrorKind
 from shared.oauth.errors import InvalidClient
 from shared.stores.errors import StoreConflict

@@ -23,7 +23,7 @@ from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.sdk import CLIENT_OPTIONS, translated
 
 if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
+    from shared.stores.identity import Credential
 
 TENANTS = "Tenants"
 CLIENTS = "Clients"
@@ -42,14 +42,14 @@ Row = Mapping[str, object]
 """The columns of a row by name, `PartitionKey` and `RowKey` among them."""
 
 
-def table_service(settings: Settings, credential: "AsyncTokenCredential | None" = None) -> TableServiceClient:
+def table_service(settings: Settings, credential: "Credential | None" = None) -> TableServiceClient:
     """A client of the account that the settings name: by connection string, or by its endpoint and `credential`.
 
     The credential stays the caller's to close.
     """
     if "=" in settings.tables:
         return TableServiceClient.from_connection_string(settings.tables, **CLIENT_OPTIONS)
-    return TableServiceClient(settings.tables, credential=credential, **CLIENT_OPTIONS)
+    return TableServiceClient(settings.tables, credential=credential, **CLIENT_OPTIONS)  # type: ignore[arg-type]
 
 
 class Table:

@@ -38,7 +38,7 @@ async def test_a_client_is_made_changed_disabled_and_let_in_again(
     async def is_kept_as(*columns: object) -> bool:
         client = await clients.get(new.client_id)
         assert (client.name, client.owner, client.tenants, client.enabled) == columns
-        return await works(ClientCache(table, vault, KeySets(deployment.settings), deployment.settings), new)
+        return await works(ClientCache(table, vault, lambda: KeySets(deployment.settings), deployment.settings), new)
 
     assert await is_kept_as("Care app", "Ada", frozenset({TENANT}), True)
     (secret,) = (await clients.get(new.client_id)).secrets
@@ -86,7 +86,7 @@ async def test_a_deletion_that_stopped_half_way_is_done_again_and_the_other_secr
     await vault.delete(vault_name(old.client_id, old.secret_id))
     assert await clients.delete_secret(old.client_id, old.secret_id)
     assert not await clients.delete_secret(old.client_id, old.secret_id)
-    cache = ClientCache(table, vault, KeySets(deployment.settings), deployment.settings)
+    cache = ClientCache(table, vault, lambda: KeySets(deployment.settings), deployment.settings)
     assert not await works(cache, old)
     assert await works(cache, new)
     assert [secret.id for secret in (await clients.get(old.client_id)).secrets] == [new.secret_id]

@@ -20,7 +20,8 @@ from local.serving import serving
 from shared.directory import key_sets
 from shared.directory.client_keys import ALGORITHMS, InvalidKeySet, parse_key_set
 from shared.directory.client_registry import ClientRegistry
-from shared.directory.key_sets import KeySets, KeySetUnavailable, is_public, key_set_url_problem
+from shared.directory.errors import KeySetUnavailable
+from shared.directory.key_sets import KeySets, is_public, key_set_url_problem
 from shared.stores.tables import CLIENTS
 from tests.deployment import GATEWAY, Deployment
 from tests.oauth.conftest import granted, refused, until

@@ -32,9 +32,9 @@ class Running:
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """The time it has been on a core so far, user and system."""
-        times = self.process.cpu_times()
-        return times.user + times.system
+        """The time that its threads have been on a core so far; a thread that has ended does not count."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def age_seconds(self) -> float:
         """The time since it was started, in steps of a tick (10 ms)."""
@@ -72,6 +72,19 @@ async def running(
         yield Running(port, psutil.Process(process.pid))
     finally:
         await _stop(process)
+
+
+@asynccontextmanager
+async def crowded(core: int) -> AsyncIterator[None]:
+    """Two processes take their share of a core: what else runs there gets a third of it."""
+    command = on_core(core, ["sh", "-c", "while :; do :; done"])
+    processes = [await asyncio.create_subprocess_exec(*command, stdin=DEVNULL) for _ in range(2)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            await process.wait()
 
 
 async def output(command: Sequence[str], *, core: int, seconds: float) -> str:

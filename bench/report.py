@@ -192,12 +192,12 @@ def _side_by_side(comparison: Comparison) -> str:
     for case, system in comparison.cells():
         busy = comparison.measured(case, BUSY, system)
         row = [case, f"**{system}**" if system == GATEWAY else system, f"{busy.cpu:,.0f}", f"{1e6 / busy.cpu:,.0f}"]
-        row += [f"{busy.per_second:,.0f}", f"{busy.p50:.1f}", f"{busy.p99:.1f}", "", ""]
+        row += ["", ""]
         if (case, ALONE, system) in comparison.rounds:
             alone = comparison.measured(case, ALONE, system)
             row[-2:] = f"{alone.p50:.2f}", f"{alone.p99:.1f}"
         rows.append(row)
-    head = ["request", "who", "CPU µs", "per s and core", "32: per s", "p50 ms", "p99 ms", "1: p50 ms", "p99 ms"]
+    head = ["request", "who", "CPU µs", "per s and core", "p50 ms", "p99 ms"]
     memory = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in comparison.memory.items())
     return f"{_table(head, rows)}\n\nMemory at the end: {memory}."
 

@@ -45,7 +45,7 @@ def java(folder: Path) -> tuple[str, ...]:
         _build(folder, _tool("mvn"), "--batch-mode", "--quiet", "package")
         built.touch()
     paths = f"{folder / 'target' / 'classes'}:{folder / 'target' / 'libraries' / '*'}"
-    return (runtime, "-Xmx1g", "-XX:TieredStopAtLevel=1", "-cp", paths)
+    return (runtime, "-Xmx2g", "-XX:TieredStopAtLevel=1", "-cp", paths)
 
 
 def rust(folder: Path, name: str) -> tuple[str]:

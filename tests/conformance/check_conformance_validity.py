@@ -39,7 +39,7 @@ async def errors() -> AsyncIterator[Errors]:
 
     async def validate(server: Server, response: Response) -> list[str]:
         into.write(f"{json.dumps({'version': server.version.value, 'text': response.body.decode()})}\n".encode())
-        async with asyncio.timeout(180):
+        async with asyncio.timeout(300):
             found: list[str] = json.loads(await out.readline())
         return [error for error in found if not _DSTU2_LINK.match(error)]
 

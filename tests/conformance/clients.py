@@ -21,7 +21,7 @@ from tests.clients import installation
 from tests.clients.installation import CLIENTS as PROGRAMS
 from tests.clients.installation import Unavailable
 from tests.conformance.conftest import Gateway
-from tests.conformance.servers import OBSERVATIONS, SERVERS, Running, Server, releases
+from tests.conformance.servers import FHIRSTARTER, HAPI, OBSERVATIONS, SERVERS, Running, Server, releases
 
 STEPS = {
     "token": "token",
@@ -38,26 +38,24 @@ STEPS = {
 }
 """What a program may do, by the names it prints, and the columns of the table."""
 
+_ALL, _HAPI, _FHIRSTARTER = (tuple(server.key for server in found) for found in (SERVERS, HAPI, FHIRSTARTER))
+
 DIFFERENCES = {
     "the server has no batch: the gateway takes it apart": {
         (client, server, "batch")
         for client in ("hapi", "fhir-sdk", "medplum", "fhir-kit-client", "fhirclient-js", "fhirpy")
-        for server in ("hapi-dstu2", "hapi-stu3", "hapi-r4", "fhirstarter-stu3", "fhirstarter-r4")
+        for server in (*_HAPI, *_FHIRSTARTER)
     },
     "the server has no statement: the gateway has its own": {
         (client, "medplum-r4", "statement")
         for client in ("fhir-sdk", "google-fhir", "medplum", "fhir-kit-client", "fhirclient-js", "fhirpy", "fhirclient")
     },
-    "the server says 4.3.0 (R4B), the gateway's base is R4": {
-        (client, "fhirstarter-r4", "statement")
-        for client in ("fhir-kit-client", "fhirclient-js", "fhirpy", "fhirclient")
-    },
     "the client can't follow the server's relative links; the gateway's are absolute": {
-        *(("fhirclient-js", server, "write") for server in ("fhirstarter-stu3", "fhirstarter-r4")),
-        ("fhirclient", "fhirstarter-r4", "pages"),
+        *(("fhirclient-js", server, "write") for server in _FHIRSTARTER),
+        ("fhirclient", "fhirstarter-r4b", "pages"),
     },
     "the server's 404 is no FHIR: the gateway's is, and the client's error holds it": {
-        ("fhir-kit-client", server, "history") for server in ("fhirstarter-stu3", "fhirstarter-r4")
+        ("fhir-kit-client", server, "history") for server in _FHIRSTARTER
     },
     "the client keeps only a link's query, and finds HAPI's further pages only by the gateway's handle in it": {
         ("medplum", "hapi-r4", "pages")
@@ -118,10 +116,8 @@ def _script(name: str) -> Sequence[str]:
     return (installation.node((PROGRAMS / name).parent), str(PROGRAMS / name))
 
 
-_ALL = tuple(server.key for server in SERVERS)
-_HAPI = ("hapi-dstu2", "hapi-stu3", "hapi-r4")
 _TYPED = ("hapi-stu3", "hapi-r4", "medplum-r4")
-_R4 = ("hapi-r4", "medplum-r4", "fhirstarter-r4")
+_R4 = ("hapi-r4", "medplum-r4", "fhirstarter-r4b")
 _RUST = _pinned("rust/Cargo.lock", r'name = "fhir-sdk"\nversion = "(.+)"')
 _GO = _pinned("go/go.mod", r"google/fhir/go v(\S+)")
 _JS = _npm("fhirclient", "fhirclient/package-lock.json")

@@ -1,4 +1,4 @@
-"""fhirstarter on a store in memory: `python fhirstarter_server.py PORT`, with FHIR_SEQUENCE=STU3 or R4B.
+"""fhirstarter on a store in memory: `python fhirstarter_server.py PORT`, with FHIR_SEQUENCE=STU3, R4B or R5.
 
 fhirstarter parses, validates, converts and refuses; what it leaves to its users is here: to store, find and page.
 """
@@ -20,7 +20,7 @@ from fhirstarter.resources import Bundle
 
 _TYPES = ("Patient", "Observation", "Encounter", "Condition", "Location")
 _PAGE = "page"
-_MODULES = f"fhir.resources.{os.environ['FHIR_SEQUENCE']}"
+_MODULES = f"fhir.resources.{os.environ['FHIR_SEQUENCE']}".removesuffix(".R5")
 
 _Resource = Any  # a model of fhir.resources, of the version that the environment names
 

@@ -106,7 +106,7 @@ async def references(side: Side) -> list[Response]:
     patient = "patient" if side.version is FhirVersion.DSTU2 else "subject"
     body: dict[str, Any] = {"resourceType": "Encounter", "id": side.own, "status": "planned"}
     body[patient] = {"reference": f"{side.base}/{PATIENT}"}
-    if side.version is FhirVersion.R4:
+    if side.version in (FhirVersion.R4, FhirVersion.R4B):
         body["class"] = {"code": "AMB"}
     return [await side.write("PUT", f"Encounter/{side.own}", body), await side.get(f"Encounter/{side.own}")]
 

@@ -23,7 +23,7 @@ from shared.fhir.versions import FhirFormat, FhirVersion
 from tests.clients import installation
 from tests.clients.installation import Unavailable
 
-DSTU2, STU3, R4 = FhirVersion.DSTU2, FhirVersion.STU3, FhirVersion.R4
+DSTU2, STU3, R4, R4B, R5 = FhirVersion
 OBSERVATIONS = 120
 _TYPES = ("Location", "Patient", "Encounter", "Condition", "Observation")
 _HERE = Path(__file__).parent
@@ -44,10 +44,12 @@ class Server:
 
 SERVERS = (
     Server("hapi-dstu2", "HAPI FHIR", DSTU2), Server("hapi-stu3", "HAPI FHIR", STU3),
-    Server("hapi-r4", "HAPI FHIR", R4), Server("medplum-r4", "Medplum", R4),
-    Server("fhirstarter-stu3", "fhirstarter", STU3), Server("fhirstarter-r4", "fhirstarter", R4),
+    Server("hapi-r4", "HAPI FHIR", R4), Server("hapi-r4b", "HAPI FHIR", R4B), Server("hapi-r5", "HAPI FHIR", R5),
+    Server("medplum-r4", "Medplum", R4),
+    Server("fhirstarter-stu3", "fhirstarter", STU3), Server("fhirstarter-r4b", "fhirstarter", R4B),
+    Server("fhirstarter-r5", "fhirstarter", R5),
 )  # fmt: skip
-HAPI = [server for server in SERVERS if server.title == "HAPI FHIR"]
+HAPI, FHIRSTARTER = ([each for each in SERVERS if each.title == title] for title in ("HAPI FHIR", "fhirstarter"))
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ async def running() -> AsyncIterator[Running]:
         async with asyncio.TaskGroup() as starting:
             starting.create_task(start([server.key for server in HAPI], start_hapi))
             starting.create_task(start(["medplum-r4"], _start_medplum))
-            starting.create_task(start(["fhirstarter-stu3"], partial(_start_fhirstarter, sequence="STU3")))
-            starting.create_task(start(["fhirstarter-r4"], partial(_start_fhirstarter, sequence="R4B")))
+            for server in FHIRSTARTER:
+                starting.create_task(start([server.key], partial(_start_fhirstarter, version=server.version)))
         versions = {server.key: server.version for server in SERVERS}
         await asyncio.gather(*(load(base, versions[key], charts(versions[key])) for key, base in bases.items()))
         yield Running(bases, unavailable)
@@ -172,12 +174,12 @@ def fhirstarter() -> importlib.metadata.Distribution:
     raise Unavailable("fhirstarter is not installed: make test installs it")
 
 
-async def _start_fhirstarter(processes: AsyncExitStack, sequence: str) -> list[str]:
+async def _start_fhirstarter(processes: AsyncExitStack, version: FhirVersion) -> list[str]:
     fhirstarter()
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     command = (str(OTHERS_PYTHON), str(_HERE / "fhirstarter_server.py"), str(port))
-    await processes.enter_async_context(process(command, f"{base}/metadata", FHIR_SEQUENCE=sequence))
+    await processes.enter_async_context(process(command, f"{base}/metadata", FHIR_SEQUENCE=version.name))
     return [base]
 
 

@@ -1,4 +1,4 @@
-"""The examples that HL7 publishes with FHIR: of the interface's types, in each of the three versions."""
+"""The examples that HL7 publishes with FHIR: of the interface's types, in each version."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from shared.fhir.versions import FhirVersion
 from tests.clients import installation
 
 _HERE = Path(__file__).parent
-_R3, _R4 = "hl7.fhir.r3.examples", "hl7.fhir.r4.examples"
+_PACKAGES = {version: f"hl7.fhir.{version.value}.examples" for version in FhirVersion}
+_PACKAGES |= dict.fromkeys((FhirVersion.DSTU2, FhirVersion.STU3), "hl7.fhir.r3.examples")
 
 
 def examples(version: FhirVersion) -> Iterator[dict[str, Any]]:
@@ -21,7 +22,7 @@ def examples(version: FhirVersion) -> Iterator[dict[str, Any]]:
     installation.node(_HERE)
     dstu2 = version is FhirVersion.DSTU2
     seen = set[tuple[str, str]]()
-    for path in sorted((_HERE / "node_modules" / (_R4 if version is FhirVersion.R4 else _R3)).glob("*.json")):
+    for path in sorted((_HERE / "node_modules" / _PACKAGES[version]).glob("*.json")):
         if path.name.partition("-")[0] not in types(version) | types(FhirVersion.STU3) | {"Bundle"}:
             continue
         document = json.loads(path.read_text())

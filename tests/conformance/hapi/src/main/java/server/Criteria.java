@@ -41,7 +41,7 @@ final class Criteria {
             "Encounter",
             Map.of(
                     "patient", List.of("subject", "patient"),
-                    "date", List.of("period.start"),
+                    "date", List.of("period.start", "actualPeriod.start"),
                     "location", List.of("location.location")),
             "Condition",
             Map.of("patient", List.of("subject", "patient"), "code", List.of("code.coding")),

@@ -11,7 +11,7 @@ import org.eclipse.jetty.ee10.servlet.ServletHolder;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.ServerConnector;
 
-/** HAPI FHIR's plain server for DSTU2, STU3 and R4 on one port of 127.0.0.1, which is its only argument. */
+/** HAPI FHIR's plain server for each FHIR version on one port of 127.0.0.1, which is its only argument. */
 public final class HapiServer {
 
     private static final List<String> TYPES = List.of(
@@ -39,7 +39,9 @@ public final class HapiServer {
         Map<String, FhirContext> contexts = Map.of(
                 "dstu2", FhirContext.forDstu2(),
                 "stu3", FhirContext.forDstu3(),
-                "r4", FhirContext.forR4());
+                "r4", FhirContext.forR4(),
+                "r4b", FhirContext.forR4B(),
+                "r5", FhirContext.forR5());
         contexts.forEach((base, context) -> handler.addServlet(new ServletHolder(fhir(context)), "/" + base + "/*"));
         server.setHandler(handler);
         server.start();

@@ -31,6 +31,7 @@ _MAX_NAMES = 1_000
 _IDLE_SECONDS = 15
 _MAX_IDLE = 256
 _PORTS = {"http": 80, "https": 443}
+_MAX_PORT = 65_535
 _URL = re.compile(
     r"(https?)://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?([/?][^#\x00-\x20\x7f]*)?(?:#.*)?"
 )
@@ -101,7 +102,11 @@ class HttpClient:
         made = partial(HttpConnection, partial(self._keep, origin), self._forget)
         async with asyncio.timeout(_CONNECT_SECONDS):
             found = await self._resolve(host, port)
-            connected = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+            try:
+                connected = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+            except BaseException:
+                self._lookups.pop((host, port), None)  # it may have moved
+                raise
             _, connection = await loop.create_connection(made, sock=connected, ssl=context, server_hostname=name)
         self._open.add(connection)
         return connection
@@ -169,6 +174,8 @@ def _request_head(
         raise ValueError("not a URL that can be requested")
     scheme, host, port, target = parts.groups("")
     number = int(port or _PORTS[scheme])
+    if number > _MAX_PORT:  # the lookup would take its lower bits
+        raise ValueError("not a URL that can be requested")
     lines = [
         f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1",
         f"Host: {host}" if number == _PORTS[scheme] else f"Host: {host}:{number}",

@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 _MAX_HEAD_BYTES = 65_536  # cookies and policies of 10 KB are met with
 _MAX_HEADERS = 128
 _MAX_UNREAD_BYTES = 65_536
-_MAX_JOINED_BYTES = 65_536  # a larger body is not copied behind its head
+_MAX_JOINED_BYTES = 65_536  # a larger body is not copied behind its head, and may be under way when it is responded to
 _FIRST_BYTE = ord("H")  # llhttp takes RTSP and ICE as well, and line breaks before a response
 
 
@@ -43,16 +43,13 @@ class HttpResponse:
         self.headers: CIMultiDict[str] = CIMultiDict()
         self._connection: HttpConnection | None = connection  # None once the response ended, well or not
         self._error: Exception | None = None
-        self._parts: list[bytes] = []
-        self._unread = 0
+        self._unread = b""
         self._news: asyncio.Future[None] | None = None
 
     async def read(self) -> bytes:
         """The next part of the body as it was sent, of some 300 KB at most; b"" at the end. Raises HttpError."""
-        await self._until(lambda: bool(self._parts))
-        part = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
-        self._unread = 0
+        await self._until(lambda: bool(self._unread))
+        part, self._unread = self._unread, b""
         if self._connection is not None:
             self._connection.resume()
         return part
@@ -93,24 +90,23 @@ class HttpConnection(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
         self._response: HttpResponse | None = None
         self._fields: list[tuple[str, str]] = []
+        self._parts: list[bytes] = []
         self._framing = 0  # bytes since the last one of a body
-        self._is_head = self._ended = self._reusable = self._paused = False
+        self._is_head = self._is_large = self._ended = self._reusable = self._paused = False
 
     async def exchange(self, method: str, head: bytes, body: bytes) -> HttpResponse:
         """Sends a request; its response, as soon as the headers are there. Raises OSError or HttpError."""
         response = self._response = HttpResponse(self)
         self._framing = 0
-        self._is_head = method == "HEAD"
+        self._is_head, self._is_large = method == "HEAD", len(body) > _MAX_JOINED_BYTES
         self.was_answered = self._ended = False
-        if len(body) <= _MAX_JOINED_BYTES:
-            self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            self._transport.write(body)
+        for part in (head, body) if self._is_large else (head + body,):
+            self._transport.write(part)
         try:
             await response._until(lambda: response.status > 0)
         except BaseException:
-            self.abort()
+            if response._connection is not None:  # else it is another request's, or lost
+                self.abort()
             raise
         return response
 
@@ -148,21 +144,22 @@ class HttpConnection(asyncio.Protocol):
             if not self._ended:
                 self._end(InvalidResponse(str(error)))
                 return
+        response._unread += b"".join(self._parts)  # as many small parts it would take many times its size
+        self._parts.clear()
         if self._ended:
             self._end()
         elif self._framing > _MAX_HEAD_BYTES:
             self._end(InvalidResponse("has too much beside its body"))
         else:
-            if response._unread > _MAX_UNREAD_BYTES:
+            if len(response._unread) > _MAX_UNREAD_BYTES:
                 self._paused = True
                 self._transport.pause_reading()
             response._tell()
 
     def eof_received(self) -> None:
-        self._on_lost(self)
-        if self._response is not None and self._ends_with_connection(self._response) and self._is_closed_by_server():
-            self._reusable = False
-            self._end()
+        response, self._reusable = self._response, False
+        is_whole = response is not None and self._ends_with_connection(response) and self._is_closed_by_server()
+        self._end(None if is_whole else ConnectionResetError())
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(error if isinstance(error, OSError) else ConnectionResetError())
@@ -194,16 +191,15 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._response is not None:
             self._response.headers, self._response.status = headers, status
-        self._reusable = version == "1.1" and not self._is_head
+        # The response to what was not all sent says nothing of where the next one begins.
+        self._reusable = version == "1.1" and not self._is_head and not self._is_large
         if self._is_head:
             self._ended = True
             raise InvalidResponse("nothing follows, whatever the headers say")
 
     def on_body(self, part: bytes) -> None:
         self._framing = 0
-        if self._response is not None:
-            self._response._parts.append(part)
-            self._response._unread += len(part)
+        self._parts.append(part)
 
     def on_message_complete(self) -> None:
         self._fields.clear()  # trailers
@@ -227,8 +223,7 @@ class HttpConnection(asyncio.Protocol):
     def _end(self, error: Exception | None = None) -> None:
         """Ends the exchange, as a whole response or with an error; and the connection, unless it can be used again."""
         response, self._response = self._response, None
-        # A response to what was not all sent says nothing of where the next one begins.
-        if response is not None and error is None and self._reusable and not self._transport.get_write_buffer_size():
+        if response is not None and error is None and self._reusable:
             self._on_idle(self)
         else:
             self._transport.abort()

@@ -1,6 +1,7 @@
 """What is sent, over which connection, and what becomes of connections."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 
@@ -68,7 +69,8 @@ async def test_a_target_is_sent_byte_for_byte(target: str, sent: str, client: Ht
 @pytest.mark.parametrize(
     "url",
     [
-        "ftp://a/", "//a/", "/a", "http:///a", "http://a@b/", "http://a:b@c/", "http://a:/", "http://a:123456/",
+        "ftp://a/", "//a/", "/a", "http:///a", "http://a@b/", "http://a:b@c/", "http://a:/", "http://a:65536/",
+        "http://a:123456/",
         "http://a b/", "http://a/b c", "http://a/\r\nX:", "http://a/\0", "http://a/\t", "http://a/\x7f", "http://a\\b/",
         "http://[::1/", "http://::1/", "http://ä.example/", "http://a/\n#", "HTTP://a/", "",
     ],
@@ -182,6 +184,26 @@ async def test_a_request_that_is_given_up_ends_its_connection(said: bytes, clien
     await until(server.writers[-1].is_closing)
 
 
+async def test_a_request_given_up_after_its_response_leaves_its_connection_to_the_next(
+    monkeypatch, client: HttpClient, server: RawServer
+) -> None:
+    requests: list[asyncio.Task[bytes]] = []
+    keep = client._keep
+
+    def keep_and_give_up(*connection) -> None:
+        keep(*connection)
+        if len(requests) == 1:
+            requests.append(asyncio.create_task(get(client, server.origin)))
+            requests[0].cancel()
+
+    monkeypatch.setattr(client, "_keep", keep_and_give_up)
+    requests.append(asyncio.create_task(get(client, server.origin)))
+    ended = await asyncio.gather(*requests, return_exceptions=True)
+    assert isinstance(ended[0], asyncio.CancelledError)
+    assert await requests[1] == b"{}"
+    assert server.connections == [1, 1]
+
+
 async def test_a_response_that_is_not_read_to_its_end_ends_its_connection(client: HttpClient, server: RawServer):
     server.script = says(HEAD + b"Content-Length: 9\r\n\r\n{")
     with await client.request("GET", server.origin, {}) as response:
@@ -207,18 +229,29 @@ async def test_no_more_is_received_than_is_read(client: HttpClient, server: RawS
     assert sum(written) < 16_000_000  # sockets have buffers
 
 
-async def test_a_response_before_the_request_was_sent_ends_the_connection(client: HttpClient) -> None:
+@pytest.mark.parametrize(("said", "has_tls"), [(OK, False), (OK, True), (b"", False)])
+async def test_an_end_before_the_request_was_sent_ends_the_connection(client: HttpClient, said: bytes, has_tls: bool):
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}")
-        await asyncio.sleep(0.1)
-        writer.close()
+        writer.write(said)
+        with socket.fromfd(writer.get_extra_info("socket").fileno(), socket.AF_INET, socket.SOCK_STREAM) as tcp:
+            await writer.drain()
+            if not said:
+                tcp.shutdown(socket.SHUT_WR)
+            await ended.wait()
+        writer.transport.abort()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as refusing:
-        origin = f"http://127.0.0.1:{refusing.sockets[0].getsockname()[1]}"
-        with await client.request("PUT", origin, {}, b"a" * 30_000_000) as response:
-            assert (response.status, await response.read()) == (413, b"{}")
+    ended, tls = asyncio.Event(), trusting(ROOT) if has_tls else None
+    refusing = await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=identity(ROOT, "127.0.0.1") if has_tls else None)
+    origin = f"{'https' if has_tls else 'http'}://127.0.0.1:{refusing.sockets[0].getsockname()[1]}"
+    async with refusing, asyncio.timeout(10):
+        try:
+            with await client.request("PUT", origin, {}, b"a" * 30_000_000, tls=tls) as response:
+                assert (await response.read(), said) == (b"{}", OK)
+        except ConnectionError:
+            assert not said
         assert not client._open
+        ended.set()
 
 
 async def test_the_end_of_the_client_ends_what_is_under_way(server: RawServer) -> None:
@@ -290,7 +323,9 @@ async def test_a_server_may_ask_for_a_certificate(client: HttpClient) -> None:
 
 async def test_a_tls_stream_that_is_cut_off_is_no_whole_response(client: HttpClient) -> None:
     async def cuts(writer: asyncio.StreamWriter) -> None:
-        writer.transport._ssl_protocol._transport.close()  # what is below TLS, so that it says nothing
+        tcp = writer.get_extra_info("socket")
+        with socket.fromfd(tcp.fileno(), tcp.family, tcp.type) as below_tls:
+            below_tls.shutdown(socket.SHUT_WR)
 
     async with raw_server(identity(ROOT, "127.0.0.1")) as server:
         tls = trusting(ROOT)
@@ -310,8 +345,9 @@ async def test_a_name_is_looked_up_once_for_many_and_again_after_a_failure(monke
     loop, asked = asyncio.get_running_loop(), []
     resolve = loop.getaddrinfo
 
-    async def count(host: bytes, port: int, **options):
-        asked.append(host)
+    async def count(host: bytes | str, port: int, **options):
+        if isinstance(host, bytes):  # uvloop looks up an address as well, as text
+            asked.append(host)
         return await resolve(host, port, **options)
 
     monkeypatch.setattr(loop, "getaddrinfo", count)
@@ -346,12 +382,26 @@ async def test_the_address_that_responds_is_taken(monkeypatch, client: HttpClien
     loop = asyncio.get_running_loop()
     resolve = loop.getaddrinfo
 
-    async def two(host: bytes, port: int, **options):
+    async def two(host: bytes | str, port: int, **options):
         dead = await resolve("127.0.0.1", 1, **options)  # nobody listens there
-        return dead + await resolve(host, port, **options)
+        return (dead if isinstance(host, bytes) else []) + await resolve(host, port, **options)
 
     monkeypatch.setattr(loop, "getaddrinfo", two)
     assert await get(client, server.origin) == b"{}"
+
+
+async def test_an_address_where_nobody_responds_is_looked_up_again(monkeypatch, client: HttpClient, server: RawServer):
+    loop, ports = asyncio.get_running_loop(), [1, int(server.origin.rpartition(":")[2])]
+    resolve = loop.getaddrinfo
+
+    async def moves(host: bytes | str, port: int, **options):
+        return await resolve(host, ports.pop(0) if isinstance(host, bytes) else port, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", moves)
+    with pytest.raises(ConnectionError):
+        await get(client, server.origin)
+    for _ in range(2):
+        assert await get(client, server.origin, fresh=True) == b"{}"
 
 
 async def test_a_connection_that_is_not_made_ends_after_its_time(monkeypatch, client: HttpClient) -> None:

@@ -130,7 +130,11 @@ CLIENTS = (
     Client("httpclient", "Apache HttpClient", _maven("httpclient5"), _HAPI, partial(_java, "ApacheClient")),
     Client("spring", "Spring Security OAuth client", _SPRING, _HAPI, partial(_java, "SpringClient")),
     Client(
-        "fhir-sdk", "fhir-sdk (Rust)", _RUST, _TYPED, lambda: installation.rust(PROGRAMS / "rust", "fhir-sdk-client")
+        "fhir-sdk",
+        "fhir-sdk (Rust)",
+        _RUST,
+        (*_TYPED, "hapi-r4b"),
+        lambda: installation.rust(PROGRAMS / "rust", "fhir-sdk-client"),
     ),
     Client("google-fhir", "google/fhir (Go)", _GO, _TYPED, lambda: installation.go(PROGRAMS / "go")),
     Client("medplum", "MedplumClient", _npm("@medplum/core"), _R4[:2], partial(_script, "medplum_client.mjs")),

@@ -7,6 +7,7 @@ written in C, which also tells where each entry's resource ends.
 
 import codecs
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -45,15 +46,17 @@ _REFERENCE = re.compile(
 )
 # `{"resourceType": "Patient"`, as nearly all servers begin a resource.
 _TYPE_FIRST = re.compile(rb'\{[ \t\n\r]*+"resourceType"[ \t\n\r]*+:[ \t\n\r]*+"([A-Za-z]++)"')
-# `{"fullUrl": "…", "resource": ` and `, "search": {"mode": "match"}}`, as nearly all entries of a search begin and end.
+# `{"fullUrl": "…", "resource": {"resourceType": "Patient"` and `, "search": {"mode": "match"}}`, as nearly all entries
+# of a search begin and end; the resource is looked at and left where it is.
 _ENTRY_HEAD = re.compile(
     rb'\{[ \t\n\r]*+(?:"fullUrl"[ \t\n\r]*+:[ \t\n\r]*+"([^"\\]{1,4096}+)"[ \t\n\r]*+,[ \t\n\r]*+)?+'
-    rb'"resource"[ \t\n\r]*+:[ \t\n\r]*+'
+    rb'"resource"[ \t\n\r]*+:[ \t\n\r]*+(?=%b)' % _TYPE_FIRST.pattern
 )
 _ENTRY_TAIL = re.compile(
     rb'[ \t\n\r]*+(?:,[ \t\n\r]*+"search"[ \t\n\r]*+:[ \t\n\r]*+'
     rb'\{(?:[^"\\{}\[\]]++|"[^"\\]*+"){0,40}+\}[ \t\n\r]*+)?+\}'
 )
+_NEXT_HEAD = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+%b" % _ENTRY_HEAD.pattern)
 
 
 class _Typed(msgspec.Struct, gc=False):
@@ -96,12 +99,12 @@ def read(body: bytes) -> Steps[Resource]:
     that is repeated, spelt in another case or of another JSON type than FHIR gives it (null counts as absent); and for
     a body with Bundles nested deeper than MAX_BUNDLE_DEPTH, or with more than one bracket in eight bytes.
     """
-    yield from _check(body)
+    extents = yield from _check(body)
     reader, end = _Reader(body), len(body)
     while body[end - 1] in b" \t\n\r":
         end -= 1
     try:
-        return (yield from reader.resource(reader.at, end, 0))
+        return (yield from reader.resource(reader.at, end, 0, extents))
     except RecursionError:  # here the decoder is called from deeper down than in `_check`
         raise Unreadable("it is nested too deeply") from None
 
@@ -128,20 +131,21 @@ def references(body: bytes, resource: Resource) -> Steps[list[str]]:
     return found
 
 
-def _check(body: bytes) -> Steps[None]:
-    """Refuse what is no JSON object in UTF-8, or too dense to be read at a fair price."""
+def _check(body: bytes) -> Steps[list[_KnownEntry]]:
+    """The entries of a Bundle. Refuse what is no JSON object in UTF-8, or too dense to be read at a fair price."""
     if len(body) > _ALLOWED_BRACKETS.free:
         yield from _check_large(body)
     else:
         _decoded(body, codecs.getincrementaldecoder("utf-8")(), final=True)
     try:
-        _ANY_OBJECT.decode(body)
+        extents = _extents(body)
     except msgspec.ValidationError:
         raise Unreadable("it is not a JSON object") from None
     except (msgspec.DecodeError, RecursionError):
         raise Unreadable("it is not valid JSON, or nested too deeply") from None
     if len(body) > SLICE:
         yield
+    return extents
 
 
 def _check_large(body: bytes) -> Steps[None]:
@@ -170,8 +174,8 @@ def _decoded(part: bytes, decoder: codecs.IncrementalDecoder, *, final: bool) ->
 class _Reader(JsonCursor):
     """Walks through an envelope."""
 
-    def resource(self, start: int, end: int, depth: int) -> Steps[Resource]:
-        """The resource from `start` to `end`, which lies in `depth` Bundles."""
+    def resource(self, start: int, end: int, depth: int, extents: list[_KnownEntry] | None = None) -> Steps[Resource]:
+        """The resource from `start` to `end`, which lies in `depth` Bundles; `extents` are its entries if known."""
         self.at = start
         self.expect(b"{", "a resource is not an object")
         first = _TYPE_FIRST.match(self.body, start, end)
@@ -186,15 +190,16 @@ class _Reader(JsonCursor):
             self.at = end
             return Resource(type, start, end)
         check_bundle_depth(depth)
-        if end - start > SLICE:
-            yield
-        extents = _extents(memoryview(self.body)[start:end])
+        if extents is None:
+            if end - start > SLICE:
+                yield
+            extents = _extents(memoryview(self.body)[start:end])
         if end - start > SLICE:
             yield
         return Resource(type, start, end, (yield from self._bundle(extents, depth)))
 
     def _bundle(self, extents: list[_KnownEntry], depth: int) -> Steps[Bundle]:
-        type, links, entries = "", [], []
+        type, links, entries = "", list[Link](), list[Entry]()
         for name in self.members(_BUNDLE):
             if name == "resourceType":
                 self.string()
@@ -208,12 +213,13 @@ class _Reader(JsonCursor):
                         links.append(link)
             elif name == "entry":
                 allowed = _ALLOWED_ENTRIES.of(len(self.body))
-                for index in self.items():
-                    if index == allowed:
+                for _ in self.items():
+                    known = extents[len(entries) : (len(entries) // _ENTRIES_PER_PAUSE + 1) * _ENTRIES_PER_PAUSE]
+                    plain = self._plain_entries(known)
+                    entries += plain or [(yield from self._entry(known[0] if known else _UNKNOWN, depth))]
+                    if len(entries) > allowed:
                         raise Unreadable("it holds more entries than its size allows for")
-                    known = extents[index] if index < len(extents) else _UNKNOWN
-                    entries.append(self._plain_entry(known) or (yield from self._entry(known, depth)))
-                    if self.needs_pause or index % _ENTRIES_PER_PAUSE == 0:
+                    if self.needs_pause or len(entries) % _ENTRIES_PER_PAUSE == 0:
                         yield from self.pause()
             else:
                 yield from self.skip()
@@ -233,21 +239,27 @@ class _Reader(JsonCursor):
                 yield from self.skip()
         return Link(relation, url, start, end, (opening, self.at)) if url is not None else None
 
-    def _plain_entry(self, known: _KnownEntry) -> Entry | None:
-        """The entry here if it is one of a plain search, which is read by two looks instead of member by member."""
-        head = _ENTRY_HEAD.match(self.body, self.at)
-        if head is None or isinstance(known.resource, msgspec.UnsetType):
-            return None
-        text, start = bytes(known.resource), head.end()
-        if len(text) > _MAX_LOOK or not self.body.startswith(text, start):
-            return None
-        end = start + len(text)
-        first, tail = _TYPE_FIRST.match(text), _ENTRY_TAIL.match(self.body, end)
-        if first is None or tail is None or first[1] == b"Bundle" or not _names_one_type(text):
-            return None
-        self.at = tail.end()
-        full_url = None if head[1] is None else head[1].decode()
-        return Entry(full_url, resource=Resource(first[1].decode(), start, end))
+    def _plain_entries(self, known: Sequence[_KnownEntry]) -> list[Entry]:
+        """As many entries from here on as are those of a plain search, each read by looks and not member by member."""
+        body, entries = self.body, list[Entry]()
+        head = _ENTRY_HEAD.match(body, self.at)
+        for extent in known:
+            if head is None or head[2] == b"Bundle" or isinstance(extent.resource, msgspec.UnsetType):
+                break
+            text, start = bytes(extent.resource), head.end()
+            end = start + len(text)
+            if len(text) > _MAX_LOOK or not body.startswith(text, start) or not _names_one_type(text):
+                break
+            tail = _ENTRY_TAIL.match(body, end)
+            if tail is None:
+                break
+            full_url = None if head[1] is None else head[1].decode()
+            entries.append(Entry(full_url, resource=Resource(head[2].decode(), start, end)))
+            self.at = tail.end()
+            if self.needs_pause:
+                break
+            head = _NEXT_HEAD.match(body, self.at)
+        return entries
 
     def _entry(self, extent: _KnownEntry, depth: int) -> Steps[Entry]:
         full_url, request, resource, status, outcome = None, None, None, "", None
@@ -328,9 +340,10 @@ def _names_one_type(resource: bytes) -> bool:
     return named == 1 + sum(not isinstance(each.resourceType, msgspec.UnsetType) for each in contained)
 
 
-def _extents(text: memoryview) -> list[_KnownEntry]:
-    """The entries of a Bundle as the decoder reads them; none where it is no Bundle as FHIR has it."""
+def _extents(text: bytes | memoryview) -> list[_KnownEntry]:
+    """The entries of a Bundle as the decoder reads them; none where the object is no Bundle as FHIR has it."""
     try:
         return _EXTENTS.decode(text).entry or []
     except msgspec.ValidationError:
+        _ANY_OBJECT.decode(text)
         return []

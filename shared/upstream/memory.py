@@ -1,10 +1,12 @@
 """The share of the process's memory that bodies may take: more is refused while there is still room."""
 
 import asyncio
+import sys
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 
 from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
@@ -15,16 +17,26 @@ _WORKING_FACTOR = 7
 _MIN_COUNTED_BYTES = 64 * 1024  # a smaller body is read and mapped without a pause
 _MAX_WAIT_SECONDS = 10.0
 _REQUEST_BYTES = 64 * 1024  # the cost of a request beside its bodies: connections, buffers, headers
+# Of glibc's mallopt (malloc.h), with what they are set to.
+_M_TRIM_THRESHOLD, _MAX_KEPT_BYTES = -1, 16 * 1_048_576
+_M_MMAP_THRESHOLD, _MAX_KEPT_BUFFER = -3, 4 * 1_048_576
+_NOTHING = nullcontext()
 
 
 @dataclass(slots=True)
 class Reservation:
-    """The bytes that one request holds."""
+    """The bytes that one request holds, until the end of the `with` block that it is used in."""
 
     budget: "MemoryBudget"
     tenant: str
     responses: int = 0
     total: int = 0
+
+    def __enter__(self) -> "Reservation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.budget.add(self.tenant, -self.total)
 
     def add_response(self, size: int) -> None:
         """Counts `size` bytes of responses in, which may be negative.
@@ -63,25 +75,22 @@ class MemoryBudget:
         self._total = 0
         self._by_tenant: Counter[str] = Counter()
 
-    @contextmanager
-    def request(self, tenant: str, received: int) -> Iterator[Reservation]:
+    def request(self, tenant: str, received: int) -> Reservation:
         """A reservation for a tenant's request with a body of `received` bytes. Raises FhirError (503)."""
         reservation = Reservation(self, tenant)
         reservation.add(min(received, self._max_body_bytes) + _REQUEST_BYTES)
-        try:
-            yield reservation
-        finally:
-            self.add(tenant, -reservation.total)
+        return reservation
 
-    @asynccontextmanager
-    async def working_memory(self, size: int) -> AsyncIterator[None]:
+    def working_memory(self, size: int) -> AbstractAsyncContextManager[None]:
         """Holds what reading and mapping a body of `size` bytes takes, as soon as it is free.
 
         Raises FhirError (503) when it is not within ten seconds.
         """
-        if size < _MIN_COUNTED_BYTES:
-            yield
-            return
+        return _NOTHING if size < _MIN_COUNTED_BYTES else self._working_memory(size)
+
+    @asynccontextmanager
+    async def _working_memory(self, size: int) -> AsyncIterator[None]:
+        _keep_freed_memory()
         size = min(_WORKING_FACTOR * size, _MAX_WORKING_BYTES)
         try:
             async with asyncio.timeout(_MAX_WAIT_SECONDS):
@@ -116,3 +125,18 @@ class MemoryBudget:
 def _exhausted() -> FhirError:
     text = "The gateway has as much under way as it can hold. Try again shortly."
     return FhirError(503, "throttled", text, {"Retry-After": "1"})
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Has glibc keep 16 MB that bodies have left for the next ones, in place of giving them back each time.
+
+    The kernel clears each page it hands out: measured, a fifth of the CPU of a response of 1 MB.
+    """
+    if sys.platform == "linux":
+        import ctypes  # a few milliseconds of a start that may never need it
+
+        allocator = ctypes.CDLL(None)
+        if hasattr(allocator, "mallopt"):  # musl has none
+            allocator.mallopt(_M_TRIM_THRESHOLD, _MAX_KEPT_BYTES)
+            allocator.mallopt(_M_MMAP_THRESHOLD, _MAX_KEPT_BUFFER)

@@ -1,6 +1,8 @@
 """How much bodies may take of a process's memory."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -98,3 +100,30 @@ async def test_who_waits_and_goes_away_leaves_the_room_to_others() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
     async with asyncio.timeout(1), budget.working_memory(50 * MB):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc alone")
+def test_memory_that_large_bodies_have_left_is_kept_for_the_next() -> None:
+    """Counted in pages that the kernel hands out, in a process of its own."""
+    code = """
+import asyncio, resource
+from shared.upstream.memory import MemoryBudget
+
+def pages_of_a_copy():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        bytes(bytearray(1_000_000))
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 100
+
+async def large_body():
+    async with MemoryBudget(50_000_000, 20_000_000).working_memory(1_000_000):
+        pass
+
+before = pages_of_a_copy()
+asyncio.run(large_body())
+print(before, pages_of_a_copy())
+"""
+    before, after = map(
+        float, subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split()
+    )
+    assert after < before / 10

@@ -7,6 +7,8 @@ Where its parent's name counts too, the names of the open objects are followed f
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from io import BytesIO
 
 from shared.fhir.document import Allowance, Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
@@ -18,7 +20,6 @@ _MAX_URL = 65_536
 # Links that can't be told by one look: in running text, in narratives, after unusual space. Real bodies have one in
 # some hundreds of bytes at most.
 _ALLOWED_SLOW_LINKS = Allowance(free=1_000, bytes_each=200)
-_PARTS_AT_ONCE = 4_096
 _TOKENS_PER_PAUSE = 1_024
 
 _SPACE = r"[ \t\n\r]*+"
@@ -53,7 +54,7 @@ _URL_MEMBERS = tuple(
     for before in "{, \t\n\r"
 )
 # From a base on to the string's end, a path of plain segments: it can't climb, and without "//" holds no second base.
-_PLAIN_PATH = re.compile(r'(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+"', re.ASCII)
+_PLAIN_PATH = r'(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+"'
 
 
 def rewrite_json(body: bytes, link_map: LinkMap, replaced: Sequence[tuple[int, int, str]] = ()) -> Steps[bytes]:
@@ -64,84 +65,80 @@ def rewrite_json(body: bytes, link_map: LinkMap, replaced: Sequence[tuple[int, i
     nothing is to be changed. Raises Unreadable for more links in texts than real bodies have.
     """
     # As Latin-1 one character is one byte: offsets hold, and nothing outside ASCII can be part of a base.
-    text = body.decode("latin-1")
-    written = bytearray()
-    parts: list[str] = []
+    text, view = body.decode("latin-1"), memoryview(body)
+    target = link_map.target.encode()
+    written = BytesIO()
     copied = 0
     ahead = sorted(replaced, reverse=True)
     for edit in _edits(text, link_map):
         if edit is None:
             yield
             continue
-        while ahead and ahead[-1][0] <= edit[0]:
-            start, end, url = ahead.pop()
-            parts += (text[copied:start], json.dumps(url)[1:-1])
-            copied = end
-        start, end, target = edit
+        start, end = edit
+        while ahead and ahead[-1][0] <= start:
+            written.write(view[copied : ahead[-1][0]])
+            _, copied, url = ahead.pop()
+            written.write(_in_json(url))
         if start >= copied:
-            parts += (text[copied:start], target)
+            written.write(view[copied:start])
+            written.write(target)
             copied = end
-        if len(parts) > _PARTS_AT_ONCE:
-            written += "".join(parts).encode("latin-1")
-            parts.clear()
     for start, end, url in reversed(ahead):
-        parts += (text[copied:start], json.dumps(url)[1:-1])
+        written.write(view[copied:start])
+        written.write(_in_json(url))
         copied = end
     if not copied:
         return body
-    written += "".join(parts).encode("latin-1")
-    for start in range(copied, len(text), _SLICE):
-        written += text[start : start + _SLICE].encode("latin-1")
-        if len(text) > _SLICE:
-            yield
-    return bytes(written)
+    written.write(view[copied:])
+    return written.getvalue()
 
 
-def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int, str] | None]:
-    """Start and end of each base that is to be replaced, and by what; None is a place to pause."""
+def _in_json(url: str) -> bytes:
+    return json.dumps(url)[1:-1].encode()
+
+
+def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
+    """Start and end of each base that is to be replaced; None is a place to pause."""
     path = _Path(text)
+    candidates = _candidates(link_map.starts.pattern)
     string_end, position = 0, None
     slow = _ALLOWED_SLOW_LINKS.of(len(text))
-    for candidate in _candidates(text, link_map):
-        if candidate is None:
+    for part in range(0, len(text), _SLICE):
+        if part:
             yield None
-            continue
-        start, end = candidate
-        # One lookup and one short match tell of nearly all: `"reference": "http` and a path of plain segments.
-        if start >= string_end and text.endswith(_URL_MEMBERS, 0, start) and _PLAIN_PATH.match(text, end):
-            yield start - (6 if text[start - 2] == "s" else 5), end, link_map.target
-            continue
-        if start >= string_end:
-            string = string_end = _string_start(text, string_end, start)
-            while text[string_end : string_end + 1] not in ('"', ""):
-                string_end = _characters_end(text, string_end)
-                yield None
-            name = _member_name(text, string - 1)
-            position = ANYWHERE.get(name)
-            if name in BY_PARENT:
-                yield from path.advance(string)
-                position = position_of(name, path.parent)
-        if position is None:
-            continue
-        slow -= 1
-        if slow < 0:
-            raise Unreadable("it holds more links in its texts than its size allows for")
-        scheme = start - (6 if text[start - 6 : start].lower() == _HTTPS else 5)
-        base_end = _base_end(position, text, string, scheme, string_end, link_map)
-        if base_end is not None:
-            yield scheme, base_end, link_map.target
-
-
-def _candidates(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
-    """Start and end of each source, from its "//" on; None is a place to pause."""
-    for start in range(0, len(text), _SLICE):
-        end = start + _SLICE
-        for found in link_map.starts.finditer(text, start, end + _MAX_BASE):
-            if found.start() >= end:
+        for candidate in candidates.finditer(text, part, part + _SLICE + _MAX_BASE):
+            start, end = candidate.span()
+            if start >= part + _SLICE:
                 break
-            yield found.span()
-        if end < len(text):
-            yield None
+            # What stands before and behind tells of nearly all: `"reference": "http`, and a path of plain segments.
+            if candidate.lastindex and start >= string_end and text.endswith(_URL_MEMBERS, 0, start):
+                yield start - (6 if text[start - 2] == "s" else 5), end
+                continue
+            if start >= string_end:
+                string = string_end = _string_start(text, string_end, start)
+                while text[string_end : string_end + 1] not in ('"', ""):
+                    string_end = _characters_end(text, string_end)
+                    yield None
+                name = _member_name(text, string - 1)
+                position = ANYWHERE.get(name)
+                if name in BY_PARENT:
+                    yield from path.advance(string)
+                    position = position_of(name, path.parent)
+            if position is None:
+                continue
+            slow -= 1
+            if slow < 0:
+                raise Unreadable("it holds more links in its texts than its size allows for")
+            scheme = start - (6 if text[start - 6 : start].lower() == _HTTPS else 5)
+            base_end = _base_end(position, text, string, scheme, string_end, link_map)
+            if base_end is not None:
+                yield scheme, base_end
+
+
+@lru_cache(maxsize=64)
+def _candidates(starts: str) -> re.Pattern[str]:
+    """Finds each source from its "//" on, with a group, which is empty, where a plain path follows up to a quote."""
+    return re.compile(f"{starts}(?:(?={_PLAIN_PATH})())?+", re.ASCII)
 
 
 def _base_end(

@@ -4,7 +4,6 @@ import asyncio
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 
 from shared.message import Response
@@ -34,7 +33,7 @@ async def encoded(response: Response, accept_encoding: str | None) -> Response:
     vary = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
     headers = {**response.headers, "Vary": vary}
     if not _takes_gzip((accept_encoding or "")[:_MAX_READ]):
-        return replace(response, headers=headers)
+        return Response(response.status, headers, body)
     compressed = _gzip(body) if len(body) < _THREAD_BYTES else await asyncio.to_thread(_gzip, body)
     return Response(response.status, {**headers, "Content-Encoding": "gzip"}, compressed)
 

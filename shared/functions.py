@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 
 import azure.functions as func
+from multidict import CIMultiDict
 
 from shared.application import Application
 from shared.message import Handler, Request, request_id
@@ -12,6 +13,24 @@ from shared.message import Handler, Request, request_id
 # A parsed response of 1 MB is thousands of dicts and lists, freed as soon as they are let go. By default the collector
 # would go through all that the process holds several times meanwhile: measured, a third of such a request's time.
 _COLLECT_AFTER = (20_000, 20, 20)
+
+
+class _Headers(CIMultiDict[str]):
+    """Headers that have what the worker asks of its own, which are a list: each question goes through it."""
+
+    get_all = CIMultiDict.getall
+
+
+class _Response(func.HttpResponse):
+    """A response for the worker, in half the time of its own: measured, 8 us in place of 13."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status_code=status)
+        self._headers = _Headers(headers)
+
+    @property
+    def headers(self) -> _Headers:  # type: ignore[override]  # it has all that is asked of theirs
+        return self._headers
 
 
 @cache
@@ -44,4 +63,4 @@ async def respond(request: func.HttpRequest, handler: Handler) -> func.HttpRespo
     response = await handler(Request(request.method, path, query, headers, request.get_body()))
     # The worker would name text/plain where there is no Content-Type; the host drops an empty one.
     sent = {"X-Request-Id": id, "Content-Type": "", **_transport_security(), **response.headers}
-    return func.HttpResponse(response.body, status_code=response.status, headers=sent)
+    return _Response(response.body, response.status, sent)

@@ -73,7 +73,7 @@ class Gateway:
             if version is None:
                 raise FhirError(404, "not-found", f"There is no such FHIR base; there are {', '.join(bases)}.")
             response = await self._serve(request, version, path, trace)
-            response = replace(response, headers={**response.headers, **NO_STORE})
+            response = Response(response.status, {**response.headers, **NO_STORE}, response.body)
             response = await encoded(response, request.headers.get("accept-encoding"))
             kind = trace.kind or kind_of_response(response.status)
         except Exception as error:

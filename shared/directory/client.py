@@ -103,7 +103,8 @@ class Client:
 
     def live_secret(self, secret_id: str) -> ClientSecret | None:
         """The one of `live_secrets` with this id."""
-        return next((secret for secret in self.live_secrets if secret.id == secret_id), None)
+        now = datetime.now(UTC)
+        return next((each for each in self.secrets if each.id == secret_id and each.is_live(now)), None)
 
 
 def new_client_secret() -> str:

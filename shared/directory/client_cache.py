@@ -77,9 +77,10 @@ class ClientCache:
         if not SECRET_ID.fullmatch(secret_id):
             return None
         client = await self.get(client_id)
-        if client is not None and client.live_secret(secret_id) is None:
+        secret = client.live_secret(secret_id) if client is not None else None
+        if client is not None and secret is None:
             client = await self._clients.renew(client_id, older_than=_RENEW_SECONDS)
-        secret = client.live_secret(secret_id) if client is not None and client.enabled else None
+            secret = client.live_secret(secret_id) if client is not None and client.enabled else None
         if client is None or secret is None:
             return None
         stored = await self._hashes.get(vault_name(client_id, secret_id))

@@ -1,7 +1,7 @@
 """A provider: the FHIR server of one tenant for one FHIR version, and how the gateway is to treat it."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from shared.fhir.versions import FhirVersion
@@ -87,11 +87,12 @@ class Provider:
     accurate_total: bool = False
     operations: frozenset[str] = frozenset()
     page_origins: tuple[str, ...] = ()
+    binding: str = field(init=False, repr=False, compare=False)
+    """What is kept for this provider is good for: the same for the same `BaseUrl` and way of authenticating.
 
-    @property
-    def binding(self) -> str:
-        """What is kept for this provider is good for: the same for the same `BaseUrl` and way of authenticating.
+    `ExtraHeaders` count as that too: there are servers that tell their customers apart by one.
+    """
 
-        `ExtraHeaders` count as that too: there are servers that tell their customers apart by one.
-        """
-        return hashlib.sha256(repr((self.base_url, self.auth, self.extra_headers)).encode()).hexdigest()[:32]
+    def __post_init__(self) -> None:
+        bound = hashlib.sha256(repr((self.base_url, self.auth, self.extra_headers)).encode()).hexdigest()[:32]
+        object.__setattr__(self, "binding", bound)

@@ -135,7 +135,7 @@ def _check(body: bytes) -> Steps[list[_KnownEntry]]:
     """The entries of a Bundle. Refuse what is no JSON object in UTF-8, or too dense to be read at a fair price."""
     if len(body) > _ALLOWED_BRACKETS.free:
         yield from _check_large(body)
-    else:
+    elif not body.isascii():
         _decoded(body, codecs.getincrementaldecoder("utf-8")(), final=True)
     try:
         extents = _extents(body)

@@ -63,6 +63,8 @@ _TYPE_NAME = re.compile(TYPE_PATTERN)
 _LETTERS = re.compile("[A-Za-z]+")
 _MAX_TYPE = 1_000  # characters looked at for a type before a "?"
 
+_LISTED = Action.READ | Action.SEARCH  # either lets a resource be listed
+
 # RFC 6750, section 3.1.
 _INSUFFICIENT_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
 
@@ -132,7 +134,7 @@ def check_response(resource: Resource, kind: InteractionKind, permissions: Permi
         inside = _held(bundles.pop())
         listed.update(each.type for each in inside)
         bundles.extend(each for each in inside if each.bundle is not None)
-    check_types(listed, permissions, Action.READ | Action.SEARCH)
+    check_types(listed, permissions, _LISTED)
     check_types({response.type for response in responses if response.bundle is None}, permissions, EVERY_ACTION)
 
 
@@ -144,14 +146,16 @@ def check_types(types: Iterable[str], permissions: Permissions, actions: Action)
         shown = type if _TYPE_NAME.fullmatch(type) else "unnamed"
         if type not in permissions.types:
             raise _forbidden(f"The response holds {shown} resources, which this tenant's access does not include.")
-        if not granted(permissions.scopes, type) & actions:
+        if permissions.scopes and not granted(permissions.scopes, type) & actions:
             raise _out_of_scope(f"The response holds {shown} resources, which the token's scopes do not include.")
 
 
 def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
     kind, type = interaction.kind, interaction.type
     for named in (type, interaction.compartment):
-        if named is not None and named not in permissions.types | RESOURCE_TYPES[permissions.version]:
+        if named is None or named in permissions.types:
+            continue
+        if named not in RESOURCE_TYPES[permissions.version]:
             raise _no_such_type(named, permissions)
     if kind in _REFUSED_KINDS:
         raise _forbidden(_REFUSED_KINDS[kind])

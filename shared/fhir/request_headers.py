@@ -34,8 +34,8 @@ def forwarded_headers(
         if not _VALUE.fullmatch(value):
             raise FhirError(400, "value", f"{name} has characters that no header can carry: percent-encode them.")
         up[name] = value
-    for name, kept in (("prefer", _prefers(headers)), ("cache-control", _cache_control(headers))):
-        if kept and _VALUE.fullmatch(kept):
+    for name, filtered in _FILTERED.items():
+        if name in headers and (kept := filtered(headers[name])) and _VALUE.fullmatch(kept):
             up[name] = kept
     # Only writes make a Provenance of it (http://hl7.org/fhir/R4/provenance.html#header).
     if "x-provenance" in headers and interaction.kind in WRITES:
@@ -43,16 +43,19 @@ def forwarded_headers(
     return up
 
 
-def _prefers(headers: Mapping[str, str]) -> str:
+def _prefers(value: str) -> str:
     """Prefer without respond-async (RFC 7240 section 4.1): nobody can poll for its response here."""
-    preferences = [each.strip() for each in _ELEMENT.findall(headers.get("prefer", ""))]
+    preferences = [each.strip() for each in _ELEMENT.findall(value)]
     return ", ".join(each for each in preferences if not re.match(r"(?i)respond-async(?![\w-])", each))
 
 
-def _cache_control(headers: Mapping[str, str]) -> str:
+def _cache_control(value: str) -> str:
     """Some servers answer a search from memory unless they are told not to."""
-    directives = [each.strip().lower() for each in headers.get("cache-control", "").split(",")]
+    directives = [each.strip().lower() for each in value.split(",")]
     return ", ".join(each for each in dict.fromkeys(directives) if each in _FORWARDED_DIRECTIVES)
+
+
+_FILTERED = {"prefer": _prefers, "cache-control": _cache_control}
 
 
 def _provenance(value: str, permissions: Permissions, links: LinkMap) -> str:

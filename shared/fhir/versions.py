@@ -1,6 +1,8 @@
 """The FHIR versions the gateway speaks, and how each spells its media types."""
 
+from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 
 
 class FhirFormat(Enum):
@@ -45,7 +47,8 @@ class FhirVersion(Enum):
         return f"application/fhir+{format.value}"
 
 
-def fhir_bases(default: FhirVersion) -> dict[str, FhirVersion]:
+@cache
+def fhir_bases(default: FhirVersion) -> Mapping[str, FhirVersion]:
     """The version that each base speaks, by the base's segment in a URL; `/fhir` speaks the deployment's default."""
     return {"fhir": default, **{version.value: version for version in FhirVersion}}
 

@@ -1,6 +1,7 @@
 """Access tokens: signed JWTs with the tenant in their scope (RFC 9068), sent as bearer tokens (RFC 6750)."""
 
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -106,7 +107,7 @@ class AccessTokens:
         remembered = self._verified.get(token)
         if remembered is not None:
             kid, expires, grant = remembered
-            if datetime.now(UTC).timestamp() < expires and (await self._keys.ring()).find(kid) is not None:
+            if time.time() < expires and (await self._keys.ring()).find(kid) is not None:
                 return grant
             self._verified.pop(token, None)
         kid, expires, grant = await self._verify(token)

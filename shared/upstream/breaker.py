@@ -2,13 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from shared.directory.provider import Provider, ProviderAuth
+from shared.directory.provider import Provider
 from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 
@@ -16,13 +15,6 @@ _MAX_FAILURES = 5
 _PAUSE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 30.0
 _MAX_REMEMBERED = 20_000
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One request to a provider. The caller sets `succeeded`; None says nothing of the provider."""
-
-    succeeded: bool | None = None
 
 
 @dataclass(slots=True)
@@ -39,6 +31,28 @@ class _Circuit:
         return self.failures >= _MAX_FAILURES
 
 
+_Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request to a provider, made inside its `with` block.
+
+    The caller sets `succeeded`; None says nothing of the provider. `probed` is the open circuit that it tries.
+    """
+
+    breaker: "Breaker"
+    key: _Key
+    probed: _Circuit | None
+    succeeded: bool | None = None
+
+    def __enter__(self) -> "Attempt":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.breaker.end(self)
+
+
 class Breaker:
     """Refuses requests to a provider after five failures in a row.
 
@@ -49,24 +63,22 @@ class Breaker:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._circuits: LRUCache[tuple[str, str, str, ProviderAuth], _Circuit] = LRUCache(_MAX_REMEMBERED)
+        self._circuits: LRUCache[_Key, _Circuit] = LRUCache(_MAX_REMEMBERED)
 
-    @contextmanager
-    def attempt(self, provider: Provider) -> Iterator[Attempt]:
-        """Holds for one request to the provider. Raises FhirError (503)."""
-        key = (provider.tenant, provider.version.value, provider.base_url, provider.auth)
+    def attempt(self, provider: Provider) -> Attempt:
+        """For one request to the provider. Raises FhirError (503)."""
+        key = (provider.tenant, provider.version.value, provider.binding)
         circuit = self._circuits.get(key)
-        probe = circuit is not None and self._admit(circuit)
-        attempt = Attempt()
-        try:
-            yield attempt
-        finally:
-            if attempt.succeeded:
-                self._circuits.pop(key, None)
-            elif attempt.succeeded is False:
-                self._failed(self._circuits.setdefault(key, _Circuit()), probe)
-            if circuit is not None and probe:
-                circuit.probing = False
+        return Attempt(self, key, circuit if circuit is not None and self._admit(circuit) else None)
+
+    def end(self, attempt: Attempt) -> None:
+        """Notes what came of an attempt."""
+        if attempt.succeeded:
+            self._circuits.pop(attempt.key, None)
+        elif attempt.succeeded is False:
+            self._failed(self._circuits.setdefault(attempt.key, _Circuit()), attempt.probed is not None)
+        if attempt.probed is not None:
+            attempt.probed.probing = False
 
     def _admit(self, circuit: _Circuit) -> bool:
         """Whether the request is the one that tries the provider; raises for all others while the circuit is open."""

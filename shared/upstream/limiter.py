@@ -1,8 +1,6 @@
 """Each provider's own limit on requests in flight: a slow provider does not hold up other tenants."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from shared.directory.provider import Provider
@@ -12,11 +10,41 @@ from shared.fhir.errors import FhirError
 _MAX_WAIT_SECONDS = 1.0
 
 
+_Key = tuple[str, str]
+
+
 @dataclass(slots=True)
 class _Queue:
+    """The requests to one provider; each holds a slot inside its `async with` block, which raises FhirError (503)."""
+
+    queues: "dict[_Key, _Queue]"
+    key: _Key
     slots: asyncio.Semaphore
     limit: int
     users: int = 0
+
+    async def __aenter__(self) -> None:
+        if self.users >= 2 * self.limit:
+            raise _busy()
+        self.users += 1
+        try:
+            if self.slots.locked():
+                async with asyncio.timeout(_MAX_WAIT_SECONDS):
+                    await self.slots.acquire()
+            else:
+                await self.slots.acquire()  # at once: a timer would cost more than all else here
+        except BaseException as error:
+            self._leave()
+            raise _busy() if isinstance(error, TimeoutError) else error from None
+
+    async def __aexit__(self, *_: object) -> None:
+        self.slots.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.users -= 1
+        if self.users == 0 and self.queues.get(self.key) is self:
+            del self.queues[self.key]
 
 
 class Limiter:
@@ -26,32 +54,15 @@ class Limiter:
     """
 
     def __init__(self) -> None:
-        self._queues: dict[tuple[str, str], _Queue] = {}
+        self._queues: dict[_Key, _Queue] = {}
 
-    @asynccontextmanager
-    async def slot(self, provider: Provider) -> AsyncIterator[None]:
-        """Holds one of the provider's slots. Raises FhirError (503)."""
-        key = (provider.tenant, provider.version.value)
+    def slot(self, provider: Provider) -> _Queue:
+        """Where the provider's slots are held."""
+        key, limit = (provider.tenant, provider.version.value), provider.max_concurrent
         queue = self._queues.get(key)
-        if queue is None or queue.limit != provider.max_concurrent:
-            queue = self._queues[key] = _Queue(asyncio.Semaphore(provider.max_concurrent), provider.max_concurrent)
-        if queue.users >= 2 * queue.limit:
-            raise _busy()
-        queue.users += 1
-        try:
-            try:
-                async with asyncio.timeout(_MAX_WAIT_SECONDS):
-                    await queue.slots.acquire()
-            except TimeoutError:
-                raise _busy() from None
-            try:
-                yield
-            finally:
-                queue.slots.release()
-        finally:
-            queue.users -= 1
-            if queue.users == 0 and self._queues.get(key) is queue:
-                del self._queues[key]
+        if queue is None or queue.limit != limit:
+            queue = self._queues[key] = _Queue(self._queues, key, asyncio.Semaphore(limit), limit)
+        return queue
 
 
 def _busy() -> FhirError:

@@ -202,7 +202,7 @@ def _as_the_row_says(provider: Provider, request: FhirRequest) -> FhirRequest:
         return request
     search = provider_search(provider, request.method, request.interaction, request.query, _form(request))
     if search.form is None:
-        return replace(request, query=search.query)
+        return request if search.query == request.query else replace(request, query=search.query)
     body = spelled_format(search.form, provider.version).encode("latin-1")
     interaction = replace(request.interaction, path=search.path)
     found = replace(request, method=search.method, interaction=interaction, query=search.query)

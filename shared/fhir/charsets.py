@@ -27,6 +27,8 @@ def to_utf8(body: bytes, charset: str | None) -> Steps[bytes]:
             raise Unreadable("it has two byte order marks")
     elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         named = "utf-16"
+    elif (named is None or named in _UTF8) and not body.startswith(b"<?xml"):
+        return body
     start = body[:_MAX_DECLARATION].decode(named if named in CHARSETS else "latin-1", "replace")
     declared = _DECLARATION.match(start)
     if named is None:

@@ -242,7 +242,7 @@ class _Reader(JsonCursor):
     def _plain_entries(self, known: Sequence[_KnownEntry]) -> list[Entry]:
         """As many entries from here on as are those of a plain search, each read by looks and not member by member."""
         body, entries = self.body, list[Entry]()
-        head = _ENTRY_HEAD.match(body, self.at)
+        head, tail = _ENTRY_HEAD.match(body, self.at), b""  # nearly always the tail of the entry before
         for extent in known:
             if head is None or head[2] == b"Bundle" or isinstance(extent.resource, msgspec.UnsetType):
                 break
@@ -250,12 +250,14 @@ class _Reader(JsonCursor):
             end = start + len(text)
             if len(text) > _MAX_LOOK or not body.startswith(text, start) or not _names_one_type(text):
                 break
-            tail = _ENTRY_TAIL.match(body, end)
-            if tail is None:
-                break
+            if not (tail and body.startswith(tail, end)):
+                found = _ENTRY_TAIL.match(body, end)
+                if found is None:
+                    break
+                tail = found[0]
             full_url = None if head[1] is None else head[1].decode()
             entries.append(Entry(full_url, resource=Resource(head[2].decode(), start, end)))
-            self.at = tail.end()
+            self.at = end + len(tail)
             if self.needs_pause:
                 break
             head = _NEXT_HEAD.match(body, self.at)

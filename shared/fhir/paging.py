@@ -223,8 +223,10 @@ def absolute_urls(link: str, base_url: str, request_url: str) -> Iterator[str]:
     link = link.strip()
     try:
         parts = urlsplit(link)
-        if parts.scheme or parts.netloc:
-            yield urljoin(f"{base_url}/", link) if parts.netloc else link
+        if parts.scheme:
+            yield link
+        elif parts.netloc:
+            yield urljoin(f"{base_url}/", link)
         elif link.startswith("/"):
             yield urljoin(base_url, link)
             yield base_url + link

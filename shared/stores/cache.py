@@ -2,11 +2,10 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from cachetools import LRUCache
 
 from shared.stores.errors import StoreUnavailable
 
@@ -51,8 +50,9 @@ class Cache(Generic[K, V]):
         self._ahead = fresh_seconds * ahead
         self._usable = fresh_seconds + stale_seconds
         self._clock = clock
-        self._present: LRUCache[K, _Entry[V]] = LRUCache(size)
-        self._absent: LRUCache[K, _Entry[V]] = LRUCache(size)
+        self._size = size
+        self._present: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._absent: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._loads: dict[K, asyncio.Task[V | None]] = {}
 
     async def get(self, key: K) -> V | None:
@@ -102,8 +102,12 @@ class Cache(Generic[K, V]):
             self._reload(key)
 
     def _find(self, key: K) -> _Entry[V] | None:
-        entry = self._present.get(key)
-        return entry if entry is not None else self._absent.get(key)
+        for entries in (self._present, self._absent):
+            entry = entries.get(key)
+            if entry is not None:
+                entries.move_to_end(key)
+                return entry
+        return None
 
     async def _reload_or(self, key: K, entry: _Entry[V]) -> V | None:
         task = self._reload(key)
@@ -133,6 +137,9 @@ class Cache(Generic[K, V]):
             entries, others = (self._absent, self._present) if value is None else (self._present, self._absent)
             others.pop(key, None)
             entries[key] = _Entry(value, began)
+            entries.move_to_end(key)
+            if len(entries) > self._size:
+                entries.popitem(last=False)
         return value
 
     def _loaded(self, key: K, task: asyncio.Task[V | None]) -> None:

@@ -189,13 +189,14 @@ async def write_links(
         return []
     replaced: list[tuple[int, int, str]] = []
     kept: list[tuple[Link, OfferedPage]] = []
-    for request, bundle in page_bundles(body.resource.bundle, sent, entries):
+    for number, (request, bundle) in enumerate(page_bundles(body.resource.bundle, sent, entries)):
+        if number:
+            await asyncio.sleep(0)
         request_url = url if request is sent else f"{context.provider.base_url}/{request.interaction.path}"
         links = await _links_of(context, bundle, request_url, request, _MAX_HANDLES_OF_RESPONSE - len(kept))
         replaced += [(link.start, link.end, new) for link, new in links.written]
         replaced += [(*span, "") for span in left_out(body.content, body.format, bundle, links.left_out)]
         kept += links.kept
-        await asyncio.sleep(0)
     if kept:
         made = await handles.handles([page for _, page in kept], context.deadline)
         for (link, page), handle in zip(kept, made, strict=True):

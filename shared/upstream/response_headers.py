@@ -13,6 +13,7 @@ from shared.fhir.rewriting.link_map import LinkMap
 
 _SINGLE = ("ETag", "Last-Modified", "Retry-After", "Date")
 _JOINED = ("Content-Language", "Preference-Applied", "Warning", "X-Progress", "X-Correlation-Id")
+_PASSED = (*_SINGLE, *_JOINED)
 _LINKS = ("Location", "Content-Location")
 # The host fails a response that has any other character in a header.
 _VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -27,9 +28,10 @@ def response_headers(
     A header that can't be passed on is left out: a write that succeeded must not fail for it.
     """
     down: dict[str, str] = {}
-    for name in (*_SINGLE, *_JOINED):
-        values = headers.getall(name, [])
-        value = ", ".join(values[:1] if name in _SINGLE else values)
+    for name in _PASSED:
+        if name not in headers:
+            continue
+        value = headers[name] if name in _SINGLE else ", ".join(headers.getall(name))
         if value and _VALUE.fullmatch(value):
             down[name] = value
     for name in _LINKS:
@@ -41,7 +43,7 @@ def response_headers(
         down["Content-Type"] = f"{content_type.partition(';')[0].strip()}; charset=utf-8"
     elif _URL.match(content_type) and _VALUE.fullmatch(content_type):
         down["Content-Type"] = content_type
-    return down | allowed(headers, interaction, permissions)
+    return down | allowed(headers, interaction, permissions) if "Allow" in headers else down
 
 
 def allowed(headers: MultiMapping[str], interaction: Interaction, permissions: Permissions) -> dict[str, str]:

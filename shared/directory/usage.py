@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 
 from cachetools import LRUCache
@@ -23,12 +24,12 @@ class Usage:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._written: LRUCache[tuple[str, str], datetime] = LRUCache(_SIZE)
+        self._written: LRUCache[tuple[str, str], int] = LRUCache(_SIZE)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def used(self, client_id: str, secret_id: str) -> None:
         """Notes a use now; returns at once."""
-        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        hour = int(time.time()) // 3600
         key = (client_id, secret_id)
         if self._written.get(key) == hour:
             return
@@ -47,9 +48,10 @@ class Usage:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _write(self, key: tuple[str, str], hour: datetime) -> None:
+    async def _write(self, key: tuple[str, str], hour: int) -> None:
+        used = datetime.fromtimestamp(hour * 3600, UTC)
         try:
-            await self._table.put({"PartitionKey": key[0], "RowKey": key[1], "LastUsed": hour})
+            await self._table.put({"PartitionKey": key[0], "RowKey": key[1], "LastUsed": used})
         except StoreUnavailable as error:
             self._written.pop(key, None)
             _log.warning("usage not written: %s", error)

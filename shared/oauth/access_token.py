@@ -11,7 +11,9 @@ from typing import Any
 import jwt
 import orjson
 from cachetools import LRUCache
-from jwt.algorithms import ECAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from jwt.utils import base64url_encode
 
 from shared.error_kind import ErrorKind
@@ -28,7 +30,7 @@ _REQUIRED = ["iss", "aud", "sub", "client_id", "iat", "exp", "jti", "scope", "si
 _REMEMBERED = 20_000
 _CHALLENGE = 'Bearer realm="fhir"'
 _HEADER = "Authorization: Bearer [token]"
-_ES256 = ECAlgorithm(ECAlgorithm.SHA256)
+_ES256 = ECDSA(SHA256())
 
 
 class InvalidToken(Exception):
@@ -171,12 +173,13 @@ def invalid_token(kind: ErrorKind) -> FhirError:
 
 
 def _signed(claims: dict[str, object], key: SigningKey) -> str:
-    """The claims as a JWS in its compact serialization (RFC 7515 section 7.1).
+    """The claims as a JWS in its compact serialization (RFC 7515 section 7.1), signed by ES256 (RFC 7518 section 3.4).
 
     `jwt.encode` makes and checks the header anew for each token, a fifth of a token request's time.
     """
     signed = _header(key.kid) + b"." + base64url_encode(orjson.dumps(claims))
-    return (signed + b"." + base64url_encode(_ES256.sign(signed, key.private_key))).decode()
+    r, s = decode_dss_signature(key.private_key.sign(signed, _ES256))
+    return (signed + b"." + base64url_encode(r.to_bytes(32) + s.to_bytes(32))).decode()
 
 
 @lru_cache(maxsize=16)

@@ -158,7 +158,7 @@ def _named(tenant: str, public_base_url: str) -> str:
 def _body_parameters(request: Request) -> dict[str, str]:
     """The parameters of a request that has none in its URL."""
     names = (part.partition("=")[0] for part in request.query.split("&"))
-    if any(_ALIASES.get(name, name) in _PARAMETERS for name in map(form_decoded, names)):
+    if request.query and any(_ALIASES.get(name, name) in _PARAMETERS for name in map(form_decoded, names)):
         raise InvalidRequest("parameters go into the body, not the URL")
     return _parameters(request)
 

@@ -5,7 +5,7 @@ import base64
 import binascii
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,15 +32,17 @@ def secrets_of(proof: Mapping[str, str]) -> frozenset[str]:
 
 async def echoes(secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> bool:
     """Whether headers or body, in UTF-8, hold one of the secrets, in whatever escapes of JSON, XML, HTML or URLs."""
-    texts = [value.encode("utf-8", "surrogateescape") for value in headers.values()]
-    for secret in secrets:
-        if any(_is_in(secret, text, 0, len(text)) for text in texts):
+    sought = [_spellings(secret) for secret in secrets]
+    if not sought:
+        return False
+    values = "\n".join(headers.values()).encode("utf-8", "surrogateescape")
+    if _any_is_in(sought, values, 0, len(values)):
+        return True
+    for start in range(0, len(body), _SLICE):
+        if start:
+            await asyncio.sleep(0)
+        if _any_is_in(sought, body, start, start + _SLICE):
             return True
-        for start in range(0, len(body), _SLICE):
-            if start:
-                await asyncio.sleep(0)
-            if _is_in(secret, body, start, start + _SLICE):
-                return True
     return False
 
 
@@ -60,14 +62,23 @@ class _Spellings:
     reach: int
 
 
-def _is_in(secret: str, text: bytes, start: int, end: int) -> bool:
-    """Whether the secret stands in the text and begins between `start` and `end`, or a little before."""
-    known = _spellings(secret)
-    plain, whole = known.plain, known.whole
-    if text.find(plain, start, end + len(plain)) >= 0:
+def _any_is_in(sought: Sequence[_Spellings], text: bytes, start: int, end: int) -> bool:
+    """Whether a secret stands in the text and begins between `start` and `end`, or a little before."""
+    if any(text.find(known.plain, start, end + len(known.plain)) >= 0 for known in sought):
         return True
-    if not any(text.find(sign, start, end + known.reach) >= 0 for sign in known.signs):
-        return False  # twenty times as fast as the pattern, and true of most bodies
+    limit = end + max(known.reach for known in sought)
+    if not any(_holds(text, sign, start, limit) for sign in {sign for known in sought for sign in known.signs}):
+        return False
+    return any(_is_in(known, text, start, end) for known in sought)
+
+
+def _holds(text: bytes, sign: bytes, start: int, end: int) -> bool:
+    """Whether a sign stands between two places: twenty times as fast as a pattern, and again ten for one byte of it."""
+    return all(text.find(byte, start, end) >= 0 for byte in sign) and text.find(sign, start, end) >= 0
+
+
+def _is_in(known: _Spellings, text: bytes, start: int, end: int) -> bool:
+    plain, whole = known.plain, known.whole
     for escape in known.escape.finditer(text, start, min(end + known.reach, len(text))):
         # Up to its first escape the secret is spelt as it is.
         at = escape.start()

@@ -90,7 +90,7 @@ class AuditLog:
         A batch's `entries` are counted, `{"read Patient 200": 3}`: a line of Application Insights ends at 32,768
         characters, which five hundred entries one by one may pass.
         """
-        counted = Counter(f"{entry.interaction} {entry.type} {entry.status}" for entry in entries)
+        counted = entries and Counter(f"{entry.interaction} {entry.type} {entry.status}" for entry in entries)
         await self._write_together(
             event="fhir",
             request=request_id,

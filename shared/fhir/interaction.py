@@ -15,7 +15,7 @@ TYPE_PATTERN = r"[A-Z][A-Za-z]{0,63}"
 class InteractionKind(Enum):
     """The interactions of a FHIR server; the values are the codes of its statement."""
 
-    __hash__ = object.__hash__  # a request needs it a dozen times, and Enum's own is written in Python
+    __hash__ = object.__hash__  # members are looked up in every request, and Enum's own hash is written in Python
 
     READ = "read"
     VREAD = "vread"

@@ -150,11 +150,12 @@ def _check(body: bytes) -> Steps[list[_KnownEntry]]:
 
 def _check_large(body: bytes) -> Steps[None]:
     """Refuse too many brackets, and too much white space in one place, which cost nothing in a smaller body."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = None if body.isascii() else codecs.getincrementaldecoder("utf-8")()
     brackets = 0
     for start in range(0, len(body), SLICE):
         part = body[start : start + SLICE]
-        _decoded(part, decoder, final=start + SLICE >= len(body))
+        if decoder is not None:
+            _decoded(part, decoder, final=start + SLICE >= len(body))
         brackets += part.count(b"{") + part.count(b"[")
         spaces = (part[at : at + MAX_SPACE // 2] for at in range(0, len(part) - MAX_SPACE // 2, MAX_SPACE // 2))
         if any(map(bytes.isspace, spaces)):

@@ -15,6 +15,8 @@ class FhirFormat(Enum):
 class FhirVersion(Enum):
     """A FHIR version; the value is the segment that selects it in a URL and the RowKey in the table of tenants."""
 
+    __hash__ = object.__hash__  # members are looked up in every request, and Enum's own hash is written in Python
+
     DSTU2 = "dstu2"
     STU3 = "stu3"
     R4 = "r4"

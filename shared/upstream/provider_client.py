@@ -5,9 +5,10 @@ import hashlib
 import logging
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from cachetools import LRUCache
+from msgspec import Struct, structs
 
 from shared.directory.provider import Provider
 from shared.error_kind import ErrorKind
@@ -41,8 +42,7 @@ _OUTAGE = frozenset({502, 503, 504})
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class FhirRequest:
+class FhirRequest(Struct, frozen=True):
     """A request for a provider: `query` and `body` have its links, `headers` are the client's (lower-case names).
 
     `page_url` is the provider's own URL of a further page, requested instead of the interaction's path. `accept` is the
@@ -53,7 +53,7 @@ class FhirRequest:
     method: str
     interaction: Interaction
     query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes | None = None
     body_type: str | None = None
     page_url: str | None = None
@@ -202,11 +202,11 @@ def _as_the_row_says(provider: Provider, request: FhirRequest) -> FhirRequest:
         return request
     search = provider_search(provider, request.method, request.interaction, request.query, _form(request))
     if search.form is None:
-        return request if search.query == request.query else replace(request, query=search.query)
+        return request if search.query == request.query else structs.replace(request, query=search.query)
     body = spelled_format(search.form, provider.version).encode("latin-1")
     interaction = replace(request.interaction, path=search.path)
-    found = replace(request, method=search.method, interaction=interaction, query=search.query)
-    return replace(found, body=body, body_type=FORM)
+    found = structs.replace(request, method=search.method, interaction=interaction, query=search.query)
+    return structs.replace(found, body=body, body_type=FORM)
 
 
 def _form(request: FhirRequest) -> str | None:

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from msgspec import Struct
+
 from shared.directory.provider import Access, Provider
 from shared.error_kind import ErrorKind
 from shared.fhir.batch import BatchEntry, RefusedEntry
@@ -36,8 +38,7 @@ class Trace:
     entry_statuses: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(Struct, frozen=True):
     """A client's request on its way to a provider.
 
     `base_url` is the gateway's URL that ends with the base the client uses; `upstream_links` maps gateway links to the

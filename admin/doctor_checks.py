@@ -125,7 +125,8 @@ async def _tables(session: Session) -> AsyncIterator[Finding]:
 
 def _refused(error: StoreUnavailable) -> bool:
     """Whether the store refused the caller, who is not signed in or lacks a role."""
-    return isinstance(error.__cause__, ClientAuthenticationError) or getattr(error.__cause__, "status_code", 0) == 403
+    status = getattr(error.__cause__, "status_code", 0)
+    return isinstance(error.__cause__, ClientAuthenticationError) or status in (401, 403)
 
 
 async def _signing_key(session: Session) -> AsyncIterator[Finding]:

@@ -19,15 +19,13 @@ from shared.audit import AuditLog
 from shared.settings import SettingError, Settings
 
 if TYPE_CHECKING:
-    from azure.data.tables.aio import TableServiceClient
-
     from shared.directory.activity import ActivityLog
     from shared.directory.client_registry import ClientRegistry
     from shared.directory.tenant_registry import TenantRegistry
     from shared.directory.traffic_history import TrafficHistory
     from shared.directory.usage import Usage
     from shared.onboarding.checks import CheckLog
-    from shared.stores.tables import Table
+    from shared.stores.tables import Table, TableAccount
     from shared.stores.vault import Vault
 
 DEPLOYED_SETTINGS = "gateway.env"
@@ -42,7 +40,7 @@ class Session:
     settings: Settings
     output: Output
     vault: "Vault"
-    _tables: "TableServiceClient"
+    _tables: "TableAccount"
 
     @property
     def tables_url(self) -> str:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from azure.data.tables.aio import TableServiceClient
-
     from shared.audit import AuditLog
     from shared.directory.activity import ActivityLog
     from shared.directory.client_cache import ClientCache
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from shared.onboarding.checks import CheckLog
     from shared.portal.endpoint import PortalEndpoint
     from shared.root import RootEndpoint
-    from shared.stores.tables import Table
+    from shared.stores.tables import Table, TableAccount
     from shared.stores.vault import Vault
     from shared.upkeep import Upkeep
     from shared.upstream.credentials.factory import Credentials
@@ -249,7 +247,7 @@ class Application:
         return AuditLog()
 
     @cached_property
-    def _tables(self) -> "TableServiceClient":
+    def _tables(self) -> "TableAccount":
         from shared.stores.tables import table_service
 
         return table_service(self.settings, self.vault.credential)

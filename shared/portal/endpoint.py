@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
-from azure.data.tables.aio import TableServiceClient
-
 from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
 from shared.directory.client_registry import ClientRegistry
@@ -43,7 +41,7 @@ from shared.portal.tenant_list import TenantList
 from shared.portal.tenant_pages import TenantPages
 from shared.settings import Settings
 from shared.stores.errors import StoreConflict, StoreUnavailable
-from shared.stores.tables import CLIENTS, TENANTS, Table
+from shared.stores.tables import CLIENTS, TENANTS, Table, TableAccount
 from shared.stores.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -56,7 +54,7 @@ class PortalEndpoint:
         self,
         settings: Settings,
         environment: Mapping[str, str],
-        tables: TableServiceClient,
+        tables: TableAccount,
         vault: Vault,
         usage: Usage,
         traffic: TrafficHistory,

@@ -1,29 +1,22 @@
 """Table Storage: rows in and out, with ETags."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Any
+import re
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from urllib.parse import quote
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import (
-    EdmType,
-    EntityProperty,
-    TableEntity,
-    TableErrorCode,
-    TableTransactionError,
-    TransactionOperation,
-    UpdateMode,
-)
-from azure.data.tables.aio import TableClient, TableServiceClient
+import orjson
 
-from shared.settings import Settings
 from shared.stores.errors import StoreConflict, StoreUnavailable
-from shared.stores.sdk import CLIENT_OPTIONS, translated
-
-if TYPE_CHECKING:
-    from shared.stores.identity import Credential
+from shared.stores.table_account import TableAccount as TableAccount
+from shared.stores.table_account import TableResponse
+from shared.stores.table_account import table_service as table_service
+from shared.stores.table_rows import Row as Row
+from shared.stores.table_rows import condition, key, read_row, read_rows, written
+from shared.stores.table_rows import etag_of as etag_of
 
 TENANTS = "Tenants"
 CLIENTS = "Clients"
@@ -36,69 +29,72 @@ CHECKS = "Checks"
 ACTIVITY = "Activity"
 ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE, TRAFFIC, REVOKED, ASSERTIONS, CHECKS, ACTIVITY)
 _NOT_FOUND = 404
+_CONFLICTS = (409, 412)
 _DELETED_AT_ONCE = 32
+_STATUS = re.compile(rb"^HTTP/1\.1 ([45]\d\d)", re.MULTILINE)
+_CONTINUATION = ("NextPartitionKey", "NextRowKey")
+_JSON = {"Content-Type": "application/json", "Prefer": "return-no-content"}
 
-Row = Mapping[str, object]
-"""The columns of a row by name, `PartitionKey` and `RowKey` among them."""
 
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """A part of a transaction."""
 
-def table_service(settings: Settings, credential: "Credential | None" = None) -> TableServiceClient:
-    """A client of the account that the settings name: by connection string, or by its endpoint and `credential`.
-
-    The credential stays the caller's to close.
-    """
-    if "=" in settings.tables:
-        return TableServiceClient.from_connection_string(settings.tables, **CLIENT_OPTIONS)
-    return TableServiceClient(settings.tables, credential=credential, **CLIENT_OPTIONS)  # type: ignore[arg-type]
+    method: str
+    row: Row
+    etag: str = ""
 
 
 class Table:
     """One table. Every method raises StoreUnavailable when Table Storage does not answer as it should."""
 
-    def __init__(self, service: TableServiceClient, name: str) -> None:
-        self._client: TableClient = service.get_table_client(name)
-        self._service = service
+    def __init__(self, account: TableAccount, name: str) -> None:
+        self._account = account
+        self._name = name
+        self._path = f"/{name}"
         self._store = f"Table Storage ({name})"
 
     async def create(self) -> None:
         """Makes the table if it is not there."""
-        with translated(self._store):
-            await self._service.create_table_if_not_exists(self._client.table_name)
+        try:
+            await self._send("POST", "/Tables", headers=_JSON, body=orjson.dumps({"TableName": self._name}))
+        except StoreConflict:
+            return
 
     async def exists(self) -> bool:
         """Whether the table is there: what reads and scans take for an empty one may be none."""
-        with translated(self._store):
-            named = self._service.query_tables("TableName eq @name", parameters={"name": self._client.table_name})
-            return any([True async for _ in named])
+        named = condition("TableName eq @name", {"name": self._name})
+        return bool(self._rows(await self._send("GET", "/Tables", f"$filter={named}")))
 
     async def get(self, partition: str, row: str) -> Row | None:
         """One row, or None; its ETag is `etag_of(row)`."""
-        try:
-            with translated(self._store):
-                return _row(await self._client.get_entity(partition, row))
-        except ResourceNotFoundError:
+        response = await self._send("GET", self._path + key(partition, row))
+        if response.status == _NOT_FOUND:
             return None
+        try:
+            return read_row(response.body)
+        except ValueError as error:
+            raise self._unreadable(response) from error
 
     async def partition(self, partition: str) -> list[Row]:
         """All rows of one partition."""
-        return [row async for row in self._query("PartitionKey eq @key", {"key": partition}, None)]
+        return [row async for row in self._query(_partition(partition))]
 
     async def scan(self, columns: list[str] | None = None) -> AsyncIterator[Row]:
         """Every row of the table, all its columns or those named, 1,000 a request."""
-        async for row in self._query("", {}, columns):
+        async for row in self._query("", columns):
             yield row
 
     async def where(self, filter: str, parameters: Mapping[str, object], columns: list[str]) -> AsyncIterator[Row]:
         """The rows that an OData `filter` matches, whose `@names` are the `parameters`; those columns of them."""
-        async for row in self._query(filter, parameters, columns):
+        async for row in self._query(f"$filter={condition(filter, parameters)}", columns):
             yield row
 
     async def first(self, partition: str, count: int, after: str = "") -> list[Row]:
         """The first rows of one partition whose keys come after that one, at most `count` of them."""
         rows: list[Row] = []
-        named = {"key": partition, "after": after}
-        filter = "PartitionKey eq @key and RowKey gt @after"
-        async with aclosing(self._query(filter, named, None, page=count)) as found:
+        filter = condition("PartitionKey eq @key and RowKey gt @after", {"key": partition, "after": after})
+        async with aclosing(self._query(f"$filter={filter}&$top={count}")) as found:
             async for row in found:
                 rows.append(row)
                 if len(rows) == count:
@@ -107,8 +103,7 @@ class Table:
 
     async def insert(self, row: Row) -> None:
         """Adds a row; StoreConflict when it is there already."""
-        with self._needed():
-            await self._client.create_entity(_entity(row))
+        await self._needed("POST", self._path, written(row))
 
     async def insert_together(self, *rows: Row, unchanged: Row | None = None) -> None:
         """Adds rows of one partition, all or none; StoreConflict when one is there already.
@@ -116,10 +111,9 @@ class Table:
         `unchanged` is a row of the partition as it was read: StoreConflict when it was written to since, or is gone.
         It counts as written to from then on, so of two who decided on the same state only the first succeeds.
         """
-        operations: list[Any] = [(TransactionOperation.CREATE, _entity(row)) for row in rows]
+        operations = [_Operation("POST", row) for row in rows]
         if unchanged is not None:
-            condition = {"mode": UpdateMode.MERGE, **_unchanged(etag_of(unchanged))}
-            operations.append((TransactionOperation.UPDATE, _keys(unchanged), condition))
+            operations.append(_Operation("PATCH", _keys(unchanged), etag_of(unchanged)))
         await self._submit(operations)
 
     async def delete_read(self, read: Row, *, replacing: Row | None = None, etag: str = "") -> None:
@@ -127,41 +121,26 @@ class Table:
 
         StoreConflict when one was written to since, or is gone.
         """
-        operations: list[Any] = [(TransactionOperation.DELETE, _keys(read), _unchanged(etag_of(read)))]
+        operations = [_Operation("DELETE", read, etag_of(read))]
         if replacing is not None:
-            condition = {"mode": UpdateMode.REPLACE, **_unchanged(etag)}
-            operations.append((TransactionOperation.UPDATE, _entity(replacing), condition))
+            operations.append(_Operation("PUT", replacing, etag))
         await self._submit(operations)
-
-    async def _submit(self, operations: list[Any]) -> None:
-        with self._needed():
-            try:
-                await self._client.submit_transaction(operations)
-            except TableTransactionError as error:
-                if error.status_code != _NOT_FOUND:
-                    raise
-                code = getattr(error, "error_code", None)  # not among its declared fields
-                if code == TableErrorCode.TABLE_NOT_FOUND:
-                    raise ResourceNotFoundError from error
-                raise StoreConflict(self._store) from error
 
     async def put(self, row: Row) -> None:
         """Writes a row over whatever is there, all its columns."""
-        with self._needed():
-            await self._client.upsert_entity(_entity(row), mode=UpdateMode.REPLACE)
+        await self._needed("PUT", self._path_of(row), written(row), repeatable=True)
 
     async def replace(self, row: Row, etag: str) -> None:
         """Writes a row only if it still has this ETag; StoreConflict otherwise."""
-        try:
-            with translated(self._store):
-                await self._client.update_entity(_entity(row), mode=UpdateMode.REPLACE, **_unchanged(etag))
-        except ResourceNotFoundError as error:
-            raise StoreConflict(self._store) from error
+        headers = {**_JSON, "If-Match": etag}
+        response = await self._send("PUT", self._path_of(row), headers=headers, body=written(row))
+        if response.status == _NOT_FOUND:
+            raise StoreConflict(self._store)
 
     async def delete(self, partition: str, row: str, etag: str | None = None) -> None:
         """Removes a row, only with this ETag if one is given (StoreConflict otherwise); no error if it is gone."""
-        with translated(self._store):
-            await self._client.delete_entity(partition, row, **({} if etag is None else _unchanged(etag)))
+        headers = {"If-Match": etag or "*"}
+        await self._send("DELETE", self._path + key(partition, row), headers=headers, repeatable=True)
 
     async def delete_where(self, filter: str, parameters: Mapping[str, object]) -> int:
         """Removes the rows that an OData `filter` matches, and returns their number."""
@@ -178,57 +157,101 @@ class Table:
                 keys.clear()
         return deleted + await delete()
 
-    @contextmanager
-    def _needed(self) -> Iterator[None]:
-        """As `translated`, for writes: a table that is not there takes nothing."""
+    async def _query(self, query: str, columns: Sequence[str] | None = None) -> AsyncGenerator[Row]:
+        if columns is not None:
+            query = f"{query}&$select={','.join(columns)}"
+        further = ""
+        while True:
+            response = await self._send("GET", f"{self._path}()", query + further)
+            if response.status == _NOT_FOUND:
+                return  # the table itself is not there yet
+            for row in self._rows(response):
+                yield row
+            next_keys = {name: response.headers.get(f"x-ms-continuation-{name}") for name in _CONTINUATION}
+            further = "".join(f"&{name}={quote(value, safe='')}" for name, value in next_keys.items() if value)
+            if not further:
+                return
+
+    async def _needed(self, method: str, path: str, body: bytes, *, repeatable: bool = False) -> None:
+        """A write to a table that has to be there."""
+        response = await self._send(method, path, headers=_JSON, body=body, repeatable=repeatable)
+        if response.status == _NOT_FOUND:
+            raise self._missing()
+
+    async def _submit(self, operations: Sequence[_Operation]) -> None:
+        """A transaction ("entity group transaction"): all its operations are done, or none."""
+        boundary = uuid.uuid4().hex
+        parts = b"".join(self._part(boundary, each) for each in operations)
+        body = (
+            f"--batch_{boundary}\r\nContent-Type: multipart/mixed; boundary=changeset_{boundary}\r\n\r\n".encode()
+            + parts
+            + f"--changeset_{boundary}--\r\n--batch_{boundary}--\r\n".encode()
+        )
+        headers = {"Content-Type": f"multipart/mixed; boundary=batch_{boundary}"}
+        response = await self._send("POST", "/$batch", headers=headers, body=body)
+        failed = _STATUS.search(response.body)
+        if failed is None and response.status != _NOT_FOUND:
+            return
+        status = _NOT_FOUND if failed is None else int(failed[1])
+        if status == _NOT_FOUND and b"TableNotFound" in response.body:
+            raise self._missing()
+        if status == _NOT_FOUND or status in _CONFLICTS:
+            raise StoreConflict(self._store)
+        raise StoreUnavailable(f"{self._store} answered {status}")
+
+    def _part(self, boundary: str, operation: _Operation) -> bytes:
+        path = self._path if operation.method == "POST" else self._path_of(operation.row)
+        head = (
+            f"--changeset_{boundary}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+            f"{operation.method} {self._account.url}{path} HTTP/1.1\r\nDataServiceVersion: 3.0\r\n"
+            "Accept: application/json;odata=minimalmetadata\r\n"
+        )
+        if operation.etag:
+            head += f"If-Match: {operation.etag}\r\n"
+        if operation.method == "DELETE":
+            return f"{head}\r\n\r\n".encode()
+        head += "Content-Type: application/json\r\nPrefer: return-no-content\r\n\r\n"
+        return head.encode() + written(operation.row) + b"\r\n"
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        repeatable: bool = False,
+    ) -> TableResponse:
+        """A response of success, or a 404. Raises StoreConflict for what was changed meanwhile, or StoreUnavailable."""
+        response = await self._account.send(
+            self._store, method, path, query, headers, body, repeatable=repeatable or method == "GET"
+        )
+        if response.status < 300 or response.status == _NOT_FOUND:
+            return response
+        if response.status in _CONFLICTS:
+            raise StoreConflict(self._store)
+        raise StoreUnavailable(f"{self._store} answered {response.status}")
+
+    def _rows(self, response: TableResponse) -> list[Row]:
         try:
-            with translated(self._store):
-                yield
-        except ResourceNotFoundError as error:
-            raise StoreUnavailable(f"{self._store}: there is no such table, run ./gateway init") from error
+            return read_rows(response.body)
+        except ValueError as error:
+            raise self._unreadable(response) from error
 
-    async def _query(
-        self, filter: str, parameters: Mapping[str, object], columns: list[str] | None, page: int | None = None
-    ) -> AsyncGenerator[Row]:
-        try:
-            with translated(self._store):
-                options: dict[str, Any] = {"select": columns, "results_per_page": page}
-                async for row in self._client.query_entities(filter, parameters=dict(parameters), **options):
-                    yield _row(row)
-        except ResourceNotFoundError:
-            return  # the table itself is not there yet
+    def _path_of(self, row: Row) -> str:
+        return self._path + key(str(row["PartitionKey"]), str(row["RowKey"]))
+
+    def _unreadable(self, response: TableResponse) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._store} answered {response.status} with something else than rows")
+
+    def _missing(self) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._store}: there is no such table, run ./gateway init")
 
 
-def _keys(row: Row) -> dict[str, object]:
-    return {key: row[key] for key in ("PartitionKey", "RowKey")}
+def _partition(partition: str) -> str:
+    return f"$filter={condition('PartitionKey eq @key', {'key': partition})}"
 
 
-def _unchanged(etag: str) -> dict[str, Any]:
-    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-
-
-def _entity(row: Row) -> dict[str, Any]:
-    """The row as the SDK takes it, which refuses a number of more than 32 bits unless it is wrapped."""
-    return {column: _wrapped(value) for column, value in row.items()}
-
-
-def _wrapped(value: object) -> object:
-    if isinstance(value, int) and not -(2**31) <= value < 2**31:
-        return EntityProperty(value, EdmType.INT64)
-    return value
-
-
-def _row(entity: TableEntity) -> Row:
-    """The row with 64-bit numbers, which the SDK wraps, as numbers."""
-    for column, value in entity.items():
-        if isinstance(value, EntityProperty):
-            entity[column] = value.value
-    return entity
-
-
-def etag_of(row: Row) -> str:
-    """The ETag a row was read with."""
-    metadata = getattr(row, "metadata", None)
-    if not isinstance(metadata, Mapping):
-        raise TypeError("the row was not read from a table")
-    return str(metadata["etag"])
+def _keys(row: Row) -> Row:
+    return {name: row[name] for name in ("PartitionKey", "RowKey")}

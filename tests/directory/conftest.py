@@ -4,17 +4,16 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from azure.data.tables.aio import TableServiceClient
 
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.tenant_registry import TenantRegistry
-from shared.stores.tables import Table, table_service
+from shared.stores.tables import Table, TableAccount, table_service
 from shared.stores.vault import Vault
 from tests.deployment import Deployment
 
 
 @pytest.fixture
-async def service(deployment: Deployment) -> AsyncIterator[TableServiceClient]:
+async def service(deployment: Deployment) -> AsyncIterator[TableAccount]:
     async with table_service(deployment.settings) as service:
         yield service
 
@@ -25,7 +24,7 @@ def table_name() -> str:
 
 
 @pytest.fixture
-async def table(service: TableServiceClient, table_name: str) -> Table:
+async def table(service: TableAccount, table_name: str) -> Table:
     """A table of this test's own, empty."""
     table = Table(service, table_name)
     await table.create()

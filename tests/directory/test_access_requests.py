@@ -3,13 +3,12 @@
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableServiceClient
 
 from shared.directory.access_requests import MAX_REQUESTS, AccessRequests
 from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import InvalidClientValue
 from shared.stores.errors import StoreConflict
-from shared.stores.tables import Row, Table
+from shared.stores.tables import Row, Table, TableAccount
 from tests.directory.test_client_registry import OTHER_TENANT, TENANT
 
 
@@ -42,7 +41,7 @@ async def test_access_is_asked_for_once_and_granted_or_refused_by_one_of_two(
 
 
 async def test_a_request_for_access_is_never_both_granted_and_refused(
-    service: TableServiceClient, table_name: str, clients: ClientRegistry, requests: AccessRequests
+    service: TableAccount, table_name: str, clients: ClientRegistry, requests: AccessRequests
 ) -> None:
     """Both read it before either writes; the client may be changed or deleted in between as well."""
 

@@ -7,7 +7,7 @@ import pytest
 from shared.audit import AuditLog
 from shared.directory.activity import ActivityLog
 from shared.directory.traffic import client_subject, hospital_subject
-from shared.stores.tables import Table
+from shared.stores.tables import Table, TableAccount
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 HOSPITAL = hospital_subject(TENANT, "stu3")
@@ -50,9 +50,9 @@ async def test_what_is_older_is_deleted(activity: ActivityLog) -> None:
 
 
 async def test_a_store_that_fails_leaves_the_audit_line_and_never_fails_the_change(
-    table: Table, caplog: pytest.LogCaptureFixture
+    service: TableAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "gateway.audit")
-    nowhere = ActivityLog(Table(table._service, "Nowhere"), AuditLog())
+    nowhere = ActivityLog(Table(service, "Nowhere"), AuditLog())
     await nowhere.change(actor="ada", action="client.set", subject="ward-app")
     assert [record.name for record in caplog.records] == ["gateway.audit", "shared.directory.activity"]

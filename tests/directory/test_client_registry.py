@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from azure.data.tables import EdmType, EntityProperty
-from azure.data.tables.aio import TableServiceClient
 
 from shared.directory.client import hint_of, matches, vault_name
 from shared.directory.client_cache import ClientCache
@@ -15,7 +13,7 @@ from shared.directory.client_registry import MAX_LIVE_SECRETS, ClientRegistry, N
 from shared.directory.errors import InvalidClientValue, InvalidTenantId, TooManySecrets, UnknownClient
 from shared.directory.key_sets import KeySets
 from shared.stores.errors import StoreConflict, StoreUnavailable
-from shared.stores.tables import Row, Table
+from shared.stores.tables import Row, Table, TableAccount
 from shared.stores.vault import Vault
 from tests.deployment import Deployment
 
@@ -164,7 +162,7 @@ async def test_the_list_has_every_client_and_says_which_row_is_wrong(clients: Cl
 async def test_a_client_whose_columns_are_typed_oddly_is_read_and_can_be_changed(
     clients: ClientRegistry, table: Table
 ) -> None:
-    number = EntityProperty(12_345_678_901, EdmType.INT64)
+    number = 12_345_678_901
     await table.insert({"PartitionKey": "odd", "RowKey": "client", "name": number, "TENANTS": " * ", "enabled": "No"})
     assert (await clients.get("odd")).name == "12345678901"
     await clients.set_enabled("odd", True)
@@ -173,7 +171,7 @@ async def test_a_client_whose_columns_are_typed_oddly_is_read_and_can_be_changed
 
 
 async def test_two_people_at_once_cannot_add_a_sixth_secret(
-    service: TableServiceClient, table_name: str, vault: Vault, clients: ClientRegistry
+    service: TableAccount, table_name: str, vault: Vault, clients: ClientRegistry
 ) -> None:
     """All of them count before any of them writes."""
     new = await clients.create("Care app", "Ada", "*")
@@ -197,7 +195,7 @@ async def test_two_people_at_once_cannot_add_a_sixth_secret(
 
 
 async def test_a_secret_is_not_added_to_a_client_that_was_deleted_meanwhile(
-    service: TableServiceClient, table_name: str, table: Table, vault: Vault, clients: ClientRegistry
+    service: TableAccount, table_name: str, table: Table, vault: Vault, clients: ClientRegistry
 ) -> None:
     new = await clients.create("Care app", "Ada", "*")
 
@@ -213,7 +211,7 @@ async def test_a_secret_is_not_added_to_a_client_that_was_deleted_meanwhile(
 
 @pytest.mark.parametrize("written", [False, True])
 async def test_a_creation_that_stops_half_way_leaves_nothing(
-    service: TableServiceClient, table_name: str, table: Table, vault: Vault, clients: ClientRegistry, written: bool
+    service: TableAccount, table_name: str, table: Table, vault: Vault, clients: ClientRegistry, written: bool
 ) -> None:
     """The store fails, either before it wrote the rows or with the answer on its way."""
     before = {secret.name async for secret in vault.secrets()}

@@ -5,14 +5,13 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from azure.data.tables.aio import TableServiceClient
 
 from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
 from shared.directory.provider import Provider
 from shared.directory.tenant_cache import TenantCache
 from shared.fhir.versions import FhirVersion
 from shared.settings import Settings
-from shared.stores.tables import Table
+from shared.stores.tables import Table, TableAccount
 from tests.deployment import Deployment
 from tests.oauth.conftest import until
 
@@ -69,7 +68,7 @@ async def test_keys_as_people_type_them(rows: Rows, tenant: str, spell: str, row
 
 
 async def test_an_unknown_tenant_has_no_provider_to_fall_back_to(
-    rows: Rows, tenant: str, service: TableServiceClient, deployment: Deployment, caplog: pytest.LogCaptureFixture
+    rows: Rows, tenant: str, service: TableAccount, deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
     await rows.put(str(uuid.uuid4()))
     for key, row_key in (("*", "stu3"), ("", "stu3"), (tenant, "stu4")):

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from azure.data.tables.aio import TableServiceClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +11,7 @@ from shared.directory import traffic as module
 from shared.directory.traffic import ALL, BOUNDS, HOPS, Traffic, client_subject, hospital_subject
 from shared.directory.traffic_history import DAY_STEP, Figures, TrafficHistory
 from shared.error_kind import ErrorKind
-from shared.stores.tables import Table
+from shared.stores.tables import Table, TableAccount
 from tests.oauth.conftest import until
 
 SLOT = timedelta(minutes=5)
@@ -53,7 +52,7 @@ events = st.lists(
 @given(events)
 @settings(max_examples=25)
 async def test_what_is_counted_at_any_times_by_any_instance_is_what_is_read(
-    service: TableServiceClient, events: list[Any]
+    service: TableAccount, events: list[Any]
 ) -> None:
     table = Table(service, f"T{uuid.uuid4().hex}")
     await table.create()
@@ -139,7 +138,7 @@ async def test_rows_are_written_by_themselves_once_five_minutes_are_over(
 
 
 async def test_a_table_that_is_away_delays_and_loses_nothing_until_memory_is_full(
-    service: TableServiceClient, table_name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    service: TableAccount, table_name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MAX_ROWS", 12)
     table, clock = Table(service, table_name), Clock()

@@ -1,10 +1,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from azure.data.tables.aio import TableServiceClient
 
 from shared.directory.usage import Usage
-from shared.stores.tables import Table
+from shared.stores.tables import Table, TableAccount
 
 
 def this_hour() -> datetime:
@@ -12,7 +11,7 @@ def this_hour() -> datetime:
 
 
 async def test_the_hour_of_each_secrets_use_is_kept_though_a_write_failed(
-    service: TableServiceClient, table_name: str, caplog: pytest.LogCaptureFixture
+    service: TableAccount, table_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = Table(service, table_name)  # not there yet
     usage = Usage(table)

@@ -1,25 +1,46 @@
 import asyncio
+import time
 import uuid
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from azure.core.credentials import AccessToken
+from aiohttp import web
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential
 from azure.core.exceptions import ClientAuthenticationError
-from azure.data.tables import EdmType, EntityProperty
-from azure.data.tables.aio import TableServiceClient
+from azure.data.tables import (
+    AccountSasPermissions,
+    EdmType,
+    EntityProperty,
+    ResourceTypes,
+    UpdateMode,
+    generate_account_sas,
+)
+from azure.data.tables.aio import TableClient, TableServiceClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from local.azurite.table_service import TableService
 from shared.stores.errors import StoreConflict, StoreUnavailable
-from shared.stores.sdk import CLIENT_OPTIONS
-from shared.stores.tables import Table, etag_of
+from shared.stores.tables import Table, TableAccount, etag_of, table_service
+from tests.deployment import Deployment
 from tests.directory.conftest import service as service
 from tests.directory.conftest import table as table
 from tests.directory.conftest import table_name as table_name
 
 
 @pytest.fixture
-def missing_table(service: TableServiceClient) -> Table:
+def missing_table(service: TableAccount) -> Table:
     return Table(service, f"T{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+async def sdk(deployment: Deployment, table_name: str) -> AsyncIterator[TableClient]:
+    """The same table by Azure's SDK."""
+    async with TableServiceClient.from_connection_string(deployment.settings.tables) as service:
+        yield service.get_table_client(table_name)
 
 
 def row(partition: str = "p", row: str = "r", **columns: object) -> dict[str, object]:
@@ -35,11 +56,42 @@ async def test_a_row_comes_back_as_it_was_put_over_whatever_was_there(table: Tab
     assert await table.partition("it's & co") == [written]
     assert [found async for found in table.scan()] == [written]
     assert [found async for found in table.scan(["RowKey"])] == [{"RowKey": "' or 1 eq 1"}]
-    await table.put(row(Number=EntityProperty(5, EdmType.INT64)))
-    await table.put(row("P", Number=2**40))
-    for partition, number in (("p", 5), ("P", 2**40)):
-        for found in (await table.get(partition, "r"), *await table.partition(partition)):
-            assert found == row(partition, Number=number)
+
+
+# Of what Table Storage takes in a key; `/ \\ # ?` and control characters it does not.
+keys = st.text(st.characters(exclude_categories=("C",), exclude_characters="/\\#?"), max_size=40)
+times = st.datetimes(datetime(1601, 1, 1), timezones=st.just(UTC))
+values = st.one_of(
+    st.text(max_size=40).filter(lambda text: "\0" not in text),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    times,
+    st.binary(max_size=40),
+    st.uuids(),
+)
+
+
+@given(keys, keys, st.dictionaries(st.from_regex(r"[A-Z][a-z_]{2,8}", fullmatch=True), values))
+@settings(max_examples=200, deadline=None)
+async def test_rows_are_the_same_as_the_sdk_reads_and_writes_them(
+    table: Table, sdk: TableClient, partition: str, row_key: str, columns: dict[str, object]
+) -> None:
+    def for_sdk(value: object) -> object:
+        return EntityProperty(value, EdmType.INT64) if type(value) is int else value
+
+    written = row(partition, row_key, **columns)
+    await table.put(written)
+    read = await sdk.get_entity(partition, row_key)
+    assert {name: getattr(value, "value", value) for name, value in read.items()} == written
+    await sdk.upsert_entity({name: for_sdk(value) for name, value in written.items()}, mode=UpdateMode.REPLACE)
+    assert await table.get(partition, row_key) == written
+    assert written in await table.partition(partition)
+    named = {"partition": partition, "row": row_key}
+    found = table.where("PartitionKey eq @partition and RowKey eq @row", named, [*written])
+    assert [each async for each in found] == [written]
+    await table.delete(partition, row_key)
+    assert await table.get(partition, row_key) is None
 
 
 async def test_a_scan_goes_beyond_the_thousand_rows_of_one_answer(table: Table) -> None:
@@ -85,40 +137,158 @@ async def test_a_table_that_is_not_there_is_empty_and_takes_nothing(table: Table
     await table.create()  # twice is no error
 
 
-async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(table_service: TableService) -> None:
+async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(deployment: Deployment) -> None:
     nowhere = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=eA==;TableEndpoint=http://127.0.0.1:1/a;"
-    before, _, rest = table_service.connection_string.partition("AccountKey=")
+    before, _, rest = deployment.settings.tables.partition("AccountKey=")
     other_key = f"{before}AccountKey=b3RoZXI=;{rest.partition(';')[2]}"
     for connection_string in (nowhere, other_key):
-        async with TableServiceClient.from_connection_string(connection_string, **CLIENT_OPTIONS) as service:
+        async with table_service(replace(deployment.settings, tables=connection_string)) as service:
             table = Table(service, "Tenants")
             reads = (table.create(), table.get("p", "r"), table.partition("p"))
             writes = (table.insert(row()), table.put(row()), table.replace(row(), "*"), table.delete("p", "r"))
-            for call in (*reads, *writes):
+            for call in (*reads, *writes, table.insert_together(row())):
                 with pytest.raises(StoreUnavailable) as raised:
                     await call
                 assert "127.0.0.1" not in str(raised.value)
 
 
-class SignedOut:
-    """A credential as azure.identity's are when nobody is signed in."""
+async def test_a_shared_access_signature_lets_in(deployment: Deployment, table: Table, table_name: str) -> None:
+    parts = dict(part.split("=", 1) for part in deployment.settings.tables.strip(";").split(";"))
+    signature = generate_account_sas(
+        AzureNamedKeyCredential(parts["AccountName"], parts["AccountKey"]),
+        ResourceTypes(service=True, object=True),
+        AccountSasPermissions(read=True, list=True, add=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    tables = f"TableEndpoint={parts['TableEndpoint']};SharedAccessSignature={signature}"
+    async with table_service(replace(deployment.settings, tables=tables)) as service:
+        let_in = Table(service, table_name)
+        await let_in.insert_together(row(), row(row="r2"))
+        assert await let_in.get("p", "r2") == row(row="r2")
+        with pytest.raises(StoreUnavailable, match="answered 403"):
+            await let_in.delete("p", "r")
+
+
+class Identity:
+    """A credential that counts how often it is asked; `error` is what it raises."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked: list[str] = []
+        self.error = error
 
     async def get_token(self, *scopes: str, **options: object) -> AccessToken:
-        raise ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token from ...")
+        self.asked += scopes
+        if self.error is not None:
+            raise self.error
+        return AccessToken("a-token", int(time.time()) + 3600)
 
     async def close(self) -> None: ...
 
-    async def __aenter__(self) -> "SignedOut":
+    async def __aenter__(self) -> "Identity":
         return self
 
     async def __aexit__(self, *error: object) -> None: ...
 
 
-async def test_a_sign_in_that_failed_is_told_from_an_answer() -> None:
-    async with TableServiceClient("https://127.0.0.1:1", credential=SignedOut()) as service:
+async def test_a_sign_in_that_failed_is_told_from_an_answer(deployment: Deployment) -> None:
+    """An error as azure.identity's are when nobody is signed in."""
+    signed_out = Identity(ClientAuthenticationError("DefaultAzureCredential failed to retrieve a token from ..."))
+    async with table_service(replace(deployment.settings, tables="https://127.0.0.1:1"), signed_out) as service:
         with pytest.raises(StoreUnavailable) as raised:
             await Table(service, "Tenants").get("p", "r")
-    assert str(raised.value) == "Table Storage (Tenants): nobody is signed in, or not allowed"
+    assert str(raised.value) == "Table Storage: nobody is signed in, or not allowed"
+
+
+Answer = Callable[[web.Request], web.Response]
+
+
+@asynccontextmanager
+async def scripted(deployment: Deployment, identity: Identity, answer: Answer) -> AsyncIterator[Table]:
+    """A table of a service that answers what it is told to."""
+
+    async def respond(request: web.Request) -> web.Response:
+        await request.read()
+        return answer(request)
+
+    runner = web.ServerRunner(web.Server(respond))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with table_service(replace(deployment.settings, tables=url), identity) as service:
+            yield Table(service, "Tenants")
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_token_is_asked_for_once_for_many_requests(deployment: Deployment) -> None:
+    seen: set[str | None] = set()
+
+    def answer(request: web.Request) -> web.Response:
+        seen.update((request.headers.get("Authorization"), request.headers.get("x-ms-version")))
+        return web.json_response(row())
+
+    identity = Identity()
+    async with scripted(deployment, identity, answer) as table:
+        assert await asyncio.gather(*(table.get("p", "r") for _ in range(20))) == [row()] * 20
+    assert (seen, identity.asked) == (
+        {"Bearer a-token", "2019-02-02"},
+        ["https://storage.azure.com/.default"],
+    )
+
+
+Call = Callable[[Table], Coroutine[Any, Any, object]]
+_CALLS: Mapping[str, Call] = {
+    "get": lambda table: table.get("p", "r"),
+    "put": lambda table: table.put(row()),
+    "insert": lambda table: table.insert(row()),
+    "replace": lambda table: table.replace(row(), "e"),
+    "transaction": lambda table: table.insert_together(row()),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "headers", "attempts"),
+    [
+        *[(call, 503, {}, 3) for call in _CALLS],
+        *[(call, 429, {"Retry-After": "600"}, 1) for call in _CALLS],
+        *[(call, 403, {}, 1) for call in _CALLS],
+        *[(call, 307, {"Location": "/"}, 1) for call in _CALLS],
+        *[(call, 500, {}, 3 if call in ("get", "put") else 1) for call in _CALLS],
+        *[(call, 0, {}, 3 if call in ("get", "put") else 1) for call in _CALLS],
+    ],
+)
+async def test_a_request_is_sent_again_only_where_that_can_do_no_harm(
+    deployment: Deployment, call: str, status: int, headers: Mapping[str, str], attempts: int
+) -> None:
+    """A write whose first attempt may have got through would meet itself, and pass for somebody else's."""
+    seen: list[str] = []
+
+    def answer(request: web.Request) -> web.Response:
+        seen.append(request.method)
+        if not status and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=status or 200, headers=headers)
+
+    async with scripted(deployment, Identity(), answer) as table:
+        with pytest.raises(StoreUnavailable, match=f"answered {status}" if status else "did not answer"):
+            await _CALLS[call](table)
+    assert len(seen) == attempts
+
+
+async def test_a_response_that_holds_no_rows_is_unavailable(deployment: Deployment) -> None:
+    for body in (
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"value": [1]}',
+        b'{"A@odata.type": "Edm.Guid", "A": "x"}',
+    ):
+        async with scripted(deployment, Identity(), lambda _, body=body: web.Response(body=body)) as table:
+            for call in (table.partition("p"), table.exists()):
+                with pytest.raises(StoreUnavailable):
+                    await call
 
 
 async def test_rows_are_inserted_once_and_together_or_not_at_all(table: Table) -> None:

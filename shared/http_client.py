@@ -60,6 +60,7 @@ class HttpClient:
         *,
         tls: ssl.SSLContext | None = None,
         fresh: bool = False,
+        resend: bool = True,
     ) -> HttpResponse:
         """The response, as soon as its headers are there; to be used in a `with`.
 
@@ -67,7 +68,7 @@ class HttpClient:
         https, by default one that trusts the system's authorities; requests with the same one share connections.
 
         A request is sent again when a kept connection turns out to be lost. With `fresh` it has a new connection, so
-        that it is sent once at most.
+        that it is sent once at most; without `resend` it fails instead, which costs no new connection each time.
 
         Raises ValueError for a URL or header that can't be sent, TimeoutError after 10 seconds without a connection,
         ssl.SSLError where TLS failed, another OSError for no connection or one that is lost before the headers of the
@@ -80,7 +81,7 @@ class HttpClient:
             try:
                 return await connection.exchange(method, head, body)
             except OSError:
-                if connection.was_answered:
+                if connection.was_answered or not resend:
                     raise
         connection = await self._connect(origin)
         return await connection.exchange(method, head, body)

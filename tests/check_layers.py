@@ -17,7 +17,7 @@ TREES = ("shared", "app", "admin", "local", "bench", *(folder.name for folder in
         ("shared/stores/cache.py", "shared.directory.provider", "floors"),
         ("shared/stores/tables.py", "shared.directory.provider", "floors"),
         ("shared/directory/client_registry.py", "shared.oauth.endpoint", "floors"),
-        ("shared/stores/sdk.py", "shared.application", "floors"),
+        ("shared/stores/table_rows.py", "shared.application", "floors"),
         ("shared/fhir/policy.py", "shared.settings", "floors"),
         ("shared/metadata.py", "shared.gateway", "floors"),
         ("local/demo.py", "admin.smoke", "surroundings"),

@@ -128,7 +128,7 @@ async def test_a_fresh_request_rides_on_no_kept_connection(client: HttpClient, s
     assert server.connections == [1, 2, 3]
 
 
-async def test_a_lost_connection_costs_a_second_try_and_a_fresh_one_none(client: HttpClient, server: RawServer):
+async def test_a_lost_connection_costs_a_second_try_where_one_is_wanted(client: HttpClient, server: RawServer) -> None:
     async def lose(writer: asyncio.StreamWriter) -> None:
         server.script = says(OK)
         writer.close()
@@ -140,7 +140,11 @@ async def test_a_lost_connection_costs_a_second_try_and_a_fresh_one_none(client:
     server.script = lose
     with pytest.raises(ConnectionError):
         await get(client, server.origin, fresh=True)
-    assert server.connections == [1, 1, 2, 3]
+    await get(client, server.origin)
+    server.script = lose
+    with pytest.raises(ConnectionError):
+        await get(client, server.origin, resend=False)
+    assert server.connections == [1, 1, 2, 3, 2, 2]
 
 
 async def test_a_response_that_began_is_not_asked_for_again(client: HttpClient, server: RawServer) -> None:

@@ -56,10 +56,14 @@ class _SignedInCredential:
         self._credential = DefaultAzureCredential()
 
     async def get_token(self, *scopes: str, **options: Any) -> Token:
-        from shared.stores.sdk import translated
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
 
-        with translated("Azure"):
+        try:
             found = await self._credential.get_token(*scopes, **options)
+        except ClientAuthenticationError as error:
+            raise StoreUnavailable("Azure: nobody is signed in, or not allowed") from error
+        except (AzureError, OSError) as error:
+            raise StoreUnavailable(f"Azure did not answer ({type(error).__name__})") from error
         return Token(found.token, found.expires_on)
 
     async def close(self) -> None:

@@ -8,24 +8,19 @@ import asyncio
 import hmac
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from wsgiref.handlers import format_date_time
 
-from shared.http_client import HttpClient, HttpError
+from shared.http_client import HttpClient
+from shared.http_connection import HttpError
 from shared.settings import Settings
-from shared.stores.cache import Cache
 from shared.stores.errors import StoreUnavailable
-from shared.stores.sdk import translated
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
+from shared.stores.identity import Bearer, Credential
 
 _SCOPE = "https://storage.azure.com/.default"
-_TOKEN_SECONDS = 240.0  # an identity hands out tokens that are good for five minutes at least
 _DEVELOPMENT = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6"
     "IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;TableEndpoint=http://127.0.0.1:10002/devstoreaccount1"
@@ -50,18 +45,20 @@ class TableResponse:
     body: bytes = field(repr=False)
 
 
-Authorization = Callable[[str, str], Awaitable[str]]
-"""Makes the value of `Authorization` for a request's path and date."""
-
-
 class TableAccount:
-    """The table service at `url`, which has no slash at its end; what lets requests in is in a header or the query."""
+    """The table service at `url`, which has no slash at its end.
 
-    def __init__(self, url: str, authorization: Authorization | None, query: str = "") -> None:
+    What lets requests in is a token of the app's identity, the account's key, or a shared access signature.
+    """
+
+    def __init__(
+        self, url: str, *, bearer: Bearer | None = None, key: "SharedKey | None" = None, signature: str = ""
+    ) -> None:
         self.url = url
         self._path = urlsplit(url).path
-        self._authorization = authorization
-        self._query = query
+        self._bearer = bearer
+        self._key = key
+        self._signature = signature
         self._client = HttpClient()
 
     async def __aenter__(self) -> "TableAccount":
@@ -90,27 +87,36 @@ class TableAccount:
         One that failed is sent again twice: a `repeatable` one whatever became of it, another one only when the service
         says that it did nothing. Raises StoreUnavailable, which names the `store`, when there is no response.
         """
-        again = _AGAIN if repeatable else _NOTHING_DONE
-        for pause in (*_PAUSES, None):
+        again, pauses = _AGAIN if repeatable else _NOTHING_DONE, iter(_PAUSES)
+        told_anew = False
+        while True:
+            pause = next(pauses, None)
             try:
-                response = await self._send(method, path, query, headers or {}, body)
-                if response.status not in again or pause is None or "Retry-After" in response.headers:
-                    return response
+                response = await self._send(method, path, query, headers or {}, body, resend=repeatable)
             except (OSError, HttpError) as error:
                 if pause is None or not repeatable:
                     raise StoreUnavailable(f"{store} did not answer ({type(error).__name__})") from error
+            else:
+                if response.status == 401 and self._bearer is not None and not told_anew:
+                    told_anew, pause = True, 0.0  # the token ended before its time
+                    self._bearer.expire()
+                elif response.status not in again or pause is None or "Retry-After" in response.headers:
+                    return response
             await asyncio.sleep(pause)
-        raise AssertionError
 
-    async def _send(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> TableResponse:
+    async def _send(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes, *, resend: bool
+    ) -> TableResponse:
         date = _http_date(int(time.time()))
         sent = {**_HEADERS, "x-ms-date": date, **headers}
-        if self._authorization is not None:
-            sent["Authorization"] = await self._authorization(self._path + path, date)
-        query = "&".join(filter(None, (query, self._query)))
+        if self._bearer is not None:
+            sent["Authorization"] = await self._bearer.authorization()
+        elif self._key is not None:
+            sent["Authorization"] = self._key.authorization(self._path + path, date)
+        query = "&".join(filter(None, (query, self._signature)))
         url = f"{self.url}{path}?{query}" if query else self.url + path
         async with asyncio.timeout(_SECONDS) as limit:
-            with await self._client.request(method, url, sent, body) as response:
+            with await self._client.request(method, url, sent, body, resend=resend) as response:
                 parts: list[bytes] = []
                 while part := await response.read():
                     if parts:
@@ -119,7 +125,7 @@ class TableAccount:
                 return TableResponse(response.status, response.headers, b"".join(parts))
 
 
-def table_service(settings: Settings, credential: "AsyncTokenCredential | None" = None) -> TableAccount:
+def table_service(settings: Settings, credential: Credential | None = None) -> TableAccount:
     """The account that the settings name: by connection string, or by its endpoint and `credential`.
 
     The credential stays the caller's to close. Raises ValueError for a connection string that is none.
@@ -127,44 +133,30 @@ def table_service(settings: Settings, credential: "AsyncTokenCredential | None" 
     if "=" not in settings.tables:
         if credential is None:
             raise ValueError("an endpoint needs a credential")
-        return TableAccount(settings.tables.rstrip("/"), _Bearer(credential).authorization)
+        return TableAccount(settings.tables.rstrip("/"), bearer=Bearer(credential, _SCOPE))
     text = _DEVELOPMENT if settings.tables.lower() == "usedevelopmentstorage=true" else settings.tables
     parts = {name.lower(): value for name, _, value in (part.partition("=") for part in text.split(";"))}
     account, key = parts.get("accountname", ""), parts.get("accountkey", "")
     scheme, suffix = parts.get("defaultendpointsprotocol", "https"), parts.get("endpointsuffix", "core.windows.net")
     url = parts.get("tableendpoint", f"{scheme}://{account}.table.{suffix}").rstrip("/")
     if account and key:
-        return TableAccount(url, _SharedKey(account, b64decode(key, validate=True)).authorization)
+        return TableAccount(url, key=SharedKey(account, b64decode(key, validate=True)))
     if "sharedaccesssignature" not in parts:
         raise ValueError("neither AccountName with AccountKey nor SharedAccessSignature")
-    return TableAccount(url, None, parts["sharedaccesssignature"].removeprefix("?"))
+    return TableAccount(url, signature=parts["sharedaccesssignature"].removeprefix("?"))
 
 
 @dataclass(frozen=True, slots=True)
-class _SharedKey:
+class SharedKey:
     """An account's key, which signs the date and the path ("Shared Key Lite")."""
 
     account: str
     key: bytes = field(repr=False)
 
-    async def authorization(self, path: str, date: str) -> str:
+    def authorization(self, path: str, date: str) -> str:
+        """The value of the header for a request's encoded path and its `x-ms-date`."""
         signature = hmac.digest(self.key, f"{date}\n/{self.account}{path}".encode(), "sha256")
         return f"SharedKeyLite {self.account}:{b64encode(signature).decode()}"
-
-
-class _Bearer:
-    """A token of the app's identity, which is asked for the next one beside the requests, before it is needed."""
-
-    def __init__(self, credential: "AsyncTokenCredential") -> None:
-        self._credential = credential
-        self._tokens: Cache[str, str] = Cache(self._load, fresh_seconds=_TOKEN_SECONDS, stale_seconds=60, size=1)
-
-    async def authorization(self, path: str, date: str) -> str:
-        return f"Bearer {await self._tokens.get(_SCOPE)}"
-
-    async def _load(self, scope: str) -> str:
-        with translated("Table Storage"):
-            return (await self._credential.get_token(scope)).token
 
 
 @lru_cache(1)

@@ -31,6 +31,7 @@ ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE, TRAFFIC, REVOKED, ASSERTIONS, CHEC
 _NOT_FOUND = 404
 _CONFLICTS = (409, 412)
 _DELETED_AT_ONCE = 32
+_ETAG = re.compile(r'\*|(W/)?"[\x21\x23-\x7e]*"')  # RFC 9110 section 8.8.3
 _STATUS = re.compile(rb"^HTTP/1\.1 ([45]\d\d)", re.MULTILINE)
 _CONTINUATION = ("NextPartitionKey", "NextRowKey")
 _JSON = {"Content-Type": "application/json", "Prefer": "return-no-content"}
@@ -132,7 +133,7 @@ class Table:
 
     async def replace(self, row: Row, etag: str) -> None:
         """Writes a row only if it still has this ETag; StoreConflict otherwise."""
-        headers = {**_JSON, "If-Match": etag}
+        headers = {**_JSON, "If-Match": self._sendable(etag)}
         response = await self._send("PUT", self._path_of(row), headers=headers, body=written(row))
         if response.status == _NOT_FOUND:
             raise StoreConflict(self._store)
@@ -207,7 +208,7 @@ class Table:
             "Accept: application/json;odata=minimalmetadata\r\n"
         )
         if operation.etag:
-            head += f"If-Match: {operation.etag}\r\n"
+            head += f"If-Match: {self._sendable(operation.etag)}\r\n"
         if operation.method == "DELETE":
             return f"{head}\r\n\r\n".encode()
         head += "Content-Type: application/json\r\nPrefer: return-no-content\r\n\r\n"
@@ -232,6 +233,12 @@ class Table:
         if response.status in _CONFLICTS:
             raise StoreConflict(self._store)
         raise StoreUnavailable(f"{self._store} answered {response.status}")
+
+    def _sendable(self, etag: str) -> str:
+        """An ETag that came by a form may be any text: what is none is that of no row."""
+        if not _ETAG.fullmatch(etag):
+            raise StoreConflict(self._store)
+        return etag
 
     def _rows(self, response: TableResponse) -> list[Row]:
         try:

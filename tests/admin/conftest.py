@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables.aio import TableServiceClient
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
 from local.vault.store import Store
 from shared.settings import Settings
-from shared.stores.tables import ALL_TABLES, table_service
+from shared.stores.tables import ALL_TABLES
 from shared.stores.vault import Vault
 from tests.admin.command_line import CommandLine
 from tests.deployment import Deployment
@@ -45,7 +46,7 @@ async def environment(own_tables: str, tmp_path: Path) -> AsyncIterator[dict[str
     vault = await VaultServer.start(tmp_path / "vault")
     stores = {"KEY_VAULT_URL": vault.url, "LOCAL_VAULT": str(vault.folder), "TABLES_CONNECTION_STRING": own_tables}
     environment = {"PUBLIC_BASE_URL": "http://127.0.0.1:7071", **stores}
-    async with table_service(Settings.from_environment(environment)) as tables:
+    async with TableServiceClient.from_connection_string(own_tables) as tables:
         for name in ALL_TABLES:
             with suppress(ResourceNotFoundError):
                 await tables.delete_table(name)

@@ -37,7 +37,7 @@ class _Effort:
 
 
 _FULL = _Effort(7, 5, 400, (10_000, (20_000, 100_000)))
-_QUICK = _Effort(1, 2, 100, (2_000, (4_000, 10_000)), ("portal",))
+_QUICK = _Effort(1, 2, 100, (2_000, (2_000, 10_000)), ("portal",))
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from bench import recorded, servers
 from bench.deployment import Deployment
 from bench.process import PROJECT, Running
 from bench.stand_ins import tenant_id
-from bench.wrk import Load, Prepared, load
+from bench.wrk import Load, Prepared, connected, load
 
 PROVIDERS = 50
 BATCH_MILLISECONDS = 100
@@ -22,6 +22,7 @@ IN_FLIGHT = 500
 _DEAD_PER_SECOND = 20
 _DEAD_TIMEOUT_SECONDS = 2
 _PROVIDER_MILLISECONDS = 20
+_WARM_UP = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ async def memory(
     """The gateway's memory after each number of `requests`, from tenants drawn at random."""
     async with servers.in_worker(PROJECT, deployment.environment) as gateway:
         reads = [_read(await deployment.token(tenant_id(number))) for number in range(tenants)]
-        await load(gateway, reads[:1], folder, connections=1, seconds=1)
+        await _warm_up(gateway, reads[0])
         at_start = gateway.memory_bytes()
         points: list[tuple[int, int]] = []
         done = 0
@@ -69,7 +70,8 @@ async def in_flight(deployment: Deployment, folder: Path, *, seconds: int) -> Lo
     async with servers.stand_ins() as slow, servers.in_worker(PROJECT, deployment.environment) as gateway:
         tenant = await deployment.tenant(f"http://127.0.0.1:{slow.port}/500/fhir", MaxConcurrent="1000")
         request = _read(await deployment.token(tenant))
-        await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=2)
+        await _warm_up(gateway, request)
+        await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=4)
         return await load(gateway, [request], folder, connections=IN_FLIGHT, seconds=seconds)
 
 
@@ -80,7 +82,7 @@ async def split_batch(deployment: Deployment, folder: Path, *, seconds: int) -> 
         token = await deployment.token(await deployment.tenant(base, Batch="split"))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
         request = Prepared("POST", "/stu3", headers, recorded.batch(servers.BATCH_ENTRIES))
-        await load(gateway, [request], folder, connections=1, seconds=1)
+        await _warm_up(gateway, request)
         return await load(gateway, [request], folder, connections=1, seconds=seconds)
 
 
@@ -93,6 +95,7 @@ async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, se
         async def p99(seconds: int) -> float:
             return (await load(gateway, healthy, folder, connections=16, seconds=seconds)).p99
 
+        await _warm_up(gateway, healthy[0])
         await p99(2)
         alone, with_dead = [], []
         # A port where connections are made and nobody ever says anything.
@@ -108,6 +111,12 @@ async def dead_provider(deployment: Deployment, folder: Path, *, rounds: int, se
                     sending.cancel()
                     await asyncio.wait({sending})
         return DeadProvider(tuple(alone), tuple(with_dead))
+
+
+async def _warm_up(gateway: Running, request: Prepared) -> None:
+    async with connected(gateway.port) as send:
+        for _ in range(_WARM_UP):
+            await send(request)
 
 
 def _read(token: str) -> Prepared:

@@ -274,7 +274,7 @@ class Application:
             stale_seconds=self.settings.stale_seconds,
             size=20_000,
         )
-        return Credentials(self._transport.session, values.get, values.expire)
+        return Credentials(self._transport.client, values.get, values.expire)
 
     async def _provider_secret(self, name: str) -> str | None:
         secret = await self.vault.get(name)

@@ -42,9 +42,13 @@ _Origin = tuple[str, str, int, ssl.SSLContext | None]
 
 
 class HttpClient:
-    """Sends requests. It keeps up to 256 connections for 15 seconds, and belongs to one event loop."""
+    """Sends requests, as `user_agent` where their headers have none. It belongs to one event loop.
 
-    def __init__(self) -> None:
+    Up to 256 connections are kept, for 15 seconds.
+    """
+
+    def __init__(self, user_agent: str = "") -> None:
+        self._user_agent = user_agent
         self._open: set[HttpConnection] = set()
         self._idle: dict[_Origin, list[HttpConnection]] = {}
         self._idle_since: OrderedDict[HttpConnection, tuple[_Origin, float]] = OrderedDict()
@@ -64,7 +68,7 @@ class HttpClient:
     ) -> HttpResponse:
         """The response, as soon as its headers are there; to be used in a `with`.
 
-        Path and query of `url` are sent byte for byte, and `headers` as they are, after Host. `tls` is the context for
+        Path and query of `url` are sent byte for byte, and `headers` as they are. `tls` is the context for
         https, by default one that trusts the system's authorities; requests with the same one share connections.
 
         A request is sent again when a kept connection turns out to be lost. With `fresh` it has a new connection, so
@@ -74,7 +78,7 @@ class HttpClient:
         ssl.SSLError where TLS failed, another OSError for no connection or one that is lost before the headers of the
         response, and HttpError.
         """
-        origin, head = _request_head(method, url, headers, body, tls)
+        origin, head = self._request_head(method, url, headers, body, tls)
         if not fresh and (kept := self._idle.get(origin)):
             connection = kept[-1]
             self._take(connection)
@@ -165,28 +169,27 @@ class HttpClient:
                 return
             connection.abort()
 
-
-def _request_head(
-    method: str, url: str, headers: Mapping[str, str], body: bytes, tls: ssl.SSLContext | None
-) -> tuple[_Origin, bytes]:
-    """The origin to send a request to, and the bytes of its head. Raises ValueError."""
-    parts = _URL.fullmatch(url)
-    if parts is None:
-        raise ValueError("not a URL that can be requested")
-    scheme, host, port, target = parts.groups("")
-    number = int(port or _PORTS[scheme])
-    if number > _MAX_PORT:  # the lookup would take its lower bits
-        raise ValueError("not a URL that can be requested")
-    lines = [
-        f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1",
-        f"Host: {host}" if number == _PORTS[scheme] else f"Host: {host}:{number}",
-        *[f"{name}: {value}" for name, value in headers.items()],
-    ]
-    if body or method in _WITH_BODY:
-        lines.append(f"Content-Length: {len(body)}")
-    head = "\r\n".join((*lines, "", ""))
-    if head.count("\r") != len(lines) + 1 or head.count("\n") != len(lines) + 1 or "\0" in head:
-        raise ValueError("a line break or a null byte in a header")
-    if not _OWN_HEADERS.isdisjoint(map(str.lower, headers)):
-        raise ValueError("a header that the client itself sends")
-    return (scheme, host.strip("[]"), number, tls), head.encode()
+    def _request_head(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, tls: ssl.SSLContext | None
+    ) -> tuple[_Origin, bytes]:
+        """The origin to send a request to, and the bytes of its head. Raises ValueError."""
+        parts = _URL.fullmatch(url)
+        scheme, host, port, target = parts.groups("") if parts is not None else ("", "", "", "")
+        number, names = int(port or _PORTS.get(scheme, 0)), {name.lower() for name in headers}
+        if not 0 < number <= _MAX_PORT:  # of a larger one, the lookup would take the lower bits
+            raise ValueError("not a URL that can be requested")
+        if not _OWN_HEADERS.isdisjoint(names):
+            raise ValueError("a header that the client itself sends")
+        lines = [
+            f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1",
+            f"Host: {host}" if number == _PORTS[scheme] else f"Host: {host}:{number}",
+            *[f"{name}: {value}" for name, value in headers.items()],
+        ]
+        if self._user_agent and "user-agent" not in names:
+            lines.append(f"User-Agent: {self._user_agent}")
+        if body or method in _WITH_BODY:
+            lines.append(f"Content-Length: {len(body)}")
+        head = "\r\n".join((*lines, "", ""))
+        if head.count("\r") != len(lines) + 1 or head.count("\n") != len(lines) + 1 or "\0" in head:
+            raise ValueError("a line break or a null byte in a header")
+        return (scheme, host.strip("[]"), number, tls), head.encode()

@@ -12,7 +12,7 @@ from typing import Self
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from multidict import CIMultiDict
 
-_MAX_HEAD_BYTES = 65_536  # cookies and policies of 10 KB are met with
+_MAX_HEAD_BYTES = 131_072  # cookies and policies of tens of KB are met with
 _MAX_HEADERS = 128
 _MAX_UNREAD_BYTES = 65_536
 _MAX_JOINED_BYTES = 65_536  # a larger body is not copied behind its head, and may be under way when it is responded to
@@ -66,7 +66,8 @@ class HttpResponse:
         while not is_there():
             if self._connection is None:
                 if self._error is not None:
-                    raise self._error
+                    # A new one: what is raised holds on to frames, and these to the response.
+                    raise type(self._error)(*self._error.args)
                 return
             self._news = asyncio.get_running_loop().create_future()
             await self._news
@@ -172,11 +173,13 @@ class HttpConnection(asyncio.Protocol):
             raise InvalidResponse("more than one response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.decode("ascii"), value.strip(b" \t").decode("utf-8", "surrogateescape")))
+        self._fields.append((name.decode("ascii"), value.rstrip(b" \t").decode("utf-8", "surrogateescape")))
 
     def on_headers_complete(self) -> None:
         status, version = self._parser.get_status_code(), self._parser.get_http_version()
-        headers, size = CIMultiDict(self._fields), sum(len(name) + len(value) for name, value in self._fields)
+        headers, size = CIMultiDict(self._fields), 0
+        if self._framing > _MAX_HEAD_BYTES:  # with what may already be of the body
+            size = sum(len(name) + len(value) for name, value in self._fields)
         codings = headers.getall("Transfer-Encoding", [])
         if version not in ("1.1", "1.0") or status < 100 or status == 101:
             raise InvalidResponse("another protocol")

@@ -187,7 +187,7 @@ async def open_probe(provider: Provider, vault: Vault, settings: Settings) -> As
         value, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_MAX_SECRETS
     )
     transport = Transport(settings.max_response_bytes)
-    credentials = Credentials(transport.session, values.get, values.expire)
+    credentials = Credentials(transport.client, values.get, values.expire)
     try:
         timeout = provider.timeout_seconds or settings.upstream_timeout_seconds
         yield Probe(provider, transport, credentials, timeout)

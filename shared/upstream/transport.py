@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import aiohttp
 from multidict import MultiMapping
-from yarl import URL
 
 from shared.content_coding import Decoder, TooLarge, Undecodable
 from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
+from shared.http_client import HttpClient
+from shared.http_connection import HttpError, HttpResponse, IncompleteResponse
 
 _MAX_ATTEMPTS = 3
 _FIRST_DELAY_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 5.0
 _TRANSIENT = frozenset({429, 502, 503, 504})
-_CONNECT_SECONDS = 10
 _LARGE_BYTES = 8 * 1_048_576
 _USER_AGENT = "fhir-interop-gateway"
-_MAX_HEADER_BYTES = 65_536  # cookies and policies of 10 KB are met with, and dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +49,15 @@ class NoResponse(FhirError):
 
 
 class Transport:
-    """Sends requests to providers. Redirects are never followed, cookies never kept, proxies never used."""
+    """Sends requests to providers. `client` is for the token requests that they ask for."""
 
     def __init__(self, max_response_bytes: int) -> None:
+        self.client = HttpClient(_USER_AGENT)
         self._max_response_bytes = max_response_bytes
-        self._session = _session(keep_alive=True)
-        # A write must not ride on a kept connection: when the provider has just closed it, nobody can tell whether
-        # the write was taken.
-        self._one_shot = _session(keep_alive=False)
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The session, for the token requests that providers ask for."""
-        return self._session
 
     async def close(self) -> None:
         """Ends all connections."""
-        await self._session.close()
-        await self._one_shot.close()
+        await self.client.close()
 
     async def send(
         self,
@@ -90,12 +79,12 @@ class Transport:
                 return await self._send(request, deadline, tls, count)
         except TimeoutError:
             raise NoResponse(504, "timeout", "The provider did not answer in time.") from None
-        except aiohttp.ClientPayloadError:
+        except IncompleteResponse:
             raise NoResponse(502, "incomplete", "The provider's answer was cut off.") from None
-        except (aiohttp.ClientConnectionError, OSError):
+        except OSError:
             text = "The provider could not be reached."
             raise NoResponse(502, "transient", text, kind=ErrorKind.UNREACHABLE) from None
-        except aiohttp.ClientError:
+        except HttpError:
             raise NoResponse(502, "exception", "The provider's answer was not valid HTTP.") from None
 
     async def _send(
@@ -107,11 +96,11 @@ class Transport:
             wait = delay * random.uniform(0.5, 1.5)  # noqa: S311 (jitter, not a secret)
             try:
                 response = await self._request_once(request, tls, count)
-            except (aiohttp.ClientConnectionError, OSError) as error:
+            except OSError as error:
                 # Frames of its cause hold on to it: a ring that would keep the request's body until a collection.
                 for each in (error, error.__cause__ or error):
                     each.__traceback__ = None
-                if last or isinstance(error, TimeoutError | aiohttp.ClientSSLError):
+                if last or isinstance(error, TimeoutError | ssl.SSLError):
                     raise
             else:
                 wait = max(wait, retry_after_seconds(response.headers.get("Retry-After")))
@@ -125,28 +114,27 @@ class Transport:
     async def _request_once(
         self, request: UpstreamRequest, tls: ssl.SSLContext | None, count: Callable[[int], None]
     ) -> UpstreamResponse:
-        session = self._session if request.repeatable else self._one_shot
-        async with session.request(
+        # A write must not ride on a kept connection: when the provider has just closed it, nobody can tell whether
+        # the write was taken.
+        with await self.client.request(
             request.method,
-            URL(request.url, encoded=True),
-            headers=request.headers,
-            data=request.body,
-            auto_decompress=False,
-            allow_redirects=False,
-            ssl=tls if tls is not None else True,
+            request.url,
+            request.headers,
+            request.body or b"",
+            tls=tls,
+            fresh=not request.repeatable,
         ) as response:
             return UpstreamResponse(response.status, response.headers, await self._read(response, count))
 
-    async def _read(self, response: aiohttp.ClientResponse, count: Callable[[int], None]) -> bytes:
-        if (response.content_length or 0) > self._max_response_bytes:
-            response.close()
+    async def _read(self, response: HttpResponse, count: Callable[[int], None]) -> bytes:
+        if int(response.headers.get("Content-Length", 0)) > self._max_response_bytes:
             raise _too_large()
         chunks: list[bytes] = []
         size = received = 0
         try:
             coding = ",".join(response.headers.getall("Content-Encoding", []))
             decoder = Decoder(coding, self._max_response_bytes)
-            while data := await response.content.readany():
+            while data := await response.read():
                 received += len(data)
                 for number, chunk in enumerate(decoder.decode(data)):
                     if number:
@@ -158,7 +146,6 @@ class Transport:
                     chunks.append(chunk)
             decoder.end()
         except BaseException as error:
-            response.close()
             count(-size)
             match error:
                 case TooLarge():
@@ -189,26 +176,6 @@ def retry_after_seconds(value: str | None) -> float:
 def _fits(wait: float, deadline: float) -> bool:
     left = deadline - asyncio.get_running_loop().time()
     return wait <= _MAX_DELAY_SECONDS and wait < left / 2
-
-
-def _session(*, keep_alive: bool) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, force_close=not keep_alive),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-        headers={"User-Agent": _USER_AGENT},
-        max_field_size=_MAX_HEADER_BYTES,
-        trust_env=False,
-        middlewares=() if keep_alive else (_once,),
-    )
-
-
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Hides from aiohttp that a connection was lost: it would send a PUT or DELETE again by itself."""
-    try:
-        return await send(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise aiohttp.ClientConnectionError from error
 
 
 def _too_large() -> FhirError:

@@ -4,7 +4,6 @@ import asyncio
 import uuid
 from dataclasses import replace
 
-import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from shared.fhir.errors import FhirError
 from shared.fhir.interaction import InteractionKind
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirVersion
+from shared.http_client import HttpClient
 from shared.stores.tables import PAGES
 from shared.upstream.breaker import Breaker
 from shared.upstream.credentials.factory import Credentials
@@ -58,10 +58,9 @@ async def test_tenants_share_no_credential_even_on_one_server(one: Provider, two
         return name
 
     two = replace(two, base_url=one.base_url, auth=one.auth)
-    async with aiohttp.ClientSession() as session:
-        credentials = Credentials(session, read, lambda name: None)
-        same = (one.tenant, one.version) == (two.tenant, two.version)
-        assert (credentials.of(one) is credentials.of(two)) == same
+    credentials = Credentials(HttpClient(), read, lambda name: None)
+    same = (one.tenant, one.version) == (two.tenant, two.version)
+    assert (credentials.of(one) is credentials.of(two)) == same
 
 
 @given(providers(), providers())

@@ -13,23 +13,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
-import aiohttp
 import jwt
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from yarl import URL
 
+from shared.content_coding import Decoder, TooLarge, Undecodable
+from shared.http_client import HttpClient
+from shared.http_connection import HttpError, HttpResponse
 from shared.upstream.credentials.access_token import DEFAULT_LIFETIME, IssuedToken, parse_token, token_value
 from shared.upstream.credentials.credential import CredentialError, Secrets, basic_authorization
 
 _MAX_BYTES = 65_536
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
-# BearerCredential bounds the whole request, with the reading of the secret; the session's default must not.
-_NO_TIMEOUT = aiohttp.ClientTimeout()
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS = 240  # SMART allows 300; the rest is for a provider whose clock is behind ours
 
@@ -38,10 +37,10 @@ class TokenEndpoint:
     """Posts to `url`, with the client certificate that `client_context` gives if the provider wants one."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, client_context: Callable[[], Awaitable[ssl.SSLContext | None]]
+        self, client: HttpClient, url: str, client_context: Callable[[], Awaitable[ssl.SSLContext | None]]
     ) -> None:
         self.url = url
-        self._session = session
+        self._client = client
         self._client_context = client_context
 
     async def post(
@@ -56,21 +55,18 @@ class TokenEndpoint:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if authorization is not None:
             headers["Authorization"] = authorization
+        if form is not None:
+            headers["Content-Type"], sent = "application/x-www-form-urlencoded", urlencode(form).encode()
+        else:
+            headers["Content-Type"], sent = "application/json", orjson.dumps(json)
         context = await self._client_context()
         try:
-            async with self._session.post(
-                URL(self.url, encoded=True),
-                data=form,
-                json=json,
-                headers=headers,
-                ssl=True if context is None else context,
-                allow_redirects=False,
-                timeout=_NO_TIMEOUT,
-            ) as response:
+            # Fresh: an assertion may be shown once.
+            with await self._client.request("POST", self.url, headers, sent, tls=context, fresh=True) as response:
                 status = response.status
-                body = await _read(response.content)
-        except aiohttp.ClientError as error:
-            # Not chained: aiohttp's errors name the host.
+                body = await _read(response)
+        except (OSError, HttpError) as error:
+            # Not chained: an error may name the host.
             raise CredentialError(f"token endpoint can't be reached ({type(error).__name__})") from None
         try:
             found = orjson.loads(body)
@@ -85,12 +81,21 @@ class TokenEndpoint:
         return found
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
+async def _read(response: HttpResponse) -> bytes:
+    """The body, which may be coded, though nobody asked for that."""
     body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > _MAX_BYTES:
-            raise CredentialError(f"token endpoint answered with more than {_MAX_BYTES} bytes")
+    try:
+        decoder = Decoder(",".join(response.headers.getall("Content-Encoding", [])), _MAX_BYTES)
+        while part := await response.read():
+            for piece in decoder.decode(part):
+                body += piece
+                if len(body) > _MAX_BYTES:
+                    raise TooLarge
+        decoder.end()
+    except TooLarge:
+        raise CredentialError(f"token endpoint answered with more than {_MAX_BYTES} bytes") from None
+    except Undecodable:
+        raise CredentialError("token endpoint answered in a content coding that can't be read") from None
     return bytes(body)
 
 

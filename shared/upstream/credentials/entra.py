@@ -2,11 +2,11 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from shared.upstream.credentials.access_token import IssuedToken, token_value
 from shared.upstream.credentials.client_credentials import ClientAccount
@@ -15,7 +15,6 @@ from shared.upstream.credentials.credential import CredentialError
 # azure.identity takes longer to import than all else a cold start does, and few providers need it.
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AioHttpTransport
 
 _PUBLIC_CLOUD = "https://login.microsoftonline.com"
 _TENANT = re.compile(r"[0-9A-Za-z.-]+")
@@ -40,7 +39,6 @@ def authority_and_tenant(token_url: str | None, tenant: str) -> tuple[str, str]:
 class EntraClientSecret:
     """An app registration with a client secret (`entra`)."""
 
-    session: aiohttp.ClientSession
     client: ClientAccount
     authority: str
     tenant: str
@@ -50,23 +48,21 @@ class EntraClientSecret:
         """A token for the app registration; raises CredentialError or StoreUnavailable."""
         from azure.identity.aio import ClientSecretCredential
 
-        credential = ClientSecretCredential(
+        make = partial(
+            ClientSecretCredential,
             self.tenant,
             self.client.id,
             await self.client.secret(),
             authority=self.authority,
             disable_instance_discovery=True,
-            transport=_transport(self.session),
-            retry_total=1,
         )
-        return await _issue("Entra", credential, self.scope)
+        return await _issue("Entra", make, self.scope)
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedIdentity:
     """The identity of the function app: `client_id` is the user-assigned one, None the system-assigned one."""
 
-    session: aiohttp.ClientSession
     client_id: str | None
     scope: str
 
@@ -74,22 +70,18 @@ class ManagedIdentity:
         """A token for the identity; raises CredentialError."""
         from azure.identity.aio import ManagedIdentityCredential
 
-        credential = ManagedIdentityCredential(
-            client_id=self.client_id, transport=_transport(self.session), retry_total=1
+        return await _issue(
+            "managed identity", partial(ManagedIdentityCredential, client_id=self.client_id), self.scope
         )
-        return await _issue("managed identity", credential, self.scope)
 
 
-def _transport(session: aiohttp.ClientSession) -> "AioHttpTransport":
+async def _issue(who: str, make: "Callable[..., AsyncTokenCredential]", scope: str) -> IssuedToken:
+    """One token from a credential made for it: azure-identity's own cache would give a rejected token again."""
     from azure.core.pipeline.transport import AioHttpTransport
 
-    return AioHttpTransport(session=session, session_owner=False)
-
-
-async def _issue(who: str, credential: "AsyncTokenCredential", scope: str) -> IssuedToken:
-    """One token from a credential made for it: azure-identity's own cache would give a rejected token again."""
     try:
-        token = await credential.get_token(*scope.split())
+        async with AioHttpTransport(use_env_settings=False) as transport:  # no proxies of the environment
+            token = await make(transport=transport, retry_total=1).get_token(*scope.split())
     except Exception as error:
         # An odd response comes out of azure-identity as a KeyError or ValueError too. Its messages hold the response.
         status, code = getattr(error, "status_code", None), _ENTRA_ERROR.search(str(error))

@@ -3,11 +3,11 @@
 import ssl
 from weakref import WeakSet
 
-import aiohttp
 from cachetools import LRUCache
 
 from shared.directory.provider import AuthKind, Provider, ProviderAuth
 from shared.fhir.versions import FhirVersion
+from shared.http_client import HttpClient
 from shared.upstream.credentials.access_token import BearerCredential
 from shared.upstream.credentials.client_certificate import ClientCertificates
 from shared.upstream.credentials.client_credentials import (
@@ -34,13 +34,10 @@ _MAX_CREDENTIALS = 4096
 
 
 class Credentials:
-    """The credentials of all providers, each kept with its token until its row changes.
+    """The credentials of all providers, each kept with its token until its row changes; `client` requests tokens."""
 
-    `session` makes the token requests: it must keep no cookies and follow no proxies of the environment.
-    """
-
-    def __init__(self, session: aiohttp.ClientSession, read_secret: ReadSecret, forget_secret: ForgetSecret) -> None:
-        self._session = session
+    def __init__(self, client: HttpClient, read_secret: ReadSecret, forget_secret: ForgetSecret) -> None:
+        self._client = client
         self._secrets = Secrets(read_secret, forget_secret)
         self._certificates = ClientCertificates(self._secrets)
         self._kept: LRUCache[tuple[str, FhirVersion, ProviderAuth, str], Credential] = LRUCache(_MAX_CREDENTIALS)
@@ -63,12 +60,12 @@ class Credentials:
         return None if certificate is None else await self._certificates.context(certificate)
 
     async def close(self) -> None:
-        """Ends the token requests that are under way. The session stays its owner's to close."""
+        """Ends the token requests that are under way. The client stays its owner's to close."""
         for bearer in list(self._bearers):
             await bearer.close()
 
     def _credential(self, provider: Provider) -> Credential:
-        auth, session, secrets = provider.auth, self._session, self._secrets
+        auth, secrets = provider.auth, self._secrets
         match auth.kind:
             case AuthKind.NONE:
                 return NoCredential()
@@ -77,30 +74,30 @@ class Credentials:
             case AuthKind.HEADER:
                 return HeaderCredential(secrets, _secret(auth), _required(auth.header, "AuthHeader"))
             case AuthKind.CLIENT_SECRET_POST:
-                issue = ClientSecretPost(self._endpoint(provider), self._client(auth), auth.scope).issue
+                issue = ClientSecretPost(self._endpoint(provider), self._account(auth), auth.scope).issue
             case AuthKind.CLIENT_SECRET_BASIC:
-                issue = ClientSecretBasic(self._endpoint(provider), self._client(auth), auth.scope).issue
+                issue = ClientSecretBasic(self._endpoint(provider), self._account(auth), auth.scope).issue
             case AuthKind.PRIVATE_KEY_JWT:
-                issue = PrivateKeyJwt(self._endpoint(provider), self._client(auth), auth.scope, auth.key_id).issue
+                issue = PrivateKeyJwt(self._endpoint(provider), self._account(auth), auth.scope, auth.key_id).issue
             case AuthKind.REDOX_LEGACY:
-                issue = RedoxLegacy(self._endpoint(provider), self._client(auth)).issue
+                issue = RedoxLegacy(self._endpoint(provider), self._account(auth)).issue
             case AuthKind.ENTRA:
                 authority, tenant = authority_and_tenant(auth.token_url, provider.tenant)
                 scope = _entra_scope(provider)
-                issue = EntraClientSecret(session, self._client(auth), authority, tenant, scope).issue
+                issue = EntraClientSecret(self._account(auth), authority, tenant, scope).issue
             case AuthKind.MANAGED_IDENTITY:
-                issue = ManagedIdentity(session, auth.client_id, _entra_scope(provider)).issue
+                issue = ManagedIdentity(auth.client_id, _entra_scope(provider)).issue
         secret = auth.secret
         bearer = BearerCredential(issue, lambda: None if secret is None else secrets.forget(secret))
         self._bearers.add(bearer)
         return bearer
 
-    def _client(self, auth: ProviderAuth) -> ClientAccount:
+    def _account(self, auth: ProviderAuth) -> ClientAccount:
         return ClientAccount(_required(auth.client_id, "AuthClientId"), self._secrets, _secret(auth))
 
     def _endpoint(self, provider: Provider) -> TokenEndpoint:
         url = _required(provider.auth.token_url, "AuthTokenUrl")
-        return TokenEndpoint(self._session, url, lambda: self.client_context(provider))
+        return TokenEndpoint(self._client, url, lambda: self.client_context(provider))
 
 
 def _secret(auth: ProviderAuth) -> str:

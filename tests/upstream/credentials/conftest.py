@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from shared.directory.provider import Provider
+from shared.http_client import HttpClient
 from shared.upstream.credentials.factory import Credentials
 from tests.clients import installation
 from tests.clients.installation import CLIENTS
@@ -53,8 +54,15 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def credentials(session: aiohttp.ClientSession, vault: Vault) -> AsyncIterator[Credentials]:
-    credentials = Credentials(session, vault.read, vault.forget)
+async def client() -> AsyncIterator[HttpClient]:
+    client = HttpClient()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def credentials(client: HttpClient, vault: Vault) -> AsyncIterator[Credentials]:
+    credentials = Credentials(client, vault.read, vault.forget)
     yield credentials
     await credentials.close()
 

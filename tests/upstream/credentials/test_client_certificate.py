@@ -6,7 +6,6 @@ import os
 import resource
 import ssl
 
-import aiohttp
 import pytest
 import trustme
 from aiohttp import web
@@ -62,14 +61,14 @@ async def hospital(serve, tmp_path, monkeypatch) -> str:
 
 
 @pytest.mark.parametrize("exported", [pem(CLIENT), pkcs12(CLIENT)], ids=["pem", "pkcs12"])
-async def test_the_hospital_lets_the_certificate_in(hospital, session, credentials, vault, provider, exported):
+async def test_the_hospital_lets_the_certificate_in(hospital, client, credentials, vault, provider, exported):
     vault.stored["certificate"] = exported
     context = await credentials.client_context(provider(ROW))
-    async with session.get(hospital, ssl=context) as response:
+    with await client.request("GET", hospital, {}, tls=context) as response:
         assert response.status == 200
 
 
-async def test_the_gateway_refuses_an_impostor(serve, session, hospital, credentials, vault, provider):
+async def test_the_gateway_refuses_an_impostor(serve, client, hospital, credentials, vault, provider):
     vault.stored["certificate"] = pem(CLIENT)
     impostor = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(impostor)
@@ -79,8 +78,8 @@ async def test_the_gateway_refuses_an_impostor(serve, session, hospital, credent
 
     url = await serve(handler, impostor)
     context = await credentials.client_context(provider(ROW))
-    with pytest.raises(aiohttp.ClientConnectorCertificateError):
-        await session.get(url, ssl=context)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await client.request("GET", url, {}, tls=context)
 
 
 async def test_token_requests_show_the_certificate_too(hospital, credentials, vault, provider):

@@ -19,8 +19,8 @@ FHIR = "https://hospital.fhir.azurehealthcareapis.com"
 
 
 @pytest.fixture
-async def entra(serve, vault):
-    """The address of an authority, credentials whose session trusts it, and the scopes it was asked for."""
+async def entra(serve, monkeypatch):
+    """The address of an authority, which the process trusts, and the scopes it was asked for."""
     authority, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(server)
     scopes: list[str] = []
@@ -37,8 +37,8 @@ async def entra(serve, vault):
     url = await serve(handler, server)
     client = ssl.create_default_context()
     authority.configure_trust(client)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client)) as session:
-        yield url, Credentials(session, vault.read, vault.forget), scopes
+    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", client)  # made when aiohttp was imported
+    return url, scopes
 
 
 def entra_auth(url: str, scope: str | None = None) -> ProviderAuth:
@@ -47,8 +47,10 @@ def entra_auth(url: str, scope: str | None = None) -> ProviderAuth:
 
 
 @pytest.mark.parametrize(("scope", "asked"), [(None, f"{FHIR}/.default"), ("api://x/.default", "api://x/.default")])
-async def test_entra_issues_a_token_and_a_new_one_for_one_that_was_rejected(entra, vault, provider, scope, asked):
-    url, credentials, scopes = entra
+async def test_entra_issues_a_token_and_a_new_one_for_one_that_was_rejected(
+    entra, credentials, vault, provider, scope, asked
+):
+    url, scopes = entra
     vault.stored["secret"] = "s3cret"
     credential = credentials.of(provider(entra_auth(url, scope), FHIR))
     for _ in range(2):
@@ -58,17 +60,16 @@ async def test_entra_issues_a_token_and_a_new_one_for_one_that_was_rejected(entr
     assert scopes == [asked] * 2
 
 
-async def test_a_failure_is_reported_by_its_number_alone(entra, credentials, vault, provider):
-    url, trusting, scopes = entra
-    for each, secret, problem in (
-        (trusting, "wrong", "Entra answered 401 AADSTS7000215"),
-        (credentials, "s3cret", "Entra gave no token"),  # it does not trust the authority
-    ):
+async def test_a_failure_is_reported_by_its_number_alone(entra, client, vault, provider, monkeypatch):
+    url, scopes = entra
+    for secret, problem in (("wrong", "Entra answered 401 AADSTS7000215"), ("s3cret", "Entra gave no token")):
         vault.stored["secret"] = secret
+        credentials = Credentials(client, vault.read, vault.forget)
         with pytest.raises(CredentialError) as caught:
-            await each.of(provider(entra_auth(url), FHIR)).headers()
+            await credentials.of(provider(entra_auth(url), FHIR)).headers()
         assert str(caught.value).partition(" (")[0] == problem
         vault.forget("secret")
+        monkeypatch.undo()  # the authority is no longer trusted
     assert scopes == []
 
 

@@ -71,7 +71,7 @@ async def _measure(effort: _Effort, only: Collection[str]) -> Results:
         cases = await cases_of(large)
         rounds, seconds = effort.rounds, effort.seconds
         known: dict[str, Callable[[], Awaitable[object]]] = {
-            "comparison": lambda: compare(large, folder, provider, cases, rounds),
+            "comparison": lambda: compare(large, folder, provider, _named(cases, only) or cases, rounds),
             "stages": lambda: _stages(large, cases, effort.staged),
             "hops": lambda: latencies(large, provider, _named(cases, (TOKEN, READ, SEARCHSET)), rounds),
             "cold": lambda: _cold(large, cases, rounds, compiled=True),
@@ -85,11 +85,9 @@ async def _measure(effort: _Effort, only: Collection[str]) -> Results:
         named = dict.fromkeys(case.name for case in cases)
         if unknown := set(only) - named.keys() - known.keys():
             raise SystemExit(f"No such part: {', '.join(unknown)}. There are: {'; '.join((*named, *known))}")
-        if named.keys() & set(only):
-            cases = _named(cases, only)
-            only = {*only, "comparison"}
+        parts = {"comparison" if name in named else name for name in only} or known.keys() - effort.left_out
         for name, measure in known.items():
-            if name in only if only else name not in effort.left_out:
+            if name in parts:
                 await _attempt(results, name, measure)
     return results
 

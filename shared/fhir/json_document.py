@@ -200,7 +200,9 @@ class _Reader(JsonCursor):
         return Resource(type, start, end, (yield from self._bundle(extents, depth)))
 
     def _bundle(self, extents: list[_KnownEntry], depth: int) -> Steps[Bundle]:
-        type, links, entries = "", list[Link](), list[Entry]()
+        type = ""
+        links: list[Link] = []
+        entries: list[Entry] = []
         for name in self.members(_BUNDLE):
             if name == "resourceType":
                 self.string()
@@ -215,9 +217,11 @@ class _Reader(JsonCursor):
             elif name == "entry":
                 allowed = _ALLOWED_ENTRIES.of(len(self.body))
                 for _ in self.items():
-                    known = extents[len(entries) : (len(entries) // _ENTRIES_PER_PAUSE + 1) * _ENTRIES_PER_PAUSE]
-                    plain = self._plain_entries(known)
-                    entries += plain or [(yield from self._entry(known[0] if known else _UNKNOWN, depth))]
+                    number = len(entries)
+                    entries += self._plain_entries(extents, number)
+                    if len(entries) == number:
+                        known = extents[number] if number < len(extents) else _UNKNOWN
+                        entries.append((yield from self._entry(known, depth)))
                     if len(entries) > allowed:
                         raise Unreadable("it holds more entries than its size allows for")
                     if self.needs_pause or len(entries) % _ENTRIES_PER_PAUSE == 0:
@@ -240,14 +244,19 @@ class _Reader(JsonCursor):
                 yield from self.skip()
         return Link(relation, url, start, end, (opening, self.at)) if url is not None else None
 
-    def _plain_entries(self, known: Sequence[_KnownEntry]) -> list[Entry]:
-        """As many entries from here on as are those of a plain search, each read by looks and not member by member."""
-        body, entries = self.body, list[Entry]()
+    def _plain_entries(self, extents: Sequence[_KnownEntry], first: int) -> list[Entry]:
+        """As many entries from here, number `first`, up to a pause as are those of a plain search.
+
+        Each is read by looks, and not member by member.
+        """
+        body = self.body
+        entries: list[Entry] = []
         head, tail = _ENTRY_HEAD.match(body, self.at), b""  # nearly always the tail of the entry before
-        for extent in known:
-            if head is None or head[2] == b"Bundle" or isinstance(extent.resource, msgspec.UnsetType):
+        for number in range(first, min(first + _ENTRIES_PER_PAUSE - first % _ENTRIES_PER_PAUSE, len(extents))):
+            known = extents[number].resource
+            if head is None or head[2] == b"Bundle" or isinstance(known, msgspec.UnsetType):
                 break
-            text, start = bytes(extent.resource), head.end()
+            text, start = bytes(known), head.end()
             end = start + len(text)
             if len(text) > _MAX_LOOK or not body.startswith(text, start) or not _names_one_type(text):
                 break

@@ -38,7 +38,7 @@ class StoredRow(dict[str, object]):
 
 def etag_of(row: Row) -> str:
     """The ETag a row was read with."""
-    if not isinstance(row, StoredRow):
+    if not isinstance(row, StoredRow) or not row.etag:
         raise TypeError("the row was not read from a table")
     return row.etag
 
@@ -87,7 +87,7 @@ def _read(entity: dict[str, Any]) -> Row:
         if name.endswith(_TYPE):
             types[name.removesuffix(_TYPE)] = value
         elif name == "odata.etag":
-            row.etag = value
+            row.etag = str(value)
         elif name != "Timestamp" and not name.startswith("odata."):
             row[name] = value
     for name, kind in types.items():

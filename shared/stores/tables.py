@@ -31,8 +31,9 @@ ALL_TABLES = (TENANTS, CLIENTS, PAGES, USAGE, TRAFFIC, REVOKED, ASSERTIONS, CHEC
 _NOT_FOUND = 404
 _CONFLICTS = (409, 412)
 _DELETED_AT_ONCE = 32
-_ETAG = re.compile(r'\*|(W/)?"[\x21\x23-\x7e]*"')  # RFC 9110 section 8.8.3
-_STATUS = re.compile(rb"^HTTP/1\.1 ([45]\d\d)", re.MULTILINE)
+_ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')  # RFC 9110 section 8.8.3
+_DONE = {"GET": (200,), "POST": (201, 202, 204), "PUT": (204,), "DELETE": (204,)}
+_STATUS = re.compile(rb"^HTTP/1\.1 (\d{3})", re.MULTILINE)
 _CONTINUATION = ("NextPartitionKey", "NextRowKey")
 _JSON = {"Content-Type": "application/json", "Prefer": "return-no-content"}
 
@@ -73,13 +74,15 @@ class Table:
         if response.status == _NOT_FOUND:
             return None
         try:
-            return read_row(response.body)
+            found = read_row(response.body)
         except ValueError as error:
             raise self._unreadable(response) from error
+        return self._asked_for([found], {"PartitionKey": partition, "RowKey": row})[0]
 
     async def partition(self, partition: str) -> list[Row]:
         """All rows of one partition."""
-        return [row async for row in self._query(_partition(partition))]
+        rows = [row async for row in self._query(_partition(partition))]
+        return self._asked_for(rows, {"PartitionKey": partition})
 
     async def scan(self, columns: list[str] | None = None) -> AsyncIterator[Row]:
         """Every row of the table, all its columns or those named, 1,000 a request."""
@@ -140,7 +143,7 @@ class Table:
 
     async def delete(self, partition: str, row: str, etag: str | None = None) -> None:
         """Removes a row, only with this ETag if one is given (StoreConflict otherwise); no error if it is gone."""
-        headers = {"If-Match": etag or "*"}
+        headers = {"If-Match": "*" if etag is None else self._sendable(etag)}
         await self._send("DELETE", self._path + key(partition, row), headers=headers, repeatable=True)
 
     async def delete_where(self, filter: str, parameters: Mapping[str, object]) -> int:
@@ -159,19 +162,20 @@ class Table:
         return deleted + await delete()
 
     async def _query(self, query: str, columns: Sequence[str] | None = None) -> AsyncGenerator[Row]:
-        if columns is not None:
-            query = f"{query}&$select={','.join(columns)}"
-        further = ""
-        while True:
-            response = await self._send("GET", f"{self._path}()", query + further)
+        selected = f"$select={','.join(columns)}" if columns is not None else ""
+        pages, further = set[str](), ""
+        while further not in pages:
+            pages.add(further)
+            response = await self._send("GET", f"{self._path}()", "&".join(filter(None, (query, selected, further))))
             if response.status == _NOT_FOUND:
                 return  # the table itself is not there yet
             for row in self._rows(response):
                 yield row
             next_keys = {name: response.headers.get(f"x-ms-continuation-{name}") for name in _CONTINUATION}
-            further = "".join(f"&{name}={quote(value, safe='')}" for name, value in next_keys.items() if value)
+            further = "&".join(f"{name}={quote(value, safe='')}" for name, value in next_keys.items() if value)
             if not further:
                 return
+        raise StoreUnavailable(f"{self._store} answered with a page that it had answered with before")
 
     async def _needed(self, method: str, path: str, body: bytes, *, repeatable: bool = False) -> None:
         """A write to a table that has to be there."""
@@ -190,10 +194,12 @@ class Table:
         )
         headers = {"Content-Type": f"multipart/mixed; boundary=batch_{boundary}"}
         response = await self._send("POST", "/$batch", headers=headers, body=body)
-        failed = _STATUS.search(response.body)
-        if failed is None and response.status != _NOT_FOUND:
+        statuses = [int(status) for status in _STATUS.findall(response.body)]
+        status = max(statuses, default=response.status)
+        if status < 300:
+            if len(statuses) != len(operations):
+                raise self._unreadable(response)
             return
-        status = _NOT_FOUND if failed is None else int(failed[1])
         if status == _NOT_FOUND and b"TableNotFound" in response.body:
             raise self._missing()
         if status == _NOT_FOUND or status in _CONFLICTS:
@@ -228,7 +234,7 @@ class Table:
         response = await self._account.send(
             self._store, method, path, query, headers, body, repeatable=repeatable or method == "GET"
         )
-        if response.status < 300 or response.status == _NOT_FOUND:
+        if response.status in _DONE[method] or response.status == _NOT_FOUND:
             return response
         if response.status in _CONFLICTS:
             raise StoreConflict(self._store)
@@ -245,6 +251,12 @@ class Table:
             return read_rows(response.body)
         except ValueError as error:
             raise self._unreadable(response) from error
+
+    def _asked_for(self, rows: list[Row], keys: Row) -> list[Row]:
+        """The rows, whose tenant is in their keys: one that answers another request must not pass for this one's."""
+        if any(row.get(name) != value for row in rows for name, value in keys.items()):
+            raise StoreUnavailable(f"{self._store} answered with another row")
+        return rows
 
     def _path_of(self, row: Row) -> str:
         return self._path + key(str(row["PartitionKey"]), str(row["RowKey"]))

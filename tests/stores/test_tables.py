@@ -22,6 +22,7 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.stores import table_account
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.identity import Token
 from shared.stores.tables import Table, TableAccount, etag_of, table_service
@@ -29,6 +30,7 @@ from tests.deployment import Deployment
 from tests.directory.conftest import service as service
 from tests.directory.conftest import table as table
 from tests.directory.conftest import table_name as table_name
+from tests.raw_server import raw_server
 
 
 @pytest.fixture
@@ -148,7 +150,7 @@ async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(deploym
         async with table_service(replace(deployment.settings, tables=connection_string)) as service:
             table = Table(service, "Tenants")
             reads = (table.create(), table.get("p", "r"), table.partition("p"))
-            writes = (table.insert(row()), table.put(row()), table.replace(row(), "*"), table.delete("p", "r"))
+            writes = (table.insert(row()), table.put(row()), table.replace(row(), '"e"'), table.delete("p", "r"))
             for call in (*reads, *writes, table.insert_together(row())):
                 with pytest.raises(StoreUnavailable) as raised:
                     await call
@@ -241,7 +243,7 @@ _CALLS: Mapping[str, Call] = {
     "get": lambda table: table.get("p", "r"),
     "put": lambda table: table.put(row()),
     "insert": lambda table: table.insert(row()),
-    "replace": lambda table: table.replace(row(), "*"),
+    "replace": lambda table: table.replace(row(), '"e"'),
     "transaction": lambda table: table.insert_together(row()),
 }
 
@@ -288,6 +290,79 @@ async def test_a_response_that_holds_no_rows_is_unavailable(deployment: Deployme
             for call in (table.partition("p"), table.exists()):
                 with pytest.raises(StoreUnavailable):
                     await call
+
+
+@pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
+@pytest.mark.parametrize(("status", "body"), [(200, b"<html>Sign in"), (200, b""), (206, b"{}"), (299, b"")])
+async def test_what_does_not_say_that_it_was_done_was_not(
+    deployment: Deployment, call: Call, status: int, body: bytes
+) -> None:
+    async with scripted(deployment, Identity(), lambda _: web.Response(status=status, body=body)) as table:
+        with pytest.raises(StoreUnavailable):
+            await call(table)
+
+
+async def test_a_transaction_is_done_when_each_of_its_parts_is(deployment: Deployment) -> None:
+    async with scripted(deployment, Identity(), lambda _: web.Response(status=202, body=b"HTTP/1.1 204 Done")) as table:
+        await table.insert_together(row())
+        with pytest.raises(StoreUnavailable):
+            await table.insert_together(row(), row(row="r2"))
+
+
+async def test_another_row_than_the_one_asked_for_is_unavailable(deployment: Deployment) -> None:
+    """As it would come from a connection that two requests' responses got mixed up on."""
+    for other in (row("q"), row("p", "s"), {"RowKey": "r"}, {}):
+        answer = {**other, "value": [other]}
+        async with scripted(deployment, Identity(), lambda _, answer=answer: web.json_response(answer)) as table:
+            with pytest.raises(StoreUnavailable):
+                await table.get("p", "r")
+            if other.get("PartitionKey") != "p":
+                with pytest.raises(StoreUnavailable):
+                    await table.partition("p")
+
+
+async def test_a_scan_that_leads_back_ends(deployment: Deployment) -> None:
+    asked: list[str] = []
+
+    def answer(request: web.Request) -> web.Response:
+        asked.append(request.query_string)
+        further = {"": "a&b", "NextPartitionKey=a%26b": "c"}.get(request.query_string, "a&b")
+        return web.json_response({"value": [row()]}, headers={"x-ms-continuation-NextPartitionKey": further})
+
+    async with scripted(deployment, Identity(), answer) as table:
+        with pytest.raises(StoreUnavailable, match="before"):
+            _ = [found async for found in table.scan()]
+    assert asked == ["", "NextPartitionKey=a%26b", "NextPartitionKey=c"]
+
+
+@pytest.mark.parametrize(
+    ("piece", "pause", "error"), [(b" " * 1_000_000, 0, "InvalidResponse"), (b" ", 0.01, "TimeoutError")]
+)
+async def test_a_response_without_end_is_given_up(
+    monkeypatch, deployment: Deployment, piece: bytes, pause: float, error: str
+) -> None:
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n{")
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    monkeypatch.setattr(table_account, "_ALL_SECONDS", 30 if pause == 0 else 0.3)
+    async with raw_server() as server:
+        server.script = endless
+        async with table_service(replace(deployment.settings, tables=server.origin), Identity()) as service:
+            with pytest.raises(StoreUnavailable, match=error):
+                await Table(service, "Tenants").get("p", "r")
+
+
+@pytest.mark.parametrize("etag", ["", "*", 'W/"a"\r\nX: y', '"a", "b"', "a", 'W/"\xe9"'])
+async def test_what_is_no_etag_is_that_of_no_row(table: Table, etag: str) -> None:
+    await table.put(row(A="1"))
+    for change in (table.replace(row(A="2"), etag), table.delete("p", "r", etag)):
+        with pytest.raises(StoreConflict):
+            await change
+    assert await table.get("p", "r") == row(A="1")
 
 
 async def test_rows_are_inserted_once_and_together_or_not_at_all(table: Table) -> None:

@@ -54,6 +54,16 @@ class HttpResponse:
             self._connection.resume()
         return part
 
+    async def whole(self, max_bytes: int) -> bytes:
+        """The body as it was sent. Raises InvalidResponse for more than `max_bytes`, and as `read` does."""
+        parts, size = list[bytes](), 0
+        while part := await self.read():
+            parts.append(part)
+            size += len(part)
+            if size > max_bytes:
+                raise InvalidResponse("has too large a body")
+        return b"".join(parts)
+
     def __enter__(self) -> Self:
         return self
 

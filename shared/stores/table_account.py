@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from wsgiref.handlers import format_date_time
 
 from shared.http_client import HttpClient
-from shared.http_connection import HttpError, InvalidResponse
+from shared.http_connection import HttpError
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.identity import Bearer, Credential
@@ -30,8 +30,8 @@ _HEADERS = {
     "DataServiceVersion": "3.0",
     "x-ms-version": "2019-02-02",
 }
-_SECONDS = 5.0  # without a byte of a response
-_ALL_SECONDS = 30.0  # for a response
+_SECONDS = 5.0  # until a response begins
+_BODY_SECONDS = 20.0
 _MAX_BYTES = 16 * 1_048_576  # of a response, which has 1,000 rows at most
 _PAUSES = (0.0, 0.4)  # seconds before the second and the third attempt: a request waits
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -117,19 +117,10 @@ class TableAccount:
             sent["Authorization"] = self._key.authorization(self._path + path, date)
         query = "&".join(filter(None, (query, self._signature)))
         url = f"{self.url}{path}?{query}" if query else self.url + path
-        now = asyncio.get_running_loop().time
-        latest = now() + _ALL_SECONDS
         async with asyncio.timeout(_SECONDS) as limit:
             with await self._client.request(method, url, sent, body, resend=resend) as response:
-                parts, size = list[bytes](), 0
-                while part := await response.read():
-                    if parts:
-                        limit.reschedule(min(now() + _SECONDS, latest))
-                    parts.append(part)
-                    size += len(part)
-                    if size > _MAX_BYTES:
-                        raise InvalidResponse("is too large")
-                return TableResponse(response.status, response.headers, b"".join(parts))
+                limit.reschedule(asyncio.get_running_loop().time() + _BODY_SECONDS)
+                return TableResponse(response.status, response.headers, await response.whole(_MAX_BYTES))
 
 
 def table_service(settings: Settings, credential: Credential | None = None) -> TableAccount:

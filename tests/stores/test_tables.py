@@ -348,7 +348,7 @@ async def test_a_response_without_end_is_given_up(
             await writer.drain()
             await asyncio.sleep(pause)
 
-    monkeypatch.setattr(table_account, "_ALL_SECONDS", 30 if pause == 0 else 0.3)
+    monkeypatch.setattr(table_account, "_BODY_SECONDS", 20 if pause == 0 else 0.3)
     async with raw_server() as server:
         server.script = endless
         async with table_service(replace(deployment.settings, tables=server.origin), Identity()) as service:

@@ -248,6 +248,16 @@ async def test_a_response_that_is_cut_off_is_an_error(name: str, client: HttpCli
         await got(client, server)
 
 
+@pytest.mark.parametrize("content", [OK, CHUNKED + b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"])
+async def test_a_body_is_read_as_a_whole_up_to_a_limit(content: bytes, client: HttpClient, server: RawServer):
+    for said in pieces(content):
+        server.script = says(*said)
+        with await client.request("GET", server.origin, {}) as response:
+            assert await response.whole(2) == b"{}"
+        with pytest.raises(InvalidResponse), await client.request("GET", server.origin, {}) as response:
+            await response.whole(1)
+
+
 async def test_headers_are_as_they_were_sent(client: HttpClient, server: RawServer):
     server.script = says(
         with_header(b"Set-Cookie: a\r\nX-Empty:\r\nset-cookie: b\r\nX-Text: \t a  b\xc3\xa9 \r\nX-Raw: \xff")

@@ -18,6 +18,7 @@ _IDENTITY = "the managed identity"
 _TOKEN_SECONDS = 240.0  # an identity hands out tokens that are good for five minutes at least
 _STALE_SECONDS = 60.0
 _SECONDS = 5.0
+_MAX_BYTES = 1_048_576
 
 
 class Token(NamedTuple):
@@ -105,9 +106,7 @@ class ManagedIdentityCredential:
         try:
             async with asyncio.timeout(_SECONDS):
                 with await self._client.request("GET", url, {"X-IDENTITY-HEADER": self._header}) as response:
-                    content = b""
-                    while part := await response.read():
-                        content += part
+                    content = await response.whole(_MAX_BYTES)
         except (OSError, HttpError) as error:
             raise StoreUnavailable(f"{_IDENTITY} did not answer ({type(error).__name__})") from error
         if response.status != 200:

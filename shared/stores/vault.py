@@ -26,6 +26,7 @@ _API = "api-version=7.4"
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _RECOVERABLE = "ObjectIsDeletedButRecoverable"
 _SECONDS = 5.0
+_MAX_BYTES = 1_048_576  # of a response, which has 25 secrets at most
 _PAUSES = (0.2, 0.4)  # seconds before the second and the third attempt: a request waits
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _NOTHING_DONE = frozenset({429, 503})
@@ -218,12 +219,8 @@ class Vault:
         sent = b"" if body is None else orjson.dumps(body)
         fresh, url = method == "PUT", self._url + target
         async with asyncio.timeout(_SECONDS):
-            response = await self._client.request(method, url, headers, sent, tls=self._tls, fresh=fresh)
-            with response:
-                parts = []
-                while part := await response.read():
-                    parts.append(part)
-        return response.status, response.headers, b"".join(parts)
+            with await self._client.request(method, url, headers, sent, tls=self._tls, fresh=fresh) as response:
+                return response.status, response.headers, await response.whole(_MAX_BYTES)
 
 
 def _object(status: int, content: bytes) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class AccessTokens:
         if len(token) > _MAX_LENGTH:
             raise InvalidToken
         try:
-            header = jwt.get_unverified_header(token)
+            header = _unverified_header(token.partition(".")[0])
             kid = header.get("kid")
             if header.get("alg") != ALGORITHM or header.get("typ") != _TYPE or not isinstance(kid, str):
                 raise InvalidToken
@@ -180,6 +180,12 @@ def _signed(claims: dict[str, object], key: SigningKey) -> str:
     signed = _header(key.kid) + b"." + base64url_encode(orjson.dumps(claims))
     r, s = decode_dss_signature(key.private_key.sign(signed, _ES256))
     return (signed + b"." + base64url_encode(r.to_bytes(32) + s.to_bytes(32))).decode()
+
+
+@lru_cache(maxsize=64)
+def _unverified_header(encoded: str) -> Mapping[str, object]:
+    """What a token's first part says; all tokens of a key have the same. Raises DecodeError or ValueError."""
+    return jwt.get_unverified_header(f"{encoded}..")
 
 
 @lru_cache(maxsize=16)

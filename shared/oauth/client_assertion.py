@@ -154,12 +154,12 @@ def _unverified(assertion: str) -> tuple[dict[str, Any], str]:
     if len(assertion) > _MAX_LENGTH:
         raise InvalidClient(malformed, f"has more than {_MAX_LENGTH} characters")
     try:
-        header = jwt.get_unverified_header(assertion)
-        claims = jwt.decode(assertion, options={"verify_signature": False})
+        read = jwt.decode_complete(assertion, options={"verify_signature": False})
     except (jwt.DecodeError, ValueError, RecursionError):
         raise InvalidClient(malformed, "is no signed JWT: three parts in base64url, with a dot between them") from None
     except jwt.PyJWTError:
         raise InvalidClient(malformed, _HEADER) from None
+    header, claims = read["header"], read["payload"]
     client_id = claims.get("sub")
     if not isinstance(client_id, str) or claims.get("iss") != client_id:
         raise InvalidClient(malformed, "does not have the client's ID in both iss and sub")

@@ -11,7 +11,7 @@ from functools import lru_cache
 from io import BytesIO
 
 from shared.fhir.document import Allowance, Steps, Unreadable
-from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.rewriting.link_map import MAX_PATTERNS, LinkMap
 from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Position, position_of
 
 _SLICE = 256 * 1024  # characters between two pauses
@@ -100,7 +100,7 @@ def _in_json(url: str) -> bytes:
 def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
     """Start and end of each base that is to be replaced; None is a place to pause."""
     path = _Path(text)
-    candidates = _candidates(link_map.starts.pattern)
+    candidates = _candidates(link_map.starts_text)
     string_end, position = 0, None
     slow = _ALLOWED_SLOW_LINKS.of(len(text))
     for part in range(0, len(text), _SLICE):
@@ -135,7 +135,7 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
                 yield scheme, base_end
 
 
-@lru_cache(maxsize=64)
+@lru_cache(MAX_PATTERNS)
 def _candidates(starts: str) -> re.Pattern[str]:
     """Finds each source from its "//" on, with a group, which is empty, where a plain path follows up to a quote."""
     return re.compile(f"{starts}(?:(?={_PLAIN_PATH})())?+", re.ASCII)

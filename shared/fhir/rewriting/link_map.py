@@ -20,6 +20,7 @@ _CLIMBING = re.compile(
 _PATH = re.compile(r"[^?#]*+")
 _PATH_IN_TEXT = re.compile(r"[^?#\s\"'<>]*+", re.ASCII)
 _MAX_URL_IN_TEXT = 256
+_STARTS = "//(?:{})"
 _URL_BOUNDARY = r"(?=[/?#]|\Z)"
 _TEXT_BOUNDARY = r"(?=[/?#\\,;)\]}|`\s\"'<>]|[^\x00-\x7f]|[.:!]*+(?:[\s\"'<>\\]|\Z))"
 
@@ -86,13 +87,18 @@ class LinkMap:
             if climb < base.end():
                 yield base.span()
 
-    @cached_property
+    @property
     def starts(self) -> re.Pattern[str]:
-        """Finds each source from its "//" on, without a boundary at its end.
+        """Finds each source from its "//" on, without a boundary at its end."""
+        return _pattern(_STARTS, self.sources)
 
-        The pattern begins with a literal, which lets `re` skip to the next "//" quickly.
+    @property
+    def starts_text(self) -> str:
+        """The text of the pattern `starts`, which is not compiled for it.
+
+        It begins with a literal, which lets `re` skip to the next "//" quickly.
         """
-        return _pattern("//(?:{})", self.sources)
+        return _framed(_STARTS, self.sources)
 
     @cached_property
     def _url(self) -> re.Pattern[str]:
@@ -103,12 +109,20 @@ class LinkMap:
         return _pattern(rf"(?<![\w.+-])(?i:https?)://(?:{{}}){_TEXT_BOUNDARY}", self.sources)
 
 
-# The way up has the same sources for every provider, and compiling costs as much as a whole request.
-@lru_cache(maxsize=64)
+# Compiling costs a third of a request; a pattern has about 1 KB. The way up has the same sources for every provider.
+MAX_PATTERNS = 2_048
+
+
+@lru_cache(MAX_PATTERNS)
 def _pattern(frame: str, sources: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(_framed(frame, sources), re.ASCII)
+
+
+@lru_cache(MAX_PATTERNS)
+def _framed(frame: str, sources: tuple[str, ...]) -> str:
     """`frame` around the sources from host to path, the longest first."""
     locations = "|".join(_location(source) for source in sorted(sources, key=len, reverse=True))
-    return re.compile(frame.replace("{}", locations), re.ASCII)
+    return frame.replace("{}", locations)
 
 
 def _base(url: str) -> str:

@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import islice
 
 from shared.fhir.document import Allowance, Resource, Steps, Unreadable
-from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.rewriting.link_map import MAX_PATTERNS, LinkMap
 from shared.fhir.rewriting.positions import CRITERIA, LINK_ATTRIBUTES, TEXT_VALUE, XHTML_LINK, Position
 from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling, escaped_edits
 from shared.fhir.xml_parser import attribute_spans, inherited
@@ -89,7 +89,7 @@ class _Edits:
         self._body = body
         self._view = memoryview(body)
         self._link_map = link_map
-        self._plain = _plain_link(link_map.starts.pattern)
+        self._plain = _plain_link(link_map.starts_text)
         self._target = link_map.target.encode()
         self._written: BytesIO | None = None
         self._cost = ALLOWED_COST.of(len(body))
@@ -139,7 +139,7 @@ class _Edits:
         return escaped_edits(position, raw, XML_REFERENCE, start, self._link_map)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(MAX_PATTERNS)
 def _plain_link(starts: str) -> re.Pattern[bytes]:
     """Matches a start tag with one value that is a link, in which nothing is escaped but "&".
 

@@ -7,7 +7,8 @@ to import than they do. https://learn.microsoft.com/rest/api/keyvault/secrets/op
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -162,15 +163,20 @@ class Vault:
 
     async def _listed(self, path: str) -> AsyncIterator[SecretVersion]:
         """The items of all pages; nothing where there is no such secret."""
-        page = await self._found("GET", path)
-        while page is not None:
-            for item in page["value"] or ():
-                yield _version(item)
-            further = page.get("nextLink")
-            if not further:
+        query, asked = _API, set[str]()
+        while query and query not in asked:
+            asked.add(query)
+            page = await self._found("GET", path, query=query)
+            if page is None:
                 return
-            # Only its query: a token goes to the vault and nowhere else.
-            page = await self._found("GET", path, query=urlsplit(further).query)
+            with _readable():
+                versions = [_version(item) for item in page["value"] or ()]
+                # Only its query: a token goes to the vault and nowhere else.
+                query = urlsplit(page.get("nextLink") or "").query
+            for version in versions:
+                yield version
+        if query:
+            raise StoreUnavailable(f"{_STORE} answered with a page that it had answered with before")
 
     async def _found(
         self, method: str, path: str, body: Mapping[str, object] | None = None, query: str = _API
@@ -243,6 +249,16 @@ def _unavailable(error: _Status) -> StoreUnavailable:
     return StoreUnavailable(f"{_STORE} answered {error.status_code}")
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turns whatever befalls the reading of a response that is none of Key Vault's into StoreUnavailable."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OSError) as error:
+        raise StoreUnavailable(f"{_STORE} answered with something else than secrets") from error
+
+
+@_readable()
 def _version(item: Mapping[str, Any]) -> SecretVersion:
     """A version as the wire has it: `{"id": "https://name.vault.azure.net/secrets/<name>/<version>", ...}`."""
     _, _, name, *version = urlsplit(item["id"]).path.split("/")

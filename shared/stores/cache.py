@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 _AHEAD = 0.8
 _PATIENCE_SECONDS = 2.0  # how long a request waits for a store while an older value could serve
-_DEADLINE_SECONDS = 10.0  # for a load, whatever the store says: an SDK sleeps through any Retry-After
+_DEADLINE_SECONDS = 10.0  # for a load, which may ask several times, and several stores
 _RETRY_SECONDS = 5.0  # how long a store that failed is left alone while an older value serves
 
 

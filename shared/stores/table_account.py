@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from wsgiref.handlers import format_date_time
 
@@ -18,7 +19,10 @@ from shared.http_client import HttpClient
 from shared.http_connection import HttpError
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
-from shared.stores.identity import Bearer, Credential
+from shared.stores.identity import Bearer
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
 
 _SCOPE = "https://storage.azure.com/.default"
 _DEVELOPMENT = (
@@ -123,7 +127,7 @@ class TableAccount:
                 return TableResponse(response.status, response.headers, await response.whole(_MAX_BYTES))
 
 
-def table_service(settings: Settings, credential: Credential | None = None) -> TableAccount:
+def table_service(settings: Settings, credential: "AsyncTokenCredential | None" = None) -> TableAccount:
     """The account that the settings name: by connection string, or by its endpoint and `credential`.
 
     The credential stays the caller's to close. Raises ValueError for a connection string that is none.

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential
+from azure.core.exceptions import ClientAuthenticationError
 from azure.data.tables import (
     AccountSasPermissions,
     EdmType,
@@ -24,7 +25,6 @@ from hypothesis import strategies as st
 
 from shared.stores import table_account
 from shared.stores.errors import StoreConflict, StoreUnavailable
-from shared.stores.identity import Token
 from shared.stores.tables import Table, TableAccount, etag_of, table_service
 from tests.deployment import Deployment
 from tests.directory.conftest import service as service
@@ -181,17 +181,17 @@ class Identity:
         self.asked: list[str] = []
         self.error = error
 
-    async def get_token(self, *scopes: str, **options: object) -> Token:
+    async def get_token(self, *scopes: str, **options: object) -> AccessToken:
         self.asked += scopes
         if self.error is not None:
             raise self.error
-        return Token(f"token-{len(self.asked)}", int(time.time()) + 3600)
+        return AccessToken(f"token-{len(self.asked)}", int(time.time()) + 3600)
 
     async def close(self) -> None: ...
 
 
 async def test_a_sign_in_that_failed_is_told_from_an_answer(deployment: Deployment) -> None:
-    signed_out = Identity(StoreUnavailable("Azure: nobody is signed in, or not allowed"))
+    signed_out = Identity(ClientAuthenticationError("no token"))
     async with table_service(replace(deployment.settings, tables="https://127.0.0.1:1"), signed_out) as service:
         with pytest.raises(StoreUnavailable, match="nobody is signed in"):
             await Table(service, "Tenants").get("p", "r")

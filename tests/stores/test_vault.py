@@ -1,11 +1,9 @@
 import asyncio
-import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import trustme
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -16,7 +14,6 @@ from shared.stores.errors import SecretNameHeld, StoreConflict, StoreUnavailable
 from shared.stores.vault import Vault
 from tests.deployment import GATEWAY, SwitchedVault
 from tests.directory.conftest import vault as vault
-from tests.raw_server import raw_server, says
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -116,29 +113,6 @@ async def test_a_vault_that_does_not_answer_or_refuses_is_unavailable(
             assert name not in str(raised.value)
             assert "127.0.0.1" not in str(raised.value)
         await failing.close()
-
-
-NO_SECRETS = [
-    b"{}", b'{"id": 5, "attributes": {}}', b'{"id": "https://v/secrets/n/1", "attributes": null}',
-    b'{"id": "https://v/secrets/n/1", "attributes": {"created": 1e20}}', b'{"id": "https://v/s", "attributes": {}}',
-    b'{"value": [1]}', b'{"value": {"a": 1}}', b'{"value": [], "nextLink": 5}', b'{"value": [], "nextLink": "http://["}',
-    b'{"value": [], "nextLink": "https://v/?a=b"}',
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("body", NO_SECRETS)
-async def test_a_response_that_holds_no_secrets_is_unavailable(tmp_path: Path, body: bytes) -> None:
-    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    (tmp_path / "token").write_text("t")
-    async with raw_server(tls) as server:
-        server.script = says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        vault = vault_at(server.origin, tmp_path)
-        for call in (vault.get("name"), vault.versions("name")):
-            with pytest.raises(StoreUnavailable):
-                await call
-        await vault.close()
 
 
 class _Challenging(SwitchedVault):

@@ -1,5 +1,6 @@
 """Public keys as people have them, and what must never be shown again of what they paste."""
 
+import itertools
 import json
 from typing import Any
 
@@ -82,6 +83,7 @@ def test_keys_are_taken_as_a_set_as_one_jwk_and_in_pem_whose_kid_is_the_thumbpri
         (pem(P384) * 2, "two keys of one kid"),
         (key_set(jwk(P384, x5c=["A" * 30_000])), "larger than 30000 bytes"),
     ],
+    ids=itertools.count(),  # keys are other ones in each process
 )
 def test_what_is_no_public_key_is_refused_in_words(typed: str, said: str) -> None:
     with pytest.raises(InvalidKeySet, match=said) as raised:

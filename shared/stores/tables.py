@@ -38,6 +38,14 @@ _CONTINUATION = ("NextPartitionKey", "NextRowKey")
 _JSON = {"Content-Type": "application/json", "Prefer": "return-no-content"}
 
 
+class _Status(Exception):
+    """A response that is neither of success nor one that has a meaning here: the cause of a StoreUnavailable."""
+
+    def __init__(self, status_code: int) -> None:
+        super().__init__(status_code)
+        self.status_code = status_code
+
+
 @dataclass(frozen=True, slots=True)
 class _Operation:
     """A part of a transaction."""
@@ -238,7 +246,7 @@ class Table:
             return response
         if response.status in _CONFLICTS:
             raise StoreConflict(self._store)
-        raise StoreUnavailable(f"{self._store} answered {response.status}")
+        raise StoreUnavailable(f"{self._store} answered {response.status}") from _Status(response.status)
 
     def _sendable(self, etag: str) -> str:
         """An ETag that came by a form may be any text: what is none is that of no row."""

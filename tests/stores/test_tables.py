@@ -272,8 +272,9 @@ async def test_a_request_is_sent_again_only_where_that_can_do_no_harm(
         return web.Response(status=status or 200, headers=headers)
 
     async with scripted(deployment, Identity(), answer) as table:
-        with pytest.raises(StoreUnavailable, match=f"answered {status}" if status else "did not answer"):
+        with pytest.raises(StoreUnavailable, match=f"answered {status}" if status else "did not answer") as raised:
             await _CALLS[call](table)
+        assert getattr(raised.value.__cause__, "status_code", 0) == status  # by which a command says what to do
     assert len(seen) == attempts
 
 

@@ -22,6 +22,7 @@ from bench import recorded
 
 ACCOUNT = "bench"
 _KEY = re.compile(r"PartitionKey eq '([^']+)'")
+_KEYS = re.compile(r"PartitionKey='([^']+)',RowKey='([^']+)'")
 _TENANT = re.compile(r"00000000-0000-4000-8000-([0-9a-f]{12})")
 NATIVE, SPLIT = 0, 1
 
@@ -56,8 +57,10 @@ def create_app(provider_port: int, clients: Iterable[_Row]) -> web.Application:
             rows = [row for row in tables.get(table, ()) if row["PartitionKey"] in keys]
         return web.json_response({"value": [{**row, "odata.etag": 'W/"1"'} for row in rows]})
 
-    async def page(_: web.Request) -> web.Response:
-        return web.json_response(tables["Pages"][-1], headers={"ETag": 'W/"1"'})
+    async def page(request: web.Request) -> web.Response:
+        partition, row = _KEYS.findall(request.match_info["key"])[0]
+        found = {**tables["Pages"][-1], "PartitionKey": partition, "RowKey": row, "odata.etag": 'W/"1"'}
+        return web.json_response(found)
 
     async def written(request: web.Request) -> web.Response:
         if request.path == f"/{ACCOUNT}/Pages":

@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Any
 
@@ -28,6 +29,7 @@ _CONNECT_SECONDS = 10
 _NEXT_ADDRESS_SECONDS = 0.25  # RFC 8305, section 8
 _DNS_SECONDS = 60
 _MAX_NAMES = 1_000
+_MAX_LOOKUPS = 32  # at once: a name whose servers say nothing holds a thread for half a minute
 _IDLE_SECONDS = 15
 _MAX_IDLE = 256
 _PORTS = {"http": 80, "https": 443}
@@ -53,7 +55,8 @@ class HttpClient:
         self._idle: dict[_Origin, list[HttpConnection]] = {}
         self._idle_since: OrderedDict[HttpConnection, tuple[_Origin, float]] = OrderedDict()
         self._expiry: asyncio.TimerHandle | None = None
-        self._lookups: TTLCache[tuple[str, int], asyncio.Task[list[Any]]] = TTLCache(_MAX_NAMES, _DNS_SECONDS)
+        self._lookups: TTLCache[tuple[str, int], asyncio.Future[list[Any]]] = TTLCache(_MAX_NAMES, _DNS_SECONDS)
+        self._threads = ThreadPoolExecutor(_MAX_LOOKUPS, "names")  # the event loop has few, which others need
 
     async def request(
         self,
@@ -94,6 +97,7 @@ class HttpClient:
         """Ends all connections, and what is under way on them."""
         for lookup in self._lookups.values():
             lookup.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for connection in list(self._open):
             connection.abort()
         if self._expiry is not None:
@@ -120,15 +124,15 @@ class HttpClient:
         """A host's addresses, looked up in a thread, once for all who ask meanwhile. Raises OSError."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
-            loop = asyncio.get_running_loop()
             # As bytes: with a name as text, Python refuses an overlong label by a UnicodeError.
-            lookup = loop.create_task(loop.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM))
+            look_up = partial(socket.getaddrinfo, host.encode(), port, type=socket.SOCK_STREAM)
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, look_up)
             lookup.add_done_callback(partial(self._resolved, (host, port)))
             self._lookups[host, port] = lookup
         await asyncio.wait((lookup,))  # it goes on when this request is cancelled: others may wait for it
         return lookup.result()
 
-    def _resolved(self, key: tuple[str, int], lookup: asyncio.Task[list[Any]]) -> None:
+    def _resolved(self, key: tuple[str, int], lookup: asyncio.Future[list[Any]]) -> None:
         if lookup.cancelled() or lookup.exception() is not None:
             self._lookups.pop(key, None)
 

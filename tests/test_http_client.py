@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -346,15 +347,13 @@ async def test_a_tls_stream_that_is_cut_off_is_no_whole_response(client: HttpCli
 
 
 async def test_a_name_is_looked_up_once_for_many_and_again_after_a_failure(monkeypatch, client: HttpClient) -> None:
-    loop, asked = asyncio.get_running_loop(), []
-    resolve = loop.getaddrinfo
+    asked, resolve = [], socket.getaddrinfo
 
-    async def count(host: bytes | str, port: int, **options):
-        if isinstance(host, bytes):  # uvloop looks up an address as well, as text
-            asked.append(host)
-        return await resolve(host, port, **options)
+    def count(host: bytes | str, *more, **named):
+        asked.append(host)
+        return resolve(host, *more, **named)
 
-    monkeypatch.setattr(loop, "getaddrinfo", count)
+    monkeypatch.setattr(socket, "getaddrinfo", count)
     async with raw_server() as server:
         url = server.origin.replace("127.0.0.1", "localhost")
         await asyncio.gather(*(get(client, url, fresh=True) for _ in range(10)))
@@ -366,15 +365,35 @@ async def test_a_name_is_looked_up_once_for_many_and_again_after_a_failure(monke
     assert len(asked) == 7
 
 
+async def test_names_that_nobody_resolves_hold_up_neither_another_client_nor_the_loop(monkeypatch) -> None:
+    silent, resolve = threading.Event(), socket.getaddrinfo
+
+    def look_up(host: bytes | str, *more, **named):
+        if host == b"silent.example":
+            silent.wait(30)
+        return resolve(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    client = HttpClient()
+    async with raw_server() as server:
+        stuck = [asyncio.create_task(get(client, f"http://silent.example:{port}/")) for port in range(1, 32)]
+        await asyncio.sleep(0.1)
+        assert await get(client, server.origin.replace("127.0.0.1", "localhost")) == b"{}"
+        assert await asyncio.to_thread(lambda: True)
+        for each in stuck:
+            each.cancel()
+        silent.set()
+        await client.close()
+
+
 async def test_a_lookup_outlives_the_request_that_began_it(monkeypatch, client: HttpClient, server: RawServer):
-    loop, answer = asyncio.get_running_loop(), asyncio.Event()
-    resolve = loop.getaddrinfo
+    answer, resolve = threading.Event(), socket.getaddrinfo
 
-    async def wait(host: bytes, port: int, **options):
-        await answer.wait()
-        return await resolve(host, port, **options)
+    def wait(*asked, **named):
+        answer.wait(30)
+        return resolve(*asked, **named)
 
-    monkeypatch.setattr(loop, "getaddrinfo", wait)
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
     first, second = (asyncio.create_task(get(client, server.origin)) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()
@@ -383,25 +402,18 @@ async def test_a_lookup_outlives_the_request_that_began_it(monkeypatch, client: 
 
 
 async def test_the_address_that_responds_is_taken(monkeypatch, client: HttpClient, server: RawServer) -> None:
-    loop = asyncio.get_running_loop()
-    resolve = loop.getaddrinfo
+    resolve = socket.getaddrinfo
 
-    async def two(host: bytes | str, port: int, **options):
-        dead = await resolve("127.0.0.1", 1, **options)  # nobody listens there
-        return (dead if isinstance(host, bytes) else []) + await resolve(host, port, **options)
+    def two(host: bytes | str, port: int, **named):
+        return [*resolve("127.0.0.1", 1, **named), *resolve(host, port, **named)]  # nobody listens at the first
 
-    monkeypatch.setattr(loop, "getaddrinfo", two)
+    monkeypatch.setattr(socket, "getaddrinfo", two)
     assert await get(client, server.origin) == b"{}"
 
 
 async def test_an_address_where_nobody_responds_is_looked_up_again(monkeypatch, client: HttpClient, server: RawServer):
-    loop, ports = asyncio.get_running_loop(), [1, int(server.origin.rpartition(":")[2])]
-    resolve = loop.getaddrinfo
-
-    async def moves(host: bytes | str, port: int, **options):
-        return await resolve(host, ports.pop(0) if isinstance(host, bytes) else port, **options)
-
-    monkeypatch.setattr(loop, "getaddrinfo", moves)
+    ports, resolve = [1, int(server.origin.rpartition(":")[2])], socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **named: resolve(host, ports.pop(0), **named))
     with pytest.raises(ConnectionError):
         await get(client, server.origin)
     for _ in range(2):

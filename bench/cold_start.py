@@ -22,16 +22,19 @@ class ColdStart:
 async def cold_starts(
     requests: Mapping[str, tuple[Path, Prepared]], environment: Mapping[str, str], rounds: int, *, compiled: bool
 ) -> dict[str, ColdStart]:
-    """The median of `rounds` starts for each app and first request, in turn; with or without bytecode of any code."""
+    """The median of `rounds` starts for each app and first request, in turn; with or without bytecode of any code.
+
+    One start before them is not counted: it writes the bytecode that is missing, wherever else that is not done.
+    """
     found: dict[str, list[ColdStart]] = {name: [] for name in requests}
     with tempfile.TemporaryDirectory() as nothing:
         uncompiled = {"PYTHONPYCACHEPREFIX": nothing, "PYTHONDONTWRITEBYTECODE": "1"}
-        environment = {**environment, **({} if compiled else uncompiled)}
-        for _ in range(rounds):
+        environment = {**environment, **({"PYTHONDONTWRITEBYTECODE": ""} if compiled else uncompiled)}
+        for _ in range(1 + rounds):
             for name, (root, request) in requests.items():
                 found[name].append(await _cold_start(root, request, environment))
     return {
-        name: ColdStart(*(median(getattr(start, part) for start in starts) for part in ("total", "first", "later")))
+        name: ColdStart(*(median(getattr(start, part) for start in starts[1:]) for part in ("total", "first", "later")))
         for name, starts in found.items()
     }
 

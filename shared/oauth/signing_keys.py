@@ -1,5 +1,6 @@
 """The keys that sign access tokens: versions of one Key Vault secret, published as a JWKS (RFC 7517)."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,11 +97,8 @@ class SigningKeys:
         active = [version for version in usable if version.active_from <= now]
         published = [version for version in usable if version.active_from > now]
         # Each list is cut by itself: however often the key is rotated, the one that signs now stays in the ring.
-        keys = [
-            key
-            for version in published[:_MAX_KEYS] + active[:_MAX_KEYS]
-            if (key := await self._key(version)) is not None
-        ]
+        kept = published[:_MAX_KEYS] + active[:_MAX_KEYS]
+        keys = [key for key in await asyncio.gather(*map(self._key, kept)) if key is not None]
         self._parsed = {key.kid: key for key in keys}
         return KeyRing(tuple(keys)) if keys else None
 

@@ -94,7 +94,7 @@ class ClientAssertions:
         try:
             expires, *begins = (int(claims[name]) for name in ("exp", "iat", "nbf") if name in claims)
         except (ValueError, OverflowError, TypeError):
-            reason = "has a claim of another type: exp, nbf and iat are numbers, the seconds since 1970, jti a text"
+            reason = "has a claim of another type: exp, nbf and iat are numbers, the seconds since 1970"
             raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason) from None
         now = time.time()
         if any(begin > now + _LEEWAY_SECONDS for begin in begins):

@@ -67,7 +67,14 @@ def create_app(provider_port: int, clients: Iterable[_Row]) -> web.Application:
             tables["Pages"] = [await request.json()]
         return web.Response(status=204)
 
+    async def transaction(request: web.Request) -> web.Response:
+        inserted = (await request.read()).count(b"\r\nPOST ")
+        part = b"--batch\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n"
+        headers = {"Content-Type": "multipart/mixed; boundary=batch"}
+        return web.Response(status=202, headers=headers, body=part * inserted + b"--batch--\r\n")
+
     app = web.Application()
+    app.router.add_post(f"/{ACCOUNT}/$batch", transaction)
     app.router.add_get(r"/{milliseconds:\d+}/fhir/{path:.*}", slow)
     app.router.add_get(f"/{ACCOUNT}/{{table}}()", query)
     app.router.add_get(f"/{ACCOUNT}/Pages({{key}})", page)

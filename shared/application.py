@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shared.oauth.endpoint import OAuthEndpoint
     from shared.oauth.live_tokens import LiveTokens
     from shared.oauth.signing_keys import SigningKeys
+    from shared.oauth.used_assertions import UsedAssertions
     from shared.onboarding.checks import CheckLog
     from shared.portal.endpoint import PortalEndpoint
     from shared.root import RootEndpoint
@@ -182,9 +183,15 @@ class Application:
     @cached_property
     def _assertions(self) -> "ClientAssertions":
         from shared.oauth.client_assertion import ClientAssertions
+
+        return ClientAssertions(self.clients, self._used_assertions, self.settings.public_base_url)
+
+    @cached_property
+    def _used_assertions(self) -> "UsedAssertions":
+        from shared.oauth.used_assertions import UsedAssertions
         from shared.stores.tables import ASSERTIONS
 
-        return ClientAssertions(self.clients, self._table(ASSERTIONS), self.settings.public_base_url)
+        return UsedAssertions(self._table(ASSERTIONS))
 
     @cached_property
     def _live_tokens(self) -> "LiveTokens":
@@ -235,7 +242,8 @@ class Application:
 
     async def close(self) -> None:
         """Ends what was built, the latest first."""
-        for name in ("usage", "traffic", "_credentials", "_key_sets", "_transport", "_tables", "vault"):
+        writing = ("usage", "traffic", "_used_assertions")
+        for name in (*writing, "_credentials", "_key_sets", "_transport", "_tables", "vault"):
             part = self.__dict__.get(name)
             if part is not None:
                 await part.close()

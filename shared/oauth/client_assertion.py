@@ -4,15 +4,15 @@ client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 client_assertion=eyJhbGciOiJFUzM4NCIsImtpZCI6IjIwMjYtMTEifQ.eyJpc3MiOiI...
 """
 
-import hashlib
+import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import jwt
+from jwt.utils import base64url_decode, base64url_encode
 
 from shared.directory.client import Client
 from shared.directory.client_cache import ClientCache
@@ -20,13 +20,13 @@ from shared.directory.client_keys import ALGORITHMS, ClientKey
 from shared.directory.errors import KeySetUnavailable
 from shared.error_kind import ErrorKind
 from shared.oauth.errors import InvalidClient
-from shared.stores.errors import StoreConflict
-from shared.stores.tables import Table
+from shared.oauth.used_assertions import UsedAssertions
 
 _MAX_LENGTH = 8_192
 MAX_SECONDS = 300
 _LEEWAY_SECONDS = 30  # by which clocks may differ
 _MAX_JTI = 255
+_SHAPE = "is no signed JWT: three parts in base64url, with a dot between them"
 _HEADER = "has a header that nobody here understands: kid must be a text, and crit not be there"
 _REQUIRED = ["iss", "sub", "aud", "exp", "jti"]
 
@@ -35,12 +35,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ClientAssertions:
-    """Verifies assertions. Each is good once on all instances, by a row of the table `Assertions` (PartitionKey =
-    client_id, RowKey = SHA-256 of the `jti`, `Expires`). What is wrong with one stands in InvalidClient's `reason`.
+    """Verifies assertions. Each is good once on all instances; what is wrong with one stands in InvalidClient's
+    `reason`.
     """
 
     clients: ClientCache
-    used: Table
+    used: UsedAssertions
     public_base_url: str
 
     async def verify(self, assertion: str) -> tuple[Client, ClientKey]:
@@ -59,7 +59,8 @@ class ClientAssertions:
             raise InvalidClient(ErrorKind.ASSERTION_KEY_UNKNOWN)
         client, key = found
         claims = self._claims(read, key)
-        await self._use(client.id, claims)
+        if not await self.used.use(client.id, claims["jti"], int(claims["exp"]) + _LEEWAY_SECONDS + 1):
+            raise InvalidClient(ErrorKind.ASSERTION_REPLAYED)
         return client, key
 
     async def check(self, assertion: str, client: Client, keys: Sequence[ClientKey]) -> None:
@@ -77,7 +78,7 @@ class ClientAssertions:
             reason = f"has a kid that is none of the client's keys; those are {known}"
             raise InvalidClient(ErrorKind.ASSERTION_KEY_UNKNOWN, reason)
         claims = self._claims(read, key)
-        if await self.used.get(client.id, _row_key(claims)) is not None:
+        if await self.used.is_used(client.id, claims["jti"]):
             raise InvalidClient(ErrorKind.ASSERTION_REPLAYED, "was sent already, or another of the same jti")
 
     def _claims(self, read: "_Unverified", key: ClientKey) -> dict[str, Any]:
@@ -117,13 +118,6 @@ class ClientAssertions:
             raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason)
         return claims
 
-    async def _use(self, client_id: str, claims: dict[str, Any]) -> None:
-        expires = datetime.fromtimestamp(int(claims["exp"]) + _LEEWAY_SECONDS + 1, UTC)
-        try:
-            await self.used.insert({"PartitionKey": client_id, "RowKey": _row_key(claims), "Expires": expires})
-        except StoreConflict:
-            raise InvalidClient(ErrorKind.ASSERTION_REPLAYED) from None
-
     @property
     def audiences(self) -> tuple[str, str]:
         """The two values of `aud` that are good: the token endpoint's URL, and the issuer."""
@@ -138,16 +132,9 @@ def claimed_client(assertion: str) -> str:
         return ""
 
 
-def _row_key(claims: Mapping[str, Any]) -> str:
-    return hashlib.sha256(claims["jti"].encode("utf-8", "surrogatepass")).hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
 class _Unverified:
-    """An assertion that was read, whoever made it; `signed` are the bytes that its signature is of.
-
-    It is read once: PyJWT's reading costs more than its verification of a signature.
-    """
+    """An assertion that was read, whoever made it; `signed` are the bytes that its signature is of."""
 
     client_id: str
     kid: str
@@ -166,12 +153,13 @@ def _unverified(assertion: str) -> _Unverified:
     if len(assertion) > _MAX_LENGTH:
         raise InvalidClient(malformed, f"has more than {_MAX_LENGTH} characters")
     try:
-        read = jwt.decode_complete(assertion, options={"verify_signature": False})
-    except (jwt.DecodeError, ValueError, RecursionError):
-        raise InvalidClient(malformed, "is no signed JWT: three parts in base64url, with a dot between them") from None
-    except jwt.PyJWTError:
-        raise InvalidClient(malformed, _HEADER) from None
-    header, claims = read["header"], read["payload"]
+        signed, _, mark = assertion.encode().rpartition(b".")
+        header, claims = (json.loads(_decoded(part)) for part in signed.split(b"."))
+        signature = _decoded(mark)
+    except (ValueError, RecursionError):
+        raise InvalidClient(malformed, _SHAPE) from None
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise InvalidClient(malformed, _SHAPE)
     client_id = claims.get("sub")
     if not isinstance(client_id, str) or claims.get("iss") != client_id:
         raise InvalidClient(malformed, "does not have the client's ID in both iss and sub")
@@ -181,5 +169,12 @@ def _unverified(assertion: str) -> _Unverified:
         raise InvalidClient(malformed, _HEADER)
     if header.get("alg") not in ALGORITHMS:
         raise InvalidClient(malformed, f"has another alg in its header than {', '.join(ALGORITHMS)}")
-    signed = assertion.rpartition(".")[0].encode()
-    return _Unverified(client_id, header["kid"], header["alg"], claims, signed, read["signature"])
+    return _Unverified(client_id, header["kid"], header["alg"], claims, signed, signature)
+
+
+def _decoded(part: bytes) -> bytes:
+    """The bytes of a part (RFC 7515 section 2), which can be spelt in one way. Raises ValueError."""
+    content = base64url_decode(part)
+    if base64url_encode(content) != part:
+        raise ValueError("not base64url")
+    return content

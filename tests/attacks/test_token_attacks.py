@@ -138,6 +138,11 @@ def assertions(own: KeyedApp, stranger: KeyedApp) -> dict[str, tuple[str, str]]:
         "by a new key": (own.assertion(key=new), signature),
         "signed by nothing": (f"{head}.{claims}.{encoded(bytes(96))}", signature),
         "with half of a signature": (f"{head}.{claims}.{mark[:64]}", signature),
+        **{
+            f"signature with {more!r} {where}": (f"{head}.{claims}.{mark[:place]}{more}{mark[place:]}", malformed)
+            for where, place in (("in it", 64), ("behind it", len(mark)))
+            for more in ("=", "==", " ", "+", "!!!!")
+        },
         "with other claims": (f"{head}.{encoded(own.claims())}.{mark}", signature),
         "the stranger's id behind its own": (
             signed(own, f'{text[:-1]},"iss":"{stranger.client_id}","sub":"{stranger.client_id}"}}'), unknown,

@@ -20,7 +20,12 @@ _SHORT_LIVED = frozenset(
         *("EnvelopeNames", "Pages", "Renderer", "_RowReader", "HttpConnection", "HttpResponse"),
     }
 )
-_NOT_REMEMBERED = frozenset({"Usage._tasks", "DocumentEndpoint._versions", "MemoryBudget._waiting", "AuditLog._ended"})
+_NOT_REMEMBERED = frozenset(
+    {
+        *("Usage._tasks", "UsedAssertions._tasks", "DocumentEndpoint._versions", "MemoryBudget._waiting"),
+        "AuditLog._ended",
+    }
+)
 
 
 def called(node: ast.expr | None) -> str:

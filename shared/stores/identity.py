@@ -10,6 +10,7 @@ from azure.core.credentials import AccessToken
 from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.sdk import translated
+from shared.stores.sdk_transport import sdk_transport
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -28,7 +29,7 @@ def azure_credential(settings: Settings) -> "AsyncTokenCredential":
     if "IDENTITY_ENDPOINT" in os.environ:
         from azure.identity.aio import ManagedIdentityCredential
 
-        return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID"))
+        return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID"), transport=sdk_transport())
     from azure.identity.aio import DefaultAzureCredential
 
     return DefaultAzureCredential()

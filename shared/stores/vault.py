@@ -1,6 +1,7 @@
 """Key Vault secrets: values in and out, with their versions, expiry and soft delete."""
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict
 from shared.stores.identity import azure_credential
 from shared.stores.sdk import CLIENT_OPTIONS, translated
+from shared.stores.sdk_transport import sdk_transport
 
 _STORE = "Key Vault"
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
@@ -59,8 +61,12 @@ class Vault:
     def __init__(self, settings: Settings) -> None:
         self.credential = azure_credential(settings)
         options: dict[str, Any] = dict(CLIENT_OPTIONS)
+        tls = None
         if settings.local_vault is not None:
-            options |= {"connection_verify": str(settings.local_vault / "ca.pem"), "verify_challenge_resource": False}
+            authority = settings.local_vault / "ca.pem"
+            tls = ssl.create_default_context(cafile=authority)
+            options |= {"connection_verify": str(authority), "verify_challenge_resource": False}
+        options["transport"] = sdk_transport(tls)
         self._client = SecretClient(settings.key_vault_url, self.credential, **options)
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """The services of the local stack and the product on them, started once for all tests of a process."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -21,10 +22,11 @@ _WITH_PROCESSES = {"admin", "attacks", "bench", "local"}
 _SERVICES = {"stack", "table_service", "vault_server"}
 
 
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The event loops that a test runs on: what is closest to the sockets also on the one of Python 3.13 in Azure."""
-    loops = {"asyncio": asyncio.new_event_loop}
-    return loops | {"uvloop": uvloop.new_event_loop} if item.path.name.startswith("test_http_c") else loops
+if os.environ.get("EVENT_LOOP") == "uvloop":
+
+    def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        """All on the event loop that functions have in Azure from Python 3.13 on."""
+        return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -122,7 +122,9 @@ async def read_by_aiohttp(origin: str) -> Read:
             aiohttp.ClientSession(**options) as session,
             session.get(origin, allow_redirects=False) as response,
         ):
-            return response.status, list(response.headers.items()), await response.read()
+            # Its lowest versions keep white space behind a value.
+            headers = [(name, value.rstrip(" \t")) for name, value in response.headers.items()]
+            return response.status, headers, await response.read()
     except (aiohttp.ClientError, ValueError, TimeoutError):
         return None
 

@@ -251,13 +251,15 @@ class Traffic:
 
     def _added(self, slot: int, pairs: _Pairs) -> Generator[None, None, None]:
         sums: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for pair, counts in pairs.items():
+        for pair in list(pairs):  # let go of one by one: of 10,000 hospitals they are 25 MB, and so are their sums
+            counts = pairs.pop(pair)
             for subject in (ALL, *filter(None, pair)):
                 add_counts(sums[subject], counts)
             yield
         number, slot = divmod(slot, SLOTS_OF_HOUR)
         hour = self._hours.setdefault(number, _Hour())
-        for subject, counted in sums.items():
+        for subject in list(sums):
+            counted = sums.pop(subject)
             if subject not in hour.rows and len(hour.rows) >= _MAX_ROWS:
                 continue
             hour.rows.setdefault(subject, _SubjectsHour()).add(str(slot), counted)

@@ -15,6 +15,7 @@ from shared.http_client import HttpClient
 from shared.http_connection import HttpError
 
 _SECONDS = 5.0
+_MAX_AT_ONCE = 100
 _MAX_BYTES = 4 * 1_048_576  # of a response: a page of a list has 25 secrets
 
 
@@ -31,6 +32,7 @@ class SdkTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._client = HttpClient()
+        self._slots = asyncio.Semaphore(_MAX_AT_ONCE)
         self._tls = tls
 
     async def open(self) -> None:
@@ -49,7 +51,7 @@ class SdkTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
         body = content.encode() if isinstance(content, str) else content
         headers = {name: value for name, value in request.headers.items() if name.lower() != "content-length"}
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_SECONDS), self._slots:
                 sent = self._client.request(request.method, request.url, headers, body, tls=self._tls)
                 with await sent as response:
                     return _Response(request, response.status, response.headers, await response.whole(_MAX_BYTES))

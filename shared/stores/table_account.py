@@ -35,6 +35,7 @@ _HEADERS = {
     "x-ms-version": "2019-02-02",
 }
 _SECONDS = 5.0  # until a response begins
+_MAX_AT_ONCE = 100  # the rows of all tenants in use may be due together
 _BODY_SECONDS = 20.0
 _MAX_BYTES = 16 * 1_048_576  # of a response, which has 1,000 rows at most
 _PAUSES = (0.0, 0.4)  # seconds before the second and the third attempt: a request waits
@@ -66,6 +67,7 @@ class TableAccount:
         self._key = key
         self._signature = signature
         self._client = HttpClient()
+        self._slots = asyncio.Semaphore(_MAX_AT_ONCE)
 
     async def __aenter__(self) -> "TableAccount":
         return self
@@ -121,7 +123,7 @@ class TableAccount:
             sent["Authorization"] = self._key.authorization(self._path + path, date)
         query = "&".join(filter(None, (query, self._signature)))
         url = f"{self.url}{path}?{query}" if query else self.url + path
-        async with asyncio.timeout(_SECONDS) as limit:
+        async with asyncio.timeout(_SECONDS) as limit, self._slots:
             with await self._client.request(method, url, sent, body, resend=resend) as response:
                 limit.reschedule(asyncio.get_running_loop().time() + _BODY_SECONDS)
                 return TableResponse(response.status, response.headers, await response.whole(_MAX_BYTES))

@@ -251,7 +251,7 @@ class Traffic:
 
     def _added(self, slot: int, pairs: _Pairs) -> Generator[None, None, None]:
         sums: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for pair in list(pairs):  # let go of one by one: of 10,000 hospitals they are 25 MB, and so are their sums
+        for pair in list(pairs):  # let go of one by one, as their sums take as much
             counts = pairs.pop(pair)
             for subject in (ALL, *filter(None, pair)):
                 add_counts(sums[subject], counts)

@@ -105,8 +105,9 @@ class ClientAssertions:
         audience = claims["aud"]
         if isinstance(audience, list) and len(audience) == 1:
             audience = audience[0]
-        if audience not in self.audiences:
-            raise InvalidClient(ErrorKind.ASSERTION_AUDIENCE, f"has another aud than {' or '.join(self.audiences)}")
+        good = audiences(self.public_base_url)
+        if audience not in good:
+            raise InvalidClient(ErrorKind.ASSERTION_AUDIENCE, f"has another aud than {' or '.join(good)}")
         if not isinstance(claims["exp"], int | float):
             reason = "has an exp that is no number, the seconds since 1970"
             raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason)
@@ -118,10 +119,10 @@ class ClientAssertions:
             raise InvalidClient(ErrorKind.ASSERTION_MALFORMED, reason)
         return claims
 
-    @property
-    def audiences(self) -> tuple[str, str]:
-        """The two values of `aud` that are good: the token endpoint's URL, and the issuer."""
-        return f"{self.public_base_url}/oauth2/token", self.public_base_url
+
+def audiences(public_base_url: str) -> tuple[str, str]:
+    """The two values of `aud` that are good: the token endpoint's URL, and the issuer."""
+    return f"{public_base_url}/oauth2/token", public_base_url
 
 
 def claimed_client(assertion: str) -> str:

@@ -9,7 +9,7 @@ import jwt
 
 from shared.directory.client import Client
 from shared.directory.client_keys import ALGORITHMS, ClientKey
-from shared.oauth.client_assertion import MAX_SECONDS
+from shared.oauth.client_assertion import MAX_SECONDS, audiences
 from shared.oauth.client_authentication import JWT_BEARER
 from shared.settings import Settings
 
@@ -40,8 +40,7 @@ class AssertionSettings:
 
 def assertion_settings(settings: Settings, client: Client, keys: Sequence[ClientKey]) -> AssertionSettings:
     """The settings for a client with these keys."""
-    issuer = settings.public_base_url
-    token_url = f"{issuer}/oauth2/token"
+    token_url, issuer = audiences(settings.public_base_url)
     good = {name for key in keys for name in key.algorithms}
     return AssertionSettings(
         issuer,

@@ -3,12 +3,18 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from shared.http_client import HttpClient
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 async def ends(writer: asyncio.StreamWriter) -> None:
@@ -47,11 +53,32 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[RawServer]:
-    raw = RawServer()
+async def listening(serve: Serve, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """The origin of a server that does this on each connection, a task each, which end with it."""
     tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(connected, host, 0, ssl=tls)
+    try:
+        yield f"{'https' if tls else 'http'}://{host}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def raw_server(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[RawServer]:
+    raw = RawServer()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raw.writers.append(writer)
+        number = len(raw.writers)
         with suppress(OSError, asyncio.IncompleteReadError):
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -65,18 +92,18 @@ async def raw_server(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1")
                     raw.has_said.set()
         writer.close()
 
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raw.writers.append(writer)
-        task = asyncio.create_task(serve(reader, writer, len(raw.writers)))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(connected, host, 0, ssl=tls)
-    raw.origin = f"{'https' if tls else 'http'}://{host}:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(serve, tls, host) as raw.origin:
         yield raw
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    async with raw_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[HttpClient]:
+    client = HttpClient()
+    yield client
+    await client.close()

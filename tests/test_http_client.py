@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 import trustme
@@ -13,21 +13,10 @@ from shared import http_client
 from shared.http_client import HttpClient
 from shared.http_connection import IncompleteResponse
 from tests.raw_server import OK, RawServer, ends, raw_server, says
+from tests.raw_server import client as client
+from tests.raw_server import server as server
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    async with raw_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient()
-    yield client
-    await client.close()
 
 
 async def get(client: HttpClient, url: str, **options) -> bytes:

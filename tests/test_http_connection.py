@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
 
 from shared.http_client import HttpClient
 from shared.http_connection import HttpResponse, IncompleteResponse, InvalidResponse
-from tests.raw_server import OK, RawServer, ends, raw_server, says
+from tests.raw_server import OK, RawServer, ends, says
+from tests.raw_server import client as client
+from tests.raw_server import server as server
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -18,19 +19,6 @@ OK_1_0 = OK.replace(b"1.1", b"1.0")
 
 def with_header(line: bytes) -> bytes:
     return HEAD + line + b"\r\nContent-Length: 2\r\n\r\n{}"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    async with raw_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient()
-    yield client
-    await client.close()
 
 
 async def body_of(response: HttpResponse) -> bytes:

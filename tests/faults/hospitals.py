@@ -14,6 +14,7 @@ from aiohttp import web
 from shared.message import Response
 from tests.faults.provider_faults import Fault, Script
 from tests.host import HttpResponse
+from tests.raw_server import listening
 
 
 @asynccontextmanager
@@ -66,7 +67,6 @@ class Scripted:
 @asynccontextmanager
 async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     hospital = Scripted(script)
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -75,21 +75,9 @@ async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIt
             await hospital.script(reader, writer)
         writer.close()
 
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-    scheme = "http" if tls is None else "https"
-    hospital.base_url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/fhir"
-    try:
+    async with listening(serve, tls) as origin:
+        hospital.base_url = f"{origin}/fhir"
         yield hospital
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def judged(answer: HttpResponse | Response, fault: Fault, hospital: Scripted) -> None:

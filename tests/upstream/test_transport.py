@@ -13,14 +13,9 @@ import trustme
 from shared.fhir.errors import FhirError
 from shared.upstream.transport import NoResponse, Transport, UpstreamRequest
 from tests.raw_server import OK, RawServer, ends, raw_server, says
+from tests.raw_server import server as server
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    async with raw_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -146,8 +146,8 @@ class _Addresses(AbstractResolver):
     """Resolves names to public addresses or not at all, but for this machine's own name where `local`: what a name
     meant when it was registered says nothing of now.
 
-    In threads of its own: the system's resolver holds one for as long as a name's servers say nothing, and hospitals'
-    names are looked up in the event loop's few.
+    In threads of its own: the system's resolver holds one for as long as a name's servers say nothing, and neither
+    hospitals' names nor what else uses the event loop's few may wait for that.
     """
 
     def __init__(self, *, local: bool) -> None:

@@ -92,15 +92,18 @@ class _Health:
 
 @dataclass(slots=True)
 class _SubjectsHour:
-    """One row: its slots in JSON by number, and their sum as the digest has it."""
+    """One row: its slots in JSON by number, and their sum as the digest has it.
 
-    slots: dict[str, bytes] = field(default_factory=dict)
-    total: bytes = b"{}"
+    As text: the bytes that orjson makes hold on to the 8 KB that it began with.
+    """
+
+    slots: dict[str, str] = field(default_factory=dict)
+    total: str = "{}"
 
     def add(self, slot: str, counts: Counts) -> None:
-        self.slots[slot] = orjson.dumps(add_counts(orjson.loads(self.slots.get(slot, b"{}")), counts))
+        self.slots[slot] = orjson.dumps(add_counts(orjson.loads(self.slots.get(slot, "{}")), counts)).decode()
         told = {code: count for code, count in counts.items() if code not in _NOT_IN_DIGEST}
-        self.total = orjson.dumps(add_counts(orjson.loads(self.total), told))
+        self.total = orjson.dumps(add_counts(orjson.loads(self.total), told)).decode()
 
 
 @dataclass(slots=True)

@@ -1,6 +1,9 @@
+import subprocess
+import sys
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +195,34 @@ async def test_an_hour_with_every_figure_there_is_fits_a_column(table: Table) ->
     (row,) = await table.partition(HOSPITAL)
     room = 12 * len(HOPS) * (len(BOUNDS) + 1) * len("000")  # for a thousand times the requests
     assert len(str(row["Slots"])) + room < 32_768
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_a_hospitals_hour_takes_few_kilobytes() -> None:
+    """Counted by what a process of its own takes for 5,000 of them, which wait for a table that is away."""
+    code = """
+import asyncio, resource
+from shared.directory.traffic import HOPS, Traffic
+from shared.stores.errors import StoreUnavailable
+
+def kilobytes():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1024
+
+class Away:
+    async def put(self, row):
+        raise StoreUnavailable("away")
+
+async def main():
+    traffic = Traffic(Away())
+    before = kilobytes()
+    for number in range(5_000):
+        for milliseconds in (1.0, 10.0, 100.0):
+            hops = dict.fromkeys(HOPS, milliseconds)
+            traffic.fhir_request("c", f"hospital.{number}.stu3", 200, None, hops, answered=True)
+    await traffic.flush()
+    print((kilobytes() - before) / 5_000)
+
+asyncio.run(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=Path(__file__).parents[2])
+    assert float(ran.stdout) < 8, "KB of each"

@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## play the app against what runs, and print the charts it ge
 quick: $(INSTALLED) ## run the tests that need no other process, in half a minute
 	$(PYTEST) $(PARALLEL) --quiet -m 'not services and not slow'
 
-test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests but the slow ones, six minutes on two cores
+test: $(INSTALLED) $(FHIRSTARTER) $(WORKER) ## run all tests but the slow ones, seven minutes on two cores
 	$(PYTEST) $(PARALLEL) -m 'not slow'
 
 pictures: $(INSTALLED) ## take pictures of every page of the portal, .local/pictures, and those of the README anew

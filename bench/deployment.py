@@ -14,6 +14,7 @@ from uuid import uuid4
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec import structs
 
 from local.azurite.table_service import TableService
 from local.vault.server import VaultServer
@@ -55,7 +56,7 @@ class Deployment:
 
     def with_tables(self, connection_string: str) -> "Deployment":
         """The same with other tables."""
-        return replace(self, settings=replace(self.settings, tables=connection_string))
+        return replace(self, settings=structs.replace(self.settings, tables=connection_string))
 
     async def tenant(self, base_url: str, **columns: str) -> str:
         """The GUID of a new tenant with this provider, STU3."""

@@ -3,8 +3,9 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
+
+from msgspec import structs
 
 from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
@@ -226,7 +227,7 @@ def _with_criteria_mapped(context: RequestContext, request: Request, path: str) 
     if criteria is None:
         return request
     mapped = rewrite_criteria(criteria, path.removesuffix("/"), context.upstream_links)
-    return replace(request, headers={**request.headers, "if-none-exist": mapped})
+    return structs.replace(request, headers={**request.headers, "if-none-exist": mapped})
 
 
 def _content_accept(request: Request, path: str) -> str | None:

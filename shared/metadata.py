@@ -1,11 +1,11 @@
 """The documents that need no token: each base's statement and SMART configuration, and the server's metadata."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
 
 import orjson
+from msgspec import Struct
 
 from shared.fhir.errors import FhirError
 from shared.fhir.negotiation import content_type, negotiate
@@ -24,8 +24,7 @@ _SHARED = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin"
 _OPTIONS = Response(204, MappingProxyType({"Allow": _ALLOW}))
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
+class _Document(Struct, frozen=True):
     """A rendered document: the response to GET, and the one to a client that has it already."""
 
     etag: str

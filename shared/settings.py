@@ -3,10 +3,11 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from shared.fhir.versions import FhirVersion
 
@@ -21,8 +22,7 @@ class SettingError(Exception):
     """A setting is missing or malformed; the message names it and says what it takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Every setting the gateway reads; the README's table explains each.
 
     Durations are seconds. `tables` is either an account's https endpoint or a connection string.

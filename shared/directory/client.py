@@ -10,8 +10,9 @@ import re
 import secrets
 import string
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from shared.directory.client_keys import ClientKey, InvalidKeySet, parse_key_set
 from shared.directory.errors import RowError
@@ -39,8 +40,7 @@ _ID_LENGTH = 10
 _HINT_LENGTH = 4
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSecret:
+class ClientSecret(Struct, frozen=True):
     """What may be known of a secret: never its value, never its hash. Times are UTC; `label` is its owner's word."""
 
     id: str
@@ -62,8 +62,7 @@ class ClientSecret:
         return self.is_live(now) and stored.usable(now)
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Struct, frozen=True):
     """One client of the table `Clients`. `tenants` is None when it may reach all of them.
 
     `owner` is the name people know the owner by. `owner_id` is Entra's `<tenant>/<object>` of that person, which never

@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from msgspec import Struct
 
 MAX_KEY_SET_BYTES = 30_000  # a column holds 32 Ki characters
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -50,8 +50,7 @@ class PrivateKeyGiven(InvalidKeySet):
     """A private or a shared key stands where public ones belong: whoever has it is this client from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientKey:
+class ClientKey(Struct, frozen=True):
     """A public key. `id` is its SHA-256 thumbprint (RFC 7638), and stays that of this key whatever its `kid`.
 
     `jwk` is the JSON it was read from.
@@ -60,8 +59,8 @@ class ClientKey:
     kid: str
     id: str
     algorithms: frozenset[str]
-    public_key: RSAPublicKey | EllipticCurvePublicKey = field(repr=False)
-    jwk: str = field(repr=False)
+    public_key: RSAPublicKey | EllipticCurvePublicKey
+    jwk: str
 
     @property
     def kind(self) -> str:

@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
+
+from msgspec import structs
 
 from shared.directory.client import (
     ALGORITHM_TAG,
@@ -168,7 +170,7 @@ class ClientRegistry:
     async def claim(self, client: Client, owner_id: str) -> bool:
         """Has the row know its owner by `owner_id` alone from now on; False where it was changed meanwhile."""
         row = await self._table.get(client.id, CLIENT_ROW)
-        if row is None or parse_client([row]) != replace(client, secrets=()):
+        if row is None or parse_client([row]) != structs.replace(client, secrets=()):
             return False
         try:
             await self._table.replace({**canonical(row, CLIENT_COLUMNS), "OwnerId": owner_id}, etag_of(row))

@@ -1,8 +1,9 @@
 """A provider: the FHIR server of one tenant for one FHIR version, and how the gateway is to treat it."""
 
 import hashlib
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct, structs
 
 from shared.fhir.versions import FhirVersion
 
@@ -42,8 +43,7 @@ class Access(Enum):
     WRITE = "write"
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderAuth:
+class ProviderAuth(Struct, frozen=True):
     """The `Auth*` columns of a row. Secrets are names of Key Vault secrets, never values.
 
     `certificate` names the secret that holds a client certificate and its key (PEM) for mutual TLS, which may stand
@@ -60,8 +60,7 @@ class ProviderAuth:
     certificate: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Struct, frozen=True):
     """One usable row of the table `Tenants`.
 
     `base_url` has no trailing slash; `timeout_seconds` bounds a whole request, retries included, and is None where
@@ -87,7 +86,7 @@ class Provider:
     accurate_total: bool = False
     operations: frozenset[str] = frozenset()
     page_origins: tuple[str, ...] = ()
-    binding: str = field(init=False, repr=False, compare=False)
+    binding: str = ""
     """What is kept for this provider is good for: the same for the same `BaseUrl` and way of authenticating.
 
     `ExtraHeaders` count as that too: there are servers that tell their customers apart by one.
@@ -95,4 +94,4 @@ class Provider:
 
     def __post_init__(self) -> None:
         bound = hashlib.sha256(repr((self.base_url, self.auth, self.extra_headers)).encode()).hexdigest()[:32]
-        object.__setattr__(self, "binding", bound)
+        structs.force_setattr(self, "binding", bound)

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
 from shared.directory.provider import Provider
@@ -21,8 +22,7 @@ _log = logging.getLogger(__name__)
 _Keys = Mapping[str, tuple[tuple[str, str], ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class _TenantRows:
+class _TenantRows(Struct, frozen=True):
     """What a tenant's rows say: a provider for a version, or why its row can't be used.
 
     `versions` are those whose row is not switched off.

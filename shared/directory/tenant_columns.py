@@ -1,6 +1,6 @@
 """The columns of the table `Tenants` as people meet them: in the portal, on the command line, in CSV files and docs."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 TABLE = "Tenants"
 KEY_COLUMNS = ("PartitionKey", "RowKey")
@@ -9,8 +9,7 @@ MUTUAL_TLS = "mtls"
 """The value of `Auth` for a client certificate alone; every other is one of `AuthKind`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One column, and what it tells a person who fills it in.
 
     `type` says in a word or two what text it takes, such as `example`. A column with `choices` takes one of these
@@ -44,8 +43,7 @@ class Column:
         return dict(self.options).get(text, text)
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnGroup:
+class ColumnGroup(Struct, frozen=True):
     """Columns that belong together."""
 
     title: str

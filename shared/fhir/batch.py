@@ -7,7 +7,6 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import starmap
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 import orjson
+from msgspec import Struct
 
 from shared.fhir.document import CONDITIONS, Bundle, Entry, Resource, Steps
 from shared.fhir.errors import FhirError
@@ -29,8 +29,7 @@ _URL = re.compile(r"[!-~]+")
 _HEADER = re.compile(r"[ -~]+")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchEntry:
+class BatchEntry(Struct, frozen=True):
     """A request inside a batch, its links mapped to the provider's.
 
     `query` is raw; `conditions` are the elements of `entry.request` by their names, and `headers` the same as HTTP has
@@ -41,8 +40,8 @@ class BatchEntry:
     method: str
     interaction: Interaction
     query: str = ""
-    conditions: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
     full_url: str | None = None
     resource: Resource | None = None
 
@@ -53,8 +52,7 @@ class BatchEntry:
         return patches and self.resource is not None and self.resource.type == "Binary"
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedEntry:
+class RefusedEntry(Struct, frozen=True):
     """An entry that is no request a FHIR server has, and why."""
 
     index: int

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from xml.sax.saxutils import quoteattr
 
 import orjson
+from msgspec import Struct, structs
 
 from shared.fhir.versions import FhirFormat, FhirVersion
 
@@ -20,8 +20,7 @@ _SCHEMA_LOCATION = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EntryResponse:
+class EntryResponse(Struct, frozen=True):
     """The response to one entry. `body` is the resource or, with a `status` of 400 and more, the OperationOutcome.
 
     It goes in as the bytes it came in, so that numbers keep their digits.
@@ -52,7 +51,7 @@ def batch_response(responses: Iterable[EntryResponse], version: FhirVersion, for
 def _named_once(responses: Iterable[EntryResponse]) -> Iterator[EntryResponse]:
     seen = set[str | None]()
     for response in responses:
-        yield replace(response, full_url=None) if response.full_url in seen else response
+        yield structs.replace(response, full_url=None) if response.full_url in seen else response
         seen.add(response.full_url)
 
 

@@ -1,7 +1,8 @@
 """A FHIR body in either format: what it holds, and its links mapped."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.fhir import json_document, json_escapes, xml_document
 from shared.fhir.document import Resource, Steps
@@ -9,8 +10,7 @@ from shared.fhir.rewriting import LinkMap, rewrite_json, rewrite_xml, xml_refere
 from shared.fhir.versions import FhirFormat
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """A body in UTF-8, and what has been read in it; `resource` tells by byte offsets what stands where."""
 
     content: bytes

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote_plus
+
+from msgspec import Struct
 
 from shared.fhir.errors import FhirError
 
@@ -44,8 +45,7 @@ PAGED = frozenset({InteractionKind.SEARCH_TYPE, InteractionKind.HISTORY_INSTANCE
 OF_ONE_RESOURCE = WRITES | {InteractionKind.READ, InteractionKind.VREAD}
 
 
-@dataclass(frozen=True, slots=True)
-class Interaction:
+class Interaction(Struct, frozen=True):
     """One interaction, and `path`: where it goes below a server's base, without a slash at either end.
 
     A compartment search `Patient/123/Observation` has the type Observation, the compartment Patient and the id 123;

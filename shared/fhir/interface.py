@@ -5,13 +5,13 @@ the published interfaces of the Patients app; R4 is STU3 with R4's names, and so
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.fhir.versions import FhirVersion
 
 
-@dataclass(frozen=True, slots=True)
-class SearchParameter:
+class SearchParameter(Struct, frozen=True):
     """A search parameter by its FHIR name; `type` is a SearchParamType, `documentation` is for people."""
 
     name: str
@@ -19,8 +19,7 @@ class SearchParameter:
     documentation: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceInterface:
+class ResourceInterface(Struct, frozen=True):
     """The searches and fields of one resource type that the app needs.
 
     `search_parameters` leaves out `_count` and `_sort`: they shape a result, select nothing, and so have no

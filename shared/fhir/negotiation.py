@@ -5,9 +5,10 @@ are spelled as the base's version registers it.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
+
+from msgspec import Struct
 
 from shared.fhir.errors import FhirError
 from shared.fhir.versions import FhirFormat, FhirVersion
@@ -28,8 +29,7 @@ _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # a comma inside a quot
 _QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(?:\.0*)?")  # RFC 9110, section 12.4.2, and the `.2` that Java sends
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
+class _Range(Struct, frozen=True):
     """One media range of an Accept header; `release` is its `fhirVersion` parameter."""
 
     media: str

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from msgspec import Struct, structs
 
 from shared.fhir.document import Bundle
 from shared.fhir.errors import FhirError
@@ -24,8 +25,7 @@ _CURSOR_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _TYPE = re.compile(TYPE_PATTERN)
 
 
-@dataclass(frozen=True, slots=True)
-class BundleRequest:
+class BundleRequest(Struct, frozen=True):
     """The request that a Bundle responds to; `query` is the client's, with the form of a search by POST."""
 
     interaction: Interaction
@@ -55,8 +55,7 @@ def page_bundles(
                 yield from page_bundles(entry.resource.bundle, part)
 
 
-@dataclass(frozen=True, slots=True)
-class PageLink:
+class PageLink(Struct, frozen=True):
     """A page that a client may follow to: the provider's own `url`, and the gateway's plain one if there is any."""
 
     url: str
@@ -70,8 +69,7 @@ class InvalidPageLink(FhirError):
         super().__init__(502, "exception", f"The provider's link to a further page {problem}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Paging:
+class Paging(Struct, frozen=True):
     """The reading of a provider's links for a client.
 
     `base_url` is the provider's base and `page_origins` are the origins besides its own that pages may come from;
@@ -158,7 +156,7 @@ class Paging:
                 raise InvalidPageLink("leads to what is no page") from None
             first = path.partition("/")[0]
             if _TYPE.fullmatch(first):
-                of = replace(of, type=first)
+                of = structs.replace(of, type=first)
             authorize(of, query, self.permissions)
             return PageLink(url), False
         if interaction.kind is InteractionKind.SEARCH_SYSTEM:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import unquote_plus
+
+from msgspec import Struct
 
 from shared.fhir.document import Resource
 from shared.fhir.errors import FhirError
@@ -14,8 +15,7 @@ from shared.fhir.scopes import EVERY_ACTION, Action, Scope, granted, permits
 from shared.fhir.versions import FhirVersion
 
 
-@dataclass(frozen=True, slots=True)
-class Permissions:
+class Permissions(Struct, frozen=True):
     """The types that are let through, whether for writing too, and the token's scopes, which only narrow that.
 
     `operations` are those that are let through, as `Patient/$everything`. `version` is the provider's; it tells a type
@@ -23,10 +23,10 @@ class Permissions:
     """
 
     types: frozenset[str]
+    version: FhirVersion
     write: bool = False
     scopes: tuple[Scope, ...] = ()
     operations: frozenset[str] = frozenset()
-    version: FhirVersion = field(kw_only=True)
 
 
 _REFUSED_KINDS: Mapping[InteractionKind, str] = {

@@ -2,8 +2,9 @@
 
 import re
 from array import array
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from shared.fhir.document import (
     ENVELOPE,
@@ -92,8 +93,7 @@ class _Scope:
         self.inner: dict[tuple[str, ...], _Scope] = {}
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(Struct):
     """An open element whose direct children or end matter. `depth` is the number of open elements with itself."""
 
     kind: str  # of ENVELOPE, or "container", "contained", "resource", "div", "scope"
@@ -101,8 +101,8 @@ class _Frame:
     depth: int
     around: _Scope
     start: int = -1
-    seen: set[str] = field(default_factory=set)
-    values: dict[str, Any] = field(default_factory=dict)
+    seen: set[str] = set()
+    values: dict[str, Any] = {}
 
 
 class _Reader:

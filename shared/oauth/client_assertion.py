@@ -8,11 +8,11 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
 from jwt.utils import base64url_decode, base64url_encode
+from msgspec import Struct
 
 from shared.directory.client import Client
 from shared.directory.client_cache import ClientCache
@@ -33,8 +33,7 @@ _REQUIRED = ["iss", "sub", "aud", "exp", "jti"]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAssertions:
+class ClientAssertions(Struct, frozen=True):
     """Verifies assertions. Each is good once on all instances; what is wrong with one stands in InvalidClient's
     `reason`.
     """
@@ -133,8 +132,7 @@ def claimed_client(assertion: str) -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Unverified:
+class _Unverified(Struct, frozen=True):
     """An assertion that was read, whoever made it; `signed` are the bytes that its signature is of."""
 
     client_id: str

@@ -8,8 +8,9 @@ that it signed (RFC 7523), in exactly one way:
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
 
 from shared.directory.client import Client, matches, secret_id_of
 from shared.directory.client_cache import ClientCache
@@ -21,12 +22,14 @@ JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """A client's id and secret as a request sends them; nothing is known of them yet."""
 
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.client_id!r})"
 
     @property
     def secret_id(self) -> str:
@@ -34,11 +37,13 @@ class Credentials:
         return secret_id_of(self.client_secret)
 
 
-@dataclass(frozen=True, slots=True)
-class Assertion:
+class Assertion(Struct, frozen=True):
     """A signed assertion as a request sends it; nothing is known of it yet."""
 
-    jwt: str = field(repr=False)
+    jwt: str
+
+    def __repr__(self) -> str:
+        return "Assertion()"
 
 
 def parse_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> Credentials | Assertion:

@@ -9,9 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 
 import orjson
+from msgspec import Struct, structs
 
 from shared.audit import AuditLog
 from shared.directory.client import Client
@@ -55,8 +55,7 @@ _REFUSAL_SECONDS = 0.2
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Caller:
+class _Caller(Struct):
     """The sender of a request, as far as it is known: "" until then."""
 
     client_id: str = ""
@@ -67,8 +66,7 @@ class _Caller:
 _Respond = Callable[[Request, _Caller], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class OAuthEndpoint:
+class OAuthEndpoint(Struct, frozen=True):
     """Everything below `oauth2/`; every refusal is an OAuth error in JSON."""
 
     public_base_url: str
@@ -83,7 +81,7 @@ class OAuthEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         response = await self._respond(request)
-        return replace(response, body=b"") if request.method == "HEAD" else response
+        return structs.replace(response, body=b"") if request.method == "HEAD" else response
 
     async def _respond(self, request: Request) -> Response:
         began = time.monotonic()

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from jwt.algorithms import ECAlgorithm
+from msgspec import Struct
 
 from shared.settings import Settings
 from shared.stores.cache import Cache
@@ -26,8 +26,7 @@ _RENEW_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
+class SigningKey(Struct, frozen=True):
     """One EC P-256 key. `kid` is the version of the Key Vault secret; it signs from `active_from` on."""
 
     kid: str
@@ -41,8 +40,7 @@ class SigningKey:
         return {**public, "kid": self.kid, "alg": ALGORITHM, "use": "sig"}
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRing:
+class KeyRing(Struct, frozen=True):
     """The keys in force, newest first, at least one."""
 
     keys: tuple[SigningKey, ...]

@@ -5,7 +5,8 @@ section 2.1, RFC 7662 section 2.1). Nothing is checked against a store here.
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.directory.client import Client
 from shared.directory.typed_text import parse_tenant_id
@@ -41,8 +42,7 @@ _MAX_TOLD = 10
 _URN = "urn:uuid:"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(Struct, frozen=True):
     """A well-formed request for client credentials. `scope` and `resource` are "" when none was sent."""
 
     credentials: Credentials | Assertion

@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from shared.stores.errors import StoreConflict
 from shared.stores.tables import Row, Table
@@ -13,8 +14,7 @@ from shared.stores.tables import Row, Table
 _MAX_TOGETHER = 100  # rows of a transaction of Table Storage
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
+class _Use(Struct, frozen=True):
     """A request's wish to use an assertion, and whether it may."""
 
     row: Row

@@ -69,7 +69,7 @@ class Probe:
         self._credentials = credentials
         self._timeout = timeout
         self._slots = asyncio.Semaphore(min(_MAX_AT_ONCE, provider.max_concurrent))
-        self._permissions = Permissions(provider.types, provider.access is Access.WRITE, version=provider.version)
+        self._permissions = Permissions(provider.types, provider.version, provider.access is Access.WRITE)
         self._own_links = LinkMap((provider.base_url,), provider.base_url)
 
     async def send(self, call: AppCall) -> CallResult:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
@@ -59,7 +61,7 @@ class ClientFinder:
             return client
         if await self.registry.claim(client, request.principal.id):
             await self.changed(request, "claim", client.id)
-        return replace(client, owner_id=request.principal.id)
+        return structs.replace(client, owner_id=request.principal.id)
 
     async def changed(self, request: PortalRequest, action: str, client_id: str, detail: str = "") -> None:
         """Notes a change that the person made to a client."""

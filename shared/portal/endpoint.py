@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
+from msgspec import structs
+
 from shared.directory.access_requests import AccessRequests
 from shared.directory.activity import ActivityLog
 from shared.directory.client_registry import ClientRegistry
@@ -95,7 +97,7 @@ class PortalEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         response = await self._respond(request) if self._sign_in.is_open(request) else not_found()
-        return replace(response, body=b"") if request.method == "HEAD" else response
+        return structs.replace(response, body=b"") if request.method == "HEAD" else response
 
     async def _respond(self, message: Request) -> Response:
         # The path below the root begins with a slash; the host's routes match the root in any case.

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from shared.stores.errors import StoreUnavailable
 
@@ -18,8 +19,7 @@ _DEADLINE_SECONDS = 10.0  # for a load, which may ask several times, and several
 _RETRY_SECONDS = 5.0  # how long a store that failed is left alone while an older value serves
 
 
-@dataclass(slots=True)
-class _Entry(Generic[V]):
+class _Entry(Struct, Generic[V]):
     value: V | None
     loaded_at: float
     retry_at: float = 0.0

@@ -9,11 +9,12 @@ import hmac
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from wsgiref.handlers import format_date_time
+
+from msgspec import Struct
 
 from shared.http_client import HttpClient
 from shared.http_connection import HttpError
@@ -43,13 +44,15 @@ _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _NOTHING_DONE = frozenset({429, 503})
 
 
-@dataclass(frozen=True, slots=True)
-class TableResponse:
+class TableResponse(Struct, frozen=True):
     """A response of the table service, whatever its status."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"TableResponse({self.status})"
 
 
 class TableAccount:
@@ -150,12 +153,14 @@ def table_service(settings: Settings, credential: "AsyncTokenCredential | None" 
     return TableAccount(url, signature=parts["sharedaccesssignature"].removeprefix("?"))
 
 
-@dataclass(frozen=True, slots=True)
-class SharedKey:
+class SharedKey(Struct, frozen=True):
     """An account's key, which signs the date and the path ("Shared Key Lite")."""
 
     account: str
-    key: bytes = field(repr=False)
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"SharedKey({self.account!r})"
 
     def authorization(self, path: str, date: str) -> str:
         """The value of the header for a request's encoded path and its `x-ms-date`."""

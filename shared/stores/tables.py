@@ -5,10 +5,10 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from urllib.parse import quote
 
 import orjson
+from msgspec import Struct
 
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.table_account import TableAccount as TableAccount
@@ -46,8 +46,7 @@ class _Status(Exception):
         self.status_code = status_code
 
 
-@dataclass(frozen=True, slots=True)
-class _Operation:
+class _Operation(Struct, frozen=True):
     """A part of a transaction."""
 
     method: str

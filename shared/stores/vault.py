@@ -3,7 +3,6 @@
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.keyvault.secrets import KeyVaultSecret, SecretProperties
 from azure.keyvault.secrets.aio import SecretClient
+from msgspec import Struct
 
 from shared.settings import Settings
 from shared.stores.errors import SecretNameHeld, StoreConflict
@@ -24,8 +24,7 @@ _FORBIDDEN = 403
 _RECOVERABLE = "ObjectIsDeletedButRecoverable"
 
 
-@dataclass(frozen=True, slots=True)
-class SecretVersion:
+class SecretVersion(Struct, frozen=True):
     """One version of a secret, without its value. Times are UTC."""
 
     name: str
@@ -40,8 +39,7 @@ class SecretVersion:
         return self.enabled and (self.expires is None or now < self.expires)
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Struct, frozen=True):
     """A version of a secret with its value."""
 
     properties: SecretVersion

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from shared.directory.provider import Access, BatchMode
 from shared.error_kind import ErrorKind, Side, kind_of_response
@@ -79,7 +80,7 @@ def _authorized(
             query = spelled_format(entry.query, context.provider.version)
             if context.provider.accurate_total and entry.interaction.kind is InteractionKind.SEARCH_TYPE:
                 query = with_accurate_total(query)
-            found.append((replace(entry, query=query), content))
+            found.append((structs.replace(entry, query=query), content))
         except FhirError as error:
             found.append(error)
         yield

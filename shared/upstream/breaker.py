@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cachetools import LRUCache
+from msgspec import Struct
 
 from shared.directory.provider import Provider
 from shared.error_kind import ErrorKind
@@ -17,8 +17,7 @@ _MAX_PAUSE_SECONDS = 30.0
 _MAX_REMEMBERED = 20_000
 
 
-@dataclass(slots=True)
-class _Circuit:
+class _Circuit(Struct):
     """The failures of a provider since its last response. It is open from the fifth failure on."""
 
     failures: int = 0
@@ -34,8 +33,7 @@ class _Circuit:
 _Key = tuple[str, str, str]
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct):
     """One request to a provider, made inside its `with` block.
 
     The caller sets `succeeded`; None says nothing of the provider. `probed` is the open circuit that it tries.

@@ -6,8 +6,9 @@ import binascii
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 MIN_SECRET = 12  # characters; a shorter one may stand in any text by chance
 _MAX_SOUGHT = 40  # characters; the end of a token, its signature, is as unmistakable as the whole
@@ -46,8 +47,7 @@ async def echoes(secrets: Iterable[str], headers: Mapping[str, str], body: bytes
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Spellings:
+class _Spellings(Struct, frozen=True):
     """A secret as it is, all its spellings, and what an escape of one of its characters looks like.
 
     `signs` are how an escape may begin. `places` are those of a character by itself and the byte before it; `reach` is

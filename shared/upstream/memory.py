@@ -5,8 +5,9 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
@@ -23,8 +24,7 @@ _M_MMAP_THRESHOLD, _MAX_KEPT_BUFFER = -3, 4 * 1_048_576
 _NOTHING = nullcontext()
 
 
-@dataclass(slots=True)
-class Reservation:
+class Reservation(Struct):
     """The bytes that one request holds, until the end of the `with` block that it is used in."""
 
     budget: "MemoryBudget"

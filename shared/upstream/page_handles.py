@@ -10,10 +10,10 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cachetools import LRUCache
+from msgspec import Struct
 
 from shared.error_kind import ErrorKind
 from shared.fhir.body import Body
@@ -53,8 +53,7 @@ _RANKS = {relation: rank for rank, relation in enumerate(PAGE_RELATIONS)}
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class OfferedPage:
+class OfferedPage(Struct, frozen=True):
     """A page that one provider offered to one client.
 
     `url` is the provider's own. `type` and `kind` are of the search or history that it is part of. `binding` is that
@@ -67,7 +66,10 @@ class OfferedPage:
     type: str
     kind: InteractionKind
     binding: str
-    url: str = field(repr=False)
+    url: str
+
+    def __repr__(self) -> str:
+        return f"OfferedPage({self.type!r})"
 
     @property
     def digest(self) -> bytes:
@@ -204,11 +206,10 @@ async def write_links(
     return replaced
 
 
-@dataclass(slots=True)
-class _Links:
-    written: list[tuple[Link, str]] = field(default_factory=list)
-    kept: list[tuple[Link, OfferedPage]] = field(default_factory=list)
-    left_out: list[Link] = field(default_factory=list)
+class _Links(Struct):
+    written: list[tuple[Link, str]] = []
+    kept: list[tuple[Link, OfferedPage]] = []
+    left_out: list[Link] = []
 
 
 async def _links_of(

@@ -5,7 +5,6 @@ import hashlib
 import logging
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
 
 from cachetools import LRUCache
 from msgspec import Struct, structs
@@ -204,7 +203,7 @@ def _as_the_row_says(provider: Provider, request: FhirRequest) -> FhirRequest:
     if search.form is None:
         return request if search.query == request.query else structs.replace(request, query=search.query)
     body = spelled_format(search.form, provider.version).encode("latin-1")
-    interaction = replace(request.interaction, path=search.path)
+    interaction = structs.replace(request.interaction, path=search.path)
     found = structs.replace(request, method=search.method, interaction=interaction, query=search.query)
     return structs.replace(found, body=body, body_type=FORM)
 

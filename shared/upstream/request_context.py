@@ -1,10 +1,9 @@
 """A FHIR request whose token, tenant and provider are known, on its way to the provider and back."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from shared.directory.provider import Access, Provider
 from shared.error_kind import ErrorKind
@@ -17,8 +16,7 @@ from shared.upstream.memory import Reservation
 from shared.upstream.server_timing import ServerTiming
 
 
-@dataclass(slots=True)
-class Trace:
+class Trace(Struct):
     """A request as the audit line tells of it, as far as it came; `entry_statuses` are of a batch, in its order.
 
     `hospital` is its subject in the counters of traffic. Of a batch taken apart, `kind` is the gravest of the
@@ -35,7 +33,7 @@ class Trace:
     interaction: str = ""
     type: str = ""
     entries: Sequence[BatchEntry | RefusedEntry] = ()
-    entry_statuses: list[int] = field(default_factory=list)
+    entry_statuses: list[int] = []
 
 
 class RequestContext(Struct, frozen=True):
@@ -64,7 +62,7 @@ class RequestContext(Struct, frozen=True):
 def permissions_of(provider: Provider, grant: Grant) -> Permissions:
     """The permissions that the provider's row gives, narrowed by the token's scopes."""
     write = provider.access is Access.WRITE
-    return Permissions(provider.types, write, grant.scopes, provider.operations, version=provider.version)
+    return Permissions(provider.types, provider.version, write, grant.scopes, provider.operations)
 
 
 @lru_cache(maxsize=20_000)

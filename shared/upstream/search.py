@@ -1,7 +1,8 @@
 """Searches with what a provider's row says of them: by POST, and with `_total=accurate`."""
 
-from dataclasses import dataclass
 from urllib.parse import unquote_plus
+
+from msgspec import Struct
 
 from shared.directory.provider import Provider, SearchMethod
 from shared.fhir.interaction import Interaction, InteractionKind
@@ -10,8 +11,7 @@ from shared.fhir.paging import encoded
 FORM = "application/x-www-form-urlencoded"
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(Struct, frozen=True):
     """A search on the wire. `form` is the body of a POST, raw, and None for any other."""
 
     method: str

@@ -121,7 +121,7 @@ async def _down(cases: list[Case], way: Way, second_reader: Reader, outcome: Out
 def _in_what_went_up(case: Case, requests: list[Sent], found: dict[int, Found], base_url: str) -> Iterator[str]:
     operations = frozenset({f"Patient/{OPERATION}"})
     write = case.row.access == "write"
-    permissions = Permissions(frozenset(TYPES), write, version=case.row.version, operations=operations)
+    permissions = Permissions(frozenset(TYPES), case.row.version, write, operations=operations)
     for sent in requests:
         reading = found.get(id(sent))
         for reference in _criteria(reading or {}):

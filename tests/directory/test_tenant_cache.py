@@ -2,9 +2,9 @@
 
 import traceback
 import uuid
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
 from shared.directory.provider import Provider
@@ -23,7 +23,7 @@ class Rows:
 
     def __init__(self, table: Table, settings: Settings) -> None:
         self.table = table
-        self.tenants = TenantCache(table, replace(settings, cache_seconds=1, local_vault=None))
+        self.tenants = TenantCache(table, structs.replace(settings, cache_seconds=1, local_vault=None))
 
     async def put(self, key: str, row_key: str = "stu3", **columns: object) -> None:
         row = {"PartitionKey": key, "RowKey": row_key, "BaseUrl": "https://hospital.example/fhir", **columns}

@@ -1,11 +1,11 @@
 """Where a provider's links lead, by what they are written like; and what no link may lead to."""
 
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared.fhir.document import Bundle, Entry, Link, Resource
 from shared.fhir.errors import FhirError
@@ -112,7 +112,7 @@ def test_what_is_no_page_of_the_providers_is_refused(link: str) -> None:
 
 
 def test_a_history_pages_by_what_a_reader_may_read() -> None:
-    reader = replace(PAGING, permissions=replace(PERMISSIONS, scopes=()))
+    reader = structs.replace(PAGING, permissions=structs.replace(PERMISSIONS, scopes=()))
     assert reader.page("?_getpages=1", f"{P}/Patient/1/_history", HISTORY).url == f"{P}?_getpages=1"
     assert followed("Patient/1/_history?page=2", f"{P}/Patient/1/_history", HISTORY).plain
 

@@ -1,11 +1,11 @@
 import json
 import random
-from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared.fhir.document import run
 from shared.fhir.errors import FhirError
@@ -17,13 +17,13 @@ from shared.fhir.versions import FhirVersion
 
 TYPES = frozenset({"Patient", "Observation", "Encounter", "Location", "MedicationRequest"})
 READER = Permissions(TYPES, version=FhirVersion.R4)
-WRITER = replace(READER, write=True)
+WRITER = structs.replace(READER, write=True)
 
 
 def scoped(*texts: str, write: bool = False) -> Permissions:
     scopes = tuple(scope for text in texts if (scope := parse_scope(text)))
     assert len(scopes) == len(texts)
-    return replace(READER, write=write, scopes=scopes)
+    return structs.replace(READER, write=write, scopes=scopes)
 
 
 def ask(method: str, path: str, query: str = "", permissions: Permissions = READER, criteria: str = "") -> None:
@@ -298,7 +298,7 @@ def test_a_type_that_the_version_does_not_have_is_told_so(method: str, path: str
 
 
 def test_a_type_that_a_row_names_is_let_through_in_any_version() -> None:
-    dstu2 = replace(READER, version=FhirVersion.DSTU2)
+    dstu2 = structs.replace(READER, version=FhirVersion.DSTU2)
     ask("GET", "MedicationRequest", permissions=dstu2)
     assert refused("GET", "CareTeam", permissions=dstu2).status == 404
     assert refused("GET", "CareTeam").status == 403
@@ -308,10 +308,10 @@ def test_a_type_that_a_row_names_is_let_through_in_any_version() -> None:
 def test_scopes_never_widen(request: tuple[str, str, str], write: bool, scopes: tuple[Scope, ...]) -> None:
     method, path, query = request
     try:
-        ask(method, path, query, replace(READER, write=write, scopes=scopes))
+        ask(method, path, query, structs.replace(READER, write=write, scopes=scopes))
     except FhirError:
         return
-    ask(method, path, query, replace(READER, write=write))
+    ask(method, path, query, structs.replace(READER, write=write))
 
 
 def check(document: object, permissions: Permissions, kind: InteractionKind = InteractionKind.SEARCH_TYPE) -> None:
@@ -387,7 +387,7 @@ def test_more_parameters_than_any_search_has_are_refused_before_they_are_judged(
     authorize_reference(f"Patient?{few}", READER)
     for refused in (
         lambda: authorize(search, many, READER),
-        lambda: authorize(replace(search, criteria=many), "", READER),
+        lambda: authorize(structs.replace(search, criteria=many), "", READER),
         lambda: authorize_reference(f"Patient?{many}", READER),
         lambda: parse("GET", "Patient", many, {}),
         lambda: parse("POST", "Patient", "", {"if-none-exist": many}),

@@ -2,11 +2,11 @@
 
 import asyncio
 import uuid
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared.directory.provider import AuthKind, Provider, ProviderAuth
 from shared.fhir.errors import FhirError
@@ -31,8 +31,8 @@ versions = st.sampled_from(FhirVersion)
 @st.composite
 def providers(draw: st.DrawFn) -> Provider:
     auth = ProviderAuth(AuthKind.BASIC, client_id="gateway", secret=draw(names))
-    row = replace(PROVIDER, tenant=draw(tenants), version=draw(versions), base_url=draw(bases))
-    return replace(row, auth=auth, max_concurrent=1)
+    row = structs.replace(PROVIDER, tenant=draw(tenants), version=draw(versions), base_url=draw(bases))
+    return structs.replace(row, auth=auth, max_concurrent=1)
 
 
 @given(bases, bases, names)
@@ -57,7 +57,7 @@ async def test_tenants_share_no_credential_even_on_one_server(one: Provider, two
     async def read(name: str) -> str | None:
         return name
 
-    two = replace(two, base_url=one.base_url, auth=one.auth)
+    two = structs.replace(two, base_url=one.base_url, auth=one.auth)
     credentials = Credentials(HttpClient(), read, lambda name: None)
     same = (one.tenant, one.version) == (two.tenant, two.version)
     assert (credentials.of(one) is credentials.of(two)) == same
@@ -67,7 +67,7 @@ async def test_tenants_share_no_credential_even_on_one_server(one: Provider, two
 async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Provider) -> None:
     if one.tenant == two.tenant:
         return
-    two = replace(two, version=one.version, base_url=one.base_url)
+    two = structs.replace(two, version=one.version, base_url=one.base_url)
     limiter, breaker = Limiter(), Breaker()
     for _ in range(5):
         with breaker.attempt(one) as attempt:
@@ -78,8 +78,12 @@ async def test_tenants_share_neither_slots_nor_circuits(one: Provider, two: Prov
         with breaker.attempt(two) as attempt:
             attempt.succeeded = True
     other = FhirVersion.R4 if one.version is not FhirVersion.R4 else FhirVersion.STU3
-    auth = replace(one.auth, secret="new-one")
-    for changed in (replace(one, base_url=f"{one.base_url}x"), replace(one, auth=auth), replace(one, version=other)):
+    auth = structs.replace(one.auth, secret="new-one")
+    for changed in (
+        structs.replace(one, base_url=f"{one.base_url}x"),
+        structs.replace(one, auth=auth),
+        structs.replace(one, version=other),
+    ):
         with breaker.attempt(changed) as attempt:
             attempt.succeeded = True
 

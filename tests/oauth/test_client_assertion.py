@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from local.serving import serving
 from shared.directory import key_sets
@@ -250,7 +251,7 @@ async def test_a_name_that_came_to_mean_this_machine_is_refused_as_it_is_connect
     async with await asyncio.start_server(connect, "127.0.0.1", 0) as listening:
         url = f"https://keys.example.com:{listening.sockets[0].getsockname()[1]}/jwks.json"
         assert key_set_url_problem(url, local=False) == ""
-        fetched = KeySets(replace(server.settings, local_vault=None))
+        fetched = KeySets(structs.replace(server.settings, local_vault=None))
         with pytest.raises(KeySetUnavailable):
             await fetched.get(url)
         await fetched.close()

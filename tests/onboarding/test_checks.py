@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from local.hospitals.hospital import RIVERSIDE
 from shared.directory.provider import Provider
@@ -42,7 +43,7 @@ async def test_the_last_check_is_kept_with_its_report_and_since_when_its_verdict
     assert await log.all() == {key: replace(first, report=None)}
 
     failing = replace(report, resources=(ResourceReport("Patient", Status.FAILED),))
-    moved = replace(provider, base_url="https://elsewhere.example")
+    moved = structs.replace(provider, base_url="https://elsewhere.example")
     cases: list[tuple[Provider, Report | None, Verdict | None, bool]] = [
         (provider, report, Verdict.LOADS, True),
         (provider, failing, Verdict.DOES_NOT_LOAD, False),

@@ -3,7 +3,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from azure.data.tables import (
 from azure.data.tables.aio import TableClient, TableServiceClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared.stores import table_account
 from shared.stores.errors import StoreConflict, StoreUnavailable
@@ -147,7 +147,7 @@ async def test_an_account_that_does_not_answer_or_refuses_is_unavailable(deploym
     before, _, rest = deployment.settings.tables.partition("AccountKey=")
     other_key = f"{before}AccountKey=b3RoZXI=;{rest.partition(';')[2]}"
     for connection_string in (nowhere, other_key):
-        async with table_service(replace(deployment.settings, tables=connection_string)) as service:
+        async with table_service(structs.replace(deployment.settings, tables=connection_string)) as service:
             table = Table(service, "Tenants")
             reads = (table.create(), table.get("p", "r"), table.partition("p"))
             writes = (table.insert(row()), table.put(row()), table.replace(row(), '"e"'), table.delete("p", "r"))
@@ -166,7 +166,7 @@ async def test_a_shared_access_signature_lets_in(deployment: Deployment, table: 
         datetime.now(UTC) + timedelta(hours=1),
     )
     tables = f"TableEndpoint={parts['TableEndpoint']};SharedAccessSignature={signature}"
-    async with table_service(replace(deployment.settings, tables=tables)) as service:
+    async with table_service(structs.replace(deployment.settings, tables=tables)) as service:
         let_in = Table(service, table_name)
         await let_in.insert_together(row(), row(row="r2"))
         assert await let_in.get("p", "r2") == row(row="r2")
@@ -192,7 +192,7 @@ class Identity:
 
 async def test_a_sign_in_that_failed_is_told_from_an_answer(deployment: Deployment) -> None:
     signed_out = Identity(ClientAuthenticationError("no token"))
-    async with table_service(replace(deployment.settings, tables="https://127.0.0.1:1"), signed_out) as service:
+    async with table_service(structs.replace(deployment.settings, tables="https://127.0.0.1:1"), signed_out) as service:
         with pytest.raises(StoreUnavailable, match="nobody is signed in"):
             await Table(service, "Tenants").get("p", "r")
 
@@ -213,7 +213,7 @@ async def scripted(deployment: Deployment, identity: Identity, answer: Answer) -
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with table_service(replace(deployment.settings, tables=url), identity) as service:
+        async with table_service(structs.replace(deployment.settings, tables=url), identity) as service:
             yield Table(service, "Tenants")
     finally:
         await runner.cleanup()
@@ -352,7 +352,7 @@ async def test_a_response_without_end_is_given_up(
     monkeypatch.setattr(table_account, "_BODY_SECONDS", 20 if pause == 0 else 0.3)
     async with raw_server() as server:
         server.script = endless
-        async with table_service(replace(deployment.settings, tables=server.origin), Identity()) as service:
+        async with table_service(structs.replace(deployment.settings, tables=server.origin), Identity()) as service:
             with pytest.raises(StoreUnavailable, match=error):
                 await Table(service, "Tenants").get("p", "r")
 

@@ -1,4 +1,4 @@
-"""A provider as a row of the table gives it, to be changed by `dataclasses.replace`."""
+"""A provider as a row of the table gives it, to be changed by `structs.replace`."""
 
 from shared.directory.provider import Access, BatchMode, Provider, ProviderAuth
 from shared.fhir.versions import FhirVersion

@@ -5,7 +5,8 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from shared.stores.errors import StoreUnavailable
 from shared.upstream.credentials.credential import CredentialError
@@ -21,12 +22,14 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _Failure = CredentialError | StoreUnavailable
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedToken:
+class IssuedToken(Struct, frozen=True):
     """`lifetime` is in seconds from when the token was requested; one that is not positive lets it be used once."""
 
-    value: str = field(repr=False)
+    value: str
     lifetime: float
+
+    def __repr__(self) -> str:
+        return f"IssuedToken({self.lifetime})"
 
 
 Issue = Callable[[], Awaitable[IssuedToken]]
@@ -62,11 +65,13 @@ def _lifetime(expires_in: object) -> float:
     return max(seconds, 0.0) if math.isfinite(seconds) else DEFAULT_LIFETIME
 
 
-@dataclass(frozen=True, slots=True)
-class _KeptToken:
-    value: str = field(repr=False)
+class _KeptToken(Struct, frozen=True):
+    value: str
     refresh_at: float
     expires_at: float
+
+    def __repr__(self) -> str:
+        return "_KeptToken()"
 
 
 class BearerCredential:

@@ -10,7 +10,6 @@ import ssl
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -20,6 +19,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from msgspec import Struct
 
 from shared.content_coding import Decoder, TooLarge, Undecodable
 from shared.http_client import HttpClient
@@ -99,8 +99,7 @@ async def _read(response: HttpResponse) -> bytes:
     return bytes(body)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAccount:
+class ClientAccount(Struct, frozen=True):
     """The account that a token endpoint knows the gateway by: a client ID, and the Key Vault secret that proves it."""
 
     id: str
@@ -112,8 +111,7 @@ class ClientAccount:
         return await self.secrets.value(self.secret_name)
 
 
-@dataclass(frozen=True, slots=True)
-class _ClientCredentials:
+class _ClientCredentials(Struct, frozen=True):
     """A grant of client credentials; `scope` is sent only when the row has one."""
 
     endpoint: TokenEndpoint
@@ -126,14 +124,14 @@ class _ClientCredentials:
         return parse_token(await self.endpoint.post(form=form, authorization=authorization))
 
 
-class ClientSecretPost(_ClientCredentials):
+class ClientSecretPost(_ClientCredentials, frozen=True):
     """Client ID and secret in the body (`client_secret_post`)."""
 
     async def issue(self) -> IssuedToken:
         return await self._token(client_id=self.client.id, client_secret=await self.client.secret())
 
 
-class ClientSecretBasic(_ClientCredentials):
+class ClientSecretBasic(_ClientCredentials, frozen=True):
     """Client ID and secret by HTTP Basic, each form-encoded (RFC 6749, section 2.3.1; `client_secret_basic`)."""
 
     async def issue(self) -> IssuedToken:
@@ -141,8 +139,7 @@ class ClientSecretBasic(_ClientCredentials):
         return await self._token(authorization=basic_authorization(quote_plus(self.client.id), quote_plus(secret)))
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateKeyJwt(_ClientCredentials):
+class PrivateKeyJwt(_ClientCredentials, frozen=True):
     """A signed assertion (RFC 7523, section 2.2; SMART Backend Services).
 
     The secret is the client's private key: a PEM, or a JWK whose `kid` stands in for a missing `key_id`.
@@ -199,8 +196,7 @@ def _algorithm(key: object) -> str:
     raise ValueError("is not a private key of RSA, P-256 or P-384")
 
 
-@dataclass(frozen=True, slots=True)
-class RedoxLegacy:
+class RedoxLegacy(Struct, frozen=True):
     """Redox's legacy API key, which is the row's client ID; the token URL ends in `/auth/authenticate`.
 
     `{"apiKey": "…", "secret": "…"}` gets `{"accessToken": "…", "expires": "2026-05-01T12:10:00.000Z"}`.

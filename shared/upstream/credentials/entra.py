@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from shared.upstream.credentials.access_token import IssuedToken, token_value
 from shared.upstream.credentials.client_credentials import ClientAccount
@@ -35,8 +36,7 @@ def authority_and_tenant(token_url: str | None, tenant: str) -> tuple[str, str]:
     return f"https://{parts.netloc}", segment
 
 
-@dataclass(frozen=True, slots=True)
-class EntraClientSecret:
+class EntraClientSecret(Struct, frozen=True):
     """An app registration with a client secret (`entra`)."""
 
     client: ClientAccount
@@ -59,8 +59,7 @@ class EntraClientSecret:
         return await _issue("Entra", make, self.scope)
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedIdentity:
+class ManagedIdentity(Struct, frozen=True):
     """The identity of the function app: `client_id` is the user-assigned one, None the system-assigned one."""
 
     client_id: str | None

@@ -3,11 +3,11 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec import structs
 
 from shared.directory.provider import Provider
 from shared.http_client import HttpClient
@@ -44,7 +44,7 @@ def vault() -> Vault:
 def provider() -> Callable[..., Provider]:
     """Makes a provider whose row has the given authentication."""
 
-    return lambda auth, base_url="https://fhir.example.com": replace(PROVIDER, auth=auth, base_url=base_url)
+    return lambda auth, base_url="https://fhir.example.com": structs.replace(PROVIDER, auth=auth, base_url=base_url)
 
 
 @pytest.fixture

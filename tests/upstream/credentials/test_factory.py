@@ -3,11 +3,11 @@
 import asyncio
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from msgspec import structs
 
 from shared.directory.provider import AuthKind, ProviderAuth
 from shared.upstream.credentials.credential import CredentialError
@@ -19,13 +19,13 @@ COMPLETE = ProviderAuth(
 
 @pytest.mark.parametrize("kind", list(AuthKind))
 def test_a_provider_keeps_its_credential_until_its_row_changes(credentials, provider, kind):
-    row = provider(replace(COMPLETE, kind=kind))
+    row = provider(structs.replace(COMPLETE, kind=kind))
     credential = credentials.of(row)
-    assert credentials.of(replace(row, name="Renamed")) is credential
+    assert credentials.of(structs.replace(row, name="Renamed")) is credential
     for changed in (
-        replace(row, auth=replace(row.auth, secret="another")),
-        replace(row, base_url="https://moved.example.com"),
-        replace(row, tenant="33333333-3333-3333-3333-333333333333"),
+        structs.replace(row, auth=structs.replace(row.auth, secret="another")),
+        structs.replace(row, base_url="https://moved.example.com"),
+        structs.replace(row, tenant="33333333-3333-3333-3333-333333333333"),
     ):
         assert credentials.of(changed) is not credential
 
@@ -47,7 +47,7 @@ NEEDED = {
 )
 def test_a_row_that_lacks_what_its_kind_needs_names_the_column(credentials, provider, kind, field, column):
     with pytest.raises(CredentialError, match=f"has no {column}"):
-        credentials.of(provider(replace(COMPLETE, kind=kind, **{field: None})))
+        credentials.of(provider(structs.replace(COMPLETE, kind=kind, **{field: None})))
 
 
 async def test_closing_ends_the_token_requests_under_way(serve, credentials, vault, provider):
@@ -58,7 +58,7 @@ async def test_closing_ends_the_token_requests_under_way(serve, credentials, vau
         return await asyncio.Event().wait()
 
     vault.stored["secret"] = "s3cret"
-    row = provider(replace(COMPLETE, kind=AuthKind.CLIENT_SECRET_POST, token_url=await serve(handler)))
+    row = provider(structs.replace(COMPLETE, kind=AuthKind.CLIENT_SECRET_POST, token_url=await serve(handler)))
     waiting = asyncio.create_task(credentials.of(row).headers())
     await asked.wait()
     await credentials.close()

@@ -14,13 +14,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jwt
 import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    SECP384R1,
+    EllipticCurvePublicKey,
+    EllipticCurvePublicNumbers,
+)
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from msgspec import Struct
 
 MAX_KEY_SET_BYTES = 30_000  # a column holds 32 Ki characters
@@ -34,6 +37,7 @@ _KID = re.compile(r"[\x21-\x7e]{1,128}")
 _MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192
 _MAX_EXPONENT_BITS = 32  # 65537 has 17; to verify by one as long as the modulus takes 400 times as long
 _OF_CURVE = {"P-256": "ES256", "P-384": "ES384"}
+_CURVES = {"P-256": SECP256R1(), "P-384": SECP384R1()}
 _OF_RSA = frozenset(name for name in ALGORITHMS if not name.startswith("ES"))
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _THUMBPRINTED = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n")}
@@ -159,6 +163,8 @@ def _jwks_of_pem(text: str) -> Iterable[Mapping[str, Any]]:
 def _jwk_of_pem(block: str, label: str) -> Mapping[str, Any]:
     if label not in _PEM_PUBLIC:
         raise InvalidKeySet(f"is PEM of a {label.lower()}: give the public key alone (openssl x509 -pubkey -noout)")
+    import jwt  # here: a start has no time for it, and reads keys that are JWKs
+
     try:
         key = load_pem_public_key(block.encode())
     except (ValueError, UnsupportedAlgorithm):
@@ -166,9 +172,9 @@ def _jwk_of_pem(block: str, label: str) -> Mapping[str, Any]:
     try:
         jwk: dict[str, Any]
         if isinstance(key, RSAPublicKey):
-            jwk = RSAAlgorithm.to_jwk(key, as_dict=True)
+            jwk = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True)
         elif isinstance(key, EllipticCurvePublicKey):
-            jwk = ECAlgorithm.to_jwk(key, as_dict=True)
+            jwk = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True)
         else:
             raise InvalidKeySet("has a key that is neither of kty EC nor of RSA: make one of those")
     except jwt.InvalidKeyError:
@@ -195,7 +201,7 @@ def _key(place: int, jwk: object) -> ClientKey:
         good &= {str(jwk["alg"])}
     if not good:
         raise refused(f"for none of {', '.join(ALGORITHMS)}: see its alg, and its crv, which must be P-256 or P-384")
-    public_key = _public_key(jwk, min(good))
+    public_key = _public_key(jwk)
     if public_key is None:
         raise refused("that can't be read: copy it whole")
     if isinstance(public_key, RSAPublicKey) and not _MIN_RSA_BITS <= public_key.key_size <= _MAX_RSA_BITS:
@@ -205,12 +211,21 @@ def _key(place: int, jwk: object) -> ClientKey:
     return ClientKey(kid, _thumbprint(jwk), good, public_key, json.dumps(jwk))
 
 
-def _public_key(jwk: Mapping[str, Any], algorithm: str) -> RSAPublicKey | EllipticCurvePublicKey | None:
+def _public_key(jwk: Mapping[str, Any]) -> RSAPublicKey | EllipticCurvePublicKey | None:
+    """The key by its numbers (RFC 7518 sections 6.2.1 and 6.3.1); None where they are not those of one."""
     try:
-        key = jwt.PyJWK(dict(jwk), algorithm).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+        if jwk["kty"] == "RSA":
+            return RSAPublicNumbers(*(int.from_bytes(_decoded(jwk[name])) for name in ("e", "n"))).public_key()
+        curve, x, y = _CURVES[jwk["crv"]], _decoded(jwk["x"]), _decoded(jwk["y"])
+        if not len(x) == len(y) == curve.key_size // 8:
+            return None
+        return EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve).public_key()
+    except (ValueError, TypeError, KeyError):
         return None
-    return key if isinstance(key, RSAPublicKey | EllipticCurvePublicKey) else None
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _thumbprint(jwk: Mapping[str, Any]) -> str:

@@ -8,17 +8,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-import jwt
 import orjson
 from cachetools import LRUCache
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
-from jwt.utils import base64url_encode
 
 from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
 from shared.fhir.scopes import Scope, parse_scope
+from shared.oauth.jws import decoded, encoded, is_by_es256, signed_by_es256
 from shared.oauth.signing_keys import ALGORITHM, SigningKey, SigningKeys
 from shared.settings import Settings
 
@@ -26,11 +22,10 @@ _TYPE = "at+jwt"
 LEEWAY_SECONDS = 5
 """By which clocks may differ."""
 _MAX_LENGTH = 4096
-_REQUIRED = ["iss", "aud", "sub", "client_id", "iat", "exp", "jti", "scope", "sid"]
+_TEXTS = ("iss", "aud", "sub", "client_id", "jti", "scope", "sid")
 _REMEMBERED = 20_000
 _CHALLENGE = 'Bearer realm="fhir"'
 _HEADER = "Authorization: Bearer [token]"
-_ES256 = ECDSA(SHA256())
 
 
 class InvalidToken(Exception):
@@ -119,33 +114,21 @@ class AccessTokens:
     async def _verify(self, token: str) -> tuple[str, float, Grant]:
         if len(token) > _MAX_LENGTH:
             raise InvalidToken
-        try:
-            header = _unverified_header(token.partition(".")[0])
-            kid = header.get("kid")
-            if header.get("alg") != ALGORITHM or header.get("typ") != _TYPE or not isinstance(kid, str):
-                raise InvalidToken
+        try:  # token.encode: of undecodable bytes servers hand on lone surrogates
+            signed, _, mark = token.encode().rpartition(b".")
+            head, _, payload = signed.partition(b".")
+            kid, signature = _kid(head), decoded(mark)
             key = await self._keys.find(kid)
-            if key is None:
+            if key is None or not is_by_es256(signed, signature, key.public_key):
                 raise InvalidToken
-            try:
-                claims = self._claims(token, key)
-            except jwt.ExpiredSignatureError:
-                expired = _grant(self._claims(token, key, verify_exp=False))
-                raise EndedToken(expired, ErrorKind.TOKEN_EXPIRED) from None
-        except (jwt.PyJWTError, ValueError):  # ValueError: lone surrogates, by which servers hand on undecodable bytes
+            claims = orjson.loads(decoded(payload))
+        except ValueError:
             raise InvalidToken from None
-        return kid, claims["exp"] + LEEWAY_SECONDS, _grant(claims)
-
-    def _claims(self, token: str, key: SigningKey, *, verify_exp: bool = True) -> dict[str, Any]:
-        return jwt.decode(
-            token,
-            key.public_key,
-            algorithms=[ALGORITHM],
-            issuer=self._issuer,
-            audience=self._issuer,
-            leeway=LEEWAY_SECONDS,
-            options={"require": _REQUIRED, "strict_aud": True, "verify_exp": verify_exp},
-        )
+        now = time.time()
+        grant = _grant(claims, self._issuer, now)
+        if grant.expires <= now - LEEWAY_SECONDS:
+            raise EndedToken(grant, ErrorKind.TOKEN_EXPIRED)
+        return kid, grant.expires + LEEWAY_SECONDS, grant
 
 
 def bearer_token(headers: Mapping[str, str]) -> str:
@@ -173,40 +156,42 @@ def invalid_token(kind: ErrorKind) -> FhirError:
 
 
 def _signed(claims: dict[str, object], key: SigningKey) -> str:
-    """The claims as a JWS in its compact serialization (RFC 7515 section 7.1), signed by ES256 (RFC 7518 section 3.4).
-
-    `jwt.encode` makes and checks the header anew for each token, a fifth of a token request's time.
-    """
-    signed = _header(key.kid) + b"." + base64url_encode(orjson.dumps(claims))
-    r, s = decode_dss_signature(key.private_key.sign(signed, _ES256))
-    return (signed + b"." + base64url_encode(r.to_bytes(32) + s.to_bytes(32))).decode()
+    return signed_by_es256(_header(key.kid) + b"." + encoded(orjson.dumps(claims)), key.private_key).decode()
 
 
 @lru_cache(maxsize=64)
-def _unverified_header(encoded: str) -> Mapping[str, object]:
-    """What a token's first part says; all tokens of a key have the same. Raises DecodeError or ValueError."""
-    return jwt.get_unverified_header(f"{encoded}..")
+def _kid(head: bytes) -> str:
+    """The key that a token's first part names; all tokens of a key have the same. Raises ValueError."""
+    header = orjson.loads(decoded(head))
+    if not isinstance(header, dict) or header.keys() != {"alg", "typ", "kid"} or not isinstance(header["kid"], str):
+        raise ValueError("another header than ours")
+    if header["alg"] != ALGORITHM or header["typ"] != _TYPE:
+        raise ValueError("another kind of token")
+    return str(header["kid"])
 
 
 @lru_cache(maxsize=16)
 def _header(kid: str) -> bytes:
     """The header of every token that a key signs, encoded."""
-    return base64url_encode(orjson.dumps({"alg": ALGORITHM, "typ": _TYPE, "kid": kid}))
+    return encoded(orjson.dumps({"alg": ALGORITHM, "typ": _TYPE, "kid": kid}))
 
 
-def _grant(claims: dict[str, Any]) -> Grant:
-    client_id, credential_id, scope, token_id = (claims[name] for name in ("client_id", "sid", "scope", "jti"))
-    if not isinstance(client_id, str) or not isinstance(credential_id, str) or not isinstance(scope, str):
+def _grant(claims: Any, issuer: str, now: float) -> Grant:
+    """What claims stand for that one of our keys signed (RFC 9068 section 4), expired or not. Raises InvalidToken."""
+    if not isinstance(claims, dict) or not all(isinstance(claims.get(name), str) for name in _TEXTS):
         raise InvalidToken
-    if claims["sub"] != client_id:
+    issued_at, expires, begins = claims.get("iat"), claims.get("exp"), claims.get("nbf", 0)
+    if type(issued_at) is not int or type(expires) is not int or type(begins) is not int:
         raise InvalidToken
-    tenant, *names = scope.split(" ")
+    if claims["iss"] != issuer or claims["aud"] != issuer or claims["sub"] != claims["client_id"]:
+        raise InvalidToken
+    if max(issued_at, begins) > now + LEEWAY_SECONDS:
+        raise InvalidToken
+    tenant, *names = claims["scope"].split(" ")
     scopes = tuple(found for name in names if (found := parse_scope(name)) is not None)
     if len(scopes) != len(names):
         raise InvalidToken
-    if not isinstance(token_id, str):
-        raise InvalidToken
-    return Grant(client_id, credential_id, tenant, scopes, token_id, int(claims["iat"]), int(claims["exp"]))
+    return Grant(claims["client_id"], claims["sid"], tenant, scopes, claims["jti"], issued_at, expires)
 
 
 def _refused(status: int, code: str, error: str, diagnostics: str, kind: ErrorKind = ErrorKind.NO_TOKEN) -> FhirError:

@@ -10,8 +10,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jwt
-from jwt.utils import base64url_decode, base64url_encode
 from msgspec import Struct
 
 from shared.directory.client import Client
@@ -20,6 +18,7 @@ from shared.directory.client_keys import ALGORITHMS, ClientKey
 from shared.directory.errors import KeySetUnavailable
 from shared.error_kind import ErrorKind
 from shared.oauth.errors import InvalidClient
+from shared.oauth.jws import decoded
 from shared.oauth.used_assertions import UsedAssertions
 
 _MAX_LENGTH = 8_192
@@ -84,6 +83,8 @@ class ClientAssertions(Struct, frozen=True):
         if read.algorithm not in key.algorithms:
             reason = f"is signed by {read.algorithm}, but its key is good for {', '.join(sorted(key.algorithms))} alone"
             raise InvalidClient(ErrorKind.ASSERTION_SIGNATURE, reason)
+        import jwt  # here: a start has no time for it, and most requests have no assertion
+
         if not jwt.get_algorithm_by_name(read.algorithm).verify(read.signed, key.public_key, read.signature):
             reason = "is signed by another key than the one that is registered under its kid, or was altered"
             raise InvalidClient(ErrorKind.ASSERTION_SIGNATURE, reason)
@@ -153,8 +154,8 @@ def _unverified(assertion: str) -> _Unverified:
         raise InvalidClient(malformed, f"has more than {_MAX_LENGTH} characters")
     try:
         signed, _, mark = assertion.encode().rpartition(b".")
-        header, claims = (json.loads(_decoded(part)) for part in signed.split(b"."))
-        signature = _decoded(mark)
+        header, claims = (json.loads(decoded(part)) for part in signed.split(b"."))
+        signature = decoded(mark)
     except (ValueError, RecursionError):
         raise InvalidClient(malformed, _SHAPE) from None
     if not isinstance(header, dict) or not isinstance(claims, dict):
@@ -169,11 +170,3 @@ def _unverified(assertion: str) -> _Unverified:
     if header.get("alg") not in ALGORITHMS:
         raise InvalidClient(malformed, f"has another alg in its header than {', '.join(ALGORITHMS)}")
     return _Unverified(client_id, header["kid"], header["alg"], claims, signed, signature)
-
-
-def _decoded(part: bytes) -> bytes:
-    """The bytes of a part (RFC 7515 section 2), which can be spelt in one way. Raises ValueError."""
-    content = base64url_decode(part)
-    if base64url_encode(content) != part:
-        raise ValueError("not base64url")
-    return content

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from jwt.algorithms import ECAlgorithm
 from msgspec import Struct
 
+from shared.oauth.jws import encoded
 from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.errors import StoreUnavailable
@@ -36,8 +36,9 @@ class SigningKey(Struct, frozen=True):
 
     def jwk(self) -> dict[str, str]:
         """The public key as a JWK (RFC 7517 section 4)."""
-        public: dict[str, str] = ECAlgorithm.to_jwk(self.public_key, as_dict=True)
-        return {**public, "kid": self.kid, "alg": ALGORITHM, "use": "sig"}
+        point = self.public_key.public_numbers()
+        x, y = (encoded(number.to_bytes(32)).decode() for number in (point.x, point.y))
+        return {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.kid, "alg": ALGORITHM, "use": "sig"}
 
 
 class KeyRing(Struct, frozen=True):

@@ -9,10 +9,10 @@ import hmac
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from wsgiref.handlers import format_date_time
 
 from msgspec import Struct
 
@@ -170,4 +170,4 @@ class SharedKey(Struct, frozen=True):
 
 @lru_cache(1)
 def _http_date(second: int) -> str:
-    return format_date_time(second)
+    return formatdate(second, usegmt=True)

@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,6 +152,7 @@ async def test_a_forged_token_is_refused(tokens: AccessTokens, key: SigningKey) 
         return part({"alg": algorithm, "typ": "at+jwt", "kid": key.kid})
 
     pem = key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    der = key.private_key.sign(f"{header}.{body}".encode(), ec.ECDSA(SHA256()))
     by_hmac = f"{head('HS256')}.{body}"
     jwk = jwt.algorithms.ECAlgorithm.to_jwk(other.public_key(), as_dict=True)
     forged = {
@@ -166,6 +168,10 @@ async def test_a_forged_token_is_refused(tokens: AccessTokens, key: SigningKey) 
         **{f"type {typ}": signed(key, claims(), typ=typ) for typ in ("JWT", "id+jwt", None)},
         **{f"key {kid}": signed(key, claims(), kid=kid) for kid in ("0" * 32, "../secrets/other", "")},
         "a critical header": signed(key, claims(), crit=["x"], x=1),
+        "a header that has more": signed(key, claims(), x=1),
+        "spelt otherwise": f"{header}.{body}.{signature}==",
+        "a signature in DER": f"{header}.{body}.{part(der)}",
+        "four parts": f"{header}.{body}.{body}.{signature}",
     }
     for problem, token in forged.items():
         assert await refuses(tokens, token), problem

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
-import jwt
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -161,6 +160,8 @@ class PrivateKeyJwt(_ClientCredentials, frozen=True):
 
 def signed_assertion(key: str, client_id: str, audience: str, key_id: str | None) -> str:
     """A JWT signed by `key`: RS384 for RSA, ES384 for P-384, ES256 for P-256; ValueError for anything else."""
+    import jwt  # here and below: few providers need it, and it costs a start 20 ms
+
     private_key, jwk_id = _private_key(key)
     now = int(time.time())
     parties = {"iss": client_id, "sub": client_id, "aud": audience}
@@ -172,6 +173,8 @@ def signed_assertion(key: str, client_id: str, audience: str, key_id: str | None
 
 def _private_key(text: str) -> tuple[Any, str | None]:
     """The private key, of any type, and the `kid` of a JWK."""
+    import jwt
+
     try:
         if text.lstrip().startswith("{"):
             jwk = orjson.loads(text)

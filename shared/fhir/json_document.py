@@ -33,6 +33,7 @@ _ENTRIES_PER_PAUSE = 256
 # densest code systems one in 12.
 _ALLOWED_BRACKETS = Allowance(free=65_536, bytes_each=8)
 _MAX_BRACKETS = 2_500_000
+_NO_BRACKETS = bytes(set(range(256)).difference(b"{["))
 _ALLOWED_ENTRIES = Allowance(free=5_000, bytes_each=100)  # a resource with nothing but an id has 150 with its fullUrl
 
 _NAMES = {name: EnvelopeNames(children) for name, children in ENVELOPE.items()}
@@ -46,17 +47,24 @@ _REFERENCE = re.compile(
 )
 # `{"resourceType": "Patient"`, as nearly all servers begin a resource.
 _TYPE_FIRST = re.compile(rb'\{[ \t\n\r]*+"resourceType"[ \t\n\r]*+:[ \t\n\r]*+"([A-Za-z]++)"')
-# `{"fullUrl": "…", "resource": {"resourceType": "Patient"` and `, "search": {"mode": "match"}}`, as nearly all entries
-# of a search begin and end; the resource is looked at and left where it is.
+# `{"fullUrl": "…", "resource": {`, `, "search": {…`, `}` and `, {`: how nearly all entries of a search are laid out.
+_SPACE = rb"[ \t\n\r]*+"
 _ENTRY_HEAD = re.compile(
-    rb'\{[ \t\n\r]*+(?:"fullUrl"[ \t\n\r]*+:[ \t\n\r]*+"([^"\\]{1,4096}+)"[ \t\n\r]*+,[ \t\n\r]*+)?+'
-    rb'"resource"[ \t\n\r]*+:[ \t\n\r]*+(?=%b)' % _TYPE_FIRST.pattern
+    rb'(\{%b)(?:("fullUrl"%b:%b")[^"\\]*+("%b,%b))?+("resource"%b:%b)(?=\{)' % (7 * (_SPACE,)),
 )
-_ENTRY_TAIL = re.compile(
-    rb'[ \t\n\r]*+(?:,[ \t\n\r]*+"search"[ \t\n\r]*+:[ \t\n\r]*+'
-    rb'\{(?:[^"\\{}\[\]]++|"[^"\\]*+"){0,40}+\}[ \t\n\r]*+)?+\}'
-)
-_NEXT_HEAD = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+%b" % _ENTRY_HEAD.pattern)
+_SEARCH = re.compile(rb'%b,%b"search"%b:%b' % (4 * (_SPACE,)))
+_CLOSING = re.compile(rb"%b\}" % _SPACE)
+_SEPARATOR = re.compile(rb"%b,%b(?=\{)" % (2 * (_SPACE,)))
+
+
+class _Layout(msgspec.Struct, frozen=True, gc=False):
+    """What stands before, between and behind the values of an entry that has no other members, and between entries."""
+
+    head: bytes
+    resource: bytes
+    search: bytes
+    closing: bytes
+    separator: bytes
 
 
 class _Typed(msgspec.Struct, gc=False):
@@ -68,11 +76,13 @@ class _Containing(msgspec.Struct, gc=False):
 
 
 class _KnownResponse(msgspec.Struct, gc=False):
-    outcome: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    outcome: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _KnownEntry(msgspec.Struct, gc=False):
-    resource: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    fullUrl: str | None = None
+    resource: msgspec.Raw = msgspec.Raw(b"")
+    search: msgspec.Raw = msgspec.Raw(b"")
     response: _KnownResponse | None = None
 
 
@@ -156,7 +166,7 @@ def _check_large(body: bytes) -> Steps[None]:
         part = body[start : start + SLICE]
         if decoder is not None:
             _decoded(part, decoder, final=start + SLICE >= len(body))
-        brackets += part.count(b"{") + part.count(b"[")
+        brackets += len(part.translate(None, _NO_BRACKETS))
         spaces = (part[at : at + MAX_SPACE // 2] for at in range(0, len(part) - MAX_SPACE // 2, MAX_SPACE // 2))
         if any(map(bytes.isspace, spaces)):
             raise Unreadable("it holds more white space than text")
@@ -245,32 +255,37 @@ class _Reader(JsonCursor):
         return Link(relation, url, start, end, (opening, self.at)) if url is not None else None
 
     def _plain_entries(self, extents: Sequence[_KnownEntry], first: int) -> list[Entry]:
-        """As many entries from here, number `first`, up to a pause as are those of a plain search.
+        """As many entries from here, number `first`, up to a pause as are those of a plain search, laid out alike.
 
-        Each is read by looks, and not member by member.
+        Each is written once more from what the decoder read in it, and must stand here so: a member that is repeated,
+        spelt in another case or unknown, and a name or URL with escapes, would make it another text.
         """
-        body = self.body
+        body, at = self.body, self.at
         entries: list[Entry] = []
-        head, tail = _ENTRY_HEAD.match(body, self.at), b""  # nearly always the tail of the entry before
-        for number in range(first, min(first + _ENTRIES_PER_PAUSE - first % _ENTRIES_PER_PAUSE, len(extents))):
-            known = extents[number].resource
-            if head is None or head[2] == b"Bundle" or isinstance(known, msgspec.UnsetType):
+        layout = _layout(body, at, extents[first]) if first < len(extents) else None
+        if layout is None:
+            return entries
+        separator, type_first, type = b"", b"{}", ""
+        for known in extents[first : first + _ENTRIES_PER_PAUSE - first % _ENTRIES_PER_PAUSE]:
+            url = (known.fullUrl or "").encode()
+            before = b"".join((separator, layout.head, url, layout.resource))
+            text = b"".join((before, known.resource, layout.search, known.search, layout.closing))
+            if len(text) > _MAX_LOOK or len(url) > MAX_STRING or not body.startswith(text, at):
                 break
-            text, start = bytes(known), head.end()
-            end = start + len(text)
-            if len(text) > _MAX_LOOK or not body.startswith(text, start) or not _names_one_type(text):
-                break
-            if not (tail and body.startswith(tail, end)):
-                found = _ENTRY_TAIL.match(body, end)
-                if found is None:
+            start = at + len(before)
+            end = start + len(known.resource)
+            if not body.startswith(type_first, start):
+                found = _TYPE_FIRST.match(body, start, end)
+                if found is None or found[1] == b"Bundle":
                     break
-                tail = found[0]
-            full_url = None if head[1] is None else head[1].decode()
-            entries.append(Entry(full_url, resource=Resource(head[2].decode(), start, end)))
-            self.at = end + len(tail)
+                type_first, type = found[0], found[1].decode()
+            if text.lower().count(b'"resourcetype"') != 1 and not _names_one_type(body[start:end]):
+                break
+            entries.append(Entry(known.fullUrl, None, Resource(type, start, end)))
+            at = self.at = at + len(text)
             if self.needs_pause:
                 break
-            head = _NEXT_HEAD.match(body, self.at)
+            separator = layout.separator
         return entries
 
     def _entry(self, extent: _KnownEntry, depth: int) -> Steps[Entry]:
@@ -313,12 +328,12 @@ class _Reader(JsonCursor):
                 yield from self.skip()
         return status, outcome
 
-    def _part(self, known: msgspec.Raw | msgspec.UnsetType, depth: int) -> Steps[Resource | None]:
+    def _part(self, known: msgspec.Raw, depth: int) -> Steps[Resource | None]:
         """A resource inside the envelope. The decoder's idea of where it ends counts only if its text stands here."""
         if self.null():
             return None
         start = self.at
-        text = b"" if isinstance(known, msgspec.UnsetType) else bytes(known)
+        text = bytes(known)
         if text and self.body.startswith(text, start):
             end = start + len(text)
             if len(text) > SLICE:
@@ -328,6 +343,27 @@ class _Reader(JsonCursor):
             end = self.at
         del text  # a copy, which should not last while what is inside is read
         return (yield from self.resource(start, end, depth + 1))
+
+
+def _layout(body: bytes, at: int, known: _KnownEntry) -> _Layout | None:
+    """The layout of the entry at `at`; None for one that has other members, or these in another order."""
+    head = _ENTRY_HEAD.match(body, at)
+    if head is None:
+        return None
+    at = head.end() + len(known.resource)
+    search = _SEARCH.match(body, at)
+    closing = _CLOSING.match(body, search.end() + len(known.search) if search else at)
+    if closing is None:
+        return None
+    separator = _SEPARATOR.match(body, closing.end())
+    opening, full_url, behind_url, resource = head.groups(b"")
+    return _Layout(
+        opening + full_url,
+        behind_url + resource,
+        search[0] if search else b"",
+        closing[0],
+        separator[0] if separator else b"",
+    )
 
 
 def _last_type(text: memoryview) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from shared.fhir import json_escapes
+from shared.fhir import json_document, json_escapes
 from shared.fhir.document import MAX_BUNDLE_DEPTH, Bundle, Resource, Unreadable, run
 from shared.fhir.json_document import read, references
 from shared.fhir.json_escapes import plain
@@ -226,6 +226,50 @@ def test_bundles_may_lie_in_each_other_but_not_without_end() -> None:
     assert reading(body).type == "Bundle"
     with pytest.raises(Unreadable, match="too deeply"):
         reading(f'{{"resourceType":"Bundle","entry":[{{"resource":{body}}}]}}')
+
+
+MEMBERS = [
+    '"fullUrl":"urn:a"', '"fullUrl":"urn:b"', '"fullUrl":""', '"fullUrl":null', '"fullUrl":"urn:\\u00e9"',
+    '"fullUrl":1', '"fullUrl" : "urn:a"', '"FullUrl":"urn:a"', '"_fullUrl":{}', '"link":[]',
+    *(
+        f'"resource":{{{members}}}'
+        for members in (
+            '"resourceType":"Basic"', '"resourceType":"Patient","a":"}"', '"id":"1","resourceType":"Basic"',
+            '"resourceType":"Basic","contained":[{"resourceType":"Patient"}]', '"resourceType":"Bundle"',
+            '"resourceType":"Basic","ResourceType":"Patient"', '"resourceType":"Basic","resourceType":"Patient"',
+            '"resourceType":"Basic","a":"\\"resourceType\\":"', '"resourceType" : "Basic"', '"resourceType":1',
+        )
+    ),
+    '"resource":null',
+    '"search":{"mode":"match"}', '"search":{"mode":"include","resourceType":"Basic"}', '"search":1', '"search" :{}',
+]  # fmt: skip
+FULL_URL, RESOURCE, SEARCH = (
+    st.sampled_from(alike[:3]) | st.sampled_from(alike)
+    for alike in (
+        [each for each in MEMBERS if each.startswith(f'"{name}"')] for name in ("fullUrl", "resource", "search")
+    )
+)
+PLAIN_ENTRY = st.tuples(FULL_URL, RESOURCE, SEARCH) | st.tuples(RESOURCE, SEARCH) | st.tuples(FULL_URL, RESOURCE)
+ANY_ENTRY = st.lists(st.sampled_from(MEMBERS), max_size=4)
+ENTRIES = st.lists(PLAIN_ENTRY, max_size=4) | st.lists(PLAIN_ENTRY | ANY_ENTRY, max_size=4)
+
+
+@settings(max_examples=500)
+@given(ENTRIES, st.sampled_from([",", " , ", ",\n"]), st.sampled_from(["", " "]))
+def test_entries_of_a_search_are_read_as_member_by_member(entries: list[list[str]], comma: str, space: str) -> None:
+    listed = comma.join(f"{{{space}{comma.join(members)}{space}}}" for members in entries)
+    body = f'{{"resourceType":"Bundle","entry":[{listed}]}}'.encode()
+
+    def outcome() -> Resource | str:
+        try:
+            return run(read(body))
+        except Unreadable as error:
+            return error.problem
+
+    read_by_layout = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_document, "_layout", lambda *_: None)
+        assert outcome() == read_by_layout
 
 
 @given(st.data())

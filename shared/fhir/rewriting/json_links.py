@@ -7,15 +7,13 @@ Where its parent's name counts too, the names of the open objects are followed f
 import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from io import BytesIO
 
 from shared.fhir.document import Allowance, Steps, Unreadable
-from shared.fhir.rewriting.link_map import MAX_PATTERNS, LinkMap
+from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Position, position_of
 
 _SLICE = 256 * 1024  # characters between two pauses
-_MAX_BASE = 4_096
 _MAX_URL = 65_536
 # Links that can't be told by one look: in running text, in narratives, after unusual space. Real bodies have one in
 # some hundreds of bytes at most.
@@ -54,7 +52,7 @@ _URL_MEMBERS = tuple(
     for before in "{, \t\n\r"
 )
 # From a base on to the string's end, a path of plain segments: it can't climb, and without "//" holds no second base.
-_PLAIN_PATH = r'(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+"'
+_PLAIN_PATH = re.compile(r'(?:/(?!\.\.?[/"])[\w.~:-]++)*+/?+"', re.ASCII)
 
 
 def rewrite_json(body: bytes, link_map: LinkMap, replaced: Sequence[tuple[int, int, str]] = ()) -> Steps[bytes]:
@@ -65,28 +63,28 @@ def rewrite_json(body: bytes, link_map: LinkMap, replaced: Sequence[tuple[int, i
     nothing is to be changed. Raises Unreadable for more links in texts than real bodies have.
     """
     # As Latin-1 one character is one byte: offsets hold, and nothing outside ASCII can be part of a base.
-    text, view = body.decode("latin-1"), memoryview(body)
-    target = link_map.target.encode()
+    text, view, target = body.decode("latin-1"), memoryview(body), link_map.target.encode()
     written = BytesIO()
     copied = 0
     ahead = sorted(replaced, reverse=True)
-    for edit in _edits(text, link_map):
+    for edit in _edits(body, text, link_map):
         if edit is None:
             yield
             continue
         start, end = edit
         while ahead and ahead[-1][0] <= start:
-            written.write(view[copied : ahead[-1][0]])
-            _, copied, url = ahead.pop()
+            replaced_start, replaced_end, url = ahead.pop()
+            written.write(view[copied:replaced_start])
             written.write(_in_json(url))
+            copied = replaced_end
         if start >= copied:
             written.write(view[copied:start])
             written.write(target)
             copied = end
-    for start, end, url in reversed(ahead):
-        written.write(view[copied:start])
+    for replaced_start, replaced_end, url in reversed(ahead):
+        written.write(view[copied:replaced_start])
         written.write(_in_json(url))
-        copied = end
+        copied = replaced_end
     if not copied:
         return body
     written.write(view[copied:])
@@ -97,21 +95,17 @@ def _in_json(url: str) -> bytes:
     return json.dumps(url)[1:-1].encode()
 
 
-def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
+def _edits(body: bytes, text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
     """Start and end of each base that is to be replaced; None is a place to pause."""
-    path = _Path(text)
-    candidates = _candidates(link_map.starts_text)
+    path, lowered = _Path(text), body.lower()
     string_end, position = 0, None
     slow = _ALLOWED_SLOW_LINKS.of(len(text))
     for part in range(0, len(text), _SLICE):
         if part:
             yield None
-        for candidate in candidates.finditer(text, part, part + _SLICE + _MAX_BASE):
-            start, end = candidate.span()
-            if start >= part + _SLICE:
-                break
+        for start, end in link_map.starts(body, lowered, part, part + _SLICE):
             # What stands before and behind tells of nearly all: `"reference": "http`, and a path of plain segments.
-            if candidate.lastindex and start >= string_end and text.endswith(_URL_MEMBERS, 0, start):
+            if start >= string_end and text.endswith(_URL_MEMBERS, 0, start) and _PLAIN_PATH.match(text, end):
                 yield start - (6 if text[start - 2] == "s" else 5), end
                 continue
             if start >= string_end:
@@ -133,12 +127,6 @@ def _edits(text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
             base_end = _base_end(position, text, string, scheme, string_end, link_map)
             if base_end is not None:
                 yield scheme, base_end
-
-
-@lru_cache(MAX_PATTERNS)
-def _candidates(starts: str) -> re.Pattern[str]:
-    """Finds each source from its "//" on, with a group, which is empty, where a plain path follows up to a quote."""
-    return re.compile(f"{starts}(?:(?={_PLAIN_PATH})())?+", re.ASCII)
 
 
 def _base_end(

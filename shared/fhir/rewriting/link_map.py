@@ -4,14 +4,10 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
-# `https://provider.example:8443/fhir`. Unreserved characters and ":" only: none that JSON, XML or a form escapes, so
-# that a base can be written into each.
-_BASE = re.compile(
-    r"https?://(?P<host>[\w.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?(?P<path>(?:/[\w.~:-]*)*)",
-    re.ASCII | re.IGNORECASE,
-)
+from shared.fhir.rewriting.location import Location
+
 _SLASH = r"(?:[/\\]|%(?:25)*+(?:2f|5c))"
 # Servers take "..;x", "%2e%2e" and "..%252f" for "..", and browsers drop line breaks: none of them is followed.
 _CLIMBING = re.compile(
@@ -20,8 +16,10 @@ _CLIMBING = re.compile(
 _PATH = re.compile(r"[^?#]*+")
 _PATH_IN_TEXT = re.compile(r"[^?#\s\"'<>]*+", re.ASCII)
 _MAX_URL_IN_TEXT = 256
-_STARTS = "//(?:{})"
-_URL_BOUNDARY = r"(?=[/?#]|\Z)"
+# What is made of a hospital's sources is remembered: compiling a pattern costs a third of a request.
+MAX_SOURCES = 2_048
+_SCHEMES = frozenset({"http:", "https:"})
+_LONGEST_SCHEME = 6
 _TEXT_BOUNDARY = r"(?=[/?#\\,;)\]}|`\s\"'<>]|[^\x00-\x7f]|[.:!]*+(?:[\s\"'<>\\]|\Z))"
 
 
@@ -58,10 +56,13 @@ class LinkMap:
 
     def base_length(self, url: str) -> int | None:
         """The number of characters of `url` that spell a source, or None when it is not below one."""
-        base = self._url.match(url)
-        if base is None or _last_climb(url, base.end(), _path_end(_PATH, url, base.end())) >= 0:
+        slashes = url.find("//", 0, _LONGEST_SCHEME + 2)
+        if slashes < 0 or url[:slashes].lower() not in _SCHEMES:
             return None
-        return base.end()
+        for location in _locations(self.sources):
+            if (end := location.end(url, slashes, bounded=True)) >= 0:
+                return end if _last_climb(url, end, _path_end(_PATH, url, end)) < 0 else None
+        return None
 
     def base_in_text(self, text: str, start: int, *, after_escape: bool = False) -> int | None:
         """The end of the source that begins at `start` of running text, or None when none does.
@@ -69,7 +70,7 @@ class LinkMap:
         A source stands alone or begins a longer URL; before it no letter may stand but that of an escape.
         """
         alone = text[start : start + _MAX_URL_IN_TEXT] if after_escape else text
-        base = self._text.match(alone, 0 if after_escape else start)
+        base = _text_pattern(self.sources).match(alone, 0 if after_escape else start)
         if base is None:
             return None
         end = base.end() + (start if after_escape else 0)
@@ -79,7 +80,7 @@ class LinkMap:
     def occurrences(self, text: str) -> Iterator[tuple[int, int]]:
         """Start and end of each source that stands in running text, alone or at the start of a longer URL."""
         path_end, climb = 0, -1
-        for base in self._text.finditer(text):
+        for base in _text_pattern(self.sources).finditer(text):
             # Bases that follow each other without a break share the rest of the path: it is read once.
             if base.end() > path_end:
                 path_end = _path_end(_PATH_IN_TEXT, text, base.end())
@@ -87,57 +88,63 @@ class LinkMap:
             if climb < base.end():
                 yield base.span()
 
-    @property
-    def starts(self) -> re.Pattern[str]:
-        """Finds each source from its "//" on, without a boundary at its end."""
-        return _pattern(_STARTS, self.sources)
+    def starts(self, body: bytes, lowered: bytes, start: int, end: int) -> list[tuple[int, int]]:
+        """Start and end of each source from its "//" on, without a boundary at its end, in a part of `body`.
+
+        It begins from `start` on and before `end`; `lowered` is the body with ASCII in lower case. No pattern is
+        compiled, which for a source that is new takes longer than to look through a response.
+        """
+        found: list[tuple[int, int]] = []
+        hosts = _hosts(self.sources)
+        for host, behind in hosts:
+            at = lowered.find(host, start, end + len(host) - 1)
+            while at >= 0:
+                passed = at + len(host)
+                for written, length in behind:
+                    if body.startswith(written, passed):
+                        passed += length
+                        found.append((at, passed))
+                        break
+                at = lowered.find(host, passed, end + len(host) - 1)
+        # Of two that begin at one place, the host of one begins with the other's: the longer one is meant.
+        return found if len(hosts) == 1 else sorted(dict(sorted(found)).items())
 
     @property
-    def starts_text(self) -> str:
-        """The text of the pattern `starts`, which is not compiled for it.
+    def pattern(self) -> str:
+        """The text of a pattern that finds each source from its "//" on, without a boundary at its end.
 
         It begins with a literal, which lets `re` skip to the next "//" quickly.
         """
-        return _framed(_STARTS, self.sources)
-
-    @cached_property
-    def _url(self) -> re.Pattern[str]:
-        return _pattern(f"(?i:https?)://(?:{{}}){_URL_BOUNDARY}", self.sources)
-
-    @cached_property
-    def _text(self) -> re.Pattern[str]:
-        return _pattern(rf"(?<![\w.+-])(?i:https?)://(?:{{}}){_TEXT_BOUNDARY}", self.sources)
+        return f"//(?:{'|'.join(location.pattern for location in _locations(self.sources))})"
 
 
-# Compiling costs a third of a request; a pattern has about 1 KB. The way up has the same sources for every provider.
-MAX_PATTERNS = 2_048
-
-
-@lru_cache(MAX_PATTERNS)
-def _pattern(frame: str, sources: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(_framed(frame, sources), re.ASCII)
-
-
-@lru_cache(MAX_PATTERNS)
-def _framed(frame: str, sources: tuple[str, ...]) -> str:
-    """`frame` around the sources from host to path, the longest first."""
-    locations = "|".join(_location(source) for source in sorted(sources, key=len, reverse=True))
-    return frame.replace("{}", locations)
+@lru_cache(MAX_SOURCES)
+def _text_pattern(sources: tuple[str, ...]) -> re.Pattern[str]:
+    locations = "|".join(location.pattern for location in _locations(sources))
+    return re.compile(rf"(?<![\w.+-])(?i:https?)://(?:{locations}){_TEXT_BOUNDARY}", re.ASCII)
 
 
 def _base(url: str) -> str:
-    base = _BASE.fullmatch(url)
-    if base is None or _CLIMBING.search(base["path"]):
-        raise ValueError("a base must be an absolute http or https URL of a host and a path")
+    Location.of(url)
+    if _CLIMBING.search(url):
+        raise ValueError("a base must not have dot segments")
     return url.rstrip("/")
 
 
-def _location(source: str) -> str:
-    base = _BASE.fullmatch(source)
-    assert base is not None  # noqa: S101 (checked when the map was made)
-    # An empty port is the default one (RFC 3986 section 3.2.3), but in running text the colon is punctuation.
-    port = r"(?::(?:443|80|(?=/)))?" if base["port"] in (None, "80", "443") else f":{base['port']}"
-    return f"(?i:{re.escape(base['host'])}){port}{re.escape(base['path'])}"
+@lru_cache(MAX_SOURCES)
+def _locations(sources: tuple[str, ...]) -> tuple[Location, ...]:
+    """The sources from host to path, the longest first."""
+    return tuple(map(Location.of, sorted(sources, key=len, reverse=True)))
+
+
+@lru_cache(MAX_SOURCES)
+def _hosts(sources: tuple[str, ...]) -> tuple[tuple[bytes, tuple[tuple[bytes, int], ...]], ...]:
+    """Each host of the sources with its "//", and what may stand behind it, as `Location` has it."""
+    hosts: dict[bytes, list[tuple[bytes, int]]] = {}
+    for location in _locations(sources):
+        behind = hosts.setdefault(location.host.encode(), [])
+        behind += ((written.encode(), length) for written, length in location.behind)
+    return tuple((host, tuple(behind)) for host, behind in hosts.items())
 
 
 def _path_end(path: re.Pattern[str], text: str, start: int, limit: int = sys.maxsize) -> int:

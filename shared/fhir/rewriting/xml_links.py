@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import islice
 
 from shared.fhir.document import Allowance, Resource, Steps, Unreadable
-from shared.fhir.rewriting.link_map import MAX_PATTERNS, LinkMap
+from shared.fhir.rewriting.link_map import MAX_SOURCES, LinkMap
 from shared.fhir.rewriting.positions import CRITERIA, LINK_ATTRIBUTES, TEXT_VALUE, XHTML_LINK, Position
 from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling, escaped_edits
 from shared.fhir.xml_parser import attribute_spans, inherited
@@ -89,7 +89,7 @@ class _Edits:
         self._body = body
         self._view = memoryview(body)
         self._link_map = link_map
-        self._plain = _plain_link(link_map.starts_text)
+        self._plain = _plain_link(link_map.pattern)
         self._target = link_map.target.encode()
         self._written: BytesIO | None = None
         self._cost = ALLOWED_COST.of(len(body))
@@ -128,18 +128,19 @@ class _Edits:
         # As Latin-1 one character is one byte.
         if self._cost < 0:
             raise Unreadable("it has too many links that are escaped, or stand in text")
-        raw = self._body[start:end].decode("latin-1")
+        value = self._body[start:end]
+        raw = value.decode("latin-1")
         signs = raw.count("/") + raw.count("&") + raw.count("%") + raw.count("\\")
         self._cost -= 4 + signs
         # Only a reference by number can hide a character of a base.
-        if "&#" not in raw and not self._link_map.starts.search(raw):
+        if "&#" not in raw and not self._link_map.starts(value, value.lower(), 0, len(value)):
             return []
         if signs > MAX_SIGNS:
             raise Unreadable("it has links in very long or very much escaped text")
         return escaped_edits(position, raw, XML_REFERENCE, start, self._link_map)
 
 
-@lru_cache(MAX_PATTERNS)
+@lru_cache(MAX_SOURCES)
 def _plain_link(starts: str) -> re.Pattern[bytes]:
     """Matches a start tag with one value that is a link, in which nothing is escaped but "&".
 

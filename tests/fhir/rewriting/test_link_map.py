@@ -1,4 +1,9 @@
+import re
+from itertools import chain
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.fhir.rewriting import LinkMap
 
@@ -109,3 +114,30 @@ def test_occurrences_in_text_stand_at_a_boundary(text: str) -> None:
         assert [written[start:end] for start, end in DOWN.occurrences(written)] == [base] * text.count("@")
     host = LinkMap(("https://provider.example",), G)
     assert list(host.occurrences("https://provider.example: connection refused")) == [(0, 24)]
+
+
+HOSTS = ("provider.example", "provider.example.org", "[::1]")
+BASE = st.builds(
+    "{}://{}{}{}".format,
+    st.sampled_from(["http", "https"]),
+    st.sampled_from(HOSTS),
+    st.sampled_from(["", ":80", ":443", ":8443"]),
+    st.sampled_from(["", "/", "/fhir", "/fhir/r4", "/a:b//c"]),
+)
+PIECES = ("http:", "HTTPS:", "//", "//Provider.EXAMPLE", ":80", ":443", ":", "/", "/fhir", "/r4", "?", ".org", "x")
+
+
+@settings(max_examples=500)
+@given(st.lists(BASE, min_size=1, max_size=3), st.integers(1, 20), st.data())
+def test_sources_are_found_as_by_a_pattern(sources: list[str], part: int, data: st.DataObject) -> None:
+    bare = [re.sub(r":\d*(?=/|$)", "", source) for source in sources]
+    text = "".join(data.draw(st.lists(st.sampled_from([*PIECES, *sources, *bare]), max_size=6)))
+    links = LinkMap(tuple(sources), G)
+    spans = [found.span() for found in re.finditer(links.pattern, text, re.ASCII)]
+    body = text.encode()
+    for size in (part, len(body) + 1):
+        found = [links.starts(body, body.lower(), start, start + size) for start in range(0, len(body), size)]
+        # In parts, one may be found that begins in one of the part before.
+        assert [span for span in chain(*found) if not any(a < span[0] < b for a, b in spans)] == spans
+    base = re.match(rf"(?i:https?):{links.pattern}(?=[/?#]|\Z)", text, re.ASCII)
+    assert links.base_length(text) == (base.end() if base else None)

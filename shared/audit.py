@@ -55,17 +55,18 @@ class AuditLog:
         invalid_client, the one that was claimed. `secret_id` is empty unless the client authenticated. `kind` is an
         ErrorKind, which tells what the client is not told, or "".
         """
-        await self._write_together(
-            event=event,
-            request=request_id,
-            client=client_id,
-            secret=secret_id,
-            tenant=tenant,
-            status=status,
-            error=error,
-            kind=kind,
-            ms=round(milliseconds, 1),
-        )
+        fields = {
+            "event": event,
+            "request": request_id,
+            "client": client_id,
+            "secret": secret_id,
+            "tenant": tenant,
+            "status": status,
+            "error": error,
+            "kind": kind,
+            "ms": round(milliseconds, 1),
+        }
+        await self._write_together(fields)
 
     async def fhir_request(
         self,
@@ -81,7 +82,7 @@ class AuditLog:
         kind: str,
         received: int,
         sent: int,
-        hops: dict[str, float],
+        hops: Mapping[str, float],
         entries: Sequence[AuditedEntry] = (),
     ) -> None:
         """A FHIR request and its outcome; `received` and `sent` are bytes of bodies, `hops` milliseconds by hop.
@@ -90,30 +91,31 @@ class AuditLog:
         A batch's `entries` are counted, `{"read Patient 200": 3}`: a line of Application Insights ends at 32,768
         characters, which five hundred entries one by one may pass.
         """
-        counted = entries and Counter(f"{entry.interaction} {entry.type} {entry.status}" for entry in entries)
-        await self._write_together(
-            event="fhir",
-            request=request_id,
-            client=client_id,
-            secret=secret_id,
-            tenant=tenant,
-            base=base,
-            interaction=interaction,
-            type=type,
-            status=status,
-            kind=kind,
-            received=received,
-            sent=sent,
-            ms={hop: round(milliseconds, 1) for hop, milliseconds in hops.items()},
-            **({"entries": counted} if counted else {}),
-        )
+        fields: dict[str, object] = {
+            "event": "fhir",
+            "request": request_id,
+            "client": client_id,
+            "secret": secret_id,
+            "tenant": tenant,
+            "base": base,
+            "interaction": interaction,
+            "type": type,
+            "status": status,
+            "kind": kind,
+            "received": received,
+            "sent": sent,
+            "ms": {hop: round(milliseconds, 1) for hop, milliseconds in hops.items()},
+        }
+        if entries:
+            fields["entries"] = Counter(f"{entry.interaction} {entry.type} {entry.status}" for entry in entries)
+        await self._write_together(fields)
 
     def change(self, *, actor: str, action: str, subject: str, detail: str = "") -> None:
         """A change to the directory: who made it, what it was (`client.disable`), and to which client, tenant or key.
 
         `detail` names columns or ids, never a value of theirs.
         """
-        self._write(event="change", actor=actor, action=action, subject=subject, detail=detail)
+        self._write({"event": "change", "actor": actor, "action": action, "subject": subject, "detail": detail})
 
     def expiry(self, *, subject: str, name: str, expires: datetime) -> None:
         """A secret or a certificate that ends soon: whose it is, its name and its last day, never its value."""
@@ -122,13 +124,13 @@ class AuditLog:
 
     def upkeep(self, numbers: Mapping[str, object]) -> None:
         """A run of the night's work, in numbers."""
-        self._write(event="upkeep", **numbers)
+        self._write({"event": "upkeep", **numbers})
 
-    def _write(self, **fields: object) -> None:
+    def _write(self, fields: Mapping[str, object]) -> None:
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s", orjson.dumps(fields).decode())
 
-    async def _write_together(self, **fields: object) -> None:
+    async def _write_together(self, fields: Mapping[str, object]) -> None:
         """Writes a request's line and those of the requests that end in the same turn as one record.
 
         A 500's is one by itself: an alert looks for it under its own invocation (`infra/queries/hostErrors.kql`).
@@ -136,7 +138,7 @@ class AuditLog:
         if not _log.isEnabledFor(logging.INFO):
             return
         if fields["status"] == 500:
-            self._write(**fields)
+            self._write(fields)
             return
         line = orjson.dumps(fields).decode()
         if sum(map(len, self._ended)) + len(line) > _MAX_TOGETHER:

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
+from shared.deadlines import done_by
 from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
 from shared.directory.provider import Provider
 from shared.directory.tenant_cache import TenantCache
@@ -22,7 +23,7 @@ from shared.fhir.outcome import NO_STORE, error_response, format_for_errors
 from shared.fhir.paging import PAGE_PARAMETER, page_handle
 from shared.fhir.policy import authorize
 from shared.fhir.rewriting import rewrite_criteria, rewrite_form
-from shared.fhir.versions import FhirVersion, fhir_bases
+from shared.fhir.versions import FhirFormat, FhirVersion, fhir_bases
 from shared.message import Request, Response, request_id
 from shared.oauth.access_token import Grant, InvalidToken, bearer_token, invalid_token
 from shared.oauth.live_tokens import LiveTokens
@@ -90,21 +91,15 @@ class Gateway:
     async def _serve(self, request: Request, version: FhirVersion, path: str, trace: Trace) -> Response:
         if request.method == "OPTIONS":
             return Response(204, {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"})
+        loop = asyncio.get_running_loop()
+        content_accept = _content_accept(request, path)
         try:
-            async with asyncio.timeout(_DIRECTORY_SECONDS):
-                with trace.timing.hop(AUTH):
-                    grant = await self._authenticate(request.headers, trace)
-                accept = request.headers.get("accept")
-                if _content_accept(request, path) is None:
-                    format = negotiate(parameters(request), accept, version)
-                else:
-                    format = format_for_errors("", accept)
-                with trace.timing.hop(DIRECTORY):
-                    provider = await self._provider(grant.tenant, version, trace)
+            looked_up = self._looked_up(request, version, content_accept, trace)
+            grant, format, provider = await done_by(loop.time() + _DIRECTORY_SECONDS, looked_up)
         except TimeoutError:
             raise StoreUnavailable(f"the stores did not answer within {_DIRECTORY_SECONDS:.0f} s") from None
         base_url, upstream_links, downstream_links = link_maps(
-            self._settings.public_base_url, trace.base, version.value, provider.base_url
+            self._settings.public_base_url, trace.base, version, provider.base_url
         )
         seconds = provider.timeout_seconds or self._settings.upstream_timeout_seconds
         with self._budget.request(grant.tenant, len(request.body)) as memory:
@@ -117,14 +112,30 @@ class Gateway:
                 upstream_links=upstream_links,
                 downstream_links=downstream_links,
                 format=format,
-                deadline=asyncio.get_running_loop().time() + seconds,
+                deadline=loop.time() + seconds,
                 seconds=seconds,
                 memory=memory,
                 confirm=partial(self._confirm, provider),
             )
-            return await self._routed(context, request, path)
+            return await self._routed(context, request, path, content_accept)
 
-    async def _routed(self, context: RequestContext, request: Request, path: str) -> Response:
+    async def _looked_up(
+        self, request: Request, version: FhirVersion, content_accept: str | None, trace: Trace
+    ) -> tuple[Grant, FhirFormat, Provider]:
+        """What the directory knows of a request, and the format of its response. Raises FhirError."""
+        with trace.timing.hop(AUTH):
+            grant = await self._authenticate(request.headers, trace)
+        accept = request.headers.get("accept")
+        if content_accept is None:
+            format = negotiate(parameters(request), accept, version)
+        else:
+            format = format_for_errors("", accept)
+        with trace.timing.hop(DIRECTORY):
+            return grant, format, await self._provider(grant.tenant, version, trace)
+
+    async def _routed(
+        self, context: RequestContext, request: Request, path: str, content_accept: str | None
+    ) -> Response:
         """The provider's response to an interaction that policy allows. Raises FhirError."""
         request = _with_criteria_mapped(context, request, path)
         interaction = parse(request.method, path, request.query, request.headers)
@@ -142,8 +153,8 @@ class Gateway:
             authorize(interaction, f"{query}&{body.decode('latin-1')}", context.permissions)
         elif interaction.kind in WITH_RESOURCE or (interaction.kind is InteractionKind.OPERATION and request.body):
             body, body_type = await resource_body(context, request, interaction)
-        accept = _content_accept(request, path)
-        sent = FhirRequest(request.method, interaction, query, request.headers, body, body_type, accept=accept)
+        headers = request.headers
+        sent = FhirRequest(request.method, interaction, query, headers, body, body_type, accept=content_accept)
         return await self._provider_client.send(context, sent)
 
     async def _further_page(
@@ -189,7 +200,7 @@ class Gateway:
         raise FhirError(503, "transient", "This tenant's server has just changed. Try again.", {"Retry-After": "1"})
 
     async def _record(
-        self, trace: Trace, request: Request, response: Response, kind: ErrorKind | None, hops: dict[str, float]
+        self, trace: Trace, request: Request, response: Response, kind: ErrorKind | None, hops: Mapping[str, float]
     ) -> None:
         grant = trace.grant
         client_id = grant.client_id if grant else ""

@@ -4,21 +4,23 @@ import asyncio
 import hashlib
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cachetools import LRUCache
 from msgspec import Struct, structs
 
+from shared.deadlines import done_by
 from shared.directory.provider import Provider
 from shared.error_kind import ErrorKind
 from shared.fhir.document import Unreadable
 from shared.fhir.errors import FhirError
-from shared.fhir.interaction import BUNDLES, READS, Interaction
+from shared.fhir.interaction import BUNDLES, READS, Interaction, InteractionKind
 from shared.fhir.negotiation import content_type, spelled_format
 from shared.fhir.outcome import rewritten_outcome
 from shared.fhir.paging import BundleRequest
 from shared.fhir.policy import check_response
 from shared.fhir.request_headers import forwarded_headers
+from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.pauses import paused
 from shared.upstream.breaker import Breaker
@@ -69,7 +71,7 @@ class ProviderClient:
         self._credentials = credentials
         self._limiter = Limiter()
         self._breaker = Breaker()
-        self._sent_before: LRUCache[tuple[str, str, str], bytes] = LRUCache(_MAX_REMEMBERED)
+        self._sent_before: LRUCache[tuple[str, FhirVersion, str], bytes] = LRUCache(_MAX_REMEMBERED)
         self._handles = handles
 
     async def send(self, context: RequestContext, request: FhirRequest) -> Response:
@@ -96,11 +98,13 @@ class ProviderClient:
             await _check_echo(context, secrets, headers, body.content if body is not None else b"")
             if body is None:
                 return Response(response.status, headers if request.accept is None else {**headers, **SAFE_CONTENT})
-            if interaction.kind in BUNDLES and body.resource.bundle is not None:
-                context.trace.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
             check_response(body.resource, interaction.kind, permissions)
-            sent = BundleRequest(interaction, "&".join(filter(None, (request.query, _form(request)))))
-            replaced = await write_links(context, self._handles, body, url, sent, request.entries)
+            replaced: Sequence[tuple[int, int, str]] = ()
+            if body.resource.bundle is not None:
+                if interaction.kind in BUNDLES:
+                    context.trace.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
+                sent = BundleRequest(interaction, "&".join(filter(None, (request.query, _form(request)))))
+                replaced = await write_links(context, self._handles, body, url, sent, request.entries)
             try:
                 mapped = await paused(body.mapped(down, replaced))
             except Unreadable as error:
@@ -139,19 +143,21 @@ class ProviderClient:
     ) -> tuple[ssl.SSLContext | None, Mapping[str, str]]:
         with context.trace.timing.hop(CREDENTIAL):
             try:
-                async with asyncio.timeout_at(context.deadline):
-                    return await self._credentials.client_context(context.provider), await credential.headers()
+                return await done_by(context.deadline, self._proof(context.provider, credential))
             except TimeoutError:
                 raise FhirError(504, "timeout", "The provider's token endpoint did not answer in time.") from None
+
+    async def _proof(
+        self, provider: Provider, credential: Credential
+    ) -> tuple[ssl.SSLContext | None, Mapping[str, str]]:
+        return await self._credentials.client_context(provider), await credential.headers()
 
     async def _confirmed(self, context: RequestContext, auth_headers: Mapping[str, str]) -> None:
         """Reads the row again before a credential is sent with it for the first time.
 
         Address and credential of a hospital change together: a new password must not reach the old address.
         """
-        if not auth_headers:
-            return
-        key = (context.provider.tenant, context.provider.version.value, context.provider.binding)
+        key = (context.provider.tenant, context.provider.version, context.provider.binding)
         digest = hashlib.sha256("\0".join(auth_headers.values()).encode()).digest()
         last = self._sent_before.get(key)
         if last != digest:
@@ -167,7 +173,8 @@ class ProviderClient:
         auth_headers: Mapping[str, str],
         tls: ssl.SSLContext | None,
     ) -> UpstreamResponse:
-        await self._confirmed(context, auth_headers)
+        if auth_headers:
+            await self._confirmed(context, auth_headers)
         headers = _headers(context, request)
         for name, value in (*context.provider.extra_headers, *auth_headers.items()):
             headers[name.lower()] = value
@@ -190,14 +197,14 @@ class ProviderClient:
 async def _check_echo(
     context: RequestContext, secrets: frozenset[str], headers: Mapping[str, str], body: bytes
 ) -> None:
-    if await echoes(secrets, headers, body):
+    if secrets and await echoes(secrets, headers, body):
         provider = context.provider
         _log.error("tenant %s, %s: the provider sent the credential back", provider.tenant, provider.version.value)
         raise FhirError(502, "security", "The provider sent the gateway's own credential back.") from None
 
 
 def _as_the_row_says(provider: Provider, request: FhirRequest) -> FhirRequest:
-    if request.page_url is not None:
+    if request.page_url is not None or request.interaction.kind is not InteractionKind.SEARCH_TYPE:
         return request
     search = provider_search(provider, request.method, request.interaction, request.query, _form(request))
     if search.form is None:

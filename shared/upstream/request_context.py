@@ -10,7 +10,7 @@ from shared.error_kind import ErrorKind
 from shared.fhir.batch import BatchEntry, RefusedEntry
 from shared.fhir.policy import Permissions
 from shared.fhir.rewriting.link_map import LinkMap
-from shared.fhir.versions import FhirFormat
+from shared.fhir.versions import FhirFormat, FhirVersion
 from shared.oauth.access_token import Grant
 from shared.upstream.memory import Reservation
 from shared.upstream.server_timing import ServerTiming
@@ -66,11 +66,13 @@ def permissions_of(provider: Provider, grant: Grant) -> Permissions:
 
 
 @lru_cache(maxsize=20_000)
-def link_maps(public_base_url: str, base: str, version: str, provider_base_url: str) -> tuple[str, LinkMap, LinkMap]:
+def link_maps(
+    public_base_url: str, base: str, version: FhirVersion, provider_base_url: str
+) -> tuple[str, LinkMap, LinkMap]:
     """The gateway's base URL as the client uses it, and the maps from gateway to provider links and back.
 
     On the way up, links under the version's own base count as well as those under the one that was used.
     """
     base_url = f"{public_base_url}/{base}"
-    sources = dict.fromkeys((base_url, f"{public_base_url}/{version}"))
+    sources = dict.fromkeys((base_url, f"{public_base_url}/{version.value}"))
     return base_url, LinkMap(tuple(sources), provider_base_url), LinkMap((provider_base_url,), base_url)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from shared.message import Response
@@ -71,17 +71,18 @@ class Decoder:
             raise Undecodable
         self._steps = [_Step(coding, limit) for coding in reversed(codings)]
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
+    def decode(self, data: bytes) -> Iterable[bytes]:
         """The decoded `data`, the next part of the body, in pieces of at most 256 KB, some of them empty.
 
         No step does more than 256 KB of work between two of them. Raises Undecodable, or TooLarge.
         """
-        yield from _decoded(self._steps, data) if self._steps else (data,)
+        return _decoded(self._steps, data) if self._steps else (data,)
 
     def end(self) -> None:
         """Raises Undecodable if the body was cut off."""
-        if any(step.open for step in self._steps):
-            raise Undecodable
+        for step in self._steps:
+            if step.open:
+                raise Undecodable
 
 
 class _Step:

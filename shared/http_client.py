@@ -173,7 +173,7 @@ class HttpClient:
         """The origin to send a request to, and the bytes of its head. Raises ValueError."""
         parts = _URL.fullmatch(url)
         scheme, host, port, target = parts.groups("") if parts is not None else ("", "", "", "")
-        number, names = int(port or _PORTS.get(scheme, 0)), {name.lower() for name in headers}
+        number, names = int(port or _PORTS.get(scheme, 0)), set(map(str.lower, headers))
         if not 0 < number <= _MAX_PORT:  # of a larger one, the lookup would take the lower bits
             raise ValueError("not a URL that can be requested")
         if not _OWN_HEADERS.isdisjoint(names):
@@ -181,7 +181,7 @@ class HttpClient:
         lines = [
             f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1",
             f"Host: {host}" if number == _PORTS[scheme] else f"Host: {host}:{number}",
-            *[f"{name}: {value}" for name, value in headers.items()],
+            *map(": ".join, headers.items()),
         ]
         if self._user_agent and "user-agent" not in names:
             lines.append(f"User-Agent: {self._user_agent}")

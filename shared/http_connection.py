@@ -48,7 +48,8 @@ class HttpResponse:
 
     async def read(self) -> bytes:
         """The next part of the body as it was sent, of some 300 KB at most; b"" at the end. Raises HttpError."""
-        await self._until(lambda: bool(self._unread))
+        while not self._unread and await self._changed():
+            pass
         part, self._unread = self._unread, b""
         if self._connection is not None:
             self._connection.resume()
@@ -71,16 +72,16 @@ class HttpResponse:
         if self._connection is not None:
             self._connection.abort()
 
-    async def _until(self, is_there: Callable[[], bool]) -> None:
-        """Waits for what a response brings, or its end. Raises the error that it ended with."""
-        while not is_there():
-            if self._connection is None:
-                if self._error is not None:
-                    # A new one: what is raised holds on to frames, and these to the response.
-                    raise type(self._error)(*self._error.args)
-                return
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
+    async def _changed(self) -> bool:
+        """Waits for what a response brings; False once it has ended. Raises the error that it ended with."""
+        if self._connection is None:
+            if self._error is not None:
+                # A new one: what is raised holds on to frames, and these to the response.
+                raise type(self._error)(*self._error.args)
+            return False
+        self._news = asyncio.get_running_loop().create_future()
+        await self._news
+        return True
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
@@ -114,7 +115,8 @@ class HttpConnection(asyncio.Protocol):
         for part in (head, body) if self._is_large else (head + body,):
             self._transport.write(part)
         try:
-            await response._until(lambda: response.status > 0)
+            while not response.status and await response._changed():
+                pass
         except BaseException:
             if response._connection is not None:  # else it is another request's, or lost
                 self.abort()
@@ -183,7 +185,7 @@ class HttpConnection(asyncio.Protocol):
             raise InvalidResponse("more than one response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.decode("ascii"), value.rstrip(b" \t").decode("utf-8", "surrogateescape")))
+        self._fields.append((name.decode(), value.rstrip(b" \t").decode(errors="surrogateescape")))
 
     def on_headers_complete(self) -> None:
         status, version = self._parser.get_status_code(), self._parser.get_http_version()

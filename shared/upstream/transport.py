@@ -4,10 +4,10 @@ import asyncio
 import random
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from msgspec import Struct
 from multidict import MultiMapping
 
 from shared.content_coding import Decoder, TooLarge, Undecodable
@@ -22,10 +22,10 @@ _MAX_DELAY_SECONDS = 5.0
 _TRANSIENT = frozenset({429, 502, 503, 504})
 _LARGE_BYTES = 8 * 1_048_576
 _USER_AGENT = "fhir-interop-gateway"
+_UNCODED = Decoder("", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(Struct, frozen=True):
     """One request to a provider. `url` is sent byte for byte; `repeatable` says that sending it twice does no harm."""
 
     method: str
@@ -35,8 +35,7 @@ class UpstreamRequest:
     repeatable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamResponse:
+class UpstreamResponse(Struct, frozen=True):
     """A provider's whole response, decompressed. Header names match in any case."""
 
     status: int
@@ -93,7 +92,6 @@ class Transport:
         delay = _FIRST_DELAY_SECONDS
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             last = attempt == _MAX_ATTEMPTS or not request.repeatable
-            wait = delay * random.uniform(0.5, 1.5)  # noqa: S311 (jitter, not a secret)
             try:
                 response = await self._request_once(request, tls, count)
             except OSError as error:
@@ -102,9 +100,12 @@ class Transport:
                     each.__traceback__ = None
                 if last or isinstance(error, TimeoutError | ssl.SSLError):
                     raise
+                wait = _jittered(delay)
             else:
-                wait = max(wait, retry_after_seconds(response.headers.get("Retry-After")))
-                if last or response.status not in _TRANSIENT or not _fits(wait, deadline):
+                if last or response.status not in _TRANSIENT:
+                    return response
+                wait = max(_jittered(delay), retry_after_seconds(response.headers.get("Retry-After")))
+                if not _fits(wait, deadline):
                     return response
                 count(-len(response.body))
             await asyncio.sleep(wait)
@@ -132,8 +133,8 @@ class Transport:
         chunks: list[bytes] = []
         size = received = 0
         try:
-            coding = ",".join(response.headers.getall("Content-Encoding", []))
-            decoder = Decoder(coding, self._max_response_bytes)
+            codings = response.headers.getall("Content-Encoding", [])
+            decoder = Decoder(",".join(codings), self._max_response_bytes) if codings else _UNCODED
             while data := await response.read():
                 received += len(data)
                 for number, chunk in enumerate(decoder.decode(data)):
@@ -171,6 +172,10 @@ def retry_after_seconds(value: str | None) -> float:
         return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
     except (TypeError, ValueError, OverflowError):
         return 0.0
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
 
 
 def _fits(wait: float, deadline: float) -> bool:

@@ -48,10 +48,7 @@ class ClientCache:
 
     async def get(self, client_id: str) -> Client | None:
         """The client if it is known and enabled. Raises StoreUnavailable."""
-        if not CLIENT_ID.fullmatch(client_id):
-            return None
-        client = await self._clients.get(client_id)
-        return client if client is not None and client.enabled else None
+        return await self._enabled(client_id) if CLIENT_ID.fullmatch(client_id) else None
 
     async def refusal(self, client_id: str, client_secret: str) -> ErrorKind | None:
         """Why these credentials did not authenticate; None without such a client. Raises StoreUnavailable."""
@@ -74,9 +71,12 @@ class ClientCache:
         that is not listed makes this instance look again, at most every other second for a client: a secret works as
         soon as it was added. Raises StoreUnavailable.
         """
-        if not SECRET_ID.fullmatch(secret_id):
+        if not CLIENT_ID.fullmatch(client_id) or not SECRET_ID.fullmatch(secret_id):
             return None
-        client = await self.get(client_id)
+        return await self._secret(client_id, secret_id)
+
+    async def _secret(self, client_id: str, secret_id: str) -> tuple[Client, Secret] | None:
+        client = await self._enabled(client_id)
         secret = client.live_secret(secret_id) if client is not None else None
         if client is not None and secret is None:
             client = await self._clients.renew(client_id, older_than=_RENEW_SECONDS)
@@ -99,10 +99,11 @@ class ClientCache:
     async def holder(self, client_id: str, credential_id: str, issued_at: float) -> Client | None:
         """An enabled client that still has the secret or key by which it got a token at that time; None if not.
 
-        A key set that was fetched before that says nothing of such a key. Raises StoreUnavailable.
+        The ids are those of a token, so they were checked when that was issued. A key set that was fetched before that
+        says nothing of such a key. Raises StoreUnavailable.
         """
         if not KEY_ID.fullmatch(credential_id):
-            with_secret = await self.secret(client_id, credential_id)
+            with_secret = await self._secret(client_id, credential_id)
             return with_secret[0] if with_secret is not None else None
         since = max(time.time() - issued_at, _RENEW_SECONDS)
         with_key = await self._key(client_id, lambda key: key.id == credential_id, since)
@@ -131,6 +132,10 @@ class ClientCache:
     async def known(self, client_id: str) -> bool:
         """Whether there is such a client, enabled or not. Raises StoreUnavailable."""
         return CLIENT_ID.fullmatch(client_id) is not None and await self._clients.get(client_id) is not None
+
+    async def _enabled(self, client_id: str) -> Client | None:
+        client = await self._clients.get(client_id)
+        return client if client is not None and client.enabled else None
 
     async def _load(self, client_id: str) -> Client | None:
         try:

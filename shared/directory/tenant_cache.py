@@ -68,11 +68,10 @@ class TenantCache:
         rows = await self._rows.get(tenant)
         if rows is None or version not in rows.versions:
             rows = await self._all_rows.get(tenant)
-        versions = rows.versions if rows is not None else ()
-        if rows is None or not versions:
-            raise UnknownTenant
-        if version not in versions:
-            raise NoSuchVersion(versions)
+            if rows is None or not rows.versions:
+                raise UnknownTenant
+            if version not in rows.versions:
+                raise NoSuchVersion(rows.versions)
         found = rows.providers[version]
         if isinstance(found, RowError):
             raise found.with_traceback(None)  # it is raised again and again, and would keep every request's frames

@@ -127,6 +127,9 @@ def check_response(resource: Resource, kind: InteractionKind, permissions: Permi
     an entry of a batch, was asked for by an interaction that `authorize` has let through: a scope that only creates
     may see what it created. Contained resources are part of the one that contains them.
     """
+    if resource.bundle is None:
+        check_types((resource.type,), permissions, EVERY_ACTION)
+        return
     responses = _held(resource) if kind in BUNDLES else [resource]
     bundles = [response for response in responses if response.bundle is not None]
     listed: set[str] = set()
@@ -143,18 +146,20 @@ def check_types(types: Iterable[str], permissions: Permissions, actions: Action)
     for type in types:
         if type == "OperationOutcome":
             continue
-        shown = type if _TYPE_NAME.fullmatch(type) else "unnamed"
         if type not in permissions.types:
-            raise _forbidden(f"The response holds {shown} resources, which this tenant's access does not include.")
+            raise _forbidden(f"The response holds {_resources(type)}, which this tenant's access does not include.")
         if permissions.scopes and not granted(permissions.scopes, type) & actions:
-            raise _out_of_scope(f"The response holds {shown} resources, which the token's scopes do not include.")
+            raise _out_of_scope(f"The response holds {_resources(type)}, which the token's scopes do not include.")
+
+
+def _resources(type: str) -> str:
+    return f"{type if _TYPE_NAME.fullmatch(type) else 'unnamed'} resources"
 
 
 def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
     kind, type = interaction.kind, interaction.type
-    for named in (type, interaction.compartment):
-        if named is None or named in permissions.types:
-            continue
+    outside = [each for each in (type, interaction.compartment) if each is not None and each not in permissions.types]
+    for named in outside:
         if named not in RESOURCE_TYPES[permissions.version]:
             raise _no_such_type(named, permissions)
     if kind in _REFUSED_KINDS:
@@ -167,15 +172,16 @@ def _authorize_kind(interaction: Interaction, permissions: Permissions) -> None:
         raise _forbidden(f"This tenant's access is read-only: {kind.value} is not let through.")
     if type is None:
         raise _forbidden("A search over all types of a compartment is not let through: search one type.")
-    for needed in (type, interaction.compartment):
-        if needed is not None and needed not in permissions.types:
-            raise _forbidden(f"This tenant's access does not include {needed}.")
+    if outside:
+        raise _forbidden(f"This tenant's access does not include {outside[0]}.")
     if not permits(permissions.scopes, kind, type, conditional=interaction.conditional):
         manner = "conditional " if interaction.conditional else ""
         raise _out_of_scope(f"The token's scopes do not include {manner}{kind.value} of {type}.")
 
 
 def _authorize_parameters(text: str, permissions: Permissions, narrows: Container[str] = ()) -> None:
+    if not text:
+        return
     limit_parameters(text)
     for part in text.split("&"):
         _authorize_parameter(part, permissions, narrows)

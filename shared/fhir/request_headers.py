@@ -26,6 +26,8 @@ def forwarded_headers(
     Raises FhirError: 400 for a precondition that can't be sent, as dropping it would change what is written, and 403
     for X-Provenance where no Provenance may be created.
     """
+    if _LOOKED_AT.isdisjoint(headers):
+        return {}
     up = {name: headers[name] for name in _PASSED if headers.get(name) and _VALUE.fullmatch(headers[name])}
     for name in PRECONDITIONS:
         value = headers.get(name)
@@ -56,6 +58,7 @@ def _cache_control(value: str) -> str:
 
 
 _FILTERED = {"prefer": _prefers, "cache-control": _cache_control}
+_LOOKED_AT = frozenset({*_PASSED, *PRECONDITIONS, *_FILTERED, "x-provenance"})
 
 
 def _provenance(value: str, permissions: Permissions, links: LinkMap) -> str:

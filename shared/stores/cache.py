@@ -102,12 +102,11 @@ class Cache(Generic[K, V]):
             self._reload(key)
 
     def _find(self, key: K) -> _Entry[V] | None:
-        for entries in (self._present, self._absent):
-            entry = entries.get(key)
-            if entry is not None:
-                entries.move_to_end(key)
-                return entry
-        return None
+        entries = self._present if key in self._present else self._absent
+        entry = entries.get(key)
+        if entry is not None:
+            entries.move_to_end(key)
+        return entry
 
     async def _reload_or(self, key: K, entry: _Entry[V]) -> V | None:
         task = self._reload(key)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from shared.directory.provider import Provider
 from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
+from shared.fhir.versions import FhirVersion
 
 _MAX_FAILURES = 5
 _PAUSE_SECONDS = 5.0
@@ -30,7 +31,7 @@ class _Circuit(Struct):
         return self.failures >= _MAX_FAILURES
 
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, FhirVersion, str]
 
 
 class Attempt(Struct):
@@ -65,7 +66,7 @@ class Breaker:
 
     def attempt(self, provider: Provider) -> Attempt:
         """For one request to the provider. Raises FhirError (503)."""
-        key = (provider.tenant, provider.version.value, provider.binding)
+        key = (provider.tenant, provider.version, provider.binding)
         circuit = self._circuits.get(key)
         return Attempt(self, key, circuit if circuit is not None and self._admit(circuit) else None)
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from shared.directory.provider import Provider
 from shared.error_kind import ErrorKind
 from shared.fhir.errors import FhirError
+from shared.fhir.versions import FhirVersion
 
 _MAX_WAIT_SECONDS = 1.0
 
 
-_Key = tuple[str, str]
+_Key = tuple[str, FhirVersion]
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class Limiter:
 
     def slot(self, provider: Provider) -> _Queue:
         """Where the provider's slots are held."""
-        key, limit = (provider.tenant, provider.version.value), provider.max_concurrent
+        key, limit = (provider.tenant, provider.version), provider.max_concurrent
         queue = self._queues.get(key)
         if queue is None or queue.limit != limit:
             queue = self._queues[key] = _Queue(self._queues, key, asyncio.Semaphore(limit), limit)

@@ -60,7 +60,7 @@ def validate_response(response: UpstreamResponse, interaction: Interaction, meth
     if format is None:
         raise _not_fhir(response)
     try:
-        charset = _CHARSET.search(content_type)
+        charset = _CHARSET.search(content_type.partition(";")[2])
         content = yield from to_utf8(response.body, charset[1] if charset else None)
         body = yield from read_body(content, format)
     except Unreadable as error:

@@ -2,7 +2,7 @@
 
 import re
 
-from multidict import MultiMapping
+from multidict import MultiMapping, istr
 
 from shared.fhir.errors import FhirError
 from shared.fhir.interaction import Interaction, parse
@@ -11,12 +11,10 @@ from shared.fhir.paging import absolute_urls
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting.link_map import LinkMap
 
-_SINGLE = ("ETag", "Last-Modified", "Retry-After", "Date")
-_JOINED = ("Content-Language", "Preference-Applied", "Warning", "X-Progress", "X-Correlation-Id")
-_PASSED = (*_SINGLE, *_JOINED)
-_LINKS = ("Location", "Content-Location")
-# The host fails a response that has any other character in a header.
-_VALUE = re.compile(r"[\x20-\x7e\t]*")
+# In the type that the names of received headers are looked up by without being folded each time.
+_SINGLE = tuple(map(istr, ("ETag", "Last-Modified", "Retry-After", "Date")))
+_JOINED = tuple(map(istr, ("Content-Language", "Preference-Applied", "Warning", "X-Progress", "X-Correlation-Id")))
+_LINKS = tuple(map(istr, ("Location", "Content-Location")))
 _URL = re.compile(r"[!-~]+")
 
 
@@ -28,20 +26,19 @@ def response_headers(
     A header that can't be passed on is left out: a write that succeeded must not fail for it.
     """
     down: dict[str, str] = {}
-    for name in _PASSED:
-        if name not in headers:
-            continue
-        value = headers[name] if name in _SINGLE else ", ".join(headers.getall(name))
-        if value and _VALUE.fullmatch(value):
+    for name in _SINGLE:
+        if (value := headers.get(name)) and _can_be_sent(value):
+            down[name] = value
+    for name in _JOINED:
+        if name in headers and (value := ", ".join(headers.getall(name))) and _can_be_sent(value):
             down[name] = value
     for name in _LINKS:
-        mapped = _mapped(headers.get(name), url, links)
-        if mapped is not None:
+        if (value := headers.get(name)) and (mapped := _mapped(value, url, links)) is not None:
             down[name] = mapped
     content_type = headers.get("Content-Type", "")
     if media_type_format(content_type) is not None:
         down["Content-Type"] = f"{content_type.partition(';')[0].strip()}; charset=utf-8"
-    elif _URL.match(content_type) and _VALUE.fullmatch(content_type):
+    elif _URL.match(content_type) and _can_be_sent(content_type):
         down["Content-Type"] = content_type
     return down | allowed(headers, interaction, permissions) if "Allow" in headers else down
 
@@ -53,6 +50,11 @@ def allowed(headers: MultiMapping[str], interaction: Interaction, permissions: P
     return {"Allow": ", ".join(through)} if through else {}
 
 
+def _can_be_sent(value: str) -> bool:
+    """Whether a header's value is of visible ASCII, blanks and tabs: the host fails a response with any other."""
+    return value.isascii() and value.replace("\t", " ").isprintable()
+
+
 def _is_allowed(method: str, path: str, permissions: Permissions) -> bool:
     try:
         authorize(parse(method, path, "_id=1", {}), "", permissions)
@@ -61,9 +63,7 @@ def _is_allowed(method: str, path: str, permissions: Permissions) -> bool:
     return True
 
 
-def _mapped(value: str | None, url: str, links: LinkMap) -> str | None:
-    if value is None:
-        return None
+def _mapped(value: str, url: str, links: LinkMap) -> str | None:
     found = [mapped for each in absolute_urls(value, links.sources[0], url) if (mapped := links.map(each)) is not None]
     fhir = (mapped for mapped in found if _is_fhir(mapped.removeprefix(links.target).partition("?")[0]))
     mapped = next(fhir, found[0] if found else "")

@@ -40,12 +40,12 @@ class Credentials:
         self._client = client
         self._secrets = Secrets(read_secret, forget_secret)
         self._certificates = ClientCertificates(self._secrets)
-        self._kept: LRUCache[tuple[str, FhirVersion, ProviderAuth, str], Credential] = LRUCache(_MAX_CREDENTIALS)
+        self._kept: LRUCache[tuple[str, FhirVersion, str], Credential] = LRUCache(_MAX_CREDENTIALS)
         self._bearers: WeakSet[BearerCredential] = WeakSet()
 
     def of(self, provider: Provider) -> Credential:
         """The credential of `provider`; CredentialError names the column that its kind needs and the row lacks."""
-        key = (provider.tenant, provider.version, provider.auth, provider.base_url)
+        key = (provider.tenant, provider.version, provider.binding)
         credential = self._kept.get(key)
         if credential is None:
             credential = self._kept[key] = self._credential(provider)

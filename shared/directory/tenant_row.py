@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shared.directory.errors import RowError
 from shared.directory.provider import Access, AuthKind, BatchMode, Provider, ProviderAuth, SearchMethod
@@ -37,6 +37,7 @@ _OPERATION = re.compile(r"([A-Za-z]{1,64})/\$([A-Za-z][A-Za-z0-9-]{0,63})")
 _MAX_PAGE_ORIGINS = 10
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's bytes that are no text
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key|portal-cookie-key")
 _MANAGED_HEADERS = frozenset(
@@ -45,6 +46,9 @@ _MANAGED_HEADERS = frozenset(
 )
 _AZURE_FHIR = ".azurehealthcareapis.com"
 _AUDIENCE = re.compile(r"https://([A-Za-z0-9.-]+)(?:/[A-Za-z0-9._~/-]*)?")
+_AUTH_PARTS = tuple(column for column in COLUMNS if column.startswith("Auth") and column != "Auth")
+_OPEN = ProviderAuth()
+_NONE = frozenset[str]()
 _E = TypeVar("_E", bound=Enum)
 _T = TypeVar("_T")
 
@@ -82,25 +86,28 @@ class _RowReader:
             self._problems["RowKey"] = f"is none of {_names(FhirVersion)}"
         named = (column for column in self._row if column not in _STORE_COLUMNS and not column.startswith("odata."))
         self._problems |= {column: problem for column in named if (problem := unknown_column(column, COLUMNS))}
-        base_url = self._tried(self._base_url, "")
-        types = self._tried(lambda: self._types(version), frozenset[str]())
+        base_url = self._read("BaseUrl", self._base_url, "")
+        if not base_url:
+            self._problems.setdefault("BaseUrl", "is missing")
+        types = self._read("Types", partial(self._types, version), interface_types(version) if version else _NONE)
+        of = _NONE if "Types" in self._problems else types
         provider = Provider(
             tenant=tenant or "",
             version=version or FhirVersion.STU3,
             base_url=base_url,
-            name=self._tried(lambda: self._text("Name"), "") or tenant or "",
-            enabled=self._tried(self._enabled, False),
+            name=self._read("Name", str, "") or tenant or "",
+            enabled=self._read("Enabled", self._enabled, True),
             auth=self._auth(base_url),
-            extra_headers=self._tried(self._extra_headers, ()),
+            extra_headers=self._read("ExtraHeaders", self._extra_headers, ()),
             batch=self._choice("Batch", BatchMode.NATIVE),
             access=self._choice("Access", Access.READ),
             types=types,
-            timeout_seconds=self._tried(self._timeout, None),
-            max_concurrent=self._tried(self._max_concurrent, DEFAULT_MAX_CONCURRENT),
+            timeout_seconds=self._read("TimeoutSeconds", self._timeout, None),
+            max_concurrent=self._read("MaxConcurrent", self._max_concurrent, DEFAULT_MAX_CONCURRENT),
             search=self._choice("Search", SearchMethod.GET),
-            accurate_total=self._tried(self._accurate_total, False),
-            operations=self._tried(lambda: self._operations(version, types), frozenset()),
-            page_origins=self._tried(self._page_origins, ()),
+            accurate_total=self._read("Total", self._accurate_total, False),
+            operations=self._read("Operations", partial(self._operations, version, of), _NONE),
+            page_origins=self._read("PageOrigins", self._page_origins, ()),
         )
         if self._problems:
             place = {column: number for number, column in enumerate((*KEY_COLUMNS, *COLUMNS))}
@@ -108,13 +115,16 @@ class _RowReader:
             raise RowError(TABLE, self._key, *ordered)
         return provider
 
-    def _tried(self, read: Callable[[], _T], otherwise: _T) -> _T:
-        """The value that `read` reads; `otherwise` when it raises, which is noted."""
+    def _read(self, column: str, read: Callable[[str], _T], default: _T) -> _T:
+        """What `read` makes of a column's text; the default when that is empty, or wrong, which is noted."""
+        if self._row.get(column) is None:  # as most columns of most rows, and each request to a cold row waits for this
+            return default
         try:
-            return read()
+            text = self._text(column)
+            return read(text) if text else default
         except RowError as error:
             self._problems.setdefault(*error.problems[0])
-            return otherwise
+            return default
 
     def _error(self, column: str, problem: str) -> RowError:
         return RowError(TABLE, self._key, (column, problem))
@@ -128,26 +138,20 @@ class _RowReader:
             raise self._error(column, "has bytes of another encoding than the terminal's: type it again")
         return text
 
-    def _list(self, column: str) -> list[str]:
-        return [item for part in self._text(column).split(",") if (item := part.strip())]
-
-    def _base_url(self) -> str:
-        text = self._text("BaseUrl")
-        if not text:
-            raise self._error("BaseUrl", "is missing")
-        url = self._url("BaseUrl", text).rstrip("/")
-        parts = urlsplit(url)
+    def _base_url(self, text: str) -> str:
+        parts = self._url("BaseUrl", text)
         if parts.query or parts.fragment:
             raise self._error("BaseUrl", "must end with the path: no query, no fragment")
-        if parts.path.endswith("/metadata"):
+        path = parts.path.rstrip("/")
+        if path.endswith("/metadata"):
             raise self._error("BaseUrl", "is the FHIR base URL: leave out /metadata")
-        if not _PATH.fullmatch(parts.path) or any(not segment.strip(".") for segment in parts.path.split("/")[1:]):
+        if not _PATH.fullmatch(path) or any(not segment.strip(".") for segment in path.split("/")[1:]):
             raise self._error("BaseUrl", "has a path with empty or dot segments, or characters that a base can't have")
-        return url
+        return f"{parts.scheme}://{parts.netloc}{path}"
 
-    def _url(self, column: str, text: str) -> str:
+    def _url(self, column: str, text: str) -> SplitResult:
         """The URL of a column, https (or http on loopback, on a laptop), with its scheme and host in lower case."""
-        if not re.fullmatch(r"[\x21-\x7e]+", text) or "\\" in text:
+        if not _VISIBLE.fullmatch(text) or "\\" in text:
             raise self._error(column, "is not a URL")
         try:
             parts = urlsplit(text)
@@ -158,47 +162,49 @@ class _RowReader:
             raise self._error(column, "is not a URL with a host and without credentials")
         if parts.scheme != "https" and not (self._local and parts.scheme == "http" and is_loopback(parts.hostname)):
             raise self._error(column, "must begin with https://")
-        return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
+        return parts._replace(netloc=parts.netloc.lower())
 
     def _auth(self, base_url: str) -> ProviderAuth:
-        name = self._tried(self._auth_name, "")
+        name = self._read("Auth", self._auth_name, AuthKind.NONE.value)
+        if "Auth" in self._problems:
+            name = ""
+        required, _ = AUTH_COLUMNS.get(name, (_NONE, _NONE))
         text = {
-            column: self._tried(partial(self._auth_text, column, name, base_url), "")
-            for column in COLUMNS
-            if column.startswith("Auth") and column != "Auth"
+            column: text
+            for column in _AUTH_PARTS
+            if (text := self._read(column, partial(self._auth_text, column, name, base_url), ""))
         }
+        for column in required - text.keys():
+            self._problems.setdefault(column, f"is needed by Auth={name}")
         if name == MUTUAL_TLS:
-            return ProviderAuth(certificate=text["AuthSecret"] or None)
+            return ProviderAuth(certificate=text.get("AuthSecret"))
+        if not text and name == AuthKind.NONE.value:
+            return _OPEN
         return ProviderAuth(
             kind=AuthKind(name or "none"),
-            token_url=text["AuthTokenUrl"] or None,
-            client_id=text["AuthClientId"] or None,
-            scope=text["AuthScope"] or None,
-            header=text["AuthHeader"] or None,
-            secret=text["AuthSecret"] or None,
-            key_id=text["AuthKeyId"] or None,
-            certificate=text["AuthCertificate"] or None,
+            token_url=text.get("AuthTokenUrl"),
+            client_id=text.get("AuthClientId"),
+            scope=text.get("AuthScope"),
+            header=text.get("AuthHeader"),
+            secret=text.get("AuthSecret"),
+            key_id=text.get("AuthKeyId"),
+            certificate=text.get("AuthCertificate"),
         )
 
-    def _auth_name(self) -> str:
-        name = self._text("Auth").lower() or AuthKind.NONE.value
+    def _auth_name(self, text: str) -> str:
+        name = text.lower()
         if name not in AUTH_COLUMNS:
             raise self._error("Auth", f"must be one of {', '.join(AUTH_COLUMNS)}")
         return name
 
-    def _auth_text(self, column: str, auth: str, base_url: str) -> str:
+    def _auth_text(self, column: str, auth: str, base_url: str, text: str) -> str:
         """What one of the `Auth*` columns says; `auth` is "" when `Auth` itself is wrong, `base_url` likewise."""
-        text = self._text(column)
         required, optional = AUTH_COLUMNS.get(auth, (frozenset(), frozenset({column})))
-        if not text:
-            if column in required:
-                raise self._error(column, f"is needed by Auth={auth}")
-            return ""
         if column not in required | optional:
             raise self._error(column, f"is not used by Auth={auth}: empty it, or set Auth")
         match column:
             case "AuthTokenUrl":
-                return self._url(column, text)
+                return self._url(column, text).geturl()
             case "AuthSecret" | "AuthCertificate":
                 self._check_secret_name(column, text)
             case "AuthHeader" if not _TOKEN.fullmatch(text):
@@ -227,10 +233,7 @@ class _RowReader:
         if _RESERVED_SECRETS.fullmatch(name):
             raise self._error(column, "names a secret that the gateway keeps for itself")
 
-    def _extra_headers(self) -> tuple[tuple[str, str], ...]:
-        text = self._text("ExtraHeaders")
-        if not text:
-            return ()
+    def _extra_headers(self, text: str) -> tuple[tuple[str, str], ...]:
         try:
             headers = json.loads(text)
         except (ValueError, RecursionError):
@@ -244,23 +247,22 @@ class _RowReader:
                 raise self._error("ExtraHeaders", f"has {name}, which the gateway sets itself")
         return tuple(headers.items())
 
-    def _types(self, version: FhirVersion | None) -> frozenset[str]:
-        names = self._list("Types")
+    def _types(self, version: FhirVersion | None, text: str) -> frozenset[str]:
+        names = _items(text)
         if not all(map(_TYPE.fullmatch, names)):
             raise self._error("Types", "must be a comma list of resource types such as Patient,Observation")
         if problem := unknown_types(names, version):
             raise self._error("Types", problem)
         return frozenset(names) or (interface_types(version) if version else frozenset())
 
-    def _accurate_total(self) -> bool:
-        text = self._text("Total").lower()
-        if text not in ("", "accurate"):
+    def _accurate_total(self, text: str) -> bool:
+        if text.lower() != "accurate":
             raise self._error("Total", "must be accurate, or empty")
-        return bool(text)
+        return True
 
-    def _operations(self, version: FhirVersion | None, types: frozenset[str]) -> frozenset[str]:
+    def _operations(self, version: FhirVersion | None, types: frozenset[str], text: str) -> frozenset[str]:
         """The operations; of `types`, unless these are not known."""
-        names = self._list("Operations")
+        names = _items(text)
         operations = [_OPERATION.fullmatch(name) for name in names]
         if not all(operations):
             raise self._error("Operations", "must be a comma list such as Patient/$everything,Observation/$lastn")
@@ -272,10 +274,10 @@ class _RowReader:
             raise self._error("Operations", "names a type that is not among the row's Types")
         return frozenset(names)
 
-    def _page_origins(self) -> tuple[str, ...]:
+    def _page_origins(self, text: str) -> tuple[str, ...]:
         origins = []
-        for text in self._list("PageOrigins"):
-            url = urlsplit(self._url("PageOrigins", text.rstrip("/")))
+        for item in _items(text):
+            url = self._url("PageOrigins", item.rstrip("/"))
             if url.path or url.query or url.fragment:
                 raise self._error("PageOrigins", "must be a comma list of origins such as https://pages.example.com")
             default = f":{443 if url.scheme == 'https' else 80}"
@@ -284,37 +286,36 @@ class _RowReader:
             raise self._error("PageOrigins", f"may name {_MAX_PAGE_ORIGINS} origins")
         return tuple(dict.fromkeys(origins))
 
-    def _timeout(self) -> float | None:
-        text = self._text("TimeoutSeconds")
-        if not text:
-            return None
+    def _timeout(self, text: str) -> float:
         if not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) or not 0.1 <= float(text) <= 220:
             raise self._error("TimeoutSeconds", "must be a number of seconds from 0.1 to 220")
         return float(text)
 
-    def _max_concurrent(self) -> int:
-        text = self._text("MaxConcurrent")
-        if not text:
-            return DEFAULT_MAX_CONCURRENT
+    def _max_concurrent(self, text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,5}(\.0)?", text) or not 1 <= float(text) <= 10_000:
             raise self._error("MaxConcurrent", "must be a whole number from 1 to 10000")
         return int(float(text))
 
-    def _enabled(self) -> bool:
-        found = flag(self._text("Enabled") or "true")
+    def _enabled(self, text: str) -> bool:
+        found = flag(text)
         if found is None:
             raise self._error("Enabled", "must be true or false")
         return found
 
     def _choice(self, column: str, default: _E) -> _E:
-        def read() -> _E:
-            text = self._text(column).lower()
-            try:
-                return type(default)(text) if text else default
-            except ValueError:
-                raise self._error(column, f"must be one of {_names(type(default))}") from None
+        choices = type(default)
 
-        return self._tried(read, default)
+        def read(text: str) -> _E:
+            try:
+                return choices(text.lower())
+            except ValueError:
+                raise self._error(column, f"must be one of {_names(choices)}") from None
+
+        return self._read(column, read, default)
+
+
+def _items(text: str) -> list[str]:
+    return [item for part in text.split(",") if (item := part.strip())]
 
 
 def _names(choices: type[Enum]) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 if TYPE_CHECKING:  # the command line's --help does without the Azure SDKs
     from shared.stores.tables import Row
 
+_KEYS = frozenset({"PartitionKey", "RowKey"})
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MARK = "\ufeff"
@@ -22,8 +23,11 @@ def canonical(row: "Row", columns: Collection[str]) -> "Row":
     A name in another case, or with spaces around it, is taken for the column; where the row has that one as well, it
     stays as it is, and is refused as an unknown one.
     """
+    others = [name for name in row if name not in columns and name not in _KEYS]
+    if not others:
+        return row
     meant = {column.lower(): column for column in columns}
-    misspelt = [name for name in row if name not in columns and name.strip().lower() in meant]
+    misspelt = [name for name in others if name.strip().lower() in meant]
     if not misspelt:
         return row
     renamed: Any = copy(row)

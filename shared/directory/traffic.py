@@ -26,7 +26,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
 import orjson
+from msgspec import Struct
 
 from shared.error_kind import ErrorKind, Side
 from shared.pauses import paused
@@ -46,7 +48,7 @@ _NOT_IN_DIGEST = frozenset(HOPS.values()).union(*(codes for hop, codes in _BUCKE
 _JITTER_SECONDS = 30.0
 _AT_ONCE = 8  # writes
 _MAX_NOTED = 256
-_MAX_PAIRS = 10_000
+_MAX_PAIRS = 2_000  # of half a kilobyte each
 _MAX_ROWS = 20_000
 _SUBJECTS_A_ROW = 2_000  # of a digest: a row may have 1 MiB
 _COLUMN_BYTES = 60_000  # a binary column may have 64 KiB
@@ -90,20 +92,16 @@ class _Health:
         self.failure, self.kind = now, kind
 
 
-@dataclass(slots=True)
-class _SubjectsHour:
-    """One row: its slots in JSON by number, and their sum as the digest has it.
+class _Total(Struct, array_like=True):
+    """The sum of a row's slots as the digest has it."""
 
-    As text: the bytes that orjson makes hold on to the 8 KB that it began with.
-    """
+    total: dict[str, int] = {}
 
-    slots: dict[str, str] = field(default_factory=dict)
-    total: str = "{}"
 
-    def add(self, slot: str, counts: Counts) -> None:
-        self.slots[slot] = orjson.dumps(add_counts(orjson.loads(self.slots.get(slot, "{}")), counts)).decode()
-        told = {code: count for code, count in counts.items() if code not in _NOT_IN_DIGEST}
-        self.total = orjson.dumps(add_counts(orjson.loads(self.total), told)).decode()
+class _SubjectsHour(_Total, array_like=True):
+    """One row: its slots by number besides. It is kept packed (MessagePack), in a fraction of what the dicts take."""
+
+    slots: dict[int, dict[str, int]] = {}
 
 
 @dataclass(slots=True)
@@ -111,15 +109,20 @@ class _Hour:
     """The rows of an hour. Begun anew for one that was written and let go of, it has another id, and other rows."""
 
     id: str = field(default_factory=lambda: secrets.token_hex(4))
-    rows: dict[str, _SubjectsHour] = field(default_factory=dict)
+    rows: dict[str, bytes] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpacked = msgspec.msgpack.Decoder(_SubjectsHour).decode
+_total = msgspec.msgpack.Decoder(_Total).decode
 
 
 class Traffic:
     """Counts requests, and writes what it counted at most once in five minutes: its end loses no more than that.
 
     A request is only noted; each 256 together add to integers of their clients and hospitals. Subjects are what the
-    directory knows, so strangers make none; at most 20,000 rows are held (some 3 KB each where all five minutes are
+    directory knows, so strangers make none; at most 20,000 rows are held (some 1 KB each where all five minutes are
     busy). While the table is away they wait, and nothing is lost until they are that many: then the oldest hours go.
     """
 
@@ -265,7 +268,7 @@ class Traffic:
             counted = sums.pop(subject)
             if subject not in hour.rows and len(hour.rows) >= _MAX_ROWS:
                 continue
-            hour.rows.setdefault(subject, _SubjectsHour()).add(str(slot), counted)
+            hour.rows[subject] = _packed_with(hour.rows.get(subject), slot, counted)
             hour.unwritten.add(subject)
             yield
 
@@ -298,8 +301,8 @@ class Traffic:
     def _rows(self, number: int, subject: str) -> Iterator[Row]:
         hour = self._hours[number]
         key = f"{hour_key(number * SLOT_SECONDS * SLOTS_OF_HOUR)}.{hour.id}"
-        slots = {slot: orjson.Fragment(counts) for slot, counts in hour.rows[subject].slots.items()}
-        row: dict[str, object] = {"PartitionKey": subject, "RowKey": key, "Slots": orjson.dumps(slots).decode()}
+        slots = msgspec.json.encode(_unpacked(hour.rows[subject]).slots).decode()
+        row: dict[str, object] = {"PartitionKey": subject, "RowKey": key, "Slots": slots}
         if subject != ALL:
             yield row
             return
@@ -311,11 +314,20 @@ class Traffic:
             for each in subjects[part : part + _SUBJECTS_A_ROW]:
                 health = self._health.get(each) or _Health()
                 times = health.success, health.since, health.failure, health.kind
-                digest[each] = [orjson.Fragment(hour.rows[each].total), *times]
+                digest[each] = [_total(hour.rows[each]).total, *times]
             packed = zlib.compress(orjson.dumps(digest))
             for column, start in enumerate(range(0, len(packed), _COLUMN_BYTES)):
                 row[f"Digest{column}"] = packed[start : start + _COLUMN_BYTES]
             yield row
+
+
+def _packed_with(packed: bytes | None, slot: int, counts: Counts) -> bytes:
+    """A row to which the counts of a slot were added."""
+    hour = _SubjectsHour() if packed is None else _unpacked(packed)
+    add_counts(hour.slots.setdefault(slot, {}), counts)
+    add_counts(hour.total, {code: count for code, count in counts.items() if code not in _NOT_IN_DIGEST})
+    # A copy: the bytes that encoders make hold on to the buffer that they began with.
+    return bytes(bytearray(_pack(hour)))
 
 
 def add_counts(sums: dict[str, int], counts: Counts) -> dict[str, int]:

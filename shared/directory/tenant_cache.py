@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
-
 from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
 from shared.directory.provider import Provider
 from shared.directory.tenant_columns import KEY_COLUMNS
@@ -20,16 +18,11 @@ _SIZE = 20_000
 _log = logging.getLogger(__name__)
 
 _Keys = Mapping[str, tuple[tuple[str, str], ...]]
+_TenantRows = tuple[tuple[FhirVersion, Provider | RowError], ...]
+"""What a tenant's rows that are not switched off say: a provider for a version, or why its row can't be used.
 
-
-class _TenantRows(Struct, frozen=True):
-    """What a tenant's rows say: a provider for a version, or why its row can't be used.
-
-    `versions` are those whose row is not switched off.
-    """
-
-    providers: Mapping[FhirVersion, Provider | RowError]
-    versions: tuple[FhirVersion, ...]
+In the order of the versions. A dict of one or two would take twice as much, for each tenant in use.
+"""
 
 
 class TenantCache:
@@ -56,23 +49,22 @@ class TenantCache:
     async def known(self, tenant: str) -> bool:
         """Whether a row that is switched on names this tenant."""
         rows = await self._rows.get(tenant)
-        if rows is None or not rows.versions:
+        if not rows:
             rows = await self._all_rows.get(tenant)
-        return rows is not None and bool(rows.versions)
+        return bool(rows)
 
     async def provider(self, tenant: str, version: FhirVersion) -> Provider:
         """The provider of a tenant for a version.
 
         Raises UnknownTenant, NoSuchVersion, RowError when this very row can't be used, or StoreUnavailable.
         """
-        rows = await self._rows.get(tenant)
-        if rows is None or version not in rows.versions:
-            rows = await self._all_rows.get(tenant)
-            if rows is None or not rows.versions:
-                raise UnknownTenant
-            if version not in rows.versions:
-                raise NoSuchVersion(rows.versions)
-        found = rows.providers[version]
+        rows = await self._rows.get(tenant) or ()
+        found = _found(rows, version)
+        if found is None:
+            rows = await self._all_rows.get(tenant) or ()
+            found = _found(rows, version)
+        if found is None:
+            raise NoSuchVersion(tuple(of for of, _ in rows)) if rows else UnknownTenant
         if isinstance(found, RowError):
             raise found.with_traceback(None)  # it is raised again and again, and would keep every request's frames
         return found
@@ -80,7 +72,7 @@ class TenantCache:
     async def renewed(self, tenant: str, version: FhirVersion, *, older_than: float) -> Provider:
         """As `provider`, but of rows that are no older than so many seconds, where the table answers."""
         rows = await self._rows.renew(tenant, older_than=older_than)
-        if rows is None or version not in rows.versions:
+        if _found(rows or (), version) is None:
             await self._all_rows.renew(tenant, older_than=older_than)
         return await self.provider(tenant, version)
 
@@ -119,5 +111,15 @@ def _tenant_rows(rows: Iterable[Row], *, local: bool) -> _TenantRows:
             providers[version] = parse_provider(row, local=local)
         except RowError as error:
             providers[version] = error
-    on = [version for version, found in providers.items() if isinstance(found, RowError) or found.enabled]
-    return _TenantRows(providers, tuple(version for version in FhirVersion if version in on))
+    return tuple(
+        (version, found)
+        for version in FhirVersion
+        if (found := providers.get(version)) is not None and (isinstance(found, RowError) or found.enabled)
+    )
+
+
+def _found(rows: _TenantRows, version: FhirVersion) -> Provider | RowError | None:
+    for of, found in rows:
+        if of is version:
+            return found
+    return None

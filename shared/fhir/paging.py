@@ -106,9 +106,11 @@ class Paging(Struct, frozen=True):
 
     def own(self, link: str, request_url: str) -> str | None:
         """The gateway's form of a link below the provider's base, of any length and whatever it asks for; else None."""
+        if not _NOT_IN_A_URL.search(link) and (mapped := self._mapped(link)) is not None:
+            return mapped
         for candidate in absolute_urls(link, self.base_url, request_url):
             parts = _split(candidate)
-            mapped = None if parts is None else self._mapped(self._at_own_origin(parts))
+            mapped = None if parts is None else self._mapped(self._at_own_origin(parts).geturl())
             if mapped is not None:
                 return mapped
         return None
@@ -132,7 +134,7 @@ class Paging(Struct, frozen=True):
         if _climbs(parts.path):
             raise InvalidPageLink("climbs out of its path")
         url = parts.geturl()
-        mapped = self._mapped(parts)
+        mapped = self._mapped(url)
         try:
             if mapped is not None:
                 return self._below_the_base(url, mapped, of)
@@ -180,8 +182,8 @@ class Paging(Struct, frozen=True):
             return parts._replace(scheme=base.scheme, netloc=base.netloc)
         return parts
 
-    def _mapped(self, parts: SplitResult) -> str | None:
-        mapped = self.links.map(parts.geturl())
+    def _mapped(self, url: str) -> str | None:
+        mapped = self.links.map(url)
         if mapped is None:
             return None
         path, mark, query = mapped.partition("?")

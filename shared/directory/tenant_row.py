@@ -31,12 +31,11 @@ _STORE_COLUMNS = {*KEY_COLUMNS, "Timestamp", "etag"}
 
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _PATH = re.compile(r"[A-Za-z0-9._~:/-]*")
-_NETLOC = re.compile(r"(?i)([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+_NETLOC = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 _TYPE = re.compile(r"[A-Za-z]{1,64}")
 _OPERATION = re.compile(r"([A-Za-z]{1,64})/\$([A-Za-z][A-Za-z0-9-]{0,63})")
 _MAX_PAGE_ORIGINS = 10
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's bytes that are no text
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _RESERVED_SECRETS = re.compile(r"(?i)client-.*|token-signing-key|portal-cookie-key")
@@ -134,8 +133,10 @@ class _RowReader:
         if not is_text(value):
             raise self._error(column, "has a type that it can't have: make it a String")
         text = column_text(value)
-        if _HALF_CHARACTER.search(text):
-            raise self._error(column, "has bytes of another encoding than the terminal's: type it again")
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # what Python makes of an argument's bytes that are no text
+            raise self._error(column, "has bytes of another encoding than the terminal's: type it again") from None
         return text
 
     def _base_url(self, text: str) -> str:

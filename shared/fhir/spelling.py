@@ -1,7 +1,6 @@
 """Names of resource types and operations that FHIR does not know, with the nearest that it does."""
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 
 from shared.fhir.resource_types import RESOURCE_TYPES
@@ -48,6 +47,8 @@ def misspelt_operations(names: Sequence[str]) -> str:
 
 @lru_cache(1024)  # it takes a millisecond, and a bulk of rows repeats a mistake
 def _hint(name: str, known: frozenset[str], cutoff: float) -> str:
+    from difflib import get_close_matches  # here: nothing that is spelt right needs it
+
     spelt = {found.lower(): found for found in sorted(known)}
     near = get_close_matches(name.lower(), spelt, 1, cutoff)
     return f": did you mean {spelt[near[0]]}?" if near else ""

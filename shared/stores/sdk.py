@@ -23,6 +23,8 @@ CLIENT_OPTIONS: Mapping[str, Any] = {
     "retry_backoff_factor": 0.2,
     "connection_timeout": 3,
     "read_timeout": 5,
+    # By themselves they tell of the platform, and ask `uname -p` for it: a process, while all requests wait.
+    "base_user_agent": "fhir-interop-gateway",
 }
 
 

@@ -28,7 +28,7 @@ def describe() -> str:
     return (
         f"- {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}\n"
         f"- Python {platform.python_version()}, {libraries}\n"
-        f"- in the worker's environment {_worker_versions()}\n"
+        f"- in the worker {_worker_versions()}\n"
         f"- {tools}\n"
     )
 
@@ -39,9 +39,14 @@ def _processor() -> str:
 
 
 def _worker_versions() -> str:
-    code = f"from importlib.metadata import version; print(*map(version, {_WORKER_LIBRARIES}))"
+    code = f"""
+import importlib.metadata, platform
+print(platform.python_version(), platform.python_compiler(), sep=" of ")
+for name in {_WORKER_LIBRARIES}:
+    print(name, importlib.metadata.version(name))
+"""
     done = subprocess.run([WORKER_PYTHON, "-c", code], capture_output=True, text=True, check=True, timeout=10)
-    return ", ".join(map(" ".join, zip(_WORKER_LIBRARIES, done.stdout.split(), strict=True)))
+    return "Python " + ", ".join(done.stdout.splitlines())
 
 
 def _tool_version(name: str) -> str:

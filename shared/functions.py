@@ -70,8 +70,7 @@ async def respond(request: func.HttpRequest, handler: Handler) -> func.HttpRespo
     """
     target = request.url.partition("://")[2]
     path, _, query = target[target.find("/") :].partition("?")
-    # Not through their Mapping, which takes a call of Python for each header, and ten times as long for a missing one.
-    headers: dict[str, str] = {**request.headers.__http_headers__}
+    headers = dict(request.headers)  # theirs takes ten times as long to say that one is missing
     headers["x-request-id"] = id = request_id(headers)
     response = await handler(Request(request.method, path, query, headers, request.get_body()))
     # The worker would name text/plain where there is no Content-Type; the host drops an empty one.

@@ -36,7 +36,7 @@ _JSON = "application/json"
 _PARAMETERS = CREDENTIAL_PARAMETERS | {"grant_type", "resource", "scope", "token"}
 # Microsoft's published sample of the app's token request spells it with a hyphen.
 _ALIASES = {"grant-type": "grant_type"}
-_VISIBLE = re.compile(r"[\x20-\x7e]*")  # RFC 6749 appendix A: VSCHAR
+_CHARSET = re.compile(r'(?i)charset\s*=\s*"?([^\s";]+)')
 _MAX_SCOPE_LENGTH = 1_500  # a token that holds it stays well below 4,096 characters
 _MAX_TOLD = 10
 _URN = "urn:uuid:"
@@ -170,7 +170,7 @@ def _parameters(request: Request) -> dict[str, str]:
     if len(request.body) > MAX_BODY_BYTES:
         raise InvalidRequest("the body is too large")
     media_type, _, options = request.headers.get("content-type", "").partition(";")
-    charset = re.search(r'(?i)charset\s*=\s*"?([^\s";]+)', options)
+    charset = _CHARSET.search(options)
     # The media types have no such parameter, and ASCII reads the same in what clients name there.
     if charset and charset[1].lower() not in ("utf-8", "utf8") and not request.body.isascii():
         raise InvalidRequest("the body must be UTF-8")
@@ -192,7 +192,7 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
             raise InvalidTarget("resource is repeated: ask for a token for each tenant")
         if known in parameters:
             raise InvalidRequest(f"{known} is repeated")
-        if not _VISIBLE.fullmatch(value):
+        if not value.isascii() or not value.isprintable():  # RFC 6749 appendix A: VSCHAR
             raise InvalidRequest(f"{known} has a character that is not allowed in it")
         parameters[known] = value
     return parameters

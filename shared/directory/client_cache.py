@@ -48,7 +48,8 @@ class ClientCache:
 
     async def get(self, client_id: str) -> Client | None:
         """The client if it is known and enabled. Raises StoreUnavailable."""
-        return await self._enabled(client_id) if CLIENT_ID.fullmatch(client_id) else None
+        client = await self._clients.get(client_id) if CLIENT_ID.fullmatch(client_id) else None
+        return client if client is not None and client.enabled else None
 
     async def refusal(self, client_id: str, client_secret: str) -> ErrorKind | None:
         """Why these credentials did not authenticate; None without such a client. Raises StoreUnavailable."""
@@ -76,9 +77,11 @@ class ClientCache:
         return await self._secret(client_id, secret_id)
 
     async def _secret(self, client_id: str, secret_id: str) -> tuple[Client, Secret] | None:
-        client = await self._enabled(client_id)
-        secret = client.live_secret(secret_id) if client is not None else None
-        if client is not None and secret is None:
+        client = await self._clients.get(client_id)
+        if client is None or not client.enabled:
+            return None
+        secret = client.live_secret(secret_id)
+        if secret is None:
             client = await self._clients.renew(client_id, older_than=_RENEW_SECONDS)
             secret = client.live_secret(secret_id) if client is not None and client.enabled else None
         if client is None or secret is None:
@@ -132,10 +135,6 @@ class ClientCache:
     async def known(self, client_id: str) -> bool:
         """Whether there is such a client, enabled or not. Raises StoreUnavailable."""
         return CLIENT_ID.fullmatch(client_id) is not None and await self._clients.get(client_id) is not None
-
-    async def _enabled(self, client_id: str) -> Client | None:
-        client = await self._clients.get(client_id)
-        return client if client is not None and client.enabled else None
 
     async def _load(self, client_id: str) -> Client | None:
         try:

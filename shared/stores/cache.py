@@ -60,10 +60,14 @@ class Cache(Generic[K, V]):
 
         Raises what `load` raises; StoreUnavailable only when nothing usable is remembered.
         """
+        now = self._clock()
+        entry = self._present.get(key)
+        if entry is not None and now - entry.loaded_at < self._ahead:
+            self._present.move_to_end(key)
+            return entry.value
         entry = self._find(key)
         if entry is None:
             return await asyncio.shield(self._reload(key))
-        now = self._clock()
         age = now - entry.loaded_at
         if age < self._ahead:
             return entry.value

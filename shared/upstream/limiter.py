@@ -29,7 +29,7 @@ class _Queue:
             raise _busy()
         self.users += 1
         try:
-            if self.slots.locked():
+            if self.users > self.limit:
                 async with asyncio.timeout(_MAX_WAIT_SECONDS):
                     await self.slots.acquire()
             else:

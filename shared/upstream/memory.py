@@ -112,7 +112,7 @@ class MemoryBudget:
 
     def add(self, tenant: str, size: int) -> None:
         """Counts `size` bytes in, or out when it is negative. Raises FhirError (503)."""
-        of_tenant = self._by_tenant[tenant] + size
+        of_tenant = self._by_tenant.get(tenant, 0) + size
         if size > 0 and (of_tenant > self._max_bytes_of_tenant or self._total + size > self._max_bytes):
             raise _exhausted()
         self._total += size

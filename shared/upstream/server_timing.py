@@ -27,7 +27,7 @@ class _Hop(Struct):
             self._began = time.perf_counter()
         self._running += 1
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, value: object, traceback: object) -> None:
         self._running -= 1
         if not self._running:
             self.seconds += time.perf_counter() - self._began

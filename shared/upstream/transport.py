@@ -93,7 +93,17 @@ class Transport:
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             last = attempt == _MAX_ATTEMPTS or not request.repeatable
             try:
-                response = await self._request_once(request, tls, count)
+                # A write must not ride on a kept connection: when the provider has just closed it, nobody can tell
+                # whether the write was taken.
+                with await self.client.request(
+                    request.method,
+                    request.url,
+                    request.headers,
+                    request.body or b"",
+                    tls=tls,
+                    fresh=not request.repeatable,
+                ) as response:
+                    body = await self._read(response, count)
             except OSError as error:
                 # Frames of its cause hold on to it: a ring that would keep the request's body until a collection.
                 for each in (error, error.__cause__ or error):
@@ -102,30 +112,16 @@ class Transport:
                     raise
                 wait = _jittered(delay)
             else:
+                answer = UpstreamResponse(response.status, response.headers, body)
                 if last or response.status not in _TRANSIENT:
-                    return response
+                    return answer
                 wait = max(_jittered(delay), retry_after_seconds(response.headers.get("Retry-After")))
                 if not _fits(wait, deadline):
-                    return response
-                count(-len(response.body))
+                    return answer
+                count(-len(body))
             await asyncio.sleep(wait)
             delay *= 4
         raise AssertionError("the last attempt returns or raises")
-
-    async def _request_once(
-        self, request: UpstreamRequest, tls: ssl.SSLContext | None, count: Callable[[int], None]
-    ) -> UpstreamResponse:
-        # A write must not ride on a kept connection: when the provider has just closed it, nobody can tell whether
-        # the write was taken.
-        with await self.client.request(
-            request.method,
-            request.url,
-            request.headers,
-            request.body or b"",
-            tls=tls,
-            fresh=not request.repeatable,
-        ) as response:
-            return UpstreamResponse(response.status, response.headers, await self._read(response, count))
 
     async def _read(self, response: HttpResponse, count: Callable[[int], None]) -> bytes:
         if int(response.headers.get("Content-Length", 0)) > self._max_response_bytes:
@@ -142,7 +138,7 @@ class Transport:
                         await asyncio.sleep(0)
                     count(len(chunk))
                     size += len(chunk)
-                    if max(size, received) > self._max_response_bytes:
+                    if size > self._max_response_bytes or received > self._max_response_bytes:
                         raise _too_large()
                     chunks.append(chunk)
             decoder.end()

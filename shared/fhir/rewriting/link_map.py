@@ -124,7 +124,9 @@ def _text_pattern(sources: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w.+-])(?i:https?)://(?:{locations}){_TEXT_BOUNDARY}", re.ASCII)
 
 
+@lru_cache(MAX_SOURCES)
 def _base(url: str) -> str:
+    """A base as it is compared, once its form has been checked: both maps of a hospital have its, and all ours."""
     Location.of(url)
     if _CLIMBING.search(url):
         raise ValueError("a base must not have dot segments")

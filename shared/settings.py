@@ -69,7 +69,7 @@ class Settings(Struct, frozen=True):
 
 def is_loopback(host: str | None) -> bool:
     """Whether a URL's host is this machine by name or by an address of 127.0.0.0/8 or ::1."""
-    if host == "localhost":
+    if host in ("localhost", "127.0.0.1"):
         return True
     try:
         return ip_address(host or "").is_loopback

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import starmap
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
 
 import orjson
 from msgspec import Struct
@@ -220,6 +219,8 @@ def _xml_entry(entry: BatchEntry, content: bytes | None) -> bytes:
 
 
 def _attribute(value: str) -> str:
+    from xml.sax.saxutils import quoteattr
+
     return quoteattr(value, {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"})
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from xml.sax.saxutils import quoteattr
 
 import orjson
 from msgspec import Struct, structs
@@ -64,6 +63,8 @@ def _json_entry(response: EntryResponse, version: FhirVersion) -> bytes:
 
 
 def _xml_entry(response: EntryResponse, version: FhirVersion) -> bytes:
+    from xml.sax.saxutils import quoteattr
+
     resource, outcome = map(_root, _places(response, version))
     entry = f"<fullUrl value={quoteattr(response.full_url)}/>" if response.full_url is not None else ""
     elements = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _elements(response))

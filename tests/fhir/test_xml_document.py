@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from shared.fhir.charsets import to_utf8
 from shared.fhir.document import MAX_BUNDLE_DEPTH, MAX_DEPTH, Bundle, Entry, Link, Resource, Unreadable, run
-from shared.fhir.rewriting import LinkMap, rewrite_xml
+from shared.fhir.rewriting import LinkMap
+from shared.fhir.rewriting.xml_links import rewrite_xml
 from shared.fhir.xml_document import read
 
 FHIR, XHTML, XSI = "http://hl7.org/fhir", "http://www.w3.org/1999/xhtml", "http://www.w3.org/2001/XMLSchema-instance"

@@ -4,9 +4,7 @@ from shared.fhir.rewriting.form_links import rewrite_criteria, rewrite_form
 from shared.fhir.rewriting.json_links import rewrite_json
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.patch_links import rewrite_fhirpath_patch, rewrite_json_patch
-from shared.fhir.rewriting.xml_links import rewrite_xml, xml_references
 
 __all__ = [
     "LinkMap", "rewrite_criteria", "rewrite_fhirpath_patch", "rewrite_form", "rewrite_json", "rewrite_json_patch",
-    "rewrite_xml", "xml_references",
 ]  # fmt: skip

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.fhir.document import Unreadable, run
-from shared.fhir.rewriting import LinkMap, rewrite_xml, xml_references
+from shared.fhir.rewriting import LinkMap
+from shared.fhir.rewriting.xml_links import rewrite_xml, xml_references
 from shared.fhir.xml_document import read
 
 HERE = "https://provider.example/fhir"

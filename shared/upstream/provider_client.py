@@ -98,11 +98,11 @@ class ProviderClient:
             await _check_echo(context, secrets, headers, body.content if body is not None else b"")
             if body is None:
                 return Response(response.status, headers if request.accept is None else {**headers, **SAFE_CONTENT})
+            if interaction.kind in BUNDLES and body.resource.bundle is not None:
+                context.trace.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
             check_response(body.resource, interaction.kind, permissions)
             replaced: Sequence[tuple[int, int, str]] = ()
             if body.resource.bundle is not None:
-                if interaction.kind in BUNDLES:
-                    context.trace.entry_statuses.extend(_status(entry.status) for entry in body.resource.bundle.entries)
                 sent = BundleRequest(interaction, "&".join(filter(None, (request.query, _form(request)))))
                 replaced = await write_links(context, self._handles, body, url, sent, request.entries)
             try:

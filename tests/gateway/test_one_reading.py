@@ -110,6 +110,20 @@ async def test_each_entry_of_a_batch_is_audited(
     assert json.loads(caplog.records[-1].message)["entries"] == {"read Patient 200": 1, "read Patient 404": 2}
 
 
+async def test_entries_of_a_batch_whose_response_is_refused_are_audited_as_they_ended(
+    hospital: Hospital, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hospital has done them, whatever the app is told."""
+    statuses = {"response": {"status": "201"}}, {"response": {"status": "200"}, "resource": {"resourceType": "Account"}}
+    hospital.answers({"resourceType": "Bundle", "type": "batch-response", "entry": list(statuses)})
+    await hospital.row(Access="write")
+    created = {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient"}}
+    sent = batch("Patient/1") | {"entry": [created, *batch("Patient/1")["entry"]]}
+    with caplog.at_level(logging.INFO, logger="gateway.audit"):
+        assert (await hospital.send("POST", "/stu3", sent)).status == 403
+    assert json.loads(caplog.records[-1].message)["entries"] == {"create Patient 201": 1, "read Patient 200": 1}
+
+
 @pytest.mark.parametrize(("status", "expected"), [(200, 200), (201, 201), (412, 412), (500, 502)])
 async def test_no_bundle_answers_a_write(hospital: Hospital, status: int, expected: int) -> None:
     link = {"relation": "next", "url": "https://elsewhere.example/"}

@@ -135,8 +135,8 @@ def _base(url: str) -> str:
 
 @lru_cache(MAX_SOURCES)
 def _locations(sources: tuple[str, ...]) -> tuple[Location, ...]:
-    """The sources from host to path, the longest first."""
-    return tuple(map(Location.of, sorted(sources, key=len, reverse=True)))
+    """Where the sources lead, of two of which one begins as the other is written the longer one first."""
+    return tuple(sorted(map(Location.of, sources), key=lambda each: len(each.host + each.behind[-1][0]), reverse=True))
 
 
 @lru_cache(MAX_SOURCES)

@@ -38,10 +38,9 @@ class HttpResponse:
     block before the end of the body ends the connection.
     """
 
-    headers: CIMultiDict[str]
-
     def __init__(self, connection: "HttpConnection") -> None:
         self.status = 0
+        self.headers: CIMultiDict[str] = CIMultiDict()
         self._connection: HttpConnection | None = connection  # None once the response ended, well or not
         self._error: Exception | None = None
         self._unread = b""

@@ -104,6 +104,12 @@ async def server() -> AsyncIterator[RawServer]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
+    """A client of whose connections the event loop may have no error to tell that reached nobody."""
+    untold: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: untold.append(context))
     client = HttpClient()
     yield client
     await client.close()
+    loop.set_exception_handler(None)
+    assert not untold

@@ -60,7 +60,7 @@ class LinkMap:
         if slashes < 0 or url[:slashes].lower() not in _SCHEMES:
             return None
         for location in _locations(self.sources):
-            if (end := location.end(url, slashes, bounded=True)) >= 0:
+            if (end := location.end(url, slashes)) >= 0:
                 return end if _last_climb(url, end, _path_end(_PATH, url, end)) < 0 else None
         return None
 

@@ -37,20 +37,20 @@ class Location(Struct, frozen=True):
         behind = tuple((text + "/" if slash else text, len(text)) for text, slash in written)
         return cls(f"//{found['host'].lower()}", behind)
 
-    def end(self, text: str, at: int, *, bounded: bool) -> int:
-        """The end of the base that begins with its "//" at `at`, or -1; if `bounded`, path or query must end there."""
+    def end(self, text: str, at: int) -> int:
+        """The end of the base that begins with its "//" at `at`, where its path ends too, or -1."""
         behind = at + len(self.host)
         host = text[at:behind]
         if host == self.host or (host.isascii() and host.lower() == self.host):
             for written, length in self.behind:
                 end = behind + length
-                if text.startswith(written, behind) and not (bounded and text[end : end + 1] not in _BOUNDARY):
+                if text.startswith(written, behind) and text[end : end + 1] in _BOUNDARY:
                     return end
         return -1
 
     @property
     def pattern(self) -> str:
-        """The text of a pattern, with `re.ASCII`, that matches what `end` finds, from behind the "//" on."""
+        """The text of a pattern, with `re.ASCII`, that matches the base from behind its "//" on, wherever its path ends."""
         behind = "|".join(
             re.escape(written[:length]) + (f"(?={re.escape(written[length:])})" if written[length:] else "")
             for written, length in self.behind

@@ -50,7 +50,7 @@ class Location(Struct, frozen=True):
 
     @property
     def pattern(self) -> str:
-        """The text of a pattern, with `re.ASCII`, that matches the base from behind its "//" on, wherever its path ends."""
+        """The text of a pattern, with `re.ASCII`, that matches the base from behind its "//" on, whatever follows."""
         behind = "|".join(
             re.escape(written[:length]) + (f"(?={re.escape(written[length:])})" if written[length:] else "")
             for written, length in self.behind

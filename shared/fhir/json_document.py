@@ -27,6 +27,7 @@ from shared.fhir.document import (
 )
 from shared.fhir.json_cursor import MAX_SPACE, MAX_STRING, SLICE, JsonCursor, unescaped
 
+_MAX_FULL_URL = 4_096  # bytes of one that is not read as a string of its own
 _MAX_LOOK = 4 * SLICE  # bytes of a resource looked at as a whole, without a pause
 _ENTRIES_PER_PAUSE = 256
 # Each object and list costs a reader memory and time, whatever is in it. Real data have one in 20 bytes and more, the
@@ -270,7 +271,7 @@ class _Reader(JsonCursor):
             url = (known.fullUrl or "").encode()
             before = b"".join((separator, layout.head, url, layout.resource))
             text = b"".join((before, known.resource, layout.search, known.search, layout.closing))
-            if len(text) > _MAX_LOOK or len(url) > MAX_STRING or not body.startswith(text, at):
+            if len(text) > _MAX_LOOK or len(url) > _MAX_FULL_URL or not body.startswith(text, at):
                 break
             start = at + len(before)
             end = start + len(known.resource)

@@ -88,7 +88,8 @@ class _RowReader:
         base_url = self._read("BaseUrl", self._base_url, "")
         if not base_url:
             self._problems.setdefault("BaseUrl", "is missing")
-        types = self._read("Types", partial(self._types, version), interface_types(version) if version else _NONE)
+        types = self._read("Types", partial(self._types, version), _NONE)
+        types = types or (interface_types(version) if version else _NONE)
         of = _NONE if "Types" in self._problems else types
         provider = Provider(
             tenant=tenant or "",
@@ -254,7 +255,7 @@ class _RowReader:
             raise self._error("Types", "must be a comma list of resource types such as Patient,Observation")
         if problem := unknown_types(names, version):
             raise self._error("Types", problem)
-        return frozenset(names) or (interface_types(version) if version else frozenset())
+        return frozenset(names)
 
     def _accurate_total(self, text: str) -> bool:
         if text.lower() != "accurate":

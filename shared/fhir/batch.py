@@ -21,6 +21,7 @@ from shared.fhir.interaction import BUNDLES, Interaction, InteractionKind, parse
 from shared.fhir.paging import page_handle
 from shared.fhir.rewriting import LinkMap, rewrite_criteria, rewrite_form
 from shared.fhir.versions import FhirFormat, FhirVersion
+from shared.fhir.xml_writer import quoted
 
 MAX_ENTRIES = 500
 JSON_PATCH = "application/json-patch+json"
@@ -212,16 +213,10 @@ def _json_entry(entry: BatchEntry, content: bytes | None) -> bytes:
 
 
 def _xml_entry(entry: BatchEntry, content: bytes | None) -> bytes:
-    full_url = "" if entry.full_url is None else f"<fullUrl value={_attribute(entry.full_url)}/>"
+    full_url = "" if entry.full_url is None else f"<fullUrl value={quoted(entry.full_url)}/>"
     resource = b"" if content is None else b"<resource>" + content + b"</resource>"
-    request = "".join(f"<{name} value={_attribute(value)}/>" for name, value in _request(entry).items())
+    request = "".join(f"<{name} value={quoted(value)}/>" for name, value in _request(entry).items())
     return b"<entry>" + full_url.encode() + resource + f"<request>{request}</request></entry>".encode()
-
-
-def _attribute(value: str) -> str:
-    from xml.sax.saxutils import quoteattr
-
-    return quoteattr(value, {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"})
 
 
 def _binary_of(patch: bytes, format: FhirFormat, version: FhirVersion) -> bytes:

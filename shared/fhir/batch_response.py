@@ -8,6 +8,7 @@ import orjson
 from msgspec import Struct, structs
 
 from shared.fhir.versions import FhirFormat, FhirVersion
+from shared.fhir.xml_writer import quoted
 
 # `<?xml version="1.0"?> <!-- x -->`, before a document's root.
 _PROLOG = re.compile(rb"(?:<\?xml\s[^>]*+>|<!--(?:[^-]++|-(?!->))*+-->|\s++)*+", re.DOTALL)
@@ -63,11 +64,9 @@ def _json_entry(response: EntryResponse, version: FhirVersion) -> bytes:
 
 
 def _xml_entry(response: EntryResponse, version: FhirVersion) -> bytes:
-    from xml.sax.saxutils import quoteattr
-
     resource, outcome = map(_root, _places(response, version))
-    entry = f"<fullUrl value={quoteattr(response.full_url)}/>" if response.full_url is not None else ""
-    elements = "".join(f"<{name} value={quoteattr(value)}/>" for name, value in _elements(response))
+    entry = f"<fullUrl value={quoted(response.full_url)}/>" if response.full_url is not None else ""
+    elements = "".join(f"<{name} value={quoted(value)}/>" for name, value in _elements(response))
     content = b"<resource>%b</resource>" % resource if resource else b""
     failure = b"<outcome>%b</outcome>" % outcome if outcome else b""
     written = b"<response>%b%b</response>" % (elements.encode(), failure)

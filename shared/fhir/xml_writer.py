@@ -20,6 +20,13 @@ def to_xml(resource: dict[str, Any]) -> bytes:
     return "".join(parts).encode()
 
 
+def quoted(value: str) -> str:
+    """An attribute's value with its quotes, its white space escaped, for elements around others' resources."""
+    from xml.sax.saxutils import quoteattr  # here: much comes along, and few ask for XML
+
+    return quoteattr(value)
+
+
 def _write_resource(parts: list[str], resource: dict[str, Any], namespace: str = "") -> None:
     type = resource["resourceType"]
     parts.append(f"<{type}{namespace}>")

@@ -92,6 +92,11 @@ class Provider(Struct, frozen=True):
     `ExtraHeaders` count as that too: there are servers that tell their customers apart by one.
     """
 
+    @property
+    def key(self) -> tuple[str, FhirVersion, str]:
+        """By which is kept what is of this row, as long as its `binding` stays."""
+        return self.tenant, self.version, self.binding
+
     def __post_init__(self) -> None:
         bound = hashlib.sha256(repr((self.base_url, self.auth, self.extra_headers)).encode()).hexdigest()[:32]
         structs.force_setattr(self, "binding", bound)

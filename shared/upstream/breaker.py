@@ -66,7 +66,7 @@ class Breaker:
 
     def attempt(self, provider: Provider) -> Attempt:
         """For one request to the provider. Raises FhirError (503)."""
-        key = (provider.tenant, provider.version, provider.binding)
+        key = provider.key
         circuit = self._circuits.get(key)
         return Attempt(self, key, circuit if circuit is not None and self._admit(circuit) else None)
 

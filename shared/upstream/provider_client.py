@@ -157,7 +157,7 @@ class ProviderClient:
 
         Address and credential of a hospital change together: a new password must not reach the old address.
         """
-        key = (context.provider.tenant, context.provider.version, context.provider.binding)
+        key = context.provider.key
         digest = hashlib.sha256("\0".join(auth_headers.values()).encode()).digest()
         last = self._sent_before.get(key)
         if last != digest:

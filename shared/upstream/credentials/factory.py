@@ -45,7 +45,7 @@ class Credentials:
 
     def of(self, provider: Provider) -> Credential:
         """The credential of `provider`; CredentialError names the column that its kind needs and the row lacks."""
-        key = (provider.tenant, provider.version, provider.binding)
+        key = provider.key
         credential = self._kept.get(key)
         if credential is None:
             credential = self._kept[key] = self._credential(provider)

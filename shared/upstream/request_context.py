@@ -65,7 +65,7 @@ def permissions_of(provider: Provider, grant: Grant) -> Permissions:
     return Permissions(provider.types, provider.version, write, grant.scopes, provider.operations)
 
 
-@lru_cache(maxsize=2_048)  # of 0.6 KB each, and made in 11 microseconds
+@lru_cache(maxsize=256)  # of 0.6 KB each, and made in 5 microseconds
 def link_maps(
     public_base_url: str, base: str, version: FhirVersion, provider_base_url: str
 ) -> tuple[str, LinkMap, LinkMap]:

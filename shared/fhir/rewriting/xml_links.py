@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import islice
 
 from shared.fhir.document import Allowance, Resource, Steps, Unreadable
-from shared.fhir.rewriting.link_map import MAX_SOURCES, LinkMap
+from shared.fhir.rewriting.link_map import MAX_PATTERNS, LinkMap
 from shared.fhir.rewriting.positions import CRITERIA, LINK_ATTRIBUTES, TEXT_VALUE, XHTML_LINK, Position
 from shared.fhir.rewriting.spelling import XML_REFERENCE, Edit, Spelling, escaped_edits
 from shared.fhir.xml_parser import attribute_spans, inherited
@@ -140,7 +140,7 @@ class _Edits:
         return escaped_edits(position, raw, XML_REFERENCE, start, self._link_map)
 
 
-@lru_cache(MAX_SOURCES)
+@lru_cache(MAX_PATTERNS)
 def _plain_link(starts: str) -> re.Pattern[bytes]:
     """Matches a start tag with one value that is a link, in which nothing is escaped but "&".
 

@@ -29,6 +29,7 @@ from shared.settings import Settings
 from shared.stores.errors import StoreConflict, StoreUnavailable
 from shared.stores.tables import ALL_TABLES, PAGES, TENANTS
 from shared.stores.vault import SecretVersion
+from shared.upstream.credentials.stored import stored_certificate_end
 
 _OLD_KEY = timedelta(days=180)
 _SWEPT_AFTER = timedelta(days=3)  # the first night after a day that they were expired
@@ -217,8 +218,8 @@ async def _provider_secrets(session: Session, held: Mapping[str, SecretVersion])
     users: defaultdict[str, list[Provider]] = defaultdict(list)
     async for _, found in session.tenants.list():
         if isinstance(found, Provider) and found.enabled:
-            for name in {found.auth.secret, found.auth.certificate} - {None}:
-                users[str(name)].append(found)
+            for name in found.auth.secrets:
+                users[name].append(found)
     now = datetime.now(UTC)
     for name, providers in users.items():
         first = providers[0]
@@ -232,8 +233,14 @@ async def _provider_secrets(session: Session, held: Mapping[str, SecretVersion])
             yield Finding(State.FAIL, "secrets", f"{label} is not in the vault", await session.vault.held(name) or fix)
         elif not secret.usable(now):
             yield Finding(State.FAIL, "secrets", f"{label} is disabled or expired", fix)
-        elif secret.expires is not None and secret.expires - now < EXPIRES_SOON:
-            yield Finding(State.WARN, "secrets", f"{label} expires in {_days(secret.expires - now)}", fix)
+        else:
+            is_certificate = name == first.auth.certificate
+            ends = secret.expires, await stored_certificate_end(session.vault, name) if is_certificate else None
+            left = min((end - now for end in ends if end is not None), default=EXPIRES_SOON)
+            if left <= timedelta(0):
+                yield Finding(State.FAIL, "secrets", f"{label} has a certificate that has ended", fix)
+            elif left < EXPIRES_SOON:
+                yield Finding(State.WARN, "secrets", f"{label} expires in {_days(left)}", fix)
 
 
 async def _client_secrets(session: Session, held: Mapping[str, SecretVersion]) -> AsyncIterator[Finding]:

@@ -141,7 +141,7 @@ async def _check(session: Session, provider: Provider, patient_id: str | None, o
 
     async with open_probe(provider, session.vault, session.settings) as probe:
         report = await check(probe, patient_id=patient_id, on_step=on_step)
-    await session.checks.record(provider, report, session.actor)
+    await session.checks.record(provider, report, session.actor, session.vault)
     return report
 
 

@@ -24,7 +24,7 @@ from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.tables import ACTIVITY, ASSERTIONS, CHECKS, CLIENTS, PAGES, REVOKED, TENANTS, TRAFFIC, USAGE, Table
 from shared.stores.vault import SecretVersion, Vault
-from shared.upstream.credentials.client_certificate import certificate_end
+from shared.upstream.credentials.stored import stored_certificate_end
 from shared.upstream.page_handles import KEPT_AFTER_EXPIRY
 
 NIGHT_SECONDS = 480
@@ -179,21 +179,13 @@ class Upkeep:
             if isinstance(provider, RowError) or not provider.enabled:
                 continue
             subject = f"{provider.tenant}/{provider.version.value}"
-            for name in filter(None, (provider.auth.secret, provider.auth.certificate)):
+            for name in provider.auth.secrets:
                 if (version := stored.get(name.lower())) is not None:
                     yield Expiry(subject, name, version.expires)
             if (certificate := provider.auth.certificate) is not None:
                 if certificate not in certificates:
-                    certificates[certificate] = await self._certificate_end(certificate)
+                    certificates[certificate] = await stored_certificate_end(self._vault, certificate)
                 yield Expiry(subject, certificate, certificates[certificate])
-
-    async def _certificate_end(self, name: str) -> datetime | None:
-        """When a certificate in the vault ends; None where there is none that could be used: the check tells that."""
-        secret = await self._vault.get(name)
-        try:
-            return None if secret is None else await asyncio.to_thread(certificate_end, secret.value)
-        except ValueError:
-            return None
 
     async def _check(
         self, outcome: Outcome, by: str, not_since: datetime, deadline: float | None, progress: Progress
@@ -240,4 +232,4 @@ class Upkeep:
             return
         outcome.checked += 1
         outcome.not_loading += report is not None and report.verdict is Verdict.DOES_NOT_LOAD
-        await self._checks.record(provider, report, by)
+        await self._checks.record(provider, report, by, self._vault)

@@ -1,6 +1,7 @@
 """A provider: the FHIR server of one tenant for one FHIR version, and how the gateway is to treat it."""
 
 import hashlib
+from collections.abc import Sequence
 from enum import Enum
 
 from msgspec import Struct, structs
@@ -58,6 +59,11 @@ class ProviderAuth(Struct, frozen=True):
     secret: str | None = None
     key_id: str | None = None
     certificate: str | None = None
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """The names of the Key Vault secrets that the row gives, each once."""
+        return list(dict.fromkeys(filter(None, (self.secret, self.certificate))))
 
 
 class Provider(Struct, frozen=True):

@@ -1,12 +1,13 @@
-"""The last check of each hospital: the table `Checks`, which holds nothing of a patient."""
+"""The last check of each hospital, and when its credentials end: the table `Checks`, with nothing of a patient."""
 
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import orjson
 
 from shared.directory.provider import Provider
@@ -14,12 +15,16 @@ from shared.fhir.versions import FhirVersion
 from shared.onboarding.report import Report, Verdict, to_json
 from shared.stores.errors import StoreUnavailable
 from shared.stores.tables import Row, Table
+from shared.stores.vault import Vault
+from shared.upstream.credentials.stored import stored_credentials
 
 _MAX_REPORT_BYTES = 60 * 1024  # of a column's 64 KiB: a statement may declare any number of formats
 _UNFINISHED = "unfinished"
 _SHORT_COLUMNS = [
-    *("PartitionKey", "RowKey", "At", "By", "Verdict", "Since", "Binding", "Problem", "Milliseconds"),
+    *("PartitionKey", "RowKey", "At", "By", "Verdict", "Since", "Binding", "Problem", "Milliseconds", "Ends"),
 ]
+
+_ends = msgspec.json.Decoder(dict[str, Annotated[datetime, msgspec.Meta(tz=True)] | None]).decode
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +35,8 @@ class Check:
 
     `verdict` is None for one that was ended before it was through, `since` is when this verdict began, `problem` the
     first problem's text or "", `milliseconds` the time of the slowest call. A `binding` other than the provider's tells
-    that its row has changed since. `report` is `to_json` of the report, where it was asked for and is there.
+    that its row has changed since. `ends` has the end of each credential by its name, None for never. `report` is
+    `to_json` of the report, where it was asked for and is there.
     """
 
     tenant: str
@@ -42,6 +48,7 @@ class Check:
     binding: str
     problem: str
     milliseconds: int
+    ends: Mapping[str, datetime | None]
     report: Mapping[str, Any] | None = None
 
 
@@ -51,8 +58,11 @@ class CheckLog:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def record(self, provider: Provider, report: Report | None, by: str) -> None:
-        """Keeps the report of a check that `by` made now, None for one that was ended early; it never fails."""
+    async def record(self, provider: Provider, report: Report | None, by: str, vault: Vault) -> None:
+        """Keeps the report of a check that `by` made now, None for one that was ended early; it never fails.
+
+        `vault` has the provider's credentials, whose ends are kept beside it.
+        """
         now, verdict = datetime.now(UTC), _UNFINISHED if report is None else report.verdict.value
         content = b"" if report is None else zlib.compress(orjson.dumps(to_json(report)))
         row = {
@@ -67,9 +77,11 @@ class CheckLog:
             "Report": content if len(content) <= _MAX_REPORT_BYTES else b"",
         }
         try:
+            ends = {each.name: each.ends for each in await stored_credentials(vault, provider.auth)}
             last = await self._table.get(provider.tenant, provider.version.value) or {}
             same = (last.get("Verdict"), last.get("Binding")) == (verdict, provider.binding)
-            await self._table.put({**row, "Since": last.get("Since", now) if same else now})
+            since = last.get("Since", now) if same else now
+            await self._table.put({**row, "Since": since, "Ends": orjson.dumps(ends).decode()})
         except StoreUnavailable as error:
             _log.warning("a check's report is not kept: %s", error)
 
@@ -86,6 +98,14 @@ class CheckLog:
     async def delete(self, tenant: str, version: FhirVersion) -> None:
         """Forgets a hospital's check. Raises StoreUnavailable."""
         await self._table.delete(tenant, version.value)
+
+
+def latest_ends(checks: Iterable[Check]) -> Mapping[str, datetime | None]:
+    """When credentials end, by their names, as the latest of the checks found it: one may be of many hospitals."""
+    ends: dict[str, datetime | None] = {}
+    for check in sorted(checks, key=lambda check: check.at):
+        ends |= check.ends
+    return ends
 
 
 def _problem(report: Report | None) -> str:
@@ -108,6 +128,7 @@ def _check(row: Row) -> Check | None:
             str(row["Binding"]),
             str(row["Problem"]),
             milliseconds if isinstance(milliseconds, int) else 0,
+            _ends(str(row["Ends"])),
             orjson.loads(zlib.decompress(report)) if isinstance(report, bytes) and report else None,
         )
     except (KeyError, ValueError, zlib.error):

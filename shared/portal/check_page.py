@@ -79,7 +79,7 @@ class CheckPage:
                 report = await check(probe, patient_id=patient_id, on_step=steps.append)
         except TimeoutError:
             pass  # the page shows the steps until then
-        await self._checks.record(provider, report, request.principal.user_name)
+        await self._checks.record(provider, report, request.principal.user_name, self._vault)
         self._hospitals.expire()
         sections = list(dict.fromkeys(step.section for step in steps))
         resources = report.resources if report is not None else ()

@@ -20,11 +20,15 @@ Checks = Mapping[tuple[str, FhirVersion], Check]
 
 @dataclass(frozen=True, slots=True)
 class Hospital:
-    """A row of the list, the state of its hospital, and its traffic of the last day, if it had any."""
+    """A row of the list, its hospital's state, and its last day's traffic and its last check, if it had any.
+
+    A check that was made before the row changed counts as none.
+    """
 
     entry: TenantEntry
     state: HospitalState
     day: SubjectDay | None
+    check: Check | None
 
     @property
     def requests(self) -> int:
@@ -128,5 +132,6 @@ def _hospital(entry: TenantEntry, days: Mapping[str, SubjectDay], checks: Checks
     if entry.tenant is not None and entry.version is not None:
         day = days.get(hospital_subject(entry.tenant, entry.version.value))
         check = checks.get((entry.tenant, entry.version))
+        check = check if check and check.binding == entry.binding else None
     state = hospital_state(enabled=entry.enabled, problem=entry.problem, binding=entry.binding, day=day, check=check)
-    return Hospital(entry, state, day)
+    return Hospital(entry, state, day, check)

@@ -15,7 +15,6 @@ from shared.portal.request import AccessLevel, Handler, PortalRequest, Route
 from shared.portal.tenant_list import (
     TenantList,
     column_texts,
-    credential_names,
     name_of,
     path_of,
     tenant_of,
@@ -86,8 +85,8 @@ class TenantForm:
 
     async def _store_credential(self, request: PortalRequest) -> Response:
         provider = await self._provider(request)
-        names, name = credential_names(provider), request.form.get("name", "")
-        if name not in names:
+        name = request.form.get("name", "")
+        if name not in provider.auth.secrets:
             raise ChangedMeanwhile
         value = typed_credential(request)
         if problem := await asyncio.to_thread(refusal, provider.auth, name, value):
@@ -124,7 +123,7 @@ class TenantForm:
     def _credential_form(
         self, request: PortalRequest, provider: Provider, problem: str = "", status: int = 200
     ) -> Response:
-        expectations = {name: expected(provider.auth, name) for name in credential_names(provider)}
+        expectations = {name: expected(provider.auth, name) for name in provider.auth.secrets}
         context = {"path": path_of(request), "expectations": expectations, "problem": problem}
         return self._renderer.page("tenant_credential.html", request, status, **context)
 

@@ -202,10 +202,3 @@ def _field_text(column: Column, text: str) -> str:
         return text
     choice = text.strip().lower()
     return "" if choice == column.default else choice
-
-
-def credential_names(provider: Provider | None) -> Sequence[str]:
-    """The Key Vault secrets that a provider names."""
-    if provider is None:
-        return ()
-    return [name for name in (provider.auth.secret, provider.auth.certificate) if name is not None]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 
 from shared.directory.activity import ActivityLog
 from shared.directory.errors import RowError
+from shared.directory.provider import ProviderAuth
 from shared.directory.tenant_columns import COLUMN_GROUPS
 from shared.directory.traffic import hospital_subject
 from shared.directory.traffic_history import TrafficHistory
@@ -27,7 +27,6 @@ from shared.portal.request import AccessLevel, Handler, PortalRequest, Route
 from shared.portal.tenant_list import (
     TenantList,
     column_texts,
-    credential_names,
     name_of,
     path_of,
     tenant_of,
@@ -35,7 +34,7 @@ from shared.portal.tenant_list import (
 )
 from shared.settings import Settings
 from shared.stores.vault import Vault
-from shared.upstream.credentials.client_certificate import certificate_end
+from shared.upstream.credentials.stored import stored_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +84,12 @@ class TenantPages:
         tenant, version = tenant_of(request)
         subject, now = hospital_subject(tenant, version.value), datetime.now(UTC)
         span = Span.of(request.query, now)
-        names, certificate = credential_names(provider), provider.auth.certificate if provider else None
         digest, slots, check, changes, credentials = await asyncio.gather(
             self._traffic.digest(),
             self._traffic.series(subject, span.since, span.until, span.step),
             self._checks.latest(tenant, version),
             self._activity.latest(subject),
-            asyncio.gather(*(self._credential(name, certificate=name == certificate) for name in names)),
+            stored_credentials(self._vault, provider.auth if provider else ProviderAuth()),
         )
         figures, sections = total(slots), _sections(check.report) if check and check.report else ()
         hospital = hospital_state(
@@ -154,20 +152,6 @@ class TenantPages:
         await self._tenants.registry.remove(*key)
         await self._tenants.changed(request, "remove", key)
         return see_other("/tenants", "removed")
-
-    async def _credential(self, name: str, *, certificate: bool) -> tuple[str, datetime | None, datetime | None]:
-        """A credential's name, when it was stored, None where there is none to use, and when it ends, if it does.
-
-        None is read but a certificate, which tells itself when it ends.
-        """
-        versions = await self._vault.versions(name)
-        if not versions or not versions[0].usable(datetime.now(UTC)):
-            return name, None, None
-        ends = {versions[0].expires}
-        if certificate and (secret := await self._vault.get(name)):
-            with suppress(ValueError):  # it is none that can be used, as the check tells
-                ends.add(await asyncio.to_thread(certificate_end, secret.value))
-        return name, versions[0].created, min(filter(None, ends), default=None)
 
     def _remove_form(self, request: PortalRequest, name: str, problem: str | None = None) -> Response:
         context = {"path": path_of(request), "name": name, "tenant": tenant_of(request)[0], "problem": problem}

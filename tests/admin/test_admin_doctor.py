@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import trustme
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -104,17 +105,23 @@ async def test_rows_that_cannot_be_used_are_reported_with_their_column(new_stack
 
 async def test_secrets_that_are_missing_or_end_soon_are_reported(new_stack: CommandLine, vault: Vault) -> None:
     await new_stack.json("init")
-    tenants = {name: str(uuid4()) for name in ("gone", "late", "soon", "Fine")}
+    tenants = {name: str(uuid4()) for name in ("gone", "late", "soon", "Fine", "worn", "ended", "Kept")}
     await vault.set("late", "x", expires=NOW - timedelta(days=1))
     await vault.set("soon", "x", expires=NOW + timedelta(days=10, hours=1))
     await vault.set("fine", "x", expires=NOW + timedelta(days=31))
+    for name, days in {"worn": 5, "ended": -1, "kept": 31}.items():
+        issued = trustme.CA().issue_cert("gateway", not_after=NOW + timedelta(days=days, hours=1))
+        await vault.set(name, issued.private_key_and_cert_chain_pem.bytes().decode(), expires=NOW + timedelta(days=90))
     for name, tenant in tenants.items():
-        await new_stack.json(f"tenant set {tenant} stu3 --base-url {BASE_URL} --auth basic --auth-secret", name)
+        way = "mtls" if name in ("worn", "ended", "Kept") else "basic"
+        await new_stack.json(f"tenant set {tenant} stu3 --base-url {BASE_URL} --auth {way} --auth-secret", name)
     findings = {text: (state, fix) for state, _, text, fix in await examined(new_stack, "secrets")}
     for name, state, end in (
         ("gone", "fail", "is not in the vault"),
         ("late", "fail", "is disabled or expired"),
         ("soon", "warn", "expires in 10 days"),
+        ("worn", "warn", "expires in 5 days"),
+        ("ended", "fail", "has a certificate that has ended"),
     ):
         fix = f"./gateway tenant set {tenants[name]} stu3 --secret-value-from FILE"
         assert findings.pop(f"secret {name} of the row {tenants[name]} stu3 {end}") == (state, fix)

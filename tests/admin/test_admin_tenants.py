@@ -1,6 +1,7 @@
 """`./gateway tenant`, run as a process on real stores."""
 
 import socket
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -143,6 +144,23 @@ async def test_a_list_tells_states_and_may_be_filtered(admin: CommandLine) -> No
     assert [shown["reason"][:20] in line for line in for_people[1:]] == [False, True, False]
     for id, version in zip(ids.values(), ("stu3", "r4", "r4"), strict=True):
         await admin.json("tenant remove --yes", id, version)
+
+
+async def test_credentials_that_end_soon_are_listed_once_checked(admin: CommandLine, deployment: Deployment) -> None:
+    ids, now = {name: str(uuid4()) for name in ("soon", "late", "unchecked")}, datetime.now(UTC)
+    for name, days in {"soon": 9, "late": 60, "unchecked": 9}.items():
+        await deployment.vault.set(secret := f"{name}-{ids[name]}", "a:b", expires=now + timedelta(days=days))
+        row = (ids[name], "r4", "--base-url", BASE_URL, "--auth=basic", "--auth-secret", secret)
+        await admin.json("tenant set", *row)
+    for name in ("soon", "late"):
+        assert (await admin("tenant verify --local", ids[name], "r4")).code == 1
+    ends = f"soon-{ids['soon']} on {now + timedelta(days=9):%Y-%m-%d}"
+    listed = [item for item in await admin.json("tenant list --expiring") if item["tenant_id"] in ids.values()]
+    assert [(item["tenant_id"], item["expiring"]) for item in listed] == [(ids["soon"], ends)]
+    assert [(await admin.json("tenant show", id, "r4"))["expiring"] for id in ids.values()] == [ends, None, None]
+    assert ends in (await admin("tenant list --local --expiring")).stdout
+    for id in ids.values():
+        await admin.json("tenant remove --yes", id, "r4")
 
 
 def test_the_states_are_those_of_the_portal() -> None:

@@ -117,7 +117,7 @@ async def test_the_least_recently_checked_comes_first_and_the_next_run_goes_on(s
     report = await stack.onboarding(LAKESIDE)
     provider = await stack.application.tenants.provider(str(recent["PartitionKey"]), LAKESIDE.version)
     assert provider is not None
-    await stack.application.checks.record(provider, report, "ada")
+    await stack.application.checks.record(provider, report, "ada", stack.onboarding.vault)
     stack.onboarding.targets.clear()
     ended = await stack.application.upkeep.run("night", datetime.now(UTC), seconds=0)
     assert (ended.checked, ended.left, len(ended.failed), stack.onboarding.targets) == (0, 5, 3, [])
@@ -137,7 +137,7 @@ async def test_what_has_expired_is_deleted_and_what_has_not_stays(stack: Stack) 
     for row in (there["PartitionKey"], gone, uuid4()):
         version = "dstu2" if row == there["PartitionKey"] else "r4"
         times = {"At": YESTERDAY, "Since": YESTERDAY, "By": "ada", "Verdict": "loads", "Binding": "", "Problem": ""}
-        await stack.put(CHECKS, key(str(row), version, **times, Milliseconds=1))
+        await stack.put(CHECKS, key(str(row), version, **times, Milliseconds=1, Ends="{}"))
     for table in (PAGES, REVOKED, ASSERTIONS):
         await stack.put(
             table, *(key("t", str(days), Expires=NOW + timedelta(days=days)) for days in (-30, -1.5, -0.5, 1))

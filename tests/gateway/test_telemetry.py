@@ -136,7 +136,7 @@ async def test_no_patient_is_in_what_is_kept_of_a_check(
     assert row is not None
     provider, checks = parse_provider(row, local=True), deployment.application.checks
     async with open_probe(provider, deployment.vault, deployment.settings) as probe:
-        await checks.record(provider, await check(probe, patient_id=MARK), "ada")
+        await checks.record(provider, await check(probe, patient_id=MARK), "ada", deployment.vault)
     kept = await checks.latest(tenant, provider.version)
     assert kept is not None
     assert kept.report is not None

@@ -32,7 +32,7 @@ def check(
     at: datetime, verdict: Verdict | None = Verdict.LOADS, milliseconds: int = 300, binding: str = "now"
 ) -> Check:
     problem = "" if verdict is Verdict.LOADS else "the server failed"
-    return Check("t", FhirVersion.R4, at, "grace", verdict, NINE, binding, problem, milliseconds)
+    return Check("t", FhirVersion.R4, at, "grace", verdict, NINE, binding, problem, milliseconds, {})
 
 
 LOADS_NOT = Verdict.DOES_NOT_LOAD
@@ -82,7 +82,7 @@ def test_a_time_is_told_by_how_long_ago_it_was(minutes: int, text: str) -> None:
 
 def hospital(name: str, state: State, requests: int, version: FhirVersion | None = FhirVersion.R4) -> Hospital:
     entry = TenantEntry((f"id-{name}", "r4"), f"id-{name}", version, name, f"{name}.example", True, "", "")
-    return Hospital(entry, HospitalState(state), SubjectDay(Figures({"n": requests}), None, None, None, None))
+    return Hospital(entry, HospitalState(state), SubjectDay(Figures({"n": requests}), None, None, None, None), None)
 
 
 HOSPITALS = [

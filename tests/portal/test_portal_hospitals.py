@@ -57,7 +57,7 @@ async def checked(portal: Portal, tenant: str, *problems: ProblemKind) -> None:
     patient = ResourceReport("Patient", Status.REFUSED, calls=calls, entries=4, fields=fields)
     parts = ((patient,), BatchReport(BatchMode.NATIVE), PagingReport())
     report = Report(provider.tenant, provider.name, provider.version, statement, *parts)
-    await CheckLog(portal.deployment.table(CHECKS)).record(provider, report, "upkeep")
+    await CheckLog(portal.deployment.table(CHECKS)).record(provider, report, "upkeep", portal.vault)
 
 
 async def test_each_hospital_is_shown_with_its_state_and_the_reason(portal: Portal) -> None:
@@ -137,7 +137,7 @@ async def test_the_page_of_a_hospital_tells_what_fails_since_when_and_what_to_do
 
 
 @pytest.mark.parametrize(
-    ("stored", "certificate", "told"),
+    ("stored", "lives", "told"),
     [
         (timedelta(days=10), None, "Stored just now, on .*; ends on {ends} Soon . Replace it"),
         (None, timedelta(days=10), "Stored just now, on .*; ends on {ends} Soon . Replace it"),
@@ -147,15 +147,14 @@ async def test_the_page_of_a_hospital_tells_what_fails_since_when_and_what_to_do
     ],
 )
 async def test_a_credentials_age_and_end_are_told(
-    portal: Portal, stored: timedelta | None, certificate: timedelta | None, told: str
+    portal: Portal, stored: timedelta | None, lives: timedelta | None, told: str
 ) -> None:
     now, value = datetime.now(UTC), "no certificate"
-    if certificate is not None:
-        issued = trustme.CA().issue_cert("gateway.example", not_after=now + certificate)
-        value = issued.private_key_and_cert_chain_pem.bytes().decode()
+    if lives is not None:
+        value = certificate(now + lives)
     await portal.vault.set(name := f"credential-{uuid4().hex}", value, expires=now + stored if stored else None)
     _, path = await portal.tenant(Auth="none", AuthCertificate=name)
-    ends = now + min([each for each in (stored, certificate) if each], default=timedelta())
+    ends = now + min([each for each in (stored, lives) if each], default=timedelta())
     words = (await (await portal.admin()).get(path)).words
     assert re.search(f"Credential {name} " + told.format(ends=f"{ends.day} {ends:%B %Y}"), words), words
 
@@ -182,6 +181,54 @@ async def test_what_waits_for_an_admin_stands_on_the_overview(portal: Portal) ->
     for action in ("grant", "refuse"):
         assert f'action="/portal/clients/{soon.client_id}/requests/{tenant}/{action}"' in page.text
     assert "Lakeside ada@example.com" in page.words
+
+
+def certificate(ends: datetime) -> str:
+    """A certificate with its key, as Key Vault gives them."""
+    issued = trustme.CA().issue_cert("gateway.example", not_after=ends)
+    return issued.private_key_and_cert_chain_pem.bytes().decode()
+
+
+async def test_hospitals_credentials_that_end_soon_stand_on_the_overview(portal: Portal) -> None:
+    """As the latest check by any hospital that uses one found it: also once it was replaced."""
+    now, word, day = datetime.now(UTC), uuid4().hex, timedelta(days=1)
+    shared, single, later = f"shared-{word}", f"single-{word}", f"later-{word}"
+    await portal.vault.set(shared, certificate(now + 20 * day))
+    await portal.vault.set(single, "me:hush", expires=now + 10 * day)
+    await portal.vault.set(later, certificate(now + 60 * day))
+    rows = {
+        "Ash": {"AuthCertificate": shared},
+        "Birch": {"AuthCertificate": shared},
+        "Cedar": {"Auth": "basic", "AuthSecret": single, "AuthCertificate": later},
+        "Dogwood": {"Auth": "basic", "AuthSecret": single, "Enabled": "false"},
+    }
+    paths = {}
+    for name, columns in rows.items():
+        _, paths[name] = await portal.tenant(Name=f"{name} {word}", **columns)
+
+    async def check(name: str) -> str:
+        """What the overview has of these credentials after a hospital's check."""
+        await (admin := await newcomer(portal)).post(f"{paths[name]}/check")
+        page = await admin.get("/portal")
+        links = re.findall(r"/portal(/tenants/[^\"]*/credential)\">Replace", page.text)
+        assert all(f"/portal{link}" not in (paths["Birch"], paths["Dogwood"]) for link in links)
+        told = page.words.partition("About to expire")[2].partition("Latest changes")[0]
+        found = re.findall(rf"((?:Ash|Birch|Cedar|Dogwood) {word}.*?\d{{4}} (?:Soon|Expired))", told)
+        return " | ".join(found).replace(f" {word}", "").replace(f"-{word}", "")
+
+    def on(days: int) -> str:
+        return f"{(ends := now + days * day).day} {ends:%B %Y} Soon"
+
+    assert await check("Dogwood") == ""
+    assert await check("Ash") == f"Ash shared {on(20)}"
+    assert await check("Birch") == f"Ash and 1 more shared {on(20)}"
+    assert await check("Cedar") == f"Cedar single {on(10)} | Ash and 1 more shared {on(20)}"
+    await portal.vault.set(shared, certificate(now + 300 * day))
+    assert await check("Birch") == f"Cedar single {on(10)}"
+    await portal.vault.set(single, "me:hush")
+    assert await check("Cedar") == ""
+    await portal.vault.set(shared, certificate(now - day))
+    assert (await check("Ash")).endswith(" Expired")
 
 
 async def test_a_new_deployment_is_told_what_to_do_first(

@@ -91,7 +91,8 @@ async def fill(folder: Path, demo: Demo) -> Week:
             if number != 13:
                 provider = await tenants.get(_id(number), FhirVersion.R4)
                 assert provider is not None
-                await Table(service, CHECKS).put(_check(provider, now - timedelta(hours=number + 2)))
+                ends = {"gateway-certificate": now + timedelta(days=16)} if number in (4, 8) else {}
+                await Table(service, CHECKS).put(_check(provider, now - timedelta(hours=number + 2), ends))
         clients = ClientRegistry(Table(service, CLIENTS), vault)
         soon, later = now + timedelta(days=9), now + timedelta(days=170)
         reaching = [_id(number) for number in range(4)]
@@ -114,9 +115,10 @@ async def fill(folder: Path, demo: Demo) -> Week:
     return Week(f"/tenants/{_id(0)}/r4", f"/tenants/{_id(2)}/r4", second.client_id, first.client_id)
 
 
-def _check(provider: Provider, at: datetime) -> dict[str, object]:
+def _check(provider: Provider, at: datetime, ends: dict[str, datetime]) -> dict[str, object]:
     row = {"PartitionKey": provider.tenant, "RowKey": "r4", "Binding": provider.binding, "At": at, "Since": at}
-    return {**row, "By": "upkeep", "Verdict": "loads", "Problem": "", "Milliseconds": 240, "Report": b""}
+    row |= {"By": "upkeep", "Verdict": "loads", "Problem": "", "Milliseconds": 240, "Report": b""}
+    return {**row, "Ends": msgspec.json.encode(ends).decode()}
 
 
 async def _traffic(table: Table, now: datetime, clients: list[str]) -> None:

@@ -1,9 +1,15 @@
-"""Credentials as people store them: the form that a row expects of one, and the refusal of any other text."""
+"""Credentials as people store them: the form that a row expects of one, the refusal of any other, and their ends."""
 
+import asyncio
 import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from shared.directory.provider import AuthKind, ProviderAuth
-from shared.upstream.credentials.client_certificate import client_context
+from shared.stores.vault import Vault
+from shared.upstream.credentials.client_certificate import certificate_end, client_context
 from shared.upstream.credentials.client_credentials import signed_assertion
 
 MAX_BYTES = 25 * 1024  # of Key Vault
@@ -21,6 +27,38 @@ _FORMS = {
     AuthKind.HEADER: re.compile(r"[\x20-\x7e]+"),
     AuthKind.ENTRA: re.compile(rf"(?!(?i:[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})$){_LINE.pattern}"),
 }
+
+
+class StoredCredential(NamedTuple):
+    """A secret that a row names: when it was stored, None where there is none to use, and when it ends, if it does."""
+
+    name: str
+    stored: datetime | None
+    ends: datetime | None
+
+
+async def stored_credentials(vault: Vault, auth: ProviderAuth) -> Sequence[StoredCredential]:
+    """The secrets that a row names. No value is read but a certificate's. Raises StoreUnavailable."""
+    return await asyncio.gather(*(_stored_credential(vault, auth, name) for name in auth.secrets))
+
+
+async def _stored_credential(vault: Vault, auth: ProviderAuth, name: str) -> StoredCredential:
+    versions = await vault.versions(name)
+    if not versions or not versions[0].usable(datetime.now(UTC)):
+        return StoredCredential(name, None, None)
+    ends = {versions[0].expires, await stored_certificate_end(vault, name) if name == auth.certificate else None}
+    return StoredCredential(name, versions[0].created, min(filter(None, ends), default=None))
+
+
+async def stored_certificate_end(vault: Vault, name: str) -> datetime | None:
+    """When a certificate in the vault ends by itself; None where none can be used: the check tells that.
+
+    Raises StoreUnavailable.
+    """
+    if secret := await vault.get(name):
+        with suppress(ValueError):
+            return await asyncio.to_thread(certificate_end, secret.value)
+    return None
 
 
 def expected(auth: ProviderAuth, name: str) -> str:

@@ -101,8 +101,8 @@ async def _rows(client_id: str) -> Mapping[str, list[Row]]:
     for number in range(HOSPITALS):
         key = {"PartitionKey": tenant_id(number), "RowKey": "stu3"}
         rows[TENANTS].append({**key, "BaseUrl": f"https://fhir{number}.example/stu3", "Name": f"Hospital {number}"})
-        checked = {"At": now, "Since": now, "By": "upkeep", "Binding": "", "Problem": ""}
-        rows[CHECKS].append({**key, **checked, "Verdict": Verdict.LOADS.value, "Milliseconds": 80, "Report": b""})
+        checked = {"At": now, "Since": now, "By": "upkeep", "Binding": "", "Problem": "", "Report": b"", "Ends": "{}"}
+        rows[CHECKS].append({**key, **checked, "Verdict": Verdict.LOADS.value, "Milliseconds": 80})
     for number in range(_CLIENTS):
         row = {"PartitionKey": f"client-{number}", "Owner": "ada@example.com", "Tenants": "*", "Enabled": True}
         rows[CLIENTS].append({**row, "RowKey": "client", "Name": f"Client {number}"})

@@ -241,7 +241,7 @@ class Application:
         return Upkeep(self.settings, self._table, self.vault, self._audit)
 
     async def close(self) -> None:
-        """Ends what was built, the latest first."""
+        """Ends what was built, the latest first. No worker in Azure gets here: the host kills it."""
         writing = ("usage", "traffic", "_used_assertions")
         for name in (*writing, "_credentials", "_key_sets", "_transport", "_tables", "vault"):
             part = self.__dict__.get(name)

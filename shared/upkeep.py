@@ -15,7 +15,7 @@ from shared.directory.client_registry import ClientRegistry
 from shared.directory.errors import RowError
 from shared.directory.provider import AuthKind, Provider
 from shared.directory.tenant_registry import TenantRegistry, by_meaning
-from shared.directory.traffic import hour_key
+from shared.directory.traffic_history import TrafficHistory
 from shared.onboarding.check import check
 from shared.onboarding.checks import CheckLog
 from shared.onboarding.probe import open_probe
@@ -129,11 +129,11 @@ class Upkeep:
 
     async def _delete_expired(self, deleted: dict[str, int]) -> None:
         now = datetime.now(UTC)
-        limit, hour = now - KEPT_AFTER_EXPIRY, hour_key((now - _KEPT).timestamp())
+        limit = now - KEPT_AFTER_EXPIRY
         for table in (PAGES, REVOKED, ASSERTIONS):
             deleted[table.lower()] = await self._table(table).delete_where("Expires lt @limit", {"limit": limit})
-        deleted["traffic"] = await self._table(TRAFFIC).delete_where("RowKey lt @hour", {"hour": hour})
         deleted["activity"] = await self._activity.delete_before(now - _KEPT)
+        deleted["traffic"] = await TrafficHistory(self._table(TRAFFIC)).delete_before(now - _KEPT)
 
     async def _delete_forgotten(self, deleted: dict[str, int]) -> None:
         """What is kept is read before what there is: what is made meanwhile is not taken for gone."""
@@ -148,8 +148,7 @@ class Upkeep:
         deleted["checks"] = len(orphans)
         for name, table, keys in (("usage", USAGE, used), ("requests", CLIENTS, left)):
             gone = [key for key in keys if key[0] not in there]
-            for key in gone:
-                await self._table(table).delete(*key)
+            await self._table(table).delete_all(gone)
             deleted[name] = len(gone)
 
     async def _keys(self, table: str) -> list[tuple[str, str]]:

@@ -273,12 +273,14 @@ class Traffic:
             yield
 
     async def _write(self) -> None:
-        """The rows that everybody reads first; after a failure none, as the next would wait for the store likewise."""
+        """The rows of `all` first: they name the others, which are found by them once they are old.
+
+        After a failure none, as the next would wait for the store likewise.
+        """
         changed = [(number, subject) for number, hour in self._hours.items() for subject in hour.unwritten]
-        waiting = iter(sorted(changed, key=lambda each: each[1] != ALL))
         failed = False
 
-        async def write() -> None:
+        async def write(waiting: Iterator[tuple[int, str]]) -> None:
             nonlocal failed
             for number, subject in waiting:
                 if failed:
@@ -293,7 +295,9 @@ class Traffic:
                     failed = True
                     _log.warning("traffic not written: %s", error, exc_info=not isinstance(error, StoreUnavailable))
 
-        await asyncio.gather(*(write() for _ in range(_AT_ONCE)))
+        for of_all in (True, False):
+            waiting = iter([each for each in changed if (each[1] == ALL) is of_all])
+            await asyncio.gather(*(write(waiting) for _ in range(_AT_ONCE)))
         this_hour = int(self._clock()) // SLOT_SECONDS // SLOTS_OF_HOUR
         for number in [number for number, hour in self._hours.items() if not hour.unwritten and number < this_hour]:
             del self._hours[number]

@@ -156,17 +156,19 @@ class Table:
     async def delete_where(self, filter: str, parameters: Mapping[str, object]) -> int:
         """Removes the rows that an OData `filter` matches, and returns their number."""
         deleted, keys = 0, list[tuple[str, str]]()
-
-        async def delete() -> int:
-            await asyncio.gather(*(self.delete(*key) for key in keys))
-            return len(keys)
-
         async for row in self.where(filter, parameters, ["PartitionKey", "RowKey"]):
             keys.append((str(row["PartitionKey"]), str(row["RowKey"])))
             if len(keys) == _DELETED_AT_ONCE:
-                deleted += await delete()
+                await self.delete_all(keys)
+                deleted += len(keys)
                 keys.clear()
-        return deleted + await delete()
+        await self.delete_all(keys)
+        return deleted + len(keys)
+
+    async def delete_all(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Removes rows, each by its partition and its row; no error if one is gone."""
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            await asyncio.gather(*(self.delete(*key) for key in keys[start : start + _DELETED_AT_ONCE]))
 
     async def _query(self, query: str, columns: Sequence[str] | None = None) -> AsyncGenerator[Row]:
         selected = f"$select={','.join(columns)}" if columns is not None else ""

@@ -12,7 +12,7 @@ import trustme
 from local.hospitals.hospital import HILLCREST, LAKESIDE, NORTHGATE, RIVERSIDE, SEASIDE
 from shared import upkeep
 from shared.application import Application
-from shared.directory.traffic import hour_key
+from shared.directory.traffic import ALL, Traffic, client_subject, hour_key
 from shared.onboarding.report import Verdict
 from shared.settings import Settings
 from shared.stores.tables import (
@@ -142,18 +142,24 @@ async def test_what_has_expired_is_deleted_and_what_has_not_stays(stack: Stack) 
         await stack.put(
             table, *(key("t", str(days), Expires=NOW + timedelta(days=days)) for days in (-30, -1.5, -0.5, 1))
         )
-    await stack.put(TRAFFIC, *(key("all", f"{hour_key(at.timestamp())}.0a") for at in (LONG_AGO, YESTERDAY)))
+    for at in (LONG_AGO, YESTERDAY):
+        traffic = Traffic(stack.table(TRAFFIC), at.timestamp)
+        traffic.token_request(client, None)
+        await traffic.close()
     await stack.put(ACTIVITY, key("all", f"{10**13 - int(LONG_AGO.timestamp() * 1000)}.0a"))
     await activity.change(actor="ada", action="client.set", subject=client)
     orphan = str(uuid4())
     await stack.put(USAGE, *(key(id, "s1", LastUsed=YESTERDAY) for id in (client, orphan)))
     await stack.put(CLIENTS, *(key(id, f"request-{gone}", By="ada", At=NOW) for id in (client, orphan)))
     found = await stack.admin.json("upkeep")
-    expected = dict.fromkeys(("traffic", "activity", "checks", "usage", "requests"), 1)
-    expected |= dict.fromkeys(("pages", "revoked", "assertions"), 2)
+    expected = dict.fromkeys(("activity", "checks", "usage", "requests"), 1)
+    expected |= dict.fromkeys(("pages", "revoked", "assertions", "traffic"), 2)
     assert (found["deleted"], found["failed"]) == (expected, [])
     for table in (PAGES, REVOKED, ASSERTIONS):
         assert await stack.keys(table) == {"t/-0.5", "t/1"}
+    assert {name[:-9] for name in await stack.keys(TRAFFIC)} == {
+        f"{subject}/{hour_key(YESTERDAY.timestamp())}" for subject in (ALL, client_subject(client))
+    }
     assert await stack.keys(USAGE) == {f"{client}/s1"}
     assert {name.partition("/")[0] for name in await stack.keys(CLIENTS)} == {client}
     assert f"{client}/request-{gone}" in await stack.keys(CLIENTS)

@@ -1,3 +1,4 @@
+import asyncio
 import subprocess
 import sys
 import uuid
@@ -11,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.directory import traffic as module
-from shared.directory.traffic import ALL, BOUNDS, HOPS, Traffic, client_subject, hospital_subject
+from shared.directory.traffic import ALL, BOUNDS, HOPS, Traffic, client_subject, hospital_subject, hour_key
 from shared.directory.traffic_history import DAY_STEP, Figures, TrafficHistory
 from shared.error_kind import ErrorKind
-from shared.stores.tables import Table, TableAccount
+from shared.stores.errors import StoreUnavailable
+from shared.stores.table_account import TableResponse
+from shared.stores.tables import Row, Table, TableAccount
 from tests.oauth.conftest import until
 
 SLOT = timedelta(minutes=5)
@@ -180,6 +183,50 @@ async def test_a_digest_may_fill_several_columns_and_rows(table: Table, monkeypa
     assert [slot.figures.requests for slot in digest.total] == [*[0] * (len(digest.total) - 1), 10]
     assert digest.total[-1].start == NOON
     assert digest.total[1].start - digest.total[0].start == DAY_STEP
+
+
+async def test_what_is_older_than_an_hour_is_deleted_without_reading_the_table(
+    service: TableAccount, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SUBJECTS_A_ROW", 3)
+    clock, send, queries = Clock(), service.send, list[str]()
+    instances = [Traffic(table, clock) for _ in range(2)]
+    for hour in range(4):
+        clock.seconds = hour * HOUR
+        for number, traffic in enumerate(instances):
+            for hospital in range(8):
+                note(traffic, hospital_subject(f"{hospital}", "stu3") if (hour + hospital + number) % 3 else "")
+            await traffic.flush()
+
+    async def keys() -> set[tuple[str, str]]:
+        return {(str(row["PartitionKey"]), str(row["RowKey"])) async for row in table.scan([])}
+
+    async def noted(store: str, method: str, path: str, query: str = "", *more: Any, **options: Any) -> TableResponse:
+        queries.extend([query] if method == "GET" else [])
+        return await send(store, method, path, query, *more, **options)
+
+    there = await keys()
+    left = {key for key in there if key[1] >= hour_key((NOON + timedelta(hours=2)).timestamp())}
+    monkeypatch.setattr(service, "send", noted)
+    deleted = await TrafficHistory(table).delete_before(NOON + timedelta(hours=2, minutes=59))
+    assert all("PartitionKey%20eq%20%27all%27" in query for query in queries)
+    assert await TrafficHistory(table).delete_before(NOON + timedelta(hours=2)) == 0
+    assert (await keys(), deleted) == (left, len(there) - len(left))
+    await asyncio.gather(*(traffic.close() for traffic in instances))
+
+
+async def test_no_row_is_written_that_no_digest_names(service: TableAccount, table: Table) -> None:
+    class Away(Table):
+        async def put(self, row: Row) -> None:
+            if row["PartitionKey"] == ALL:
+                await asyncio.sleep(0.2)
+                raise StoreUnavailable("Table Storage (Traffic) did not respond")
+            await super().put(row)
+
+    traffic = Traffic(Away(service, table._name), Clock())
+    note(traffic, HOSPITAL)
+    await traffic.close()
+    assert [row async for row in table.scan()] == []
 
 
 async def test_an_hour_with_every_figure_there_is_fits_a_column(table: Table) -> None:

@@ -5,13 +5,13 @@ import hmac
 import json
 import secrets
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 from shared.message import Request, Response
+from shared.oauth.jws import decoded, encoded
 from shared.portal.principal import Principal, Role, parse_client_principal, person_id
 from shared.portal.rendering import ROOT, UNPROCESSABLE, Renderer, see_other
 from shared.portal.request import AccessLevel, PortalRequest, Route, cookie_value
@@ -81,7 +81,7 @@ class LocalSignIn:
         payload, _, signature = cookie_value(request.headers.get("cookie", ""), _SESSION).partition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(payload).encode()):
             return None
-        name, role, until = json.loads(urlsafe_b64decode(payload + "=="))
+        name, role, until = json.loads(decoded(payload.encode()))
         return (
             Principal(person_id(name), person_id(name), name, frozenset({Role(role)})) if time.time() < until else None
         )
@@ -91,11 +91,11 @@ class LocalSignIn:
 
     def cookie(self, name: str, role: Role) -> str:
         """The `Set-Cookie` value (RFC 6265) that signs a person in for 12 hours."""
-        payload = _base64url(json.dumps([name, role.value, int(time.time()) + _SESSION_SECONDS]).encode())
+        payload = encoded(json.dumps([name, role.value, int(time.time()) + _SESSION_SECONDS]).encode()).decode()
         return _cookie(f"{payload}.{self._signature(payload)}", _SESSION_SECONDS)
 
     def _signature(self, payload: str) -> str:
-        return _base64url(hmac.digest(self._key, payload.encode(), hashlib.sha256))
+        return encoded(hmac.digest(self._key, payload.encode(), hashlib.sha256)).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,3 @@ class SignInPage:
 def _cookie(value: str, seconds: int) -> str:
     # Base64url and dots alone: the host percent-encodes anything else.
     return f"{_SESSION}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}"
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -282,7 +282,7 @@ class Application:
             stale_seconds=self.settings.stale_seconds,
             size=20_000,
         )
-        return Credentials(self._transport.client, values.get, values.expire)
+        return Credentials(self._transport.client, values, self.tenants.is_current)
 
     async def _provider_secret(self, name: str) -> str | None:
         secret = await self.vault.get(name)

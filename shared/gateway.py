@@ -3,14 +3,13 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from functools import partial
 
 from msgspec import structs
 
 from shared.audit import AuditedEntry, AuditLog
 from shared.content_coding import encoded
 from shared.deadlines import done_by
-from shared.directory.errors import NoSuchVersion, RowError, UnknownTenant
+from shared.directory.errors import NoSuchVersion, UnknownTenant
 from shared.directory.provider import Provider
 from shared.directory.tenant_cache import TenantCache
 from shared.directory.traffic import Traffic, hospital_subject
@@ -115,7 +114,6 @@ class Gateway:
                 deadline=loop.time() + seconds,
                 seconds=seconds,
                 memory=memory,
-                confirm=partial(self._confirm, provider),
             )
             return await self._routed(context, request, path, content_accept)
 
@@ -188,16 +186,6 @@ class Gateway:
             text = f"This token's tenant has no FHIR server for {version.value}, but for {bases}."
         trace.hospital = ""
         raise FhirError(404, "not-found", text, kind=ErrorKind.NO_HOSPITAL)
-
-    async def _confirm(self, provider: Provider, older_than: float) -> None:
-        """Raises FhirError (503) if the provider's row has another address or credential by now."""
-        try:
-            now = await self._tenants.renewed(provider.tenant, provider.version, older_than=older_than)
-            if now.binding == provider.binding:
-                return
-        except (UnknownTenant, NoSuchVersion, RowError):
-            pass
-        raise FhirError(503, "transient", "This tenant's server has just changed. Try again.", {"Retry-After": "1"})
 
     async def _record(
         self, trace: Trace, request: Request, response: Response, kind: ErrorKind | None, hops: Mapping[str, float]

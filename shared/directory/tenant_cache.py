@@ -69,12 +69,18 @@ class TenantCache:
             raise found.with_traceback(None)  # it is raised again and again, and would keep every request's frames
         return found
 
-    async def renewed(self, tenant: str, version: FhirVersion, *, older_than: float) -> Provider:
-        """As `provider`, but of rows that are no older than so many seconds, where the table answers."""
+    async def is_current(self, key: tuple[str, FhirVersion, str], older_than: float) -> bool:
+        """Whether the row of a provider's `key`, read again if that was so many seconds ago and where the table
+        answers, still leads to that key. Raises StoreUnavailable.
+        """
+        tenant, version, _ = key
         rows = await self._rows.renew(tenant, older_than=older_than)
         if _found(rows or (), version) is None:
             await self._all_rows.renew(tenant, older_than=older_than)
-        return await self.provider(tenant, version)
+        try:
+            return (await self.provider(tenant, version)).key == key
+        except (UnknownTenant, NoSuchVersion, RowError):
+            return False
 
     async def _load(self, tenant: str) -> _TenantRows | None:
         rows = await self._table.partition(tenant)

@@ -183,11 +183,14 @@ async def open_probe(provider: Provider, vault: Vault, settings: Settings) -> As
         secret = await vault.get(name)
         return None if secret is None else secret.value
 
+    async def is_current(*_: object) -> bool:
+        return True
+
     values: Cache[str, str] = Cache(
         value, fresh_seconds=settings.cache_seconds, stale_seconds=settings.stale_seconds, size=_MAX_SECRETS
     )
     transport = Transport(settings.max_response_bytes)
-    credentials = Credentials(transport.client, values.get, values.expire)
+    credentials = Credentials(transport.client, values, is_current)
     try:
         timeout = provider.timeout_seconds or settings.upstream_timeout_seconds
         yield Probe(provider, transport, credentials, timeout)

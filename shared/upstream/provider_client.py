@@ -1,12 +1,10 @@
 """Interactions sent to providers with the gateway's credential; every link in the response leads to the gateway."""
 
 import asyncio
-import hashlib
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
 
-from cachetools import LRUCache
 from msgspec import Struct, structs
 
 from shared.deadlines import done_by
@@ -20,11 +18,10 @@ from shared.fhir.outcome import rewritten_outcome
 from shared.fhir.paging import BundleRequest
 from shared.fhir.policy import check_response
 from shared.fhir.request_headers import forwarded_headers
-from shared.fhir.versions import FhirVersion
 from shared.message import Response
 from shared.pauses import paused
 from shared.upstream.breaker import Breaker
-from shared.upstream.credentials.credential import Credential, CredentialError
+from shared.upstream.credentials.credential import Credential, CredentialError, RowChanged
 from shared.upstream.credentials.factory import Credentials
 from shared.upstream.echo import echoes, secrets_of
 from shared.upstream.limiter import Limiter
@@ -36,8 +33,6 @@ from shared.upstream.search import FORM, provider_search
 from shared.upstream.server_timing import CREDENTIAL, UPSTREAM
 from shared.upstream.transport import NoResponse, Transport, UpstreamRequest, UpstreamResponse
 
-_MAX_REMEMBERED = 20_000
-_JUST_READ_SECONDS = 1.0
 _OUTAGE = frozenset({502, 503, 504})
 
 _log = logging.getLogger(__name__)
@@ -71,7 +66,6 @@ class ProviderClient:
         self._credentials = credentials
         self._limiter = Limiter()
         self._breaker = Breaker()
-        self._sent_before: LRUCache[tuple[str, FhirVersion, str], bytes] = LRUCache(_MAX_REMEMBERED)
         self._handles = handles
 
     async def send(self, context: RequestContext, request: FhirRequest) -> Response:
@@ -133,6 +127,9 @@ class ProviderClient:
                     response = await self._send(context, request, url, renewed, tls)
                     secrets |= secrets_of(renewed)
             return response, secrets
+        except RowChanged:
+            text = "This tenant's server has just changed. Try again."
+            raise FhirError(503, "transient", text, {"Retry-After": "1"}) from None
         except CredentialError as error:
             _log.error("tenant %s, %s: %s", context.provider.tenant, context.provider.version.value, error)
             text = "The gateway could not authenticate to the provider."
@@ -152,19 +149,6 @@ class ProviderClient:
     ) -> tuple[ssl.SSLContext | None, Mapping[str, str]]:
         return await self._credentials.client_context(provider), await credential.headers()
 
-    async def _confirmed(self, context: RequestContext, auth_headers: Mapping[str, str]) -> None:
-        """Reads the row again before a credential is sent with it for the first time.
-
-        Address and credential of a hospital change together: a new password must not reach the old address.
-        """
-        key = context.provider.key
-        digest = hashlib.sha256("\0".join(auth_headers.values()).encode()).digest()
-        last = self._sent_before.get(key)
-        if last != digest:
-            # A row is read together with its first credential; later, either may be the newer one.
-            await context.confirm(_JUST_READ_SECONDS if last is None else 0.0)
-            self._sent_before[key] = digest
-
     async def _send(
         self,
         context: RequestContext,
@@ -173,8 +157,6 @@ class ProviderClient:
         auth_headers: Mapping[str, str],
         tls: ssl.SSLContext | None,
     ) -> UpstreamResponse:
-        if auth_headers:
-            await self._confirmed(context, auth_headers)
         headers = _headers(context, request)
         for name, value in (*context.provider.extra_headers, *auth_headers.items()):
             headers[name.lower()] = value

@@ -1,6 +1,6 @@
 """A FHIR request whose token, tenant and provider are known, on its way to the provider and back."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from msgspec import Struct, field
@@ -41,8 +41,7 @@ class RequestContext(Struct, frozen=True):
 
     `base_url` is the gateway's URL that ends with the base the client uses; `upstream_links` maps gateway links to the
     provider's, `downstream_links` the other way round. `deadline` is the event loop's time, and `seconds` how long
-    before it the request came. `memory` counts the bytes that the request holds. `confirm` takes seconds: it reads the
-    tenant's row again if that was read longer ago, and raises FhirError if its address or credential has changed.
+    before it the request came. `memory` counts the bytes that the request holds.
     """
 
     trace: Trace
@@ -56,7 +55,6 @@ class RequestContext(Struct, frozen=True):
     deadline: float
     seconds: float
     memory: Reservation
-    confirm: Callable[[float], Awaitable[None]]
 
 
 def permissions_of(provider: Provider, grant: Grant) -> Permissions:

@@ -4,7 +4,9 @@ import base64
 import json
 
 import pytest
+from aiohttp import web
 
+from shared.fhir.versions import FhirVersion
 from tests.deployment import FORM, GATEWAY
 from tests.gateway.conftest import PATIENT, Hospital, batch, served
 
@@ -118,6 +120,43 @@ async def test_a_new_password_never_reaches_the_old_address(hospital: Hospital, 
             assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
         assert passwords(new) == ({"gateway:new-password-of-it"} if change == "moved" else set())
     assert passwords(hospital) == {"gateway:old-password-of-it"}
+
+
+async def test_a_new_client_secret_never_reaches_the_old_token_endpoint(hospital: Hospital) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/token":
+            return web.json_response({"access_token": f"token-{len(hospital.requests)}"})
+        return web.json_response(PATIENT, status=status, content_type="application/fhir+json")
+
+    deployment, status = hospital.deployment, 200
+    secret = await deployment.secret("old-secret-of-it")
+    url = f"{hospital.base_url.removesuffix('/fhir')}/token"
+    columns = {"Auth": "client_secret_post", "AuthClientId": "gateway", "AuthSecret": secret}
+    hospital.answer = answer
+    await hospital.row(AuthTokenUrl=url, **columns)
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
+    moved = {"AuthTokenUrl": "https://moved.example/token", **columns}
+    await deployment.tenant(hospital.base_url, tenant=hospital.tenant, **moved)
+    await deployment.vault.set(secret, "new-secret-of-it")
+    status = 401
+    response = await hospital.send("GET", "/stu3/Patient/1")
+    assert (response.status, response.headers.get("Retry-After")) == (503, "1")
+    assert sum(b"old-secret-of-it" in body for body in hospital.bodies) == 1
+    assert not any(b"new-secret-of-it" in body for body in hospital.bodies)
+
+
+async def test_an_old_password_never_reaches_the_new_address(hospital: Hospital) -> None:
+    deployment = hospital.deployment
+    secret = await deployment.secret("old-password-of-it")
+    columns = {"Auth": "basic", "AuthClientId": "gateway", "AuthSecret": secret}
+    await hospital.row(**columns)
+    assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
+    async with served(Hospital(deployment)) as new:
+        await deployment.vault.set(secret, "new-password-of-it")
+        await deployment.tenant(new.base_url, tenant=hospital.tenant, **columns)
+        assert not await deployment.application.tenants.is_current((hospital.tenant, FhirVersion.STU3, ""), 0)
+        assert (await hospital.send("GET", "/stu3/Patient/1")).status == 200
+        assert passwords(new) == {"gateway:new-password-of-it"}
 
 
 def passwords(hospital: Hospital) -> set[str]:

@@ -14,13 +14,14 @@ from shared.fhir.interaction import InteractionKind
 from shared.fhir.rewriting import LinkMap
 from shared.fhir.versions import FhirVersion
 from shared.http_client import HttpClient
+from shared.stores.cache import Cache
 from shared.stores.tables import PAGES
 from shared.upstream.breaker import Breaker
 from shared.upstream.credentials.factory import Credentials
 from shared.upstream.limiter import Limiter
 from shared.upstream.page_handles import OfferedPage, PageHandles
 from tests.deployment import Deployment
-from tests.upstream.rows import PROVIDER
+from tests.upstream.rows import PROVIDER, is_current
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
 bases = st.builds(lambda host, path: f"https://{host}.example/{path}", names, names)
@@ -57,8 +58,9 @@ async def test_tenants_share_no_credential_even_on_one_server(one: Provider, two
     async def read(name: str) -> str | None:
         return name
 
+    values = Cache(read, fresh_seconds=60, stale_seconds=0, size=10)
     two = structs.replace(two, base_url=one.base_url, auth=one.auth)
-    credentials = Credentials(HttpClient(), read, lambda name: None)
+    credentials = Credentials(HttpClient(), values, is_current)
     same = (one.tenant, one.version) == (two.tenant, two.version)
     assert (credentials.of(one) is credentials.of(two)) == same
 

@@ -24,7 +24,7 @@ from shared.content_coding import Decoder, TooLarge, Undecodable
 from shared.http_client import HttpClient
 from shared.http_connection import HttpError, HttpResponse
 from shared.upstream.credentials.access_token import DEFAULT_LIFETIME, IssuedToken, parse_token, token_value
-from shared.upstream.credentials.credential import CredentialError, Secrets, basic_authorization
+from shared.upstream.credentials.credential import CredentialError, RowSecret, basic_authorization
 
 _MAX_BYTES = 65_536
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
@@ -102,12 +102,7 @@ class ClientAccount(Struct, frozen=True):
     """The account that a token endpoint knows the gateway by: a client ID, and the Key Vault secret that proves it."""
 
     id: str
-    secrets: Secrets
-    secret_name: str
-
-    async def secret(self) -> str:
-        """The secret's value; raises CredentialError or StoreUnavailable."""
-        return await self.secrets.value(self.secret_name)
+    secret: RowSecret
 
 
 class _ClientCredentials(Struct, frozen=True):
@@ -127,14 +122,14 @@ class ClientSecretPost(_ClientCredentials, frozen=True):
     """Client ID and secret in the body (`client_secret_post`)."""
 
     async def issue(self) -> IssuedToken:
-        return await self._token(client_id=self.client.id, client_secret=await self.client.secret())
+        return await self._token(client_id=self.client.id, client_secret=await self.client.secret.value())
 
 
 class ClientSecretBasic(_ClientCredentials, frozen=True):
     """Client ID and secret by HTTP Basic, each form-encoded (RFC 6749, section 2.3.1; `client_secret_basic`)."""
 
     async def issue(self) -> IssuedToken:
-        secret = await self.client.secret()
+        secret = await self.client.secret.value()
         return await self._token(authorization=basic_authorization(quote_plus(self.client.id), quote_plus(secret)))
 
 
@@ -147,14 +142,14 @@ class PrivateKeyJwt(_ClientCredentials, frozen=True):
     key_id: str | None
 
     async def issue(self) -> IssuedToken:
-        secret = await self.client.secret()
+        secret = await self.client.secret.value()
         try:
             # In a thread: OpenSSL checks an RSA key when it reads it, which takes long enough to be felt by others.
             assertion = await asyncio.to_thread(
                 signed_assertion, secret, self.client.id, self.endpoint.url, self.key_id
             )
         except ValueError as error:
-            raise CredentialError(f"Key Vault secret {self.client.secret_name} {error}") from None
+            raise CredentialError(f"Key Vault secret {self.client.secret.name} {error}") from None
         return await self._token(client_assertion_type=_ASSERTION_TYPE, client_assertion=assertion)
 
 
@@ -209,7 +204,7 @@ class RedoxLegacy(Struct, frozen=True):
     client: ClientAccount
 
     async def issue(self) -> IssuedToken:
-        found = await self.endpoint.post(json={"apiKey": self.client.id, "secret": await self.client.secret()})
+        found = await self.endpoint.post(json={"apiKey": self.client.id, "secret": await self.client.secret.value()})
         lifetime = redox_lifetime(found.get("expires"), datetime.now(UTC))
         return IssuedToken(token_value(found.get("accessToken")), lifetime)
 

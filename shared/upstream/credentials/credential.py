@@ -8,8 +8,10 @@ from typing import Protocol
 from cachetools import TTLCache
 
 from shared.directory.typed_text import credential
+from shared.stores.cache import Cache
 
 _FORGET_SECONDS = 5
+_JUST_READ_SECONDS = 1.0
 
 
 class CredentialError(Exception):
@@ -17,6 +19,10 @@ class CredentialError(Exception):
 
     The message is for the operator. It never holds a secret, a token, a token endpoint's address or its response.
     """
+
+
+class RowChanged(CredentialError):
+    """A provider's row has another address or credential by now."""
 
 
 class Credential(Protocol):
@@ -35,31 +41,25 @@ class Credential(Protocol):
         """
 
 
-ReadSecret = Callable[[str], Awaitable[str | None]]
-"""A secret's value by its name, through a cache; None when it is missing, disabled or expired."""
-
-ForgetSecret = Callable[[str], None]
-"""Makes the next read of a secret go to the vault."""
-
-
 class Secrets:
-    """The Key Vault secrets that the directory's rows name.
+    """The Key Vault secrets that the directory's rows name; a value that is None is missing, disabled or expired.
 
     Each is forgotten at most once in five seconds: a provider whose response is always 401 must not turn every request
     into a read of the vault.
     """
 
-    def __init__(self, read: ReadSecret, forget: ForgetSecret) -> None:
-        self._read = read
-        self._forget = forget
+    def __init__(self, values: Cache[str, str]) -> None:
+        self._values = values
         self._forgotten: TTLCache[str, None] = TTLCache(maxsize=4096, ttl=_FORGET_SECONDS)
 
-    async def value(self, name: str) -> str:
+    async def value(self, name: str, *, anew: bool = False) -> str:
         """The value of the secret `name`; raises CredentialError when there is none, or StoreUnavailable.
 
-        A byte order mark at its start and line ends at its end are dropped: they come along with an uploaded file.
+        `anew` has the vault asked, unless it does not answer. A byte order mark at the value's start and line ends at
+        its end are dropped: they come along with an uploaded file.
         """
-        value = credential(await self._read(name) or "")
+        found = await (self._values.renew(name, older_than=0.0) if anew else self._values.get(name))
+        value = credential(found or "")
         if not value:
             raise CredentialError(f"Key Vault secret {name} is missing, disabled, expired or empty")
         return value
@@ -68,7 +68,41 @@ class Secrets:
         """Makes the next read of `name` go to the vault: the secret may have been rotated."""
         if name not in self._forgotten:
             self._forgotten[name] = None
-            self._forget(name)
+            self._values.expire(name)
+
+
+class RowSecret:
+    """The secret that a provider's row names.
+
+    Address and secret of a hospital change together: neither may the new secret reach the old address, nor the old one
+    the new address. So the first value is read anew, and before each that is another one so is the row: `is_current`
+    tells whether that, read no longer ago than so many seconds, has the address and credential that it had.
+    """
+
+    def __init__(self, secrets: Secrets, name: str, is_current: Callable[[float], Awaitable[bool]]) -> None:
+        self.name = name
+        self._secrets = secrets
+        self._is_current = is_current
+        self._latest: str | None = None
+
+    async def value(self) -> str:
+        """The value; raises CredentialError or StoreUnavailable."""
+        is_first = self._latest is None
+        try:
+            value = await self._secrets.value(self.name, anew=is_first)
+        except CredentialError:
+            self._latest = self._latest or ""  # not every request asks the vault for what is missing
+            raise
+        if value != self._latest:
+            # A row is read together with its first secret; later, either may be the newer one.
+            if not await self._is_current(_JUST_READ_SECONDS if is_first else 0.0):
+                raise RowChanged("the row has just changed")
+            self._latest = value
+        return value
+
+    def forget(self) -> None:
+        """Makes the next read go to the vault: the secret may have been rotated."""
+        self._secrets.forget(self.name)
 
 
 class NoCredential:
@@ -84,18 +118,17 @@ class NoCredential:
 class _StaticCredential(ABC):
     """A header made of a secret alone."""
 
-    def __init__(self, secrets: Secrets, secret: str) -> None:
-        self._secrets = secrets
+    def __init__(self, secret: RowSecret) -> None:
         self._secret = secret
         self._latest: Mapping[str, str] = {}
 
     async def headers(self) -> Mapping[str, str]:
-        self._latest = self._made_of(await self._secrets.value(self._secret))
+        self._latest = self._made_of(await self._secret.value())
         return self._latest
 
     def reject(self, headers: Mapping[str, str]) -> None:
         if headers == self._latest:
-            self._secrets.forget(self._secret)
+            self._secret.forget()
 
     @abstractmethod
     def _made_of(self, value: str) -> Mapping[str, str]: ...
@@ -104,8 +137,8 @@ class _StaticCredential(ABC):
 class BasicCredential(_StaticCredential):
     """HTTP Basic. The secret is the password of `user`, or `user:password` when `user` is None."""
 
-    def __init__(self, secrets: Secrets, secret: str, user: str | None) -> None:
-        super().__init__(secrets, secret)
+    def __init__(self, secret: RowSecret, user: str | None) -> None:
+        super().__init__(secret)
         self._user = user
 
     def _made_of(self, value: str) -> Mapping[str, str]:
@@ -113,20 +146,20 @@ class BasicCredential(_StaticCredential):
             return {"Authorization": basic_authorization(self._user, value)}
         user, colon, password = value.partition(":")
         if not colon:
-            raise CredentialError(f"Key Vault secret {self._secret} must be user:password, or set AuthClientId")
+            raise CredentialError(f"Key Vault secret {self._secret.name} must be user:password, or set AuthClientId")
         return {"Authorization": basic_authorization(user, password)}
 
 
 class HeaderCredential(_StaticCredential):
     """A header with a fixed name, such as Authorization or Ocp-Apim-Subscription-Key, whose value is the secret."""
 
-    def __init__(self, secrets: Secrets, secret: str, header: str) -> None:
-        super().__init__(secrets, secret)
+    def __init__(self, secret: RowSecret, header: str) -> None:
+        super().__init__(secret)
         self._header = header
 
     def _made_of(self, value: str) -> Mapping[str, str]:
         if not (value.isascii() and value.isprintable()):
-            raise CredentialError(f"Key Vault secret {self._secret} has characters that a header can't carry")
+            raise CredentialError(f"Key Vault secret {self._secret.name} has characters that a header can't carry")
         return {self._header: value}
 
 

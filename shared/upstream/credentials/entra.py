@@ -52,7 +52,7 @@ class EntraClientSecret(Struct, frozen=True):
             ClientSecretCredential,
             self.tenant,
             self.client.id,
-            await self.client.secret(),
+            await self.client.secret.value(),
             authority=self.authority,
             disable_instance_discovery=True,
         )

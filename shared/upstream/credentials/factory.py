@@ -1,13 +1,16 @@
 """The credential of each provider."""
 
 import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
 from weakref import WeakSet
 
 from cachetools import LRUCache
 
-from shared.directory.provider import AuthKind, Provider, ProviderAuth
+from shared.directory.provider import AuthKind, Provider
 from shared.fhir.versions import FhirVersion
 from shared.http_client import HttpClient
+from shared.stores.cache import Cache
 from shared.upstream.credentials.access_token import BearerCredential
 from shared.upstream.credentials.client_certificate import ClientCertificates
 from shared.upstream.credentials.client_credentials import (
@@ -22,25 +25,32 @@ from shared.upstream.credentials.credential import (
     BasicCredential,
     Credential,
     CredentialError,
-    ForgetSecret,
     HeaderCredential,
     NoCredential,
-    ReadSecret,
+    RowSecret,
     Secrets,
 )
 from shared.upstream.credentials.entra import EntraClientSecret, ManagedIdentity, authority_and_tenant
 
 _MAX_CREDENTIALS = 4096
+_Key = tuple[str, FhirVersion, str]
+
+IsCurrent = Callable[[_Key, float], Awaitable[bool]]
+"""Whether the row of a provider's `key`, read no longer ago than so many seconds, still leads to that key."""
 
 
 class Credentials:
-    """The credentials of all providers, each kept with its token until its row changes; `client` requests tokens."""
+    """The credentials of all providers, each kept with its token until its row changes.
 
-    def __init__(self, client: HttpClient, read_secret: ReadSecret, forget_secret: ForgetSecret) -> None:
+    `client` requests tokens; `values` are the vault's secrets by name.
+    """
+
+    def __init__(self, client: HttpClient, values: Cache[str, str], is_current: IsCurrent) -> None:
         self._client = client
-        self._secrets = Secrets(read_secret, forget_secret)
+        self._secrets = Secrets(values)
+        self._is_current = is_current
         self._certificates = ClientCertificates(self._secrets)
-        self._kept: LRUCache[tuple[str, FhirVersion, str], Credential] = LRUCache(_MAX_CREDENTIALS)
+        self._kept: LRUCache[_Key, Credential] = LRUCache(_MAX_CREDENTIALS)
         self._bearers: WeakSet[BearerCredential] = WeakSet()
 
     def of(self, provider: Provider) -> Credential:
@@ -65,43 +75,43 @@ class Credentials:
             await bearer.close()
 
     def _credential(self, provider: Provider) -> Credential:
-        auth, secrets = provider.auth, self._secrets
+        auth = provider.auth
         match auth.kind:
             case AuthKind.NONE:
                 return NoCredential()
             case AuthKind.BASIC:
-                return BasicCredential(secrets, _secret(auth), auth.client_id)
+                return BasicCredential(self._secret(provider), auth.client_id)
             case AuthKind.HEADER:
-                return HeaderCredential(secrets, _secret(auth), _required(auth.header, "AuthHeader"))
+                return HeaderCredential(self._secret(provider), _required(auth.header, "AuthHeader"))
             case AuthKind.CLIENT_SECRET_POST:
-                issue = ClientSecretPost(self._endpoint(provider), self._account(auth), auth.scope).issue
+                issue = ClientSecretPost(self._endpoint(provider), self._account(provider), auth.scope).issue
             case AuthKind.CLIENT_SECRET_BASIC:
-                issue = ClientSecretBasic(self._endpoint(provider), self._account(auth), auth.scope).issue
+                issue = ClientSecretBasic(self._endpoint(provider), self._account(provider), auth.scope).issue
             case AuthKind.PRIVATE_KEY_JWT:
-                issue = PrivateKeyJwt(self._endpoint(provider), self._account(auth), auth.scope, auth.key_id).issue
+                issue = PrivateKeyJwt(self._endpoint(provider), self._account(provider), auth.scope, auth.key_id).issue
             case AuthKind.REDOX_LEGACY:
-                issue = RedoxLegacy(self._endpoint(provider), self._account(auth)).issue
+                issue = RedoxLegacy(self._endpoint(provider), self._account(provider)).issue
             case AuthKind.ENTRA:
                 authority, tenant = authority_and_tenant(auth.token_url, provider.tenant)
                 scope = _entra_scope(provider)
-                issue = EntraClientSecret(self._account(auth), authority, tenant, scope).issue
+                issue = EntraClientSecret(self._account(provider), authority, tenant, scope).issue
             case AuthKind.MANAGED_IDENTITY:
                 issue = ManagedIdentity(auth.client_id, _entra_scope(provider)).issue
         secret = auth.secret
-        bearer = BearerCredential(issue, lambda: None if secret is None else secrets.forget(secret))
+        bearer = BearerCredential(issue, lambda: None if secret is None else self._secrets.forget(secret))
         self._bearers.add(bearer)
         return bearer
 
-    def _account(self, auth: ProviderAuth) -> ClientAccount:
-        return ClientAccount(_required(auth.client_id, "AuthClientId"), self._secrets, _secret(auth))
+    def _account(self, provider: Provider) -> ClientAccount:
+        return ClientAccount(_required(provider.auth.client_id, "AuthClientId"), self._secret(provider))
+
+    def _secret(self, provider: Provider) -> RowSecret:
+        name = _required(provider.auth.secret, "AuthSecret")
+        return RowSecret(self._secrets, name, partial(self._is_current, provider.key))
 
     def _endpoint(self, provider: Provider) -> TokenEndpoint:
         url = _required(provider.auth.token_url, "AuthTokenUrl")
         return TokenEndpoint(self._client, url, lambda: self.client_context(provider))
-
-
-def _secret(auth: ProviderAuth) -> str:
-    return _required(auth.secret, "AuthSecret")
 
 
 def _required(value: str | None, column: str) -> str:

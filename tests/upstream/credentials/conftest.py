@@ -11,32 +11,33 @@ from msgspec import structs
 
 from shared.directory.provider import Provider
 from shared.http_client import HttpClient
+from shared.stores.cache import Cache
 from shared.upstream.credentials.factory import Credentials
 from tests.clients import installation
 from tests.clients.installation import CLIENTS
-from tests.upstream.rows import PROVIDER
+from tests.upstream.rows import PROVIDER, is_current
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Vault:
-    """Secrets behind a cache that never expires by itself, as a test of forgetting needs it."""
+class Vault(Cache[str, str]):
+    """Secrets behind a cache that does not expire by itself, as a test of forgetting needs it."""
 
     def __init__(self) -> None:
+        super().__init__(self._read, fresh_seconds=3600, stale_seconds=0, size=100)
         self.stored: dict[str, str] = {}
         self.forgotten: list[str] = []
-        self._cache: dict[str, str | None] = {}
 
-    async def read(self, name: str) -> str | None:
-        return self._cache.setdefault(name, self.stored.get(name))
+    async def _read(self, name: str) -> str | None:
+        return self.stored.get(name)
 
-    def forget(self, name: str) -> None:
-        self.forgotten.append(name)
-        self._cache.pop(name, None)
+    def expire(self, key: str, *, reload: bool = False) -> None:
+        self.forgotten.append(key)
+        super().expire(key, reload=reload)
 
 
 @pytest.fixture
-def vault() -> Vault:
+async def vault() -> Vault:
     return Vault()
 
 
@@ -62,7 +63,7 @@ async def client() -> AsyncIterator[HttpClient]:
 
 @pytest.fixture
 async def credentials(client: HttpClient, vault: Vault) -> AsyncIterator[Credentials]:
-    credentials = Credentials(client, vault.read, vault.forget)
+    credentials = Credentials(client, vault, is_current)
     yield credentials
     await credentials.close()
 

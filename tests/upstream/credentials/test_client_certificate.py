@@ -100,7 +100,7 @@ async def test_the_context_is_the_same_until_the_certificate_changes(credentials
     (first,) = set(await asyncio.gather(*(credentials.client_context(row) for _ in range(100))))
     assert await credentials.client_context(row) is first
     vault.stored["certificate"] = pkcs12(CLIENT)
-    vault.forget("certificate")
+    vault.expire("certificate")
     assert await credentials.client_context(row) is not first
     assert await credentials.client_context(provider(ProviderAuth())) is None
 

@@ -63,7 +63,7 @@ async def test_a_401_to_an_older_password_does_not_forget_the_newer_one(credenti
     credential = credentials.of(provider(PASSWORD))
     old = await credential.headers()
     vault.stored["s"] = "new"
-    vault.forget("s")
+    vault.expire("s")
     new = await credential.headers()
     vault.forgotten.clear()
     credential.reject(old)

@@ -12,6 +12,7 @@ from shared.directory.provider import AuthKind, ProviderAuth
 from shared.upstream.credentials.credential import CredentialError
 from shared.upstream.credentials.entra import authority_and_tenant
 from shared.upstream.credentials.factory import Credentials
+from tests.upstream.rows import is_current
 
 TENANT = "22222222-2222-2222-2222-222222222222"
 US = "https://login.microsoftonline.us"
@@ -64,11 +65,11 @@ async def test_a_failure_is_reported_by_its_number_alone(entra, client, vault, p
     url, scopes = entra
     for secret, problem in (("wrong", "Entra answered 401 AADSTS7000215"), ("s3cret", "Entra gave no token")):
         vault.stored["secret"] = secret
-        credentials = Credentials(client, vault.read, vault.forget)
+        credentials = Credentials(client, vault, is_current)
         with pytest.raises(CredentialError) as caught:
             await credentials.of(provider(entra_auth(url), FHIR)).headers()
         assert str(caught.value).partition(" (")[0] == problem
-        vault.forget("secret")
+        vault.expire("secret")
         monkeypatch.undo()  # the authority is no longer trusted
     assert scopes == []
 

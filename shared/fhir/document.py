@@ -95,7 +95,7 @@ def check_bundle_depth(depth: int) -> None:
         raise Unreadable("it holds Bundles inside each other too deeply")
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """A `Bundle.link` that has a URL. `start` and `end` are where the URL's written form stands in the body.
 
     They are byte offsets, without the quotes around it; `url` is the URL itself, with all escapes undone. `element` is
@@ -109,7 +109,7 @@ class Link(msgspec.Struct, frozen=True):
     element: tuple[int, int]
 
 
-class Resource(msgspec.Struct, frozen=True):
+class Resource(msgspec.Struct, frozen=True, gc=False):
     """A resource, from byte `start` to before byte `end` of the body; `bundle` is what it holds if it is a Bundle.
 
     `declarations` are the namespaces that XML declares around it and that it needs when it stands alone, by prefix
@@ -125,7 +125,7 @@ class Resource(msgspec.Struct, frozen=True):
     places: Sequence[int] = ()
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An entry of a Bundle. `request` holds the strings among the members of `entry.request`, by their names.
 
     `status` is `entry.response.status`, or "" where there is none; `outcome` is `entry.response.outcome`.
@@ -138,7 +138,7 @@ class Entry(msgspec.Struct, frozen=True):
     outcome: Resource | None = None
 
 
-class Bundle(msgspec.Struct, frozen=True):
+class Bundle(msgspec.Struct, frozen=True, gc=False):
     """The envelope of a Bundle. `type` is "" where it has none."""
 
     type: str

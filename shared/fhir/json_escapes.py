@@ -8,8 +8,8 @@ _SLICE = 256 * 1024  # bytes between two pauses: a millisecond or so
 # Encoders write letters and digits as such.
 _MAX_NUMBERED = Allowance(free=1_000, bytes_each=100)
 
-# `\\u002f`: an ASCII letter, a digit or one of "#%-./:?_~" by its number.
-_NUMBERED = re.compile(rb"\\u00(2[35dDeEfF]|3[0-9aAfF]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
+# `\\u002f`: an ASCII letter, "ſ", a digit or one of "#%-./:?_~" by its number.
+_NUMBERED = re.compile(rb"\\u(00(?:2[35dDeEfF]|3[0-9aAfF]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])|017[fF])")
 # `\\ud83c` and `\\udf00`, the two halves of a surrogate pair.
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 # One without the other, which is no character. There are servers that cut texts so.
@@ -23,8 +23,9 @@ _TO_UNDO = re.compile(rb"\\(?:/|%b|%b)" % (_NUMBERED.pattern[2:], _HALF_PAIR.pat
 
 
 def plain(body: bytes) -> Steps[bytes]:
-    """The same JSON without escapes that could hide a name or a URL: those of ASCII letters, digits and "#%-./:?_~".
+    """The same JSON without escapes that could hide a name or a URL: those of letters, digits and "#%-./:?_~".
 
+    The letters are those of ASCII and "ſ", which some readers of names take for an s.
     `"http:\\/\\/a\\u002eexample"` becomes `"http://a.example"`. Half a surrogate pair, which only some readers take,
     becomes U+FFFD. The same object when there is nothing of the kind, as in most bodies.
     Raises Unreadable where so many characters are written by their number as no encoder does.
@@ -72,4 +73,4 @@ def _between_escapes(body: bytes, start: int, end: int) -> int:
 
 
 def _character(escape: re.Match[bytes]) -> bytes:
-    return bytes((int(escape[1], 16),))
+    return chr(int(escape[1], 16)).encode()

@@ -1,5 +1,6 @@
 """The strict reading of FHIR JSON: the envelope as any other reader has it, or a refusal."""
 
+import gc
 import json
 from contextlib import suppress
 from typing import Any
@@ -147,6 +148,8 @@ REFUSED = [
     ('"entry":[{"resource":{"resourceType":"Patient","resourceType":"Basic"}}]', "resourceType is repeated"),
     ('"entry":[{"resource":{"resourceType":"Patient","a":{},"resource\\u0054ype":"Basic"}}]', "is repeated"),
     ('"entry":[{"resource":{"resourceType":"Patient","ResourceType":"Basic"}}]', "resourceType is spelt"),
+    ('"entry":[{"resource":{"resourceType":"Patient","re\u017fourceType":"Basic"}}]', "resourceType is spelt"),
+    ('"entry":[{"resource":{"resourceType":"Patient","re\\u017FourceType":"Basic"}}]', "resourceType is spelt"),
     ('"entry":[{"resource":{"resourceType":["Patient"]}}]', "not a string"),
     ('"entry":[{"resource":{"id":"1"}}]', "no resource"),
     ('"entry":[{"resource":{}}]', "no resource"),
@@ -238,6 +241,7 @@ MEMBERS = [
             '"resourceType":"Basic","contained":[{"resourceType":"Patient"}]', '"resourceType":"Bundle"',
             '"resourceType":"Basic","ResourceType":"Patient"', '"resourceType":"Basic","resourceType":"Patient"',
             '"resourceType":"Basic","a":"\\"resourceType\\":"', '"resourceType" : "Basic"', '"resourceType":1',
+            '"resourceType":"Basic","re\u017fourceType":"Patient"', "",
         )
     ),
     '"resource":null',
@@ -270,6 +274,22 @@ def test_entries_of_a_search_are_read_as_member_by_member(entries: list[list[str
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_document, "_layout", lambda *_: None)
         assert outcome() == read_by_layout
+    if isinstance(read_by_layout, Resource) and read_by_layout.bundle is not None:
+        found = [(each.full_url, each.resource and each.resource.type) for each in read_by_layout.bundle.entries]
+        assert lenient(body, first=True) == lenient(body, first=False) == found
+
+
+KNOWN = {name.casefold(): name for name in ("resourceType", "entry", "fullUrl", "resource")}
+
+
+def lenient(body: bytes, *, first: bool) -> list[tuple[str | None, str | None]]:
+    """URL and type of each entry to a reader that takes names in any case, and of two alike the first or the last."""
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {KNOWN.get(name.casefold(), name): value for name, value in (reversed(pairs) if first else pairs)}
+
+    entries = json.loads(body, object_pairs_hook=members)["entry"]
+    return [(each.get("fullUrl"), (each.get("resource") or {}).get("resourceType")) for each in entries]
 
 
 @given(st.data())
@@ -311,6 +331,13 @@ def test_a_body_is_read_in_slices_of_one_size(unit: bytes) -> None:
         return sum(1 for _ in read(body))
 
     assert pauses(2_000_000) > 2 * pauses(500_000) > 4
+
+
+def test_the_collector_has_no_part_of_a_bundle_to_go_through() -> None:
+    bundle = reading(json.dumps(BUNDLE)).bundle
+    assert bundle is not None
+    parts = [part for entry in bundle.entries for part in (entry, entry.resource, entry.outcome)]
+    assert not any(map(gc.is_tracked, (bundle, *bundle.links, *parts)))
 
 
 def test_references_with_criteria_are_found_wherever_they_stand() -> None:

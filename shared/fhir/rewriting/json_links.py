@@ -13,7 +13,7 @@ from shared.fhir.document import Allowance, Steps, Unreadable
 from shared.fhir.rewriting.link_map import LinkMap
 from shared.fhir.rewriting.positions import ANYWHERE, BY_PARENT, Position, position_of
 
-_SLICE = 256 * 1024  # characters between two pauses
+_SLICE = 64 * 1024  # characters between two pauses
 _MAX_URL = 65_536
 # Links that can't be told by one look: in running text, in narratives, after unusual space. Real bodies have one in
 # some hundreds of bytes at most.
@@ -97,22 +97,23 @@ def _in_json(url: str) -> bytes:
 
 def _edits(body: bytes, text: str, link_map: LinkMap) -> Iterator[tuple[int, int] | None]:
     """Start and end of each base that is to be replaced; None is a place to pause."""
-    path, lowered = _Path(text), body.lower()
+    path = _Path(text)
     string_end, position = 0, None
     slow = _ALLOWED_SLOW_LINKS.of(len(text))
     for part in range(0, len(text), _SLICE):
         if part:
             yield None
-        for start, end in link_map.starts(body, lowered, part, part + _SLICE):
+        for start, end in link_map.starts(body, part, part + _SLICE):
             # What stands before and behind tells of nearly all: `"reference": "http`, and a path of plain segments.
             if start >= string_end and text.endswith(_URL_MEMBERS, 0, start) and _PLAIN_PATH.match(text, end):
                 yield start - (6 if text[start - 2] == "s" else 5), end
                 continue
             if start >= string_end:
-                string = string_end = _string_start(text, string_end, start)
+                string = _string_start(text, string_end, start)
+                string_end = _characters_end(text, string)
                 while text[string_end : string_end + 1] not in ('"', ""):
-                    string_end = _characters_end(text, string_end)
                     yield None
+                    string_end = _characters_end(text, string_end)
                 name = _member_name(text, string - 1)
                 position = ANYWHERE.get(name)
                 if name in BY_PARENT:

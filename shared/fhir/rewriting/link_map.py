@@ -89,24 +89,24 @@ class LinkMap:
             if climb < base.end():
                 yield base.span()
 
-    def starts(self, body: bytes, lowered: bytes, start: int, end: int) -> list[tuple[int, int]]:
-        """Start and end of each source from its "//" on, without a boundary at its end, in a part of `body`.
+    def starts(self, body: bytes, start: int, end: int) -> list[tuple[int, int]]:
+        """Start and end of each source that begins, by its "//", between `start` and `end`, no boundary at its end.
 
-        It begins from `start` on and before `end`; `lowered` is the body with ASCII in lower case. No pattern is
-        compiled, which for a source that is new takes longer than to look through a response.
+        No pattern is compiled, which for a source that is new takes longer than to look through a response.
         """
         found: list[tuple[int, int]] = []
         hosts = _hosts(self.sources)
         for host, behind in hosts:
-            at = lowered.find(host, start, end + len(host) - 1)
+            lowered = body[start : end + len(host) - 1].lower()
+            at = lowered.find(host)
             while at >= 0:
-                passed = at + len(host)
+                passed = start + at + len(host)
                 for written, length in behind:
                     if body.startswith(written, passed):
                         passed += length
-                        found.append((at, passed))
+                        found.append((start + at, passed))
                         break
-                at = lowered.find(host, passed, end + len(host) - 1)
+                at = lowered.find(host, passed - start)
         # Of two that begin at one place, the host of one begins with the other's: the longer one is meant.
         return found if len(hosts) == 1 else sorted(dict(sorted(found)).items())
 

@@ -133,7 +133,7 @@ class _Edits:
         signs = raw.count("/") + raw.count("&") + raw.count("%") + raw.count("\\")
         self._cost -= 4 + signs
         # Only a reference by number can hide a character of a base.
-        if "&#" not in raw and not self._link_map.starts(value, value.lower(), 0, len(value)):
+        if "&#" not in raw and not self._link_map.starts(value, 0, len(value)):
             return []
         if signs > MAX_SIGNS:
             raise Unreadable("it has links in very long or very much escaped text")

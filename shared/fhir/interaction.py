@@ -74,6 +74,7 @@ _PATH = re.compile(
     rf"(?:(?:^|(?<=.)/)(?:(?P<word>metadata|_search|_history)(?:/(?P<version>{_ID}))?"
     rf"|\$(?P<operation>[A-Za-z][A-Za-z0-9\-]{{0,63}})|(?P<member>{TYPE_PATTERN}|\*)))?"
 )
+_QUERY = re.compile(r'[!"$-~]*')
 _UNSAFE = re.compile(r"[^A-Za-z0-9\-._~$*/]|//|^/|(?:^|/)\.+(?:/|\Z)")
 
 _CRITERIA_PATH = re.compile(r"\A[^?=&]*\?")  # some clients write `Patient?identifier=1`
@@ -121,13 +122,15 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Int
 
     `path` is the raw path below the FHIR base, without its leading slash; `query` is raw; header names are lower
     case. A POST on the base is a batch until `bundle_kind` has seen the body. Percent-encoding is refused: nothing in
-    a FHIR path needs it. Raises FhirError: 400 for a path that could lead elsewhere, for too many parameters and for a
-    conditional interaction without a condition, 404 for one that is not FHIR's, 405 with Allow for a method that is
-    not defined there.
+    a FHIR path needs it. Raises FhirError: 400 for a path that could lead elsewhere, for a query that can't be sent as
+    it is, for too many parameters and for a conditional interaction without a condition, 404 for a path that is not
+    FHIR's, 405 with Allow for a method that is not defined there.
     """
     criteria = headers.get("if-none-exist", "")
     limit_parameters(query)
     limit_parameters(criteria)
+    if not _QUERY.fullmatch(query):  # a "#" would end it on its way
+        raise FhirError(400, "invalid", "The query has characters that must be percent-encoded.")
     matched = _PATH.fullmatch(path.removesuffix("/"))
     if matched is None or path == "/":
         raise _no_such_path(path)
@@ -159,12 +162,12 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str]) -> Int
 def _selects(query: str) -> bool:
     """Whether a raw query has a parameter with a value that narrows a search, and does not only shape the response.
 
-    A ";" ends the value, as some servers read it.
+    A ";" or "#" ends the value, as some servers read it.
     """
     for part in query.split("&"):
         name, _, value = part.partition("=")
         name = unquote_plus(name).strip().partition(":")[0]
-        text = unquote_plus(value.partition(";")[0])
+        text = unquote_plus(re.split("[;#]", value, maxsplit=1)[0])
         if any(map(str.isalnum, text)) and (name in _SELECTING or re.match("[A-Za-z]", name)):
             return True
     return False

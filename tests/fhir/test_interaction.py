@@ -86,6 +86,13 @@ def test_a_path_that_could_lead_elsewhere_is_a_bad_request(path: str) -> None:
     assert "Ruth" not in error.diagnostics
 
 
+@pytest.mark.parametrize("query", ["name=x#&_count=1", "#", "name=a b", "name=\n", "name=\x7f", "name=é"])
+def test_a_query_that_would_go_up_as_another_is_a_bad_request(query: str) -> None:
+    with pytest.raises(FhirError) as caught:
+        parse("GET", "Patient", query, {})
+    assert caught.value.status == 400
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -121,7 +128,7 @@ NOT_SELECTING = [
     "", "_format=json",
     "_count=1&_pretty=true&_sort=name&_summary=true&_elements=id&_total=none&_include=Patient:organization",
     "identifier", "identifier=", "identifier=%20&name=+", "identifier=%7C", "=1", "&&", "_ID=1", "_unknown=1",
-    "%5Fformat=json", "_format=json;identifier=1", "identifier=;_format=json",
+    "%5Fformat=json", "_format=json;identifier=1", "identifier=;_format=json", "identifier=#1",
 ]  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from shared.fhir.negotiation import media_type_format
 from shared.fhir.paging import absolute_urls
 from shared.fhir.policy import Permissions, authorize
 from shared.fhir.rewriting.link_map import LinkMap
+from shared.fhir.rewriting.positions import Position
+from shared.fhir.rewriting.spelling import link_edits, splice
 
 # In the type that the names of received headers are looked up by without being folded each time.
 _SINGLE = tuple(map(istr, ("ETag", "Last-Modified", "Retry-After", "Date")))
@@ -31,7 +33,7 @@ def response_headers(
             down[name] = value
     for name in _JOINED:
         if name in headers and (value := ", ".join(headers.getall(name))) and _can_be_sent(value):
-            down[name] = value
+            down[name] = splice(value, link_edits(Position.TEXT, value, links)) if "//" in value else value
     for name in _LINKS:
         if (value := headers.get(name)) and (mapped := _mapped(value, url, links)) is not None:
             down[name] = mapped

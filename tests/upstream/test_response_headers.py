@@ -22,8 +22,11 @@ def down(headers: list[tuple[str, str]], permissions: Permissions = READER) -> d
     return response_headers(CIMultiDict(headers), f"{PROVIDER}/Patient/1", READ, permissions, LINKS)
 
 
-NAMES = ["ETag", "Location", "Content-Location", "Content-Type", "Allow", "Retry-After", "Link", "Expires"]
-VALUES = ["//[", "https://[x]/", "\udcff", "\u00fc", f"{PROVIDER}/Patient/\u00fc", f"{PROVIDER}/a", "a b"]
+NAMES = ["ETag", "Location", "Content-Location", "Content-Type", "Allow", "Retry-After", "Link", "Expires", "Warning"]
+VALUES = [
+    "//[", "https://[x]/", "\udcff", "\u00fc", f"{PROVIDER}/Patient/\u00fc", f"{PROVIDER}/a", "a b",
+    f'299 - "see {PROVIDER}/a and <{PROVIDER}>"',
+]  # fmt: skip
 
 
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.text() | st.sampled_from(VALUES))))
@@ -33,6 +36,7 @@ def test_any_header_comes_down_as_one_that_can_be_sent_or_not_at_all(headers: li
         assert re.fullmatch(r"[\x20-\x7e\t]+", value)
         assert name not in ("Location", "Content-Location") or value.startswith(GATEWAY)
         assert name not in ("Link", "Expires")
+        assert name != "Warning" or PROVIDER not in value
 
 
 @pytest.mark.parametrize(

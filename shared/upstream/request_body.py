@@ -34,15 +34,15 @@ async def resource_body(context: RequestContext, request: Request, interaction: 
     """The resource of a create, update, patch or operation as it goes up, and its media type."""
     is_patch = interaction.kind is InteractionKind.PATCH
     if is_patch and _media_type(request) == JSON_PATCH:
-        return _json_patch(context, _taken(request, _MAX_PATCH_BYTES)), JSON_PATCH
+        return await paused(_json_patch(context, _taken(request, _MAX_PATCH_BYTES))), JSON_PATCH
     body = await fhir_body(context, request, _MAX_PATCH_BYTES if is_patch else MAX_BODY_BYTES)
     has_parameters = is_patch or interaction.kind is InteractionKind.OPERATION
     expected = "Parameters" if has_parameters else interaction.type
     if body.resource.type != expected:
         raise FhirError(400, "invalid", f"The body must be {expected} here.")
-    content = await _mapped(context, body, body.resource)
+    content = await paused(_mapped(context, body, body.resource))
     if is_patch:
-        content = _fhirpath_patch(context, content, body.format)
+        content = await paused(_fhirpath_patch(context, content, body.format))
     return content, context.provider.version.media_type(body.format)
 
 
@@ -63,19 +63,26 @@ async def entry_contents(
 
     That is its resource, or the JSON Patch that its Binary holds (http://hl7.org/fhir/R4/http.html#jsonpatch).
     """
-    contents: list[bytes | FhirError | None] = []
     async with context.memory.budget.working_memory(len(body.content)):
-        for entry in entries:
-            if isinstance(entry, RefusedEntry) or entry.resource is None:
-                contents.append(None)
-                continue
-            try:
-                content = await _mapped(context, body, entry.resource)
-                if entry.interaction.kind is InteractionKind.PATCH:
-                    content = _patch_of_entry(context, content, body.format, entry.resource.type)
-                contents.append(content)
-            except FhirError as error:
-                contents.append(error)
+        return await paused(_contents(context, body, entries))
+
+
+def _contents(
+    context: RequestContext, body: Body, entries: Sequence[BatchEntry | RefusedEntry]
+) -> Steps[list[bytes | FhirError | None]]:
+    contents: list[bytes | FhirError | None] = []
+    for entry in entries:
+        if isinstance(entry, RefusedEntry) or entry.resource is None:
+            contents.append(None)
+            continue
+        try:
+            content = yield from _mapped(context, body, entry.resource)
+            if entry.interaction.kind is InteractionKind.PATCH:
+                content = yield from _patch_of_entry(context, content, body.format, entry.resource.type)
+            contents.append(content)
+        except FhirError as error:
+            contents.append(error)
+        yield
     return contents
 
 
@@ -96,43 +103,41 @@ def form_body(context: RequestContext, request: Request) -> bytes:
     return spelled_format(form, context.provider.version).encode("latin-1")
 
 
-async def _mapped(context: RequestContext, body: Body, resource: Resource) -> bytes:
-    def authorized(references: list[str]) -> Steps[None]:
-        for reference in references:
-            authorize_reference(context.upstream_links.map(reference) or reference, context.permissions)
-            yield
-
-    await paused(authorized(await paused(body.criteria(resource))))
-    return await paused(body.mapped_part(resource, context.upstream_links))
+def _mapped(context: RequestContext, body: Body, resource: Resource) -> Steps[bytes]:
+    for reference in (yield from body.criteria(resource)):
+        authorize_reference(context.upstream_links.map(reference) or reference, context.permissions)
+        yield
+    return (yield from body.mapped_part(resource, context.upstream_links))
 
 
-def _patch_of_entry(context: RequestContext, content: bytes, format: FhirFormat, type: str) -> bytes:
+def _patch_of_entry(context: RequestContext, content: bytes, format: FhirFormat, type: str) -> Steps[bytes]:
     if len(content) > _MAX_PATCH_BYTES:
         raise FhirError(413, "too-long", "The patch is larger than this gateway takes.")
     if type == "Binary":
-        return _json_patch(context, json_patch_of(content, format))
-    return _fhirpath_patch(context, content, format)
+        return (yield from _json_patch(context, json_patch_of(content, format)))
+    return (yield from _fhirpath_patch(context, content, format))
 
 
-def _json_patch(context: RequestContext, patch: bytes) -> bytes:
-    patch = rewrite_json_patch(patch, context.upstream_links)
-    _authorize_strings(context, patch, _JSON_STRING, JSON_ESCAPE)
+def _json_patch(context: RequestContext, patch: bytes) -> Steps[bytes]:
+    patch = yield from rewrite_json_patch(patch, context.upstream_links)
+    yield from _authorize_strings(context, patch, _JSON_STRING, JSON_ESCAPE)
     return patch
 
 
-def _fhirpath_patch(context: RequestContext, content: bytes, format: FhirFormat) -> bytes:
-    content = rewrite_fhirpath_patch(content, context.upstream_links)
+def _fhirpath_patch(context: RequestContext, content: bytes, format: FhirFormat) -> Steps[bytes]:
+    content = yield from rewrite_fhirpath_patch(content, context.upstream_links)
     in_xml = format is FhirFormat.XML
     strings, escape = (_XML_STRING, XML_REFERENCE) if in_xml else (_JSON_STRING, JSON_ESCAPE)
-    _authorize_strings(context, content, strings, escape)
+    yield from _authorize_strings(context, content, strings, escape)
     return content
 
 
-def _authorize_strings(context: RequestContext, patch: bytes, strings: re.Pattern[str], escape: Escape) -> None:
+def _authorize_strings(context: RequestContext, patch: bytes, strings: re.Pattern[str], escape: Escape) -> Steps[None]:
     for found in strings.finditer(patch.decode("latin-1")):
         raw = found[found.lastindex or 0]
         if "?" in raw or escape.sign in raw:
             authorize_text(Spelling.read(raw, escape).text, context.permissions)
+        yield
 
 
 def _taken(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:

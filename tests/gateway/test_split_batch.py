@@ -1,7 +1,10 @@
 """Batches taken apart for providers that lack them, or because policy lets only some entries through."""
 
 import asyncio
+import base64
+import itertools
 import json
+import time
 from typing import Any
 from xml.etree import ElementTree
 
@@ -41,6 +44,29 @@ async def by_path(request: web.Request) -> web.Response:
         return web.Response(status=500, text="<html>", content_type="text/html")
     outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-found"}]}
     return web.Response(status=404, text=json.dumps(outcome), headers={"Content-Type": "application/fhir+json"})
+
+
+async def test_others_have_turns_while_many_entries_are_read(hospital: Hospital) -> None:
+    patch = [{"op": "add", "path": "/x", "value": ["Patient?a=1"] * 2_000}]
+    binary = {"resourceType": "Binary", "contentType": "application/json-patch+json"}
+    binary["content"] = base64.b64encode(json.dumps(patch).encode()).decode()
+    sent = batch(*["Patient/1"] * 60)
+    for entry in sent["entry"]:
+        entry["resource"], entry["request"]["method"] = binary, "PATCH"
+    await hospital.row()
+    turns: list[float] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(time.monotonic())
+            await asyncio.sleep(0)
+
+    served = asyncio.create_task(others())
+    response = await hospital.send("POST", "/stu3", sent)
+    served.cancel()
+    assert statuses(response) == ["403 Forbidden"] * 60
+    longest = max(after - before for before, after in itertools.pairwise(turns))
+    assert longest < (turns[-1] - turns[0]) / 3
 
 
 async def test_entries_keep_their_order_and_fail_alone(hospital: Hospital) -> None:

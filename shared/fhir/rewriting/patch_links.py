@@ -5,7 +5,7 @@ import re
 import msgspec
 import orjson
 
-from shared.fhir.document import Unreadable, run
+from shared.fhir.document import Steps, Unreadable
 from shared.fhir.errors import FhirError
 from shared.fhir.json_escapes import plain
 from shared.fhir.rewriting.json_links import rewrite_json
@@ -34,7 +34,7 @@ class _Operation(msgspec.Struct, omit_defaults=True):
 _DECODER = msgspec.json.Decoder(list[_Operation])
 
 
-def rewrite_json_patch(body: bytes, link_map: LinkMap) -> bytes:
+def rewrite_json_patch(body: bytes, link_map: LinkMap) -> Steps[bytes]:
     """A JSON Patch (RFC 6902) with the links in its values mapped, written from what was read of it.
 
     A value is what its path says: `{"op": "replace", "path": "/subject/reference", "value": "https://…"}` holds a
@@ -42,24 +42,25 @@ def rewrite_json_patch(body: bytes, link_map: LinkMap) -> bytes:
     """
     try:
         body.decode()
-        operations = _DECODER.decode(run(plain(body)))
+        operations = _DECODER.decode((yield from plain(body)))
     except (ValueError, RecursionError, Unreadable):
         raise FhirError(400, "structure", "The body is not a JSON Patch.") from None
     for operation in operations:
         if operation.value is not msgspec.UNSET:
-            operation.value = msgspec.Raw(_value(bytes(operation.value), operation.path, link_map))
+            operation.value = msgspec.Raw((yield from _value(bytes(operation.value), operation.path, link_map)))
+        yield
     return msgspec.json.encode(operations)
 
 
-def _value(value: bytes, path: str, link_map: LinkMap) -> bytes:
+def _value(value: bytes, path: str, link_map: LinkMap) -> Steps[bytes]:
     """The value inside objects of the names that lead to it, which tell whether it is a link."""
     names = [name for name in path.split("/")[1:] if name != "-" and not name.isdecimal()][-2:]
     opening = b"".join(b"{%b:" % orjson.dumps(name) for name in names)
-    rewritten = run(rewrite_json(opening + value + b"}" * len(names), link_map))
+    rewritten = yield from rewrite_json(opening + value + b"}" * len(names), link_map)
     return rewritten[len(opening) : len(rewritten) - len(names)]
 
 
-def rewrite_fhirpath_patch(body: bytes, link_map: LinkMap) -> bytes:
+def rewrite_fhirpath_patch(body: bytes, link_map: LinkMap) -> Steps[bytes]:
     """A FHIRPath Patch (`Parameters`, JSON or XML in UTF-8) with the strings mapped that are links as a whole.
 
     In `{"name": "value", "valueString": "https://gateway.example/stu3/Patient/1"}` only the path of the operation
@@ -70,4 +71,5 @@ def rewrite_fhirpath_patch(body: bytes, link_map: LinkMap) -> bytes:
     for pattern, escape in ((_JSON_VALUE, JSON_ESCAPE), (_XML_VALUE, XML_REFERENCE)):
         for found in pattern.finditer(text):
             edits += escaped_edits(Position.URL, found["value"], escape, found.start("value"), link_map)
+            yield
     return splice(text, edits).encode("latin-1") if edits else body

@@ -17,6 +17,7 @@ from shared.fhir.rewriting.spelling import link_edits, splice
 _SINGLE = tuple(map(istr, ("ETag", "Last-Modified", "Retry-After", "Date")))
 _JOINED = tuple(map(istr, ("Content-Language", "Preference-Applied", "Warning", "X-Progress", "X-Correlation-Id")))
 _LINKS = tuple(map(istr, ("Location", "Content-Location")))
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _URL = re.compile(r"[!-~]+")
 
 
@@ -47,8 +48,8 @@ def response_headers(
 
 def allowed(headers: MultiMapping[str], interaction: Interaction, permissions: Permissions) -> dict[str, str]:
     """The header Allow with those of its methods that policy lets through at the interaction's path."""
-    methods = [method.strip() for line in headers.getall("Allow", []) for method in line.split(",")]
-    through = [method for method in dict.fromkeys(methods) if _is_allowed(method, interaction.path, permissions)]
+    named = {method.strip() for line in headers.getall("Allow", []) for method in line.split(",")}
+    through = [method for method in _METHODS if method in named and _is_allowed(method, interaction.path, permissions)]
     return {"Allow": ", ".join(through)} if through else {}
 
 

@@ -1,4 +1,5 @@
 import re
+import time
 
 import pytest
 from hypothesis import example, given
@@ -66,6 +67,15 @@ def test_headers_come_down_once_each(given: list[tuple[str, str]], found: dict[s
 )
 def test_allow_names_what_policy_lets_through(given: list[str], permissions: Permissions, allowed: str | None) -> None:
     assert down([("Allow", value) for value in given], permissions).get("Allow") == allowed
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("part", ["GET,", "{}, ", "../", "{}/", "%2e/", "a;", "\t", f"{PROVIDER}/", "//"])
+def test_a_header_as_large_as_is_read_takes_less_than_50_milliseconds(name: str, part: str) -> None:
+    value = "".join(part.format(f"{number:x}") for number in range(131_072 // len(part)))[:131_072]
+    began = time.thread_time()
+    down([(name, value)], WRITER)
+    assert time.thread_time() - began < 0.05
 
 
 @pytest.mark.parametrize(

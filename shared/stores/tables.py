@@ -110,7 +110,7 @@ class Table:
                 rows.append(row)
                 if len(rows) == count:
                     break
-        return rows
+        return self._asked_for(rows, {"PartitionKey": partition})
 
     async def insert(self, row: Row) -> None:
         """Adds a row; StoreConflict when it is there already."""

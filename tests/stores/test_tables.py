@@ -318,8 +318,9 @@ async def test_another_row_than_the_one_asked_for_is_unavailable(deployment: Dep
             with pytest.raises(StoreUnavailable):
                 await table.get("p", "r")
             if other.get("PartitionKey") != "p":
-                with pytest.raises(StoreUnavailable):
-                    await table.partition("p")
+                for call in (table.partition("p"), table.first("p", 1)):
+                    with pytest.raises(StoreUnavailable):
+                        await call
 
 
 async def test_a_scan_that_leads_back_ends(deployment: Deployment) -> None:

@@ -1,7 +1,11 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.deadlines import done_by
 
@@ -82,3 +86,58 @@ async def test_work_may_go_on_after_it_was_cancelled() -> None:
         return "done"
 
     assert await done_by(in_seconds(5), patient()) == "done"
+
+
+Step = tuple[str, Any]
+"""What work does next, and the steps inside it where it has such."""
+
+_STEPS: st.SearchStrategy[list[Step]] = st.recursive(
+    st.lists(st.sampled_from([("waits", None), ("fails", None)]), max_size=3),
+    lambda steps: st.lists(
+        st.tuples(st.sampled_from(["past", "ahead", "past by timeout", "goes on", "finally"]), steps)
+        | st.just(("waits", None)),
+        max_size=3,
+    ),
+)
+
+
+@given(_STEPS, st.sampled_from([-1, 60]), st.lists(st.integers(1, 7), max_size=2))
+async def test_whatever_the_work_does_it_ends_as_within_asyncios_own_timeout(
+    steps: list[Step], seconds: float, cancelled: list[int]
+) -> None:
+    async def own(deadline: float, work: Coroutine[Any, Any, Any]) -> Any:
+        async with asyncio.timeout_at(deadline):
+            return await work
+
+    async def outcome(within: Callable[[float, Coroutine[Any, Any, Any]], Awaitable[Any]]) -> list[str]:
+        done: list[str] = []
+
+        async def work(steps: list[Step]) -> None:
+            for step, inside in steps:
+                done.append(step)
+                if step == "waits":
+                    await asyncio.sleep(0)
+                elif step == "fails":
+                    raise LookupError
+                elif step == "finally":
+                    try:
+                        await work(inside)
+                    finally:
+                        await asyncio.sleep(0)
+                elif step == "goes on":
+                    with suppress(asyncio.CancelledError):
+                        await work(inside)
+                else:
+                    within_it = own if step == "past by timeout" else within
+                    with suppress(TimeoutError):
+                        await within_it(in_seconds(60 if step == "ahead" else -1), work(inside))
+
+        task = asyncio.create_task(within(in_seconds(seconds), work(steps)))  # type: ignore[arg-type]
+        for turn in range(8):
+            if turn in cancelled:
+                task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({task})
+        return [*done, "cancelled" if task.cancelled() else repr(task.exception()), str(task.cancelling())]
+
+    assert await outcome(done_by) == await outcome(own)

@@ -332,6 +332,29 @@ async def test_a_tls_stream_that_is_cut_off_is_no_whole_response(client: HttpCli
         assert await get(client, server.origin, tls=tls) == b"{}"
 
 
+@pytest.mark.parametrize("has_tls", [False, True])
+async def test_whenever_requests_are_given_up_each_other_has_its_own_response(client: HttpClient, has_tls: bool):
+    async def echo(writer: asyncio.StreamWriter) -> None:
+        path = server.requests[-1].split()[1]
+        await says(HEAD + b"Content-Length: %d\r\n\r\n" % len(path), path)(writer)
+
+    async def request(number: int) -> bool:
+        return await get(client, f"{server.origin}/{number}", tls=tls) == b"/%d" % number
+
+    tls = trusting(ROOT) if has_tls else None
+    async with raw_server(identity(ROOT, "127.0.0.1") if has_tls else None) as server:
+        server.script = echo
+        for turns in range(60):
+            given_up = asyncio.create_task(request(turns))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            assert all(await asyncio.gather(request(1_000 + turns), request(2_000 + turns)))
+            await asyncio.wait({given_up})
+            assert given_up.cancelled() or given_up.result()
+            assert client._open == client._idle_since.keys()
+
+
 # Names and addresses
 
 

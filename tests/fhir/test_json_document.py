@@ -259,8 +259,10 @@ ENTRIES = st.lists(PLAIN_ENTRY, max_size=4) | st.lists(PLAIN_ENTRY | ANY_ENTRY, 
 
 
 @settings(max_examples=500)
-@given(ENTRIES, st.sampled_from([",", " , ", ",\n"]), st.sampled_from(["", " "]))
-def test_entries_of_a_search_are_read_as_member_by_member(entries: list[list[str]], comma: str, space: str) -> None:
+@given(ENTRIES, st.sampled_from([",", " , ", ",\n"]), st.sampled_from(["", " "]), st.integers(0, 200))
+def test_entries_of_a_search_are_read_as_member_by_member(
+    entries: list[list[str]], comma: str, space: str, piece: int
+) -> None:
     listed = comma.join(f"{{{space}{comma.join(members)}{space}}}" for members in entries)
     body = f'{{"resourceType":"Bundle","entry":[{listed}]}}'.encode()
 
@@ -273,6 +275,9 @@ def test_entries_of_a_search_are_read_as_member_by_member(entries: list[list[str
     read_by_layout = outcome()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_document, "_layout", lambda *_: None)
+        assert outcome() == read_by_layout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_document, "_PIECE", piece)
         assert outcome() == read_by_layout
     if isinstance(read_by_layout, Resource) and read_by_layout.bundle is not None:
         found = [(each.full_url, each.resource and each.resource.type) for each in read_by_layout.bundle.entries]

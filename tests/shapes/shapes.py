@@ -161,6 +161,7 @@ SHAPES = (
     # JSON: a Bundle's envelope.
     _bundle("entries of nothing", '"entry":[', "{}", "]", ","),
     _bundle("entries of an id", '"entry":[', '{"resource":{"resourceType":"Patient","id":"1"}}', "]", ","),
+    _bundle("entries of a URL", '"entry":[', '{"fullUrl":"aaaaaa"}', "]", ","),
     _bundle("entries of zeros", '"entry":[', '{"x":[' + "0," * 40 + "0]}", "]", ","),
     _bundle("links", '"link":[', _LINK, "]", ","),
     _bundle("links of nothing", '"link":[', "{}", "]", ","),

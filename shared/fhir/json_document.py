@@ -36,8 +36,8 @@ _ALLOWED_BRACKETS = Allowance(free=65_536, bytes_each=8)
 _MAX_BRACKETS = 2_500_000
 _MAX_COMMAS = 10_000_000  # for more values than these separate, the decoder may take longer than others should wait
 _NO_BRACKETS = bytes(set(range(256)).difference(b"{["))
-_PIECE = 4 * SLICE  # bytes of entries that the decoder makes objects of between two pauses
-_MAX_OBJECTS = 400_000  # of a piece: it may be longer, where an entry is
+_MAX_OBJECTS = 400_000  # that the decoder may have to make between two pauses
+_PIECE = 4 * SLICE  # bytes of entries in which there are fewer
 _ALLOWED_ENTRIES = Allowance(free=5_000, bytes_each=100)  # a resource with nothing but an id has 150 with its fullUrl
 
 _NAMES = {name: EnvelopeNames(children) for name, children in ENVELOPE.items()}
@@ -160,7 +160,7 @@ def _check(body: bytes) -> Steps[list[_KnownEntry]]:
     elif not body.isascii():
         _decoded(body, codecs.getincrementaldecoder("utf-8")(), final=True)
     try:
-        extents = yield from _extents(body, _ALLOWED_ENTRIES.of(len(body)))
+        extents = yield from _extents(body, 0, len(body))
     except msgspec.ValidationError:
         raise Unreadable("it is not a JSON object") from None
     except (msgspec.DecodeError, RecursionError):
@@ -203,7 +203,7 @@ class _Reader(JsonCursor):
 
     def resource(self, start: int, end: int, depth: int, extents: list[_KnownEntry] | None = None) -> Steps[Resource]:
         """The resource from `start` to `end`, which lies in `depth` Bundles; `extents` are its entries if known."""
-        self.at = start
+        self.at, self._paused_at = start, min(start, self._paused_at)  # it may have been skipped before
         self.expect(b"{", "a resource is not an object")
         first = _TYPE_FIRST.match(self.body, start, end)
         type = first[1].decode() if first else _last_type(memoryview(self.body)[start:end])
@@ -220,7 +220,7 @@ class _Reader(JsonCursor):
         if extents is None:
             if end - start > SLICE:
                 yield
-            extents = yield from _extents(memoryview(self.body)[start:end], _ALLOWED_ENTRIES.of(len(self.body)))
+            extents = yield from _extents(self.body, start, end)
         if end - start > SLICE:
             yield
         return Resource(type, start, end, (yield from self._bundle(extents, depth)))
@@ -409,14 +409,15 @@ def _names_one_type(resource: bytes) -> bool:
     return named == 1 + sum(not isinstance(each.resourceType, msgspec.UnsetType) for each in contained)
 
 
-def _extents(text: bytes | memoryview, allowed: int) -> Steps[list[_KnownEntry]]:
-    """The entries of a Bundle as the decoder reads them; none where the object is no Bundle as FHIR has it.
+def _extents(body: bytes, start: int, end: int) -> Steps[list[_KnownEntry]]:
+    """The entries of the Bundle from `start` to `end` as the decoder reads them, if that is a Bundle as FHIR has it.
 
-    Those of a large one are decoded piece by piece: to make two million tiny ones takes a quarter of a second. A piece
-    that ends inside an entry is no JSON. Raises DecodeError for what is none as a whole, Unreadable for more than
-    `allowed` in a large one.
+    Where there may be millions, which take a quarter of a second to make, they are decoded in pieces; a piece that
+    ends inside an entry is no JSON. It may be that only the first ones are found. Raises DecodeError for what is none
+    as a whole, Unreadable for more entries than the body may have.
     """
-    if len(text) <= _PIECE:
+    text = memoryview(body)[start:end]
+    if len(text) <= _PIECE or body.count(b"{", start, end) <= _MAX_OBJECTS:
         try:
             return _EXTENTS.decode(text).entry or []
         except msgspec.ValidationError:
@@ -427,15 +428,15 @@ def _extents(text: bytes | memoryview, allowed: int) -> Steps[list[_KnownEntry]]
     entries: list[_KnownEntry] = []
     at, end = 1, len(listed) - 1
     while at < end:
-        between = _BETWEEN.search(listed, at + _PIECE)
-        piece = b"".join((b"[", listed[at : between.start() + 1 if between else end], b"]"))
-        if piece.count(b"{") > _MAX_OBJECTS:
-            return []
+        between = _BETWEEN.search(listed, at + _PIECE, at + 2 * _PIECE)
+        last = between.start() + 1 if between else end
+        if last - at > 2 * _PIECE:
+            break
         try:
-            entries += _PIECES.decode(piece)
+            entries += _PIECES.decode(b"".join((b"[", listed[at:last], b"]")))
         except msgspec.DecodeError:
-            return []
-        _check_number(entries, allowed)
+            break
+        _check_number(entries, _ALLOWED_ENTRIES.of(len(body)))
         at = between.end(1) if between else end
         yield
     return entries

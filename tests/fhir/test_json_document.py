@@ -1,6 +1,7 @@
 """The strict reading of FHIR JSON: the envelope as any other reader has it, or a refusal."""
 
 import gc
+import itertools
 import json
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from shared.fhir import json_document, json_escapes
-from shared.fhir.document import MAX_BUNDLE_DEPTH, Bundle, Resource, Unreadable, run
+from shared.fhir.document import MAX_BUNDLE_DEPTH, Bundle, Resource, Steps, Unreadable, run
+from shared.fhir.json_cursor import SLICE
 from shared.fhir.json_document import read, references
 from shared.fhir.json_escapes import plain
 
@@ -277,11 +279,28 @@ def test_entries_of_a_search_are_read_as_member_by_member(
         patch.setattr(json_document, "_layout", lambda *_: None)
         assert outcome() == read_by_layout
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_document, "_MAX_OBJECTS", 0)
         patch.setattr(json_document, "_PIECE", piece)
         assert outcome() == read_by_layout
     if isinstance(read_by_layout, Resource) and read_by_layout.bundle is not None:
         found = [(each.full_url, each.resource and each.resource.type) for each in read_by_layout.bundle.entries]
         assert lenient(body, first=True) == lenient(body, first=False) == found
+
+
+def test_a_resource_that_was_skipped_is_read_with_as_many_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_document, "_extents", no_extents)
+    body = b'{"resourceType":"Bundle","x":[%b{}]}' % (b'{"a":12345},' * SLICE)
+    pauses = [sum(1 for _ in read(body))]
+    for _ in range(3):
+        body = b'{"resourceType":"Bundle","entry":[{"resource":%b}]}' % body
+        pauses.append(sum(1 for _ in read(body)))
+    assert all(outer - inner >= len(body) // SLICE for inner, outer in itertools.pairwise(pauses))
+
+
+def no_extents(*_: object) -> Steps[list[Any]]:
+    """As where the decoder takes the entries of a Bundle for something else."""
+    yield
+    return []
 
 
 KNOWN = {name.casefold(): name for name in ("resourceType", "entry", "fullUrl", "resource")}

@@ -416,8 +416,11 @@ def _extents(body: bytes, start: int, end: int) -> Steps[list[_KnownEntry]]:
     ends inside an entry is no JSON. It may be that only the first ones are found. Raises DecodeError for what is none
     as a whole, Unreadable for more entries than the body may have.
     """
-    text = memoryview(body)[start:end]
-    if len(text) <= _PIECE or body.count(b"{", start, end) <= _MAX_OBJECTS:
+    text, is_large = memoryview(body)[start:end], end - start > _PIECE
+    may_be_many = is_large and body.count(b"{", start, end) > _MAX_OBJECTS
+    if is_large:
+        yield
+    if not may_be_many:
         try:
             return _EXTENTS.decode(text).entry or []
         except msgspec.ValidationError:

@@ -65,16 +65,20 @@ class Deployment:
         return tenant
 
     @property
-    def client_rows(self) -> list[dict[str, object]]:
-        """The client's rows, with a secret and with keys."""
-        key: dict[str, object] = {"PartitionKey": self.client.client_id}
+    def jwks(self) -> str:
+        """The client's public keys; the `kid` of each is its algorithm."""
         public = [
             {**jwt.get_algorithm_by_name(name).to_jwk(private.public_key(), as_dict=True), "kid": name}
             for name, private in self.assertion_keys.items()
         ]
-        jwks = json.dumps({"keys": public})
+        return json.dumps({"keys": public})
+
+    @property
+    def client_rows(self) -> list[dict[str, object]]:
+        """The client's rows, with a secret and with keys."""
+        key: dict[str, object] = {"PartitionKey": self.client.client_id}
         secret = {**key, "RowKey": f"secret-{self.client.secret_id}", "Created": datetime.now(UTC).isoformat()}
-        client = {**key, "RowKey": "client", "Name": "Benchmark", "Tenants": "*", "Enabled": True, "Jwks": jwks}
+        client = {**key, "RowKey": "client", "Name": "Benchmark", "Tenants": "*", "Enabled": True, "Jwks": self.jwks}
         return [client, secret]
 
     async def token(self, tenant: str) -> str:
@@ -120,9 +124,12 @@ async def deployed(folder: Path) -> AsyncIterator[Deployment]:
         for name in ALL_TABLES:
             await Table(service, name).create()
         await rotate(vault, settings)
-        client = await ClientRegistry(Table(service, CLIENTS), vault).create("Benchmark", "bench", "*")
+        clients = ClientRegistry(Table(service, CLIENTS), vault)
+        client = await clients.create("Benchmark", "bench", "*")
         rs384, es384 = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())
         keys = SigningKeys(vault, settings)
         tenants = TenantRegistry(Table(service, TENANTS), local=True)
         own = {"RS384": rs384, "ES384": es384}
-        yield Deployment(settings, client, own, tenants, AccessTokens(keys, settings), keys)
+        deployment = Deployment(settings, client, own, tenants, AccessTokens(keys, settings), keys)
+        await clients.change(client.client_id, jwks=deployment.jwks)
+        yield deployment

@@ -18,6 +18,7 @@ from bench.comparison import FORM
 from bench.deployment import Deployment
 from bench.stand_ins import tenant_id
 from shared.application import Application
+from shared.directory.client_keys import parse_key_set
 from shared.directory.traffic import ALL, HOPS, Traffic, client_subject, hospital_subject
 from shared.error_kind import ErrorKind
 from shared.message import Request
@@ -63,7 +64,8 @@ async def pages(deployment: Deployment) -> Mapping[str, PageTimes]:
         for name, rows in (await _rows(client.client_id)).items():
             await _insert(Table(service, name), rows)
     known = {"tenant": tenant_id(0), "version": "stu3", "client": client.client_id, "secret": client.secret_id}
-    return await _measured(deployment.settings, {**known, "preset": "microsoft"})
+    key = parse_key_set(deployment.jwks)[0].id
+    return await _measured(deployment.settings, {**known, "key": key, "preset": "microsoft"})
 
 
 async def _measured(settings: Settings, parameters: Mapping[str, str]) -> Mapping[str, PageTimes]:

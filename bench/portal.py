@@ -118,7 +118,7 @@ async def _rows(client_id: str) -> Mapping[str, list[Row]]:
             "Subject": "",
             "Detail": "",
         }
-        rows[ACTIVITY] += [{**change, "RowKey": f"{number:013d}.0"} for number in range(_CHANGES)]
+        rows[ACTIVITY] += [{**change, "RowKey": f"{number:016d}.0"} for number in range(_CHANGES)]
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     hour = await _hour_of_traffic(client_id, this_hour)
     for subject in (ALL, hospital_subject(tenant_id(0), "stu3"), client_subject(client_id)):

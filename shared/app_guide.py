@@ -9,6 +9,7 @@ from functools import cache
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ GUIDE = Path(__file__).parents[1] / "docs" / "app-guide.md"
 LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript", "c": "C#", "java": "Java"}
 """The programs' languages by the anchors of their headings."""
 
+_one_reader = Lock()  # what markdown-it encodes URLs with is of no use to a second thread before the first is done
 _FILES = {"sh": "In a shell", "python": "app.py", "javascript": "app.mjs", "csharp": "Program.cs", "java": "App.java"}
 
 # Where a program reads a value of its environment, and where the shell is told of one.
@@ -55,6 +57,11 @@ class Block:
 @cache
 def blocks() -> tuple[Block, ...]:
     """The guide without its title; headings have the anchors that GitHub gives them, rows that of their OAuth error."""
+    with _one_reader:
+        return _blocks()
+
+
+def _blocks() -> tuple[Block, ...]:
     # Imported for those who look at the guide: that and the reading take a tenth of a second.
     from markdown_it import MarkdownIt
 

@@ -11,7 +11,7 @@ from shared.directory.traffic import ALL, hospital_subject
 from shared.stores.errors import StoreUnavailable
 from shared.stores.tables import Table
 
-_LAST_MILLISECOND = 10**13 - 1  # a row's key counts down from it, so that the latest stands first
+_LAST_MICROSECOND = 10**16 - 1  # a row's key counts down from it, so that the latest stands first
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class ActivityLog:
     """Writes an audit line and rows for each change, and reads the latest.
 
     A row stands in the partition `all` and in that of its subject: `hospital.<tenant>.<version>`, `client.<client_id>`
-    or `keys`. RowKey = `<milliseconds left until the year 2286>.<8 hex digits>`.
+    or `keys`. RowKey = `<microseconds left until the year 2286>.<8 hex digits>`.
     """
 
     def __init__(self, table: Table, audit: AuditLog) -> None:
@@ -70,7 +70,7 @@ class ActivityLog:
 
 
 def _countdown(at: datetime) -> str:
-    return f"{_LAST_MILLISECOND - int(at.timestamp() * 1000):013d}"
+    return f"{_LAST_MICROSECOND - int(at.timestamp() * 1_000_000):016d}"
 
 
 def _partition(action: str, subject: str) -> str:

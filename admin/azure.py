@@ -64,7 +64,14 @@ azure.add_command(package)
 @click.option("--admin-group-id", envvar="ADMIN_GROUP_ID", help="adminGroupId.")
 @click.option("--alert-email", envvar="ALERT_EMAIL", help="alertEmail.")
 @click.option("--custom-domain", envvar="CUSTOM_DOMAIN", help="customDomain.")
-@click.option("--admin-address", "admin_addresses", multiple=True, metavar="CIDR", help="adminAddresses; repeatable.")
+@click.option(
+    "--admin-address",
+    "admin_addresses",
+    multiple=True,
+    envvar="ADMIN_ADDRESSES",
+    metavar="CIDR",
+    help="adminAddresses; repeatable, or several in ADMIN_ADDRESSES.",
+)
 @click.option("--replace", is_flag=True, help="Write over the file that is there.")
 def init(size: str, admin_addresses: tuple[str, ...], replace: bool, **given: str | None) -> None:
     """Makes the deployment's own parameter file, infra/gateway.bicepparam, from one of the two sizes.

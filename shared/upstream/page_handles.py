@@ -46,6 +46,7 @@ _HANDLE = re.compile(r"[A-Za-z0-9_-]{32}")
 _MAX_HANDLES_OF_RESPONSE = 500  # a batch's response holds as many Bundles as the batch has searches
 _MAX_ROWS_TOGETHER = 80  # Table Storage takes 100 in a transaction, of 4 MiB
 _MAX_REMEMBERED = 5_000  # digests and handles: 2 MB
+_MAX_SELF = 2 * MAX_PLAIN_LINK  # nobody has to append to it, as to a page's
 KEPT_AFTER_EXPIRY = timedelta(days=1)
 """So long an old handle is "expired" rather than unknown; then the night's upkeep deletes it."""
 _RANKS = {relation: rank for rank, relation in enumerate(PAGE_RELATIONS)}
@@ -254,9 +255,11 @@ def _relation(link: Link) -> str:
 
 
 def _self(context: RequestContext, rules: Paging, url: str, request_url: str, request: BundleRequest) -> str:
-    """The provider's own link if it names a search or a history below its base, or else the client's request."""
+    """The provider's own link if it can be sent and names a search or a history below its base, or else the client's
+    request, which for a further page is its handle.
+    """
     own = rules.own(url, request_url)
-    if own is not None:
+    if own is not None and len(own) <= _MAX_SELF:
         path, _, query = own.removeprefix(context.base_url).partition("?")
         try:
             if parse("GET", path.removeprefix("/"), query, {}).kind in PAGED and page_handle(query) is None:

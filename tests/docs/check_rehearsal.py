@@ -219,7 +219,7 @@ async def test_a_change_of_issuer_redundancy_or_network_needs_a_yes(rehearsal: R
         file.write_text(before)
     assert (await rehearsal.attempt(f"{init} x"))[0] == 1
     assert "maximumInstances = 20" in file.read_text()
-    await rehearsal.run(f"{init} x --replace --admin-address 192.0.2.1/32 --admin-address 192.0.2.2/32; {deploy}")
+    await rehearsal.run(f"ADMIN_ADDRESSES='192.0.2.1/32 192.0.2.2/32' {init} x --replace; {deploy}")
 
 
 async def test_a_wrong_command_would_be_noticed(rehearsal: Rehearsal) -> None:

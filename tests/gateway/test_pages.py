@@ -222,6 +222,7 @@ async def test_the_credential_goes_to_no_origin_but_those_of_the_row(
         ("Observation?patient=1", "BASE/Observation?patient=1&_count=10", "Observation?patient=1&_count=10"),
         ("Observation?patient=1", "Observation?patient=1", "Observation?patient=1"),
         ("Observation?patient=1", "BASE/Observation?x=" + "y" * 3000, "Observation?x=" + "y" * 3000),
+        ("Observation?patient=1", "BASE/Observation?x=" + "y" * 5000, "Observation?patient=1"),
         ("Observation?patient=1", "BASE?_getpages=1", "Observation?patient=1"),
         ("Observation?patient=1", "https://elsewhere.example/x", "Observation?patient=1"),
         ("Observation?patient=1", "BASE/Observation?_page=b2c", "Observation?patient=1"),

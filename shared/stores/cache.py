@@ -82,14 +82,18 @@ class Cache(Generic[K, V]):
         return await self._reload_or(key, entry)
 
     async def renew(self, key: K, *, older_than: float) -> V | None:
-        """The value of `key`, loaded again when what is remembered is older than `older_than` seconds."""
-        entry = self._find(key)
-        if entry is None:
-            return await asyncio.shield(self._reload(key))
-        now = self._clock()
-        if now - entry.loaded_at < older_than or now < entry.retry_at:
-            return entry.value
-        return await self._reload_or(key, entry)
+        """The value of `key`, loaded again unless the load of what is remembered began within `older_than` seconds."""
+        since = self._clock() - older_than
+        value = None
+        for _ in range(2):  # a load that is under way may have begun too early
+            entry = self._find(key)
+            if entry is None:
+                value = await asyncio.shield(self._reload(key))
+            elif entry.loaded_at > since or self._clock() < entry.retry_at:
+                return entry.value
+            else:
+                value = await self._reload_or(key, entry)
+        return value
 
     def expire(self, key: K, *, reload: bool = False) -> None:
         """Makes the next `get` of `key` load it again, or wait for the load that `reload` begins at once.

@@ -244,3 +244,22 @@ async def test_a_load_that_began_before_the_value_expired_is_not_remembered(stor
     store.open.set()
     assert [await early, await late, await cache.get("a")] == [1, 10, 10]
     assert store.loads == ["a", "a"]
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+async def test_what_renew_gives_was_not_read_before_it_was_asked_for(store: Store, *, remembered: bool) -> None:
+    """A load may be under way, which read what has changed since: a moved hospital's row, or its password."""
+    cache = store.cache()
+    if remembered:
+        await cache.get("a")
+        store.time += FRESH * 0.9
+        store.loads.clear()
+    store.open.clear()
+    early = asyncio.create_task(cache.get("a"))
+    await settle()
+    store.values["a"], store.time = 10, store.time + 1
+    late = [asyncio.create_task(cache.renew("a", older_than=0.5)) for _ in range(20)]
+    await settle()
+    store.open.set()
+    assert [await early, *[await each for each in late], await cache.get("a")] == [1] + [10] * 21
+    assert store.loads == ["a", "a"]

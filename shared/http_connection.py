@@ -16,6 +16,7 @@ _MAX_HEAD_BYTES = 131_072  # cookies and policies of tens of KB are met with
 _MAX_HEADERS = 128
 _MAX_UNREAD_BYTES = 65_536
 _MAX_JOINED_BYTES = 65_536  # a larger body is not copied behind its head, and may be under way when it is responded to
+_NO_CONTENT = (204, 304)
 _FIRST_BYTE = ord("H")  # llhttp takes RTSP and ICE as well, and line breaks before a response
 
 
@@ -208,6 +209,8 @@ class HttpConnection(asyncio.Protocol):
             self._response.headers, self._response.status = headers, status
         # The response to what was not all sent says nothing of where the next one begins.
         self._reusable = version == "1.1" and not self._is_head and not self._is_large
+        if status in _NO_CONTENT and (codings or (status == 204 and headers.get("Content-Length", "0") != "0")):
+            self._reusable = False  # content that must not be there may come (RFC 9112, section 6)
         if self._is_head:
             self._ended = True
             raise InvalidResponse("nothing follows, whatever the headers say")

@@ -53,6 +53,7 @@ KEPT = {
     "in chunks of another spelling": (HEAD + b"transfer-encoding: CHUNKED\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 200, b"{}"),
     "without a reason": (b"HTTP/1.1 404\r\nContent-Length: 2\r\n\r\n{}", 404, b"{}"),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+    "204 with a length of nothing": (b"HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", 204, b""),
     "304, which tells the length of what is not sent": (b"HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n", 304, b""),
     "after informational ones": (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 103 B\r\nLink: a\r\n\r\n" + OK, 200, b"{}"),
     "after an informational one that nobody knows": (b"HTTP/1.1 150 A\r\n\r\n" + OK, 200, b"{}"),
@@ -70,8 +71,9 @@ NOT_KEPT = {
     "in chunks, with a line break more": (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n\r\n", 200, b"{}"),
     "with another behind it": (OK + OK, 200, b"{}"),
     "that says close, with another behind it": (with_header(b"Connection: close") + OK, 200, b"{}"),
-    "204 with content": (b"HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n{}", 204, b""),
-    "204 in chunks": (b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 204, b""),
+    "204 with content, which may be late": (b"HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n", 204, b""),
+    "204 in chunks, which may be late": (b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", 204, b""),
+    "304 in chunks, which may be late": (b"HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n", 304, b""),
 }  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from cachetools import LRUCache
+
 from shared.settings import Settings
 from shared.stores.cache import Cache
 from shared.stores.tables import Table
@@ -15,12 +17,14 @@ class RevokedTokens:
     """The table `Revoked` (PartitionKey = client_id, RowKey = `<until>.<jti>`, `Expires` = until).
 
     `until` is when the token is good no more anyway, in seconds since 1970, so that what has ended stands before the
-    rest. A revocation is seen at once by this instance, and by the others within `CACHE_SECONDS`. Of a client's
-    revoked tokens the first 100 are remembered together; where there are more, each token of it is looked up alone.
+    rest. This instance knows at once what it added, whether the table answers then or not, and the others within
+    `CACHE_SECONDS`. Of a client's revoked tokens the first 100 are remembered together; where there are more, each
+    token of it is looked up alone.
     """
 
     def __init__(self, table: Table, settings: Settings) -> None:
         self._table = table
+        self._added: LRUCache[tuple[str, str], None] = LRUCache(_SINGLE_SIZE)
         fresh, stale = settings.cache_seconds, settings.stale_seconds
         self._first: Cache[str, frozenset[str]] = Cache(
             self._load_first, fresh_seconds=fresh, stale_seconds=stale, size=_SIZE
@@ -32,6 +36,8 @@ class RevokedTokens:
     async def holds(self, client_id: str, token_id: str, until: int) -> bool:
         """Whether a client revoked this token of its own. Raises StoreUnavailable."""
         key = _row_key(token_id, until)
+        if (client_id, key) in self._added:
+            return True
         first = await self._first.get(client_id) or frozenset()
         if key in first or len(first) < _REMEMBERED:
             return key in first
@@ -41,8 +47,7 @@ class RevokedTokens:
         """Ends a token. Raises StoreUnavailable."""
         key = _row_key(token_id, until)
         await self._table.put({"PartitionKey": client_id, "RowKey": key, "Expires": datetime.fromtimestamp(until, UTC)})
-        self._first.expire(client_id)
-        self._single.expire((client_id, key))
+        self._added[client_id, key] = None
 
     async def _load_first(self, client_id: str) -> frozenset[str]:
         rows = await self._table.first(client_id, _REMEMBERED, after=str(int(datetime.now(UTC).timestamp())))

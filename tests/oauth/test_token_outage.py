@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from local.azurite.table_service import TableService
+from shared.directory.revoked_tokens import RevokedTokens
+from shared.oauth.live_tokens import LiveTokens
+from shared.stores.tables import REVOKED
 from tests.deployment import Deployment, SwitchedVault
 from tests.faults.stack import Line, running
 from tests.oauth.conftest import granted, refused
@@ -37,6 +40,20 @@ async def test_with_remembered_stores_it_goes_on_through_an_outage(stores: Store
 
     line.mode = vault.mode = "pass"
     granted(await server.request_token(client, tenant))
+
+
+@pytest.mark.parametrize("mode", ["hang", 503])
+async def test_a_token_that_was_revoked_here_stays_so_through_an_outage(stores: Stores, mode: int | str) -> None:
+    home, _, line = stores
+    server = home.instance(**home.hosts_environment)
+    own = RevokedTokens(server.table(REVOKED), server.settings)
+    tokens = LiveTokens(server.application.tokens, server.application.clients, own)
+    client, tenant = await home.client(), await home.tenant()
+    revoked, kept = [await tokens.grant(await home.token(tenant, client=client)) for _ in range(2)]
+    await tokens.revoke(revoked)
+    line.mode = mode
+    assert not await tokens.holds(revoked)
+    assert await tokens.holds(kept)
 
 
 @pytest.mark.parametrize("mode", [401, 403, 429, 500, 503, "refuse"])
